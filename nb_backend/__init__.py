@@ -1,0 +1,76 @@
+"""Talk to a model from a Jupyter notebook.
+
+>>> %load_ext nb_backend
+>>> %%backend gpt-3.5-turbo
+... Why is the sky blue?
+
+Importing this loads nothing heavy and asks no network: each public name arrives when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from .chat import Answer as Answer
+    from .chat import Chat as Chat
+    from .errors import AuthError as AuthError
+    from .errors import BackendError as BackendError
+    from .errors import ConnectionFailed as ConnectionFailed
+    from .errors import ProtocolError as ProtocolError
+    from .errors import RateLimitError as RateLimitError
+    from .errors import ServerError as ServerError
+    from .errors import TimedOut as TimedOut
+    from .media import to_data_uri as to_data_uri
+    from .providers.backend_api import BackendApi as BackendApi
+    from .providers.openai_api import OpenAIApi as OpenAIApi
+    from .providers.response import RawResponse as RawResponse
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Answer": "chat",
+    "AuthError": "errors",
+    "BackendApi": "providers.backend_api",
+    "BackendError": "errors",
+    "Chat": "chat",
+    "ConnectionFailed": "errors",
+    "OpenAIApi": "providers.openai_api",
+    "ProtocolError": "errors",
+    "RateLimitError": "errors",
+    "RawResponse": "providers.response",
+    "ServerError": "errors",
+    "TimedOut": "errors",
+    "to_data_uri": "media",
+}
+
+__all__ = [*sorted(_HOMES), "__version__", "load_ipython_extension", "unload_ipython_extension"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{home}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Add ``%%backend`` to a notebook or a terminal: what ``%load_ext nb_backend`` calls."""
+    from .notebook.magics import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Take ``%%backend`` away again: what ``%unload_ext nb_backend`` calls."""
+    from .notebook.magics import unload
+
+    unload(shell)

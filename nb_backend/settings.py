@@ -1,0 +1,89 @@
+"""Where the url, the key and the model come from. First found wins:
+
+1. the argument of the call
+2. what was set in this process: ``%config`` or ``%backend`` in a notebook, ``settings.current`` elsewhere
+3. the environment: ``NB_BACKEND_URL``, ``NB_BACKEND_API_KEY`` (then ``G4F_API_KEY``), ``NB_BACKEND_MODEL``
+4. the embedded backend, no key, the server's own default model
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+
+class Secret:
+    """A key that shows itself nowhere: not in reprs, not in ``vars()``, and a pickle leaves it behind."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: str | None = None) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "Secret(set)" if self.value else "Secret(none)"
+
+    def __reduce__(self) -> tuple[type[Secret], tuple[()]]:
+        return Secret, ()
+
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self  # a copy stays in this process, a pickle does not
+
+
+@dataclass
+class Settings:
+    """What was set in this process; ``None`` is not set. The key is in no repr."""
+
+    url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    model: str | None = None
+
+
+current = Settings()
+
+
+def url(argument: str | None = None) -> str | None:
+    """Give the server's base URL without a trailing slash, ``None`` for the embedded backend.
+
+    ``ValueError`` if it is no http(s) URL.
+    """
+    found = argument or current.url or os.environ.get("NB_BACKEND_URL")
+    if not found:
+        return None
+    found = found.strip()
+    if re.match(r"[^/?#]*//[^/?#]*@", found):
+        raise ValueError("a url with a password in it is refused: set NB_BACKEND_API_KEY instead")
+    if not _is_server(found):
+        raise ValueError(f"{found!r} is not a server's url: write it like http://localhost:8080 or https://host/v1")
+    for call in ("/conversation", "/backend-api/v2", "/chat/completions"):
+        found = found.rstrip("/").removesuffix(call)
+    return found.rstrip("/")
+
+
+def _is_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and not (parts.query or parts.fragment or re.search(r"\s", url))
+        )
+    except ValueError:  # a port that is none, brackets that do not match
+        return False
+
+
+def api_key(argument: str | None = None) -> str | None:
+    """Give the key to send, if there is one. ``ValueError`` if it has a line end or the like within."""
+    environment = os.environ.get("NB_BACKEND_API_KEY") or os.environ.get("G4F_API_KEY")
+    key = (argument or current.api_key or environment or "").strip()
+    if not key.isprintable():
+        raise ValueError("the key has a line end, or another character that none has, within: set it again")
+    return key or None
+
+
+def model(argument: str | None = None) -> str:
+    """Give the model's name; ``""`` leaves the choice to the server."""
+    return argument or current.model or os.environ.get("NB_BACKEND_MODEL") or ""
