@@ -1,0 +1,154 @@
+"""Any OpenAI-compatible server, with the same events out as ``BackendApi``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import aclosing
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from .. import debug, settings
+from ..media import to_data_uri
+from ..typing import AsyncResult, MediaListType, Messages
+from .base import AsyncGeneratorProvider, Model, ProviderModelMixin, Reading
+from .failures import not_a_backend
+from .response import RawResponse
+from .session import encode_json
+
+
+class OpenAIApi(AsyncGeneratorProvider, ProviderModelMixin):
+    """Streams answers from ``{url}/chat/completions``, where ``url`` ends in ``/v1`` or the like.
+
+    Source of the format: https://platform.openai.com/docs/api-reference/chat-streaming, and ``reasoning_content`` as
+    DeepSeek, vLLM and llama.cpp send it.
+    """
+
+    headers: ClassVar[dict[str, str]] = {}
+
+    @classmethod
+    async def create_async_generator(
+        cls, model: str, messages: Messages, media: MediaListType = None, api_key: str | None = None, **kwargs: Any
+    ) -> AsyncResult:
+        """Ask, and give the events of the answer as they come.
+
+        ``media`` goes along as ``image_url`` parts of the last user message; every other keyword goes into the body.
+        Errors are those of ``BackendApi.create_async_generator``.
+        """
+        key = settings.api_key(api_key)
+        debug.log(f"{cls.__name__}: model={model!r} api_key={'set' if key else 'none'}")
+        body = {
+            "model": model,
+            "messages": with_images(messages, [to_data_uri(data, name) for data, name in media or []]),
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            **kwargs,
+        }
+        url = cls._server()
+        headers = {"Accept": "text/event-stream", **cls.headers, **_authorization(key)}
+        reading = ChunkReading(url, secret=key)
+        async with aclosing(cls.stream(f"{url}/chat/completions", headers, body, reading)) as events:
+            async for event in events:
+                yield event
+
+    @classmethod
+    async def get_models(cls, provider: str | None = None) -> list[Model]:
+        """Ask the server for its models; what they can see, these servers do not say."""
+        url = cls._server()
+        key = settings.api_key()
+        async with cls.session({**cls.headers, **_authorization(key)}, key) as session:
+            found = await session.get_json(f"{url}/models", ssl=cls.ssl)
+        try:
+            return [Model.of(item["id"], provider=item.get("owned_by") or "") for item in found["data"]]
+        except (AttributeError, KeyError, TypeError):
+            raise not_a_backend(url, repr(found).encode(), key) from None
+
+    @classmethod
+    def _server(cls) -> str:
+        url = settings.url(cls.url)
+        if url is None:
+            raise ValueError("OpenAIApi needs a url, like http://localhost:11434/v1: set NB_BACKEND_URL")
+        return url
+
+
+class ChunkReading(Reading):
+    """Reads ``chat.completion.chunk`` objects as the events that a backend would send."""
+
+    def __init__(self, url: str, secret: str | None = None) -> None:
+        super().__init__(secret)
+        self._url = url
+        self._name = urlsplit(url).hostname or url
+        self._model = ""
+        self._tool_calls: dict[int, dict[str, Any]] = {}
+
+    def translate(self, events: list[RawResponse]) -> Iterable[RawResponse]:
+        """Give the events that the chunks stand for."""
+        for chunk in events:
+            if chunk.get("error") or chunk.get("object") == "error":
+                yield RawResponse(type="error", error=chunk.get("error") or chunk.get_dict())
+                continue
+            if (model := chunk.get("model")) and model != self._model:
+                self._model = model
+                who = {"name": self._name, "label": self._name, "url": self._url, "model": model}
+                yield RawResponse(type="provider", provider=who)
+            for choice in _dicts(chunk.get("choices")):
+                if not choice.get("index"):  # the others are other answers, asked for with n=2
+                    yield from self._choice(choice)
+            if isinstance(usage := chunk.get("usage"), dict):
+                yield RawResponse(type="usage", usage=usage, model=self._model, provider=self._name)
+
+    def rest(self, *, whole: bool) -> list[RawResponse]:
+        """Give the tool calls, which come in pieces: half of one is worth nothing."""
+        calls = list(self._tool_calls.values())
+        self._tool_calls = {}
+        return [RawResponse(type="tool_calls", tool_calls=calls)] if calls and whole else []
+
+    def _choice(self, choice: dict[str, Any]) -> Iterable[RawResponse]:
+        delta = choice.get("delta") or choice.get("message")  # a server that does not stream sends a message
+        if isinstance(delta, dict):
+            for key in ("reasoning_content", "reasoning"):
+                if delta.get(key):
+                    yield RawResponse(type="reasoning", token=delta[key])
+                    break
+            for key in ("content", "refusal"):
+                if delta.get(key):
+                    yield RawResponse(type="content", content=delta[key])
+            for call in _dicts(delta.get("tool_calls")):
+                self._add_tool_call(call)
+        if reason := choice.get("finish_reason"):
+            yield from self.rest(whole=True)
+            yield RawResponse(type="finish", finish={"reason": reason})
+
+    def _add_tool_call(self, piece: dict[str, Any]) -> None:
+        index = piece.get("index")
+        if not isinstance(index, int):  # some servers send none
+            index = len(self._tool_calls) - (0 if piece.get("id") or not self._tool_calls else 1)
+        call = self._tool_calls.setdefault(
+            index, {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
+        )
+        call["id"] = piece.get("id") or call["id"]
+        if isinstance(function := piece.get("function"), dict):
+            for key in ("name", "arguments"):
+                value = function.get(key) or ""
+                call["function"][key] += value if isinstance(value, str) else encode_json(value).decode()
+
+
+def with_images(messages: Messages, uris: list[str]) -> Messages:
+    """Give the messages with the images as parts of the last one of the user; the caller's are left as they were."""
+    if not uris:
+        return messages
+    places = [index for index, message in enumerate(messages) if message.get("role") == "user"]
+    if not places:
+        raise ValueError("images go along with a message of the user, and there is none")
+    last = messages[places[-1]]
+    content = last.get("content") or []
+    text = [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
+    images = [{"type": "image_url", "image_url": {"url": uri}} for uri in uris]
+    return [*messages[: places[-1]], {**last, "content": [*images, *text]}, *messages[places[-1] + 1 :]]
+
+
+def _authorization(key: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def _dicts(items: Any) -> list[dict[str, Any]]:
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []

@@ -1,0 +1,55 @@
+"""What the tests share: a clean environment, a raw server, a scripted backend, aioresponses mended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from aiohttp import ClientResponse
+from aioresponses import aioresponses
+from serving import Backend, serving
+from wire_server import WireServer
+
+from nb_backend import settings
+from nb_backend.local.engine import ScriptedEngine
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees what the developer has set, and none leaves a setting behind."""
+    for name in list(os.environ):
+        if name.startswith(("NB_BACKEND_", "G4F_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(settings, "current", settings.Settings())
+
+
+@pytest.fixture
+def wire_server() -> Iterator[WireServer]:
+    server = WireServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+    """A backend that answers what the test enqueues; the settings lead to it."""
+    with serving(ScriptedEngine()) as server:
+        for name, value in server.env.items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture
+def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
+    """aioresponses, with the argument that aiohttp >= 3.14 asks for and 0.7.9 does not give (its issue 289)."""
+    make = ClientResponse.__init__
+
+    def init(self: ClientResponse, *args: Any, **kwargs: Any) -> None:
+        make(self, *args, **{"stream_writer": Mock(), **kwargs})
+
+    monkeypatch.setattr(ClientResponse, "__init__", init)
+    with aioresponses() as mock:
+        yield mock

@@ -1,0 +1,383 @@
+"""BackendApi on real sockets: what it sends, what it gives, how it fails, when it asks again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+from wire_server import CHUNKED, FINISH, LAST_CHUNK, UNTIL_CLOSE, WireServer, chunk, content, sse, status
+
+from nb_backend import BackendApi, settings
+from nb_backend.errors import AuthError, BackendError, ConnectionFailed, ProtocolError, ServerError, TimedOut
+from nb_backend.providers import base
+
+QUESTION = [{"role": "user", "content": "Hi?"}]
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 8
+KEY = "sk-0123456789"
+
+
+@pytest.fixture
+def delays(monkeypatch) -> list[float]:
+    """The waits before retries, which then take no time."""
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(base.asyncio, "sleep", sleep)
+    return waits
+
+
+@pytest.fixture
+def api(wire_server: WireServer, delays) -> type[BackendApi]:
+    return type("Api", (BackendApi,), {"url": wire_server.url, "idle_timeout": 5})
+
+
+async def ask(api: type[BackendApi], **options) -> tuple[list[str], BackendError | None]:
+    """Give the types of the events, text in place of ``content``, and how it failed."""
+    seen = []
+    try:
+        async for event in api.create_async_generator("m", QUESTION, **options):
+            seen.append(str(event) or event.type)
+    except BackendError as error:
+        return seen, error
+    return seen, None
+
+
+def stream(*events: dict, end: bytes = LAST_CHUNK) -> bytes:
+    return CHUNKED + chunk(sse(*events)) + end
+
+
+# -- what is sent
+
+
+async def test_the_body_is_exactly_what_was_asked(api, wire_server):
+    wire_server.answer(stream(content("Hi")))
+    media = [(PNG, "a.png"), (PNG, None)]
+    await ask(api, media=media, api_key=KEY, temperature=0.7, url="a field like any other", ssl=1)
+    (request,) = wire_server.requests
+    uri = "data:image/png;base64,iVBORw0KGgoAAAAAAAAAAA=="
+    assert request.path == "/backend-api/v2/conversation"
+    assert list(request.json.items()) == [
+        ("model", "m"),
+        ("messages", QUESTION),
+        ("media", [[uri, "a.png"], [uri, None]]),
+        ("api_key", KEY),
+        ("temperature", 0.7),
+        ("url", "a field like any other"),
+        ("ssl", 1),
+    ]
+    assert media == [(PNG, "a.png"), (PNG, None)]
+
+
+async def test_nothing_more_than_asked_is_sent(api, wire_server):
+    wire_server.answer(stream(content("Hi")))
+    await ask(api)
+    assert wire_server.requests[0].json == {"model": "m", "messages": QUESTION, "media": None, "api_key": None}
+
+
+async def test_the_headers(api, wire_server):
+    wire_server.answer(stream(content("Hi")))
+    api.headers = {"X-Mine": "1"}
+    await ask(api)
+    names = ("Accept", "Accept-Encoding", "Content-Type", "X-Mine", "Authorization")
+    assert [wire_server.requests[0].header(name) for name in names] == [
+        *("text/event-stream", "identity", "application/json", "1", None)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"media": [(b"no picture", "a.png")]}, ValueError),
+        ({"media": [(17, None)]}, TypeError),
+        ({"media": [PNG]}, ValueError),
+        ({"thing": {1, 2}}, TypeError),
+        ({"api_key": "two\nlines"}, ValueError),
+    ],
+)
+async def test_the_callers_own_mistakes_are_told_before_anything_is_sent(api, wire_server, options, kind):
+    with pytest.raises(kind):
+        await ask(api, **options)
+    assert wire_server.requests == []
+
+
+# -- what comes back
+
+
+@pytest.mark.parametrize(
+    "body",
+    [sse(content("Hel"), content("lo")), b'{"type":"content","content":"Hel"}\n{"type":"content","content":"lo"}'],
+)
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/json", "text/html"])
+async def test_both_framings_under_any_content_type(api, wire_server, body, kind):
+    wire_server.answer(status("200 OK", body, content_type=kind))
+    assert await ask(api) == (["Hel", "lo"], None)
+
+
+ERROR = {"type": "error", "error": "RuntimeError", "message": "the model fell over"}
+AUTH = {"type": "auth", "auth": "MissingAuthError", "message": "Invalid API key"}
+MESSAGE = {"type": "message", "message": "provider A failed"}
+LOG = {"type": "log", "log": "details"}
+
+
+@pytest.mark.parametrize(
+    ("body", "end", "seen", "kind", "said"),
+    [
+        (stream(content("Hi"), FINISH), "close", ["Hi", "finish"], None, ""),
+        (stream(content("Hi"), FINISH, end=b""), "reset", ["Hi", "finish"], None, ""),
+        (UNTIL_CLOSE + sse(content("Hi")) + b"data: [DONE]\n\n", "stall", ["Hi"], None, ""),
+        (stream(content("Hi"), end=b""), "close", ["Hi"], ConnectionFailed, "broke"),
+        (stream(content("Hi"), end=b""), "reset", ["Hi"], ConnectionFailed, "broke"),
+        (UNTIL_CLOSE + sse(content("Hi")), "reset", ["Hi"], ConnectionFailed, "broke"),
+        (UNTIL_CLOSE + sse(content("Hi")) + b'data: {"type": "con', "close", ["Hi"], ProtocolError, "broke off"),
+        (UNTIL_CLOSE + sse(content("Hi")).rstrip(), "close", ["Hi"], None, ""),
+        (stream(content("Hi"), ERROR, LOG), "close", ["Hi", "error", "log"], ServerError, "the model fell over"),
+        (stream(content("Hi"), ERROR, LOG, end=b""), "reset", ["Hi", "error", "log"], ServerError, "fell over"),
+        (stream(content("Hi"), AUTH), "close", ["Hi", "auth"], AuthError, "Invalid API key: set NB_BACKEND_API_KEY"),
+        (stream(content("Hi"), MESSAGE), "close", ["Hi", "message"], ServerError, "provider A failed"),
+        (stream(MESSAGE, content("Hi")), "close", ["message", "Hi"], None, ""),
+        (stream(MESSAGE, FINISH), "close", ["message", "finish"], None, ""),
+        (status("200 OK", b"<html>Welcome</html>"), "close", [], ProtocolError, "'<html>Welcome</html>'"),
+        (status("200 OK"), "close", [], ProtocolError, "it sent nothing"),
+        (status("200 OK", {"detail": "Not Found"}), "close", [""], ProtocolError, "did not answer as a backend does"),
+        (status("200 OK", {"error": {"message": "no", "code": 401}}), "close", [""], AuthError, "no"),
+    ],
+)
+async def test_how_an_answer_ends(api, wire_server, body, end, seen, kind, said):
+    wire_server.answer(body, end=end)
+    got, error = await ask(api)
+    assert got == seen
+    assert type(error) is (kind or type(None))
+    if error is not None:
+        assert said in str(error)
+        assert "\n" not in str(error)
+        assert error.partial == ("Hi" if "Hi" in seen else "")
+    assert len(wire_server.requests) == 1
+
+
+async def test_a_finished_answer_is_whole_whatever_follows(api, wire_server):
+    seen = threading.Event()
+    wire_server.answer(stream(content("Hi"), FINISH, end=b""), seen, b"no chunk\r\n", end="stall")
+    api.idle_timeout = 0.2
+    got = []
+    async for event in api.create_async_generator("m", QUESTION):
+        got.append(event.type)
+        seen.set()
+    assert got == ["content", "finish"]
+
+
+async def test_a_stall_keeps_what_came(api, wire_server):
+    api.idle_timeout = 0.2
+    wire_server.answer(CHUNKED + chunk(sse(content("Hel"))), end="stall")
+    seen, error = await ask(api)
+    assert (seen, type(error), error.partial) == (["Hel"], TimedOut, "Hel")
+    assert wire_server.left.acquire(timeout=10)
+
+
+async def test_a_busy_consumer_gets_every_event_before_the_failure(api, wire_server):
+    wire_server.answer(CHUNKED, *[chunk(sse(content(f"{n} "))) for n in range(200)], end="reset")
+    texts = []
+    with pytest.raises(ConnectionFailed) as failure:
+        async for event in api.create_async_generator("m", QUESTION):
+            texts.append(str(event))
+            if len(texts) == 1:
+                await asyncio.to_thread(wire_server.ended.acquire, timeout=10)
+    assert texts == [f"{n} " for n in range(200)]
+    assert failure.value.partial == "".join(texts)
+
+
+async def test_huge_events(api, wire_server):
+    wire_server.answer(stream({"type": "request", "request": "x" * 2**21}, content("y" * 2**21)))
+    seen, error = await ask(api)
+    assert (seen, error) == (["request", "y" * 2**21], None)
+
+
+# -- asking again
+
+
+@pytest.mark.parametrize("first", [status("503 Busy"), b""], ids=["503", "closed at once"])
+async def test_a_passing_failure_is_asked_again(api, wire_server, delays, first):
+    wire_server.answer(first)
+    wire_server.answer(first)
+    wire_server.answer(stream(content("Hi")))
+    assert await ask(api) == (["Hi"], None)
+    assert len(wire_server.requests) == 3
+    assert 0.375 <= delays[0] <= 0.5
+    assert 0.75 <= delays[1] <= 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "waits"),
+    [
+        ({"retry_after": "3"}, [3, 3]),
+        ({"retry_after_ms": "1500"}, [1.5, 1.5]),
+        ({"retry_after": "0"}, [0, 0]),
+        ({"retry_after": "61"}, []),
+    ],
+)
+async def test_retry_after_is_obeyed(api, wire_server, delays, headers, waits):
+    wire_server.answer(status("429 Slow", {"error": {"message": "too fast"}}, **headers))
+    _, error = await ask(api)
+    assert delays == waits
+    assert len(wire_server.requests) == len(waits) + 1
+    assert "429 (too fast): ask again" in str(error)
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 413, 422])
+async def test_a_refusal_is_final(api, wire_server, code):
+    wire_server.answer(status(f"{code} No"))
+    await ask(api)
+    assert len(wire_server.requests) == 1
+
+
+@pytest.mark.parametrize("event", [b'{"type": "provider"}\n', b'{"unknown": 1}\n', sse(content("Hi"))])
+async def test_never_again_after_the_first_event(api, wire_server, event):
+    wire_server.answer(CHUNKED + chunk(event), end="reset")
+    _, error = await ask(api)
+    assert isinstance(error, ConnectionFailed)
+    assert len(wire_server.requests) == 1
+
+
+async def test_nobody_there(api, wire_server, delays):
+    wire_server.stop()
+    _, error = await ask(api)
+    assert isinstance(error, ConnectionFailed)
+    assert str(error).startswith(f"Nobody answers at {wire_server.url} (")
+    assert len(delays) == 2
+
+
+# -- leaving
+
+
+@pytest.mark.parametrize("how", ["break", "cancel"])
+async def test_leaving_closes_the_connection(api, wire_server, how):
+    wire_server.answer(CHUNKED + chunk(sse(content("Hi"))), end="stall")
+    events = api.create_async_generator("m", QUESTION)
+    await anext(events)
+    if how == "break":
+        await events.aclose()
+    else:
+        task = asyncio.ensure_future(anext(events))
+        await asyncio.wait([task], timeout=0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await asyncio.to_thread(wire_server.left.acquire, timeout=10)
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_leaving_stops_the_engine(backend):
+    backend.engine.enqueue("Hel", ...)
+    events = BackendApi.create_async_generator("m", QUESTION)
+    async for event in events:
+        if str(event):
+            break
+    await events.aclose()
+    async with asyncio.timeout(10):
+        while not backend.engine.stopped:
+            await asyncio.sleep(0.01)
+
+
+# -- the key
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        status("401 No", {"error": {"message": f"Bad key {KEY} given"}}),
+        status("400 No", f"{'x' * 295}{KEY}".encode()),
+        status("200 OK", f"<html>{'x' * 50}{KEY}".encode()),
+        stream({"type": "error", "error": "E", "message": f"{KEY} is wrong"}),
+        stream({"type": "request", "request": KEY}, {"type": "headers", "headers": {"x": KEY}}, content("Hi")),
+    ],
+)
+async def test_the_key_is_shown_nowhere(api, wire_server, answer, caplog):
+    caplog.set_level(logging.DEBUG)
+    wire_server.answer(answer)
+    shown = []
+    try:
+        async for event in api.create_async_generator("m", QUESTION, api_key=KEY):
+            if event.type != "error":
+                shown.append(repr(event))
+    except BackendError as error:
+        shown += [str(error), repr(error)]
+    shown += [record.getMessage() for record in caplog.records]
+    assert KEY[:6] not in "\n".join(shown)
+    assert "Api: model='m' api_key=set" in caplog.messages
+
+
+# -- models
+
+
+async def test_the_models_of_all_and_of_one_provider(mocked):
+    settings.current.url = "http://server.invalid"
+    root = "http://server.invalid/backend-api/v2/models"
+    mocked.get(root, payload={"A": ["m1", "m2"], "B": ["m3"]})
+    mocked.get(f"{root}/A%2FB", payload=[{"id": "m1", "label": "One", "vision": True}, {"id": "m2"}])
+    assert [(m, m.provider) for m in await BackendApi.get_models()] == [("m1", "A"), ("m2", "A"), ("m3", "B")]
+    models = await BackendApi.get_models("A/B")
+    assert [(m, m.label, m.provider, m.vision) for m in models] == [
+        ("m1", "One", "A/B", True),
+        ("m2", "m2", "A/B", None),
+    ]
+
+
+@pytest.mark.parametrize("payload", [7, ["m"], {"A": 7}, {"error": [{"message": "x"}]}, [{"name": "x"}]])
+@pytest.mark.parametrize("provider", [None, "A"])
+async def test_what_is_no_list_of_models(mocked, payload, provider):
+    settings.current.url = "http://server.invalid"
+    mocked.get(f"http://server.invalid/backend-api/v2/models{'/A' if provider else ''}", payload=payload)
+    with pytest.raises(ProtocolError, match="did not answer as a backend does"):
+        await BackendApi.get_models(provider)
+
+
+async def test_the_scripted_backend_tells_its_models(backend):
+    assert await BackendApi.get_models() == ["scripted"]
+    assert (await BackendApi.get_models("scripted"))[0].vision is False
+
+
+# -- the example of the first issue
+
+EXAMPLE = """
+from nb_backend import BackendApi
+from nb_backend.typing import Messages, MediaListType
+import asyncio
+
+async def main():
+    model = "gpt-3.5-turbo"
+    messages: Messages = [{"role": "user", "content": "Hello, how are you?"}]
+    media: MediaListType = None
+    api_key = "your_api_key"
+    kwargs = {"temperature": 0.7}
+    async for response in BackendApi.create_async_generator(
+        model=model, messages=messages, media=media, api_key=api_key, **kwargs
+    ):
+        print(response)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_the_usage_example(tmp_path):
+    script, steps = tmp_path / "example.py", tmp_path / "steps.json"
+    script.write_text(EXAMPLE)
+    steps.write_text('["Fine, ", "thank you."]')
+    command = [sys.executable, "-W", "error", "-X", "dev", str(script)]
+    environment = {**os.environ, "NB_BACKEND_SCRIPT": str(steps)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.replace("\n", "") == "Fine, thank you."
+
+
+def test_threads_are_not_left_behind(backend):
+    before = threading.active_count()
+    for _ in range(3):
+        asyncio.run(ask(BackendApi))
+    assert threading.active_count() == before

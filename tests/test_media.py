@@ -1,0 +1,164 @@
+"""Bytes, files and data URIs become data URIs; the bytes decide the type."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nb_backend import media, to_data_uri
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
+PNG_URI = "data:image/png;base64," + base64.b64encode(PNG).decode()
+
+SAMPLES = {
+    "image/png": [PNG],
+    "image/jpeg": [b"\xff\xd8\xff\xe0", b"\xff\xd8\xff\xdb"],
+    "image/gif": [b"GIF87a", b"GIF89a"],
+    "image/webp": [b"RIFF\x00\x00\x00\x00WEBPVP8 "],
+    "image/bmp": [b"BM" + bytes(12) + b"\x28" + bytes(11)],
+    "image/tiff": [b"II*\x00", b"MM\x00*"],
+    "image/avif": [b"\x00\x00\x00\x20ftypavif"],
+    "image/heic": [b"\x00\x00\x00\x20ftypheic"],
+    "image/svg+xml": [
+        b"<svg xmlns='x'/>",
+        b"\xef\xbb\xbf <?xml version='1.0'?>\n<!-- a --><!-- b -->\n<!DOCTYPE svg PUBLIC>\n<svg>",
+    ],
+    "application/pdf": [b"%PDF-1.7"],
+    "audio/mpeg": [b"ID3\x03", b"\xff\xfb\x90\x00"],
+    "audio/wav": [b"RIFF\x00\x00\x00\x00WAVE"],
+    "audio/mp4": [b"\x00\x00\x00\x20ftypM4A "],
+    "video/mp4": [b"\x00\x00\x00\x20ftypisom"],
+    "video/webm": [b"\x1aE\xdf\xa3"],
+}
+
+
+@pytest.mark.parametrize(("kind", "data"), [(kind, data) for kind, samples in SAMPLES.items() for data in samples])
+def test_the_bytes_decide_the_type(kind, data, tmp_path):
+    uri = f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    file = tmp_path / "a name that lies.txt"
+    file.write_bytes(data)
+    for thing in (data, bytearray(data), memoryview(data), file, str(file), uri, uri.replace(kind, "text/plain")):
+        assert to_data_uri(thing) == uri
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"BMW is a car, and this is a text",
+        b"plain text",
+        b"\xff\xfe\x00\x00",
+        b"<html><svg>",
+        b"RIFF....AVI ",
+        bytes(100),
+    ]
+    + [b"<!---->" * 140 + b"<html>", b"<!-- <svg> -->"],
+)
+def test_what_is_no_medium_is_refused(data):
+    with pytest.raises(ValueError, match=r"a\.png is no image, sound, film or PDF by its content"):
+        to_data_uri(data, "a.png")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        PNG_URI,
+        PNG_URI.replace("image/png", ""),
+        PNG_URI.replace("data:image/png", "DATA:IMAGE/PNG;charset=utf-8"),
+        PNG_URI.rstrip("="),
+        PNG_URI[:40] + "\n " + PNG_URI[40:] + "\n",
+        PNG_URI.replace("/", "_", 0),
+        "data:image/png," + "".join(f"%{byte:02x}" for byte in PNG),
+        "data:image/png;base64," + "".join(f"%{ord(sign):02x}" for sign in PNG_URI.partition(",")[2]),
+    ],
+)
+def test_data_uris_are_normalised(uri):
+    assert to_data_uri(uri) == PNG_URI
+
+
+def test_base64_for_urls_is_read():
+    jpeg = b"\xff\xd8\xff" + b"\xfb\xff\xfe"
+    assert to_data_uri("data:;base64," + base64.urlsafe_b64encode(jpeg).decode()) == to_data_uri(jpeg)
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("data:image/png", "no comma"),
+        ("data:image/png;base64,", "is empty"),
+        ("data:image/png;base64,%%%", "base64 is damaged"),
+        ("data:image/png;base64,AAAAA", "base64 is damaged"),
+        ("data:image/png;base64,ä", "base64 is damaged"),
+        ("data:image/png;base64,aGVsbG8=", "the data URI is no image"),
+    ],
+)
+def test_damaged_data_uris_are_refused(uri, said):
+    with pytest.raises(ValueError, match=said):
+        to_data_uri(uri)
+
+
+def test_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a böld name.png").write_bytes(PNG)
+    assert to_data_uri("a böld name.png") == to_data_uri("~/a böld name.png") == PNG_URI
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").touch()
+    for thing, said in {
+        "missing.png": "there is no file missing.png in ",
+        "~nobody-of-that-name/x.png": "there is no file ~nobody",
+        Path(): "is a folder",
+        "": "is a folder",
+        "pipe": "is no ordinary file",
+        "/dev/zero": "is no ordinary file",
+        "empty": "is empty",
+        "x" * 5000: "cannot be read: File name too long",
+        "nul\0": "null byte",
+    }.items():
+        with pytest.raises(ValueError, match=said) as refusal:
+            to_data_uri(thing)
+        assert len(str(refusal.value)) < 200 + len(str(tmp_path))
+
+
+def test_too_large_is_refused_without_being_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(media, "MAX_SIZE", 10 * 2**20)
+    with (tmp_path / "big").open("wb") as file:
+        file.truncate(3 * 2**30)
+    with pytest.raises(ValueError, match="big has 3072 MB, and 10 MB is the most"):
+        to_data_uri(tmp_path / "big")
+    with pytest.raises(ValueError, match="shot has 11 MB"):
+        to_data_uri(bytes(11 * 2**20), "shot")
+
+
+@pytest.mark.parametrize("thing", [None, 7, 1.5, ["a.png"], {}, object()])
+def test_other_things_are_a_type_error(thing):
+    with pytest.raises(
+        TypeError, match=rf"my thing is of type {type(thing).__name__}: give bytes, a path or a data URI"
+    ):
+        to_data_uri(thing, "my thing")
+
+
+@given(
+    st.binary(max_size=300)
+    | st.builds(bytes.__add__, st.sampled_from([s for samples in SAMPLES.values() for s in samples]), st.binary())
+)
+def test_any_bytes_give_a_type_or_a_short_word(data):
+    try:
+        uri = to_data_uri(data)
+    except ValueError as error:
+        assert len(str(error)) < 200  # noqa: PT017
+    else:
+        assert base64.b64decode(uri.partition(",")[2]) == data
+        assert to_data_uri(uri) == uri
+
+
+@given(st.text().map("data:".__add__))
+def test_any_data_uri_gives_a_data_uri_or_a_value_error(uri):
+    try:
+        to_data_uri(uri)
+    except ValueError as error:
+        assert len(str(error)) < 200  # noqa: PT017

@@ -1,0 +1,306 @@
+"""Bytes to events: both framings, every cut, every kind of damage."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nb_backend.providers import wire
+from nb_backend.providers.response import RawResponse, reasoning_text
+from nb_backend.providers.wire import EventDecoder, LineDecoder
+
+CAPTURES = {
+    path.stem: path.read_bytes().partition(b"\r\n\r\n")[2] for path in Path(__file__).parent.glob("wire/*.http")
+}
+
+
+def decode(*chunks: bytes) -> tuple[list[RawResponse], EventDecoder]:
+    decoder = EventDecoder()
+    events = [event for chunk in chunks for event in decoder.feed(chunk)]
+    return events + decoder.flush(), decoder
+
+
+def events_of(*chunks: bytes) -> list[RawResponse]:
+    return decode(*chunks)[0]
+
+
+def text_of(*chunks: bytes) -> str:
+    return "".join(map(str, events_of(*chunks)))
+
+
+def single_bytes(body: bytes) -> list[bytes]:
+    return [body[at : at + 1] for at in range(len(body))]
+
+
+def as_json_lines(body: bytes) -> bytes:
+    return b"".join(line[6:] + b"\n" for line in body.split(b"\n") if line.startswith(b"data: "))
+
+
+# -- the captures
+
+
+def test_the_captures_are_there() -> None:
+    assert sorted(CAPTURES) == [f"g4f-8.8-{name}" for name in ("answer", "auth-error", "image-sent", "reasoning")]
+
+
+@pytest.mark.parametrize("capture", ["g4f-8.8-answer", "g4f-8.8-image-sent", "g4f-8.8-reasoning"])
+def test_a_capture_gives_its_text(capture: str) -> None:
+    assert text_of(CAPTURES[capture]) == "Hello wörld 🙂"
+
+
+def test_a_capture_gives_its_reasoning() -> None:
+    events = events_of(CAPTURES["g4f-8.8-reasoning"])
+    assert "".join(map(reasoning_text, events)) == "First think."
+
+
+def test_a_capture_gives_its_error() -> None:
+    last = events_of(CAPTURES["g4f-8.8-auth-error"])[-1]
+    assert (last.type, last.auth, last.message) == (
+        "auth",
+        "MissingAuthError",
+        "MissingAuthError: Error 401: Invalid API key",
+    )
+
+
+VARIANTS = {
+    "sse": bytes,
+    "json lines": as_json_lines,
+    "CRLF": lambda body: body.replace(b"\n", b"\r\n"),
+    "CR": lambda body: body.replace(b"\n", b"\r"),
+    "BOM": lambda body: b"\xef\xbb\xbf" + body,
+    "no blank line at the end": lambda body: body.rstrip(b"\n"),
+    "blank lines forgotten": lambda body: body.replace(b"\n\n", b"\n"),
+}
+
+
+@pytest.mark.parametrize("capture", CAPTURES)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_capture_cut_at_every_byte_gives_the_same_events(capture: str, variant: str) -> None:
+    expected = events_of(CAPTURES[capture])
+    body = VARIANTS[variant](CAPTURES[capture])
+    for at in range(len(body) + 1):
+        assert events_of(body[:at], body[at:]) == expected, at
+    assert events_of(*single_bytes(body)) == expected
+
+
+# -- lines
+
+
+@pytest.mark.parametrize(
+    ("body", "lines"),
+    [
+        (b"a\nb\n", [b"a", b"b", b""]),
+        (b"a\r\nb\rc", [b"a", b"b", b"c"]),
+        (b"\r\n\r\n\n\r", [b"", b"", b"", b"", b""]),
+        ("a\u2028b\u0085c\x0bd\x0ce\x1cf\n".encode(), ["a\u2028b\u0085c\x0bd\x0ce\x1cf".encode(), b""]),
+    ],
+)
+def test_lines_end_at_lf_crlf_and_cr_only(body: bytes, lines: list[bytes]) -> None:
+    for chunks in ([body], single_bytes(body)):
+        decoder = LineDecoder()
+        assert [line for chunk in chunks for line in decoder.feed(chunk)] + [decoder.flush()] == lines
+
+
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_a_line_too_long_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch, end: bytes) -> None:
+    monkeypatch.setattr(wire, "MAX_LINE", 50)
+    good = b'{"type":"content","content":"ok"}\n'
+    body = good + b'{"type":"content","content":"' + b"x" * 60 + b'"}\n' + good + b"y" * 51 + end
+    for chunks in ([body], single_bytes(body), [body[:80], body[80:]]):
+        events, decoder = decode(*chunks)
+        assert (len(events), decoder.damaged) == (2, 2)
+
+
+def test_data_without_end_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_LINE", 50)
+    events, decoder = decode(b"data: 0123456789\n" * 8, b'\n{"type":"content","content":"ok"}\n')
+    assert (len(events), decoder.damaged > 0) == (1, True)
+
+
+# -- events
+
+HI = RawResponse(type="content", content="Hi")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'data: {"type": "content", "content": "Hi"}\n\n',
+        b'data:{"type": "content", "content": "Hi"}\n\n',
+        b'event: message\ndata: {"type": "content", "content": "Hi"}\n\n',
+        b'event:content\ndata:{"content": "Hi", "type": null}\n\n',
+        b': comment\nid: 7\nretry: 100\ndata\nevent: content\ndata: {"type": "content",\ndata: "content": "Hi"}\n\n',
+        b'  {"type": "content", "content": "Hi"}  ',
+        b'\n\n\n{"type": "content", "content": "Hi"}',
+        b'event: title\n\n{"type": "content", "content": "Hi"}',
+    ],
+)
+def test_framing(body: bytes) -> None:
+    events, decoder = decode(body)
+    assert (events, decoder.damaged) == ([HI], 0)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"{\n",
+        b"data: {broken\n\n",
+        b"<html>\n",
+        b"[1, 2]\n",
+        b"null\n",
+        b'"text"\n',
+        b"17\n",
+        b"\xff\xfe\x00\n",
+        b'{"type": "content", "content": ' + b"[" * 900 + b"]" * 900 + b"}\n",
+        b'{"a": ' * 100_000 + b"\n",
+        b"[" * 100_000 + b"\n",
+        b'{"n": ' + b"9" * 5000 + b"\n",
+    ],
+    ids=lambda damage: damage[:20].decode("latin-1"),
+)
+def test_a_damaged_line_is_skipped_and_counted(damage: bytes) -> None:
+    whole = b'data: {"type": "content", "content": "Hi"}\n\n'
+    for chunks in ([whole, damage, whole], [damage, whole, whole]):
+        events, decoder = decode(*chunks)
+        assert (events, decoder.damaged, decoder.truncated) == ([HI, HI], 1, False)
+
+
+@pytest.mark.parametrize(
+    ("body", "truncated"),
+    [
+        (b"", False),
+        (b'{"type": "content", "con', True),
+        (b'data: {"type": "content", "con', True),
+        (b'data: {"type":\ndata: "con', True),
+        (b'data: {"type":\n', True),
+        (b"event: cont", False),
+        (b': {"', False),
+        (b"{broken}\n", False),
+        (b'data: {"type": "content", "content": "Hi"}', False),
+    ],
+)
+def test_the_end_within_an_object_is_told(body: bytes, truncated: bool) -> None:
+    assert decode(body)[1].truncated is truncated
+
+
+def test_streams_also_where_blank_lines_are_forgotten() -> None:
+    decoder = EventDecoder()
+    line = b'data: {"type": "content", "content": "Hi"}\n'
+    assert [len(decoder.feed(line)) for _ in range(3)] == [0, 1, 1]
+
+
+@pytest.mark.parametrize("body", [b"data: [DONE]\n\n", b"[DONE]\n", b"data: [DONE]"])
+def test_the_end_mark_is_no_event(body: bytes) -> None:
+    events, decoder = decode(b'data: {"type": "content", "content": "Hi"}\n\n', body)
+    assert (events, decoder.done, decoder.damaged) == ([HI], True, 0)
+
+
+# -- values
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ('"Hi"', "Hi"),
+        ("null", ""),
+        ("7", "7"),
+        ("0.5", "0.5"),
+        ("true", ""),
+        ('["a", {"type": "text", "text": "b"}, {"type": "image_url"}, 3]', "ab3"),
+        ('{"text": "c"}', "c"),
+        ("NaN", ""),
+        ("-Infinity", ""),
+        ("1e999", ""),
+        ('"a\\ud83d\\ude42b"', "a🙂b"),
+        ('"\\ude42 low \\ud83d high"', "\ufffd low \ufffd high"),
+        ('"\u2028\u0085\x0b"', "\u2028\u0085\x0b"),
+    ],
+)
+def test_the_text_of_content(value: str, text: str) -> None:
+    assert text_of(b'{"type": "content", "content": %s}\n' % value.encode()) == text
+
+
+def test_damaged_utf8_becomes_the_replacement_character() -> None:
+    assert text_of(b'{"type": "content", "content": "a\xff\xf0\x9f\x99b"}\n') == "a\ufffd\ufffdb"
+
+
+@pytest.mark.parametrize(
+    ("texts", "whole"),
+    [
+        (["\\ud83d", "\\ude42"], "🙂"),
+        (["a\\ud83d", "", "\\ude42b"], "a🙂b"),
+        (["\\ud83d", "x"], "\ufffdx"),
+        (["\\ud83d", "\\ud83d", "\\ude42"], "\ufffd🙂"),
+        (["\\ude42", "\\ud83d"], "\ufffd\ufffd"),
+    ],
+)
+@pytest.mark.parametrize(("kind", "key"), [("content", "content"), ("reasoning", "token")])
+def test_a_character_cut_between_events_is_whole_again(kind: str, key: str, texts: list[str], whole: str) -> None:
+    other = '{"type": "title", "title": "x"}\n'
+    events = events_of("".join(f'{{"type": "{kind}", "{key}": "{text}"}}\n{other}' for text in texts).encode())
+    assert "".join(event.get(key, "") for event in events) == whole
+
+
+# -- anything
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+objects = st.builds(lambda data, kind: {**data, "type": kind}, st.dictionaries(st.text(), json_values), st.text())
+
+
+def cut(body: bytes, places: list[int]) -> list[bytes]:
+    ends = sorted(place % (len(body) + 1) for place in places)
+    return [body[start:end] for start, end in zip([0, *ends], [*ends, len(body)], strict=True)]
+
+
+@given(
+    data=st.lists(objects, max_size=4),
+    places=st.lists(st.integers(0, 10_000), max_size=8),
+    framing=st.sampled_from([b"%s\n", b"data: %s\n\n", b"event: x\r\ndata:%s\r\n\r\n", b": hi\rdata: %s\r\r"]),
+    ascii_only=st.booleans(),
+)
+@settings(deadline=None)
+def test_any_events_cut_anywhere_decode_to_themselves(
+    data: list[dict[str, object]], places: list[int], framing: bytes, ascii_only: bool
+) -> None:
+    body = b"".join(framing % json.dumps(item, ensure_ascii=ascii_only).encode() for item in data)
+    events, decoder = decode(*cut(body, places))
+    assert [event.get_dict() for event in events] == data
+    assert decoder.damaged == 0
+
+
+fragments = st.sampled_from(
+    [
+        b"data: ",
+        b"event: content\n",
+        b"\n",
+        b"\r",
+        b"\r\n",
+        b"[DONE]",
+        b"\xef\xbb\xbf",
+        b"\xff",
+        b'"\\ud83d"',
+        b'"\\ude42"',
+    ]
+    + [b'{"type":"content","content":', b'{"type":"reasoning","token":', b"}", b"[", b"NaN", b"1e999", b'"text"', b"0"]
+)
+
+
+@given(chunks=st.lists(fragments | st.binary(max_size=20), max_size=30))
+@settings(deadline=None)
+def test_any_bytes_give_valid_text_and_never_raise(chunks: list[bytes]) -> None:
+    events = events_of(*chunks)
+    for event in events:
+        json.dumps([event.get_dict(), str(event)], allow_nan=False, ensure_ascii=False).encode()
+    assert events_of(b"".join(chunks)) == events

@@ -1,0 +1,145 @@
+"""A raw server that writes given bytes and ends as told, and the bytes to give it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import socket
+import struct
+import termios
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+OK = b"HTTP/1.1 200 OK\r\n"
+UNTIL_CLOSE = OK + b"Connection: close\r\n\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def sse(*events: dict[str, Any]) -> bytes:
+    return b"".join(
+        b"event: %s\ndata: %s\n\n" % (event["type"].encode(), json.dumps(event).encode()) for event in events
+    )
+
+
+def content(text: str) -> dict[str, Any]:
+    return {"type": "content", "content": text}
+
+
+FINISH = {"type": "finish", "finish": {"reason": "stop"}}
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def status(line: str, body: bytes | dict[str, Any] = b"", **headers: str) -> bytes:
+    """A whole answer with a length: ``status("429 Too Many Requests", retry_after="3")``."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    lines = [f"HTTP/1.1 {line}", *(f"{key.replace('_', '-')}: {value}" for key, value in headers.items())]
+    return "\r\n".join([*lines, f"Content-Length: {len(data)}", "", ""]).encode() + data
+
+
+class Request(NamedTuple):
+    head: str
+    body: bytes
+
+    @property
+    def path(self) -> str:
+        return self.head.split(" ", 2)[1]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def header(self, name: str) -> str | None:
+        pairs = (line.partition(": ") for line in self.head.split("\r\n")[1:])
+        return next((value for key, _, value in pairs if key.lower() == name.lower()), None)
+
+
+Piece = bytes | float | threading.Event
+
+
+class WireServer:
+    """Gives each connection the next of its answers, and the last one again and again.
+
+    A piece is bytes to write, seconds to be slow, or an event of the test to wait for. ``end`` is "close", "reset" (a RST after everything
+    was written) or "stall", which waits for the client to leave. Blocking sockets on threads of their own: what a test
+    does to its event loop cannot disturb them.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.ended = threading.Semaphore(0)  # released when an answer has been written and ended
+        self.left = threading.Semaphore(0)  # released when a client has left a stalled answer
+        self._answers: deque[tuple[tuple[Piece, ...], str, bool]] = deque()
+        self._threads: list[threading.Thread] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._start(self._accept)
+
+    def answer(self, *pieces: Piece, end: str = "close", read_body: bool = True) -> None:
+        self._answers.append((pieces, end, read_body))
+
+    def stop(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(10)
+            assert not thread.is_alive(), "a client has not left"
+
+    def _start(self, work: Any, *args: Any) -> None:
+        thread = threading.Thread(target=work, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self._start(self._serve, connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            pieces, end, read_body = self._answers.popleft() if len(self._answers) > 1 else self._answers[0]
+            self.requests.append(self._read(connection, read_body))
+            with suppress(ConnectionError):
+                for piece in pieces:
+                    if isinstance(piece, bytes):
+                        connection.sendall(piece)
+                    elif isinstance(piece, float):
+                        time.sleep(piece)
+                    else:
+                        piece.wait(10)
+            if end == "stall":
+                with suppress(ConnectionError):
+                    while connection.recv(65536):
+                        pass
+                self.left.release()
+            elif end == "reset":
+                _wait_until_received(connection)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+            self.ended.release()
+
+    def _read(self, connection: socket.socket, read_body: bool) -> Request:
+        data = b""
+        while b"\r\n\r\n" not in data and not data.startswith(b"\x16"):  # the first byte of TLS
+            data += connection.recv(65536)
+        head, _, body = data.partition(b"\r\n\r\n")
+        request = Request(head.decode("latin-1"), body)
+        length = int(request.header("Content-Length") or 0) if read_body else 0
+        while len(body) < length:
+            body += connection.recv(65536)
+        return Request(request.head, body)
+
+
+def _wait_until_received(connection: socket.socket) -> None:
+    """Wait until the other side's kernel has everything: a RST throws away what is still to be sent."""
+    while struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))[0]:
+        time.sleep(0.001)
