@@ -1,0 +1,30 @@
+# `make lab` opens JupyterLab on the quick start, `make test` runs every test. Each installs what it needs into .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+LAB_ARGS ?=
+
+.PHONY: lab test check clean
+
+lab: $(VENV)/lab.stamp
+	$(BIN)/nb-backend fetch || echo "The model will be fetched when it is first asked."
+	$(BIN)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS) notebooks/quickstart.ipynb
+
+test: $(VENV)/test.stamp
+	$(BIN)/python tests/browser/chromium.py || true
+	$(BIN)/python -m pytest $(TEST_ARGS)
+
+check: $(VENV)/test.stamp
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+$(VENV)/%.stamp: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 1; }
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,239 @@
+r"""Markdown written by a model, made safe to display.
+
+A notebook shows the Markdown of a cell that was just run as *trusted*: raw HTML in it runs, images are fetched, a
+``mermaid`` fence is drawn, and each front end (marked, mistune, markdown-it) reads the text a little differently. So
+nothing here relies on how they read it. The blocks are found by markdown-it-py and written anew in the plainest form;
+inside them a scanner keeps the text but for what could act. What comes out holds, in whatever way it is read:
+
+* ``<`` only before a space, a digit or ``=``, in ``<https://…>``, and in the few tags written here, without attributes;
+* ``](`` only before an ``http``, ``https`` or ``mailto`` address, or a bitmap in a ``data:`` address;
+* a backtick only around code that would be harmless as text too; other code is ``<code>`` with every sign an entity;
+* ``$`` only around one line of mathematics without a macro that acts;
+* code as it was only in fences at the left margin, after an empty line, longer than any fence within.
+
+JupyterLab's own traps: it takes mathematics out before Markdown is read and puts it back, unescaped, into the HTML
+(``@@0@@``); MathJax then reads the page's text once more; a fence's info string lands unescaped in an attribute.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.common.utils import normalizeReference
+from markdown_it.rules_block import StateBlock
+from markdown_it.token import Token
+
+from . import markdown_parts as parts
+from .markdown_inline import Inline
+
+_DEPTH = 50  # levels; a list takes two
+_ENVIRONMENTS = (
+    r"equation|align(?:ed|at)?|gather(?:ed)?|multline|eqnarray|flalign|split|cases|array|smallmatrix|[bBpvV]?matrix"
+)
+_opening = re.compile(rf"\$\$(?!\$)|\\\\?\[|\\begin\{{((?:{_ENVIRONMENTS})\*?)\}}")
+_formula_in_row = re.compile(r"\$(?![\s$])(?:[^$\\]|\\.)+(?<!\s)\$(?!\d)")
+
+
+def safe_markdown(text: str) -> str:
+    """Give Markdown that shows what ``text`` says and does nothing else; never raises, linear time.
+
+    Any prefix of an answer may be given, and what is appended after an empty line stands on its own: a fence left
+    open is closed, no list, quote or formula reaches further.
+    """
+    text = parts.unicode_text(text)
+    env: dict[str, Any] = {}
+    tokens = _parser.parse(text, env)
+    if with_bars := _bars_of_formulas(text, tokens):
+        env = {}
+        tokens = _parser.parse(with_bars, env)
+    if any(token.level >= _DEPTH - 1 and token.nesting == 1 for token in tokens):
+        return "\n".join(parts.code_block(text, "", nested=False))  # deeper than the parser looks: as it is, as code
+    return _Document(tokens, env.get("references", {}), budget=4 * len(text) + 65_536).write()
+
+
+def safe_terminal(text: str) -> str:
+    r"""Give text that cannot drive a terminal: controls (ESC first of all) and bidi visible; LF and tab stay."""
+    return parts.visible(parts.unicode_text(text))
+
+
+class _Document:
+    """The blocks of an answer, from the parser's tokens. ``budget``: how many characters reference links may add."""
+
+    def __init__(self, tokens: list[Token], references: dict[str, dict[str, Any]], budget: int) -> None:
+        self.tokens = iter(tokens)
+        self.references = references
+        self.budget = budget
+        self.tight: set[int] = set()  # the levels at which the paragraphs of a list's items stand close
+
+    def write(self) -> str:
+        """Give the whole document."""
+        return "\n\n".join("\n".join(block) for block in self.blocks("", nested=False))
+
+    def reference(self, label: str) -> str:
+        """Give the address that a label stands for, or ""."""
+        if not self.references:
+            return ""
+        found: str = self.references.get(normalizeReference(label), {}).get("href", "")
+        self.budget -= len(found)
+        return found if self.budget > 0 else ""
+
+    def blocks(self, closing: str, *, nested: bool = True) -> Iterator[list[str]]:
+        """Give the lines of each block up to the token that closes the container."""
+        for token in self.tokens:
+            if token.type == closing:
+                return
+            match token.type:
+                case "paragraph_open":
+                    if token.hidden:
+                        self.tight.add(token.level)
+                    yield self.inline(starts_lines=True).split("\n")
+                case "heading_open":
+                    yield [f"{'#' * int(token.tag[1])} {self.inline()}".rstrip(" ")]
+                case "fence" | "code_block":
+                    yield list(parts.code_block(token.content, token.info, nested=nested))
+                case "hr":
+                    yield ["***" if nested else "---"]
+                case "math_block":
+                    yield self.formula(token, nested)
+                case "blockquote_open":
+                    lines = _joined(list(self.blocks("blockquote_close")), loose=True)
+                    yield [f"> {line}".rstrip() if not line.strip() else f"> {line}" for line in lines]
+                case "bullet_list_open" | "ordered_list_open":
+                    yield self.list_of(token)
+                case "table_open":
+                    yield self.table()
+
+    def inline(self, *, cell: bool = False, starts_lines: bool = False) -> str:
+        source = next(self.tokens).content.strip()
+        next(self.tokens)  # what closes the paragraph, heading or cell
+        return Inline(source, self.reference, cell=cell, starts_lines=starts_lines).write()
+
+    def formula(self, token: Token, nested: bool) -> list[str]:
+        text = parts.formula(token.content, display=True, lines=not nested)
+        return text.split("\n") if text else list(parts.code_block(token.content.strip(), "latex", nested=nested))
+
+    def list_of(self, opening: Token) -> list[str]:
+        level, closing = opening.level + 2, opening.type.replace("open", "close")
+        self.tight.discard(level)
+        items: list[tuple[str, list[list[str]]]] = []
+        for token in self.tokens:
+            if token.type == closing:
+                break
+            marker = token.info + token.markup if opening.type == "ordered_list_open" else token.markup
+            items.append((marker, list(self.blocks("list_item_close"))))
+        loose = level not in self.tight
+        lines: list[str] = []
+        for marker, blocks in items:
+            first, *others = _joined(blocks, loose=loose) or [""]
+            if lines and (loose or _ends_in_quote(lines)):
+                lines.append("")
+            lines.append(f"{marker} {first}" if first else marker)
+            lines += [" " * (len(marker) + 1) + line if line else "" for line in others]
+        return lines
+
+    def table(self) -> list[str]:
+        rows: list[list[str]] = []
+        rules: list[str] = []
+        for token in self.tokens:
+            if token.type == "table_close":
+                break
+            if token.type == "tr_open":
+                rows.append([])
+            elif token.type in ("th_open", "td_open"):
+                rows[-1].append(self.inline(cell=True))
+                if token.type == "th_open":
+                    align = str(token.attrs.get("style", "")).removeprefix("text-align:")
+                    rules.append({"left": ":--", "center": ":-:", "right": "--:"}.get(align, "---"))
+        return ["| " + " | ".join(row) + " |" for row in (rows[0], rules, *rows[1:])]
+
+
+def _bars_of_formulas(text: str, tokens: list[Token]) -> str | None:
+    """Give the text with ``|`` in the formulas of its tables written as macros; None if there are none."""
+    lines = text.split("\n")
+    changed = False
+    for token in tokens:
+        if token.type == "table_open" and token.map:
+            for i in range(token.map[0], min(token.map[1], len(lines))):
+                if lines[i].count("$") > 1 and "`" not in lines[i]:
+                    row = _formula_in_row.sub(lambda match: parts.bars(match[0]), lines[i])
+                    changed, lines[i] = changed or row != lines[i], row
+    return "\n".join(lines) if changed else None
+
+
+def _joined(blocks: list[list[str]], *, loose: bool) -> list[str]:
+    """Put the lines of blocks below one another, with an empty line between if ``loose``."""
+    lines: list[str] = []
+    for block in blocks:
+        if lines and (loose or _ends_in_quote(lines) or block[0].startswith(">")):
+            lines.append("")
+        lines += block
+    return lines
+
+
+def _ends_in_quote(lines: list[str]) -> bool:
+    """Whether a parser might take the next line for one more of a quote."""
+    return lines[-1].lstrip().startswith(">")
+
+
+def _math_rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Find a formula that fills whole lines, before its lines are taken for lists or headings."""
+    if state.is_code_block(start):
+        return False
+    opening = _opening.match(_line(state, start))
+    if opening is None:
+        return False
+    closer = f"\\end{{{opening[1]}}}" if opening[1] else opening[0].replace("[", "]")
+    hopeless: dict[str, int] = state.env.setdefault("hopeless", {})  # no block before this line: looked for once only
+    if start < hopeless.get(closer, -1):
+        return False
+    lines: list[str] = []
+    for number in range(start, end):
+        line = _line(state, number)
+        if not line.strip() or (lines and state.sCount[number] < state.blkIndent):
+            break
+        at = line.find(closer, 0 if lines else opening.end())
+        if at >= 0:
+            if line[at + len(closer) :].strip(" \t.,;"):
+                break
+            if not silent:
+                _push_formula(state, [*lines, line], opening, at, closer)
+                state.line = number + 1
+            return True
+        lines.append(line)
+    hopeless[closer] = start + len(lines)
+    return False
+
+
+def _push_formula(state: StateBlock, lines: list[str], opening: re.Match[str], at: int, closer: str) -> None:
+    last = lines[-1]
+    token = state.push("math_block", "", 0)
+    if opening[1]:
+        token.content = "\n".join(lines)
+    elif len(lines) == 1:
+        token.content = last[opening.end() : at] + last[at + len(closer) :]
+    else:
+        token.content = "\n".join((lines[0][opening.end() :], *lines[1:-1], last[:at] + last[at + len(closer) :]))
+
+
+def _line(state: StateBlock, number: int) -> str:
+    return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]]
+
+
+def _followed(url: str) -> bool:
+    return parts.address(url) is not None or parts.is_bitmap(url)
+
+
+def _block_parser() -> MarkdownIt:
+    """Give a parser of blocks alone, in which HTML is text."""
+    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": _DEPTH}).enable("table")
+    parser.core.ruler.disable("inline")
+    parser.block.ruler.before("table", "math", _math_rule, {"alt": ["paragraph", "reference", "blockquote", "list"]})
+    parser.validateLink = _followed  # type: ignore[method-assign]
+    parser.normalizeLink = str  # type: ignore[method-assign,assignment]
+    return parser
+
+
+_parser = _block_parser()

@@ -1,0 +1,161 @@
+r"""The pieces safe Markdown is written from: visible signs, code, addresses and formulas.
+
+Each of them is harmless in whatever way it is read; ``markdown`` says what that means.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html import unescape
+from html.entities import html5
+
+_JOINED = "\u0600-\u109f\u1780-\u18af\ufb50-\ufefe"  # scripts that need joiners and non-joiners
+_EMOJI = "\u200d\u2190-\u2bff\u3030\u303d\u3297\u3299\ufe0f\U0001f000-\U0001faff"
+HIDDEN = (
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u115f\u1160\u180e\u200b\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    f"|(?<=[^{_JOINED}{_EMOJI}])[\u200c\u200d]|(?<=[\ufe00-\ufe0f])[\ufe00-\ufe0f]"
+)
+PUNCTUATION = r"""!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~"""
+_ENTITY = r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});"
+_LONGEST_ADDRESS = 4096
+
+_hidden = re.compile(HIDDEN)
+entity = re.compile(_ENTITY, re.IGNORECASE)
+_escape_or_entity = re.compile(rf"\\([{PUNCTUATION}])|{_ENTITY}", re.IGNORECASE)
+_web = re.compile(r"(https?)://([^\s/?#\\@:]{1,253})((?::\d{1,5})?(?:[/?#].*)?)", re.IGNORECASE | re.DOTALL)
+_bitmap = re.compile(r"data:image/(?:png|jpe?g|gif|webp);base64,[A-Za-z0-9+/]+={0,2}")
+_harmful_in_text = re.compile(r"^\s|\s$|^$|`|<[a-z/!?]|\][(\[:]|\$\$|@@|\\(?:begin|end)\b|\\\\|ftp:", re.IGNORECASE)
+_harmful_in_containers = re.compile(
+    r"[$\t]|<[a-z/!?]|\][(\[:]|`{3}|~{3}|\\begin\{|\\\\[(\[]|^ +$", re.IGNORECASE | re.MULTILINE
+)
+_CUT_AS_FORMULAS = (("\\begin{", "\\end{"), ("\\\\(", "\\\\)"), ("\\\\[", "\\\\]"))
+_drawn = re.compile(
+    r"mermaid.*|(?:math|geojson|topojson|stl|vega(?:-?lite)?|plantuml|graphviz|wavedrom|kroki|raw)", re.I
+)
+_acts = re.compile(
+    r"\\(?:href|url|style|class|cssId|data|html\w*|require|unicode|char|U|symbol|[gex]?def|let|futurelet|global|csname|"
+    r"(?:new|renew|provide)(?:command|environment)|Declare\w*|definecolor|mmlToken|bbox|includegraphics|mathtip|texttip|"
+    r"toggle|(?:eq)?ref|input|include|special|write|catcode)(?![A-Za-z])"
+)
+
+
+def unicode_text(text: str) -> str:
+    """Rejoin split surrogates, replace lone ones; lines end at LF."""
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def visible(text: str) -> str:
+    """Write controls, bidi controls and invisible characters as ``[U+202E]``; LF and tab stay."""
+    return _hidden.sub(lambda match: f"[U+{ord(match[0]):04X}]", text)
+
+
+def has_hidden(text: str) -> bool:
+    """Whether ``visible`` would change a character that stands after a letter."""
+    return _hidden.search(f"a{text}") is not None
+
+
+def entities(text: str) -> str:
+    """Write every ASCII sign as an entity: no parser of Markdown, mathematics or addresses finds anything in it."""
+    return re.sub(r"[^A-Za-z0-9 \x80-\U0010ffff]", lambda match: f"&#{ord(match[0])};", visible(text))
+
+
+def resolved(text: str) -> str:
+    """Resolve the backslashes and entities of an address as CommonMark does."""
+    return _escape_or_entity.sub(lambda match: match[1] or entity_sign(match[0]) or match[0], text)
+
+
+def entity_sign(name: str) -> str:
+    """Give what an entity (``&name;``) stands for, or "" if there is none of that name."""
+    return unescape(name) if name[1] == "#" or name[1:] in html5 else ""
+
+
+def code_span(text: str, *, cell: bool = False) -> str:
+    """Give a code span; as ``<code>`` if it would act as text, or JupyterLab would find a formula in it."""
+    text = visible(text)
+    if _harmful_in_text.search(text) or (cell and "|" in text):
+        return f"<code>{entities(text)}</code>"
+    return f"`{text}`"
+
+
+def code_block(text: str, info: str, *, nested: bool) -> Iterator[str]:
+    """Give the lines of a fence; one line of ``<pre>`` if it could act where it stands, or a formula be found in it."""
+    text = visible(text.removesuffix("\n"))
+    cut = any(start in text and end in text for start, end in _CUT_AS_FORMULAS) or re.search(r"@@\d+@@", text)
+    if cut or (nested and _harmful_in_containers.search(text)):
+        yield f"<pre><code>{entities(text)}</code></pre>"
+        return
+    language = re.match(r"[\w+#.-]{0,40}", info.strip(), re.ASCII)
+    name = language[0] if language else ""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    yield fence + ("text" if _drawn.fullmatch(name) else name)
+    yield from text.split("\n")
+    yield fence
+
+
+def address(url: str) -> tuple[str, str] | None:
+    """Give a link's address fit for ``[…](here)``, and its host; None if it is not http, https or mailto."""
+    if len(url) > _LONGEST_ADDRESS:
+        return None
+    if web := _web.fullmatch(url):
+        try:
+            host = web[2].encode("idna").decode("ascii")
+        except UnicodeError:
+            return None
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", host):
+            return None
+        start, rest = f"{web[1].lower()}://{host}", web[3]
+    elif url[:7].lower() == "mailto:" and "@" in url:
+        start, rest, host = "mailto:", url[7:], ""
+    else:
+        return None
+    # also what a broken link would show as an address of its own, or JupyterLab as a formula
+    rest = re.sub(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9\-._:/?#@!&'+,;=%]|(?<=@)@|(?<=:)/(?=/)|(?<=www)\.", _percent, rest)
+    return start + re.sub(r"&(?=#?\w+;)", "&amp;", rest), host
+
+
+def is_bitmap(url: str) -> bool:
+    """Whether an address is a picture in itself, of a kind that cannot act."""
+    return _bitmap.fullmatch(url) is not None
+
+
+def _percent(match: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8"))
+
+
+def formula(body: str, *, display: bool, cell: bool = False, lines: bool = False) -> str | None:
+    """Give ``$body$`` or ``$$body$$``, or None for what acts or would not be read the same everywhere.
+
+    ``lines``: the body may keep its lines; else it is put on one.
+    """
+    body = re.sub(r"\\label\s*\{[^{}]*\}", "", visible(body)).strip()
+    unfit = not body or body[0] == "$" or body[-1] == "$" or (body[-1] == "\\" and not display) or not _balanced(body)
+    if unfit or _acts.search(body) or re.search(r"`|@@|~~~|\$\$|\n\s*\n", body):
+        return None
+    if not lines and "\n" in body:
+        body = " ".join(re.sub(r"(?<!\\)%.*", "", line) for line in body.split("\n"))
+    body = re.sub(r"<(?=[A-Za-z/!?])", "< ", body)
+    body = re.sub(r"\](?=[(\[:])", "] ", body)
+    body = re.sub(r"\\\\(?=[{}$])", r"\\\\ ", body)
+    if cell:
+        body = bars(body)
+    if not display:
+        return f"${body}$"
+    separator = "\n" if "\n" in body else " " if body[-1] == "\\" else ""
+    return f"$${separator}{body}{separator}$$"
+
+
+def bars(body: str) -> str:
+    r"""Write the ``|`` of a formula as macros: a table would split there."""
+    return body.replace("\\|", "\\Vert ").replace("|", "\\vert ")
+
+
+def _balanced(body: str) -> bool:
+    depth = 0
+    for match in re.finditer(r"\\.|[{}]", body, re.DOTALL):
+        depth += {"{": 1, "}": -1}.get(match[0], 0)
+        if depth < 0:
+            return False
+    return depth == 0

@@ -1,0 +1,1 @@
+"""Jupyter in: the magics and the live cell."""

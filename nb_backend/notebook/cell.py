@@ -1,0 +1,201 @@
+"""A live answer: in a notebook's cell as one Markdown output, in a terminal as text."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from contextlib import aclosing
+from html import escape
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..chat import Answer, AnswerStream
+from ..markdown import safe_markdown, safe_terminal
+from ..providers.response import RawResponse, reasoning_text
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+REPAINT_INTERVAL = 0.1  # seconds; a repaint per token drops frames in JupyterLab and sends ten times the bytes
+_VISIBLE = frozenset({"content", "reasoning", "progress"})  # types of events that change what is shown
+_BAR = 24  # characters
+
+
+class View(Protocol):
+    """Where an answer is shown while it comes."""
+
+    def update(self, event: RawResponse, answer: Answer) -> None:
+        """Show what the event adds."""
+
+    def finish(self, answer: Answer, failed: bool) -> None:
+        """Show the answer as it stays."""
+
+
+async def show_stream(stream: AnswerStream, view: View) -> Answer:
+    """Show an answer as it comes. Whatever ends it, what had arrived stays shown."""
+    failed = True
+    try:
+        async with aclosing(stream):
+            async for event in stream:
+                view.update(event, stream.answer)
+        failed = False
+    except asyncio.CancelledError:
+        stream.answer.stopped, failed = True, False
+        raise
+    finally:
+        view.finish(stream.answer, failed)
+    return stream.answer
+
+
+def view_for(shell: InteractiveShell) -> View:
+    """Choose how to show an answer: as a notebook does, or as a terminal."""
+    return CellView(shell) if hasattr(shell, "kernel") else TerminalView()
+
+
+class CellView:
+    """One Markdown output, repainted at most ten times a second; saved, reopened or converted it stays what it is."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        from IPython.core.displaypub import CapturingDisplayPublisher
+
+        self._shell = shell
+        self._display_id = uuid.uuid4().hex
+        self._shown = False
+        self._painted = 0.0
+        self._repaint: asyncio.TimerHandle | None = None
+        self._answer = Answer()
+        self._progress = ""
+        # %%capture keeps every update as an output of its own: it gets only the last
+        self._live = not isinstance(shell.display_pub, CapturingDisplayPublisher)
+        if self._live:
+            self._paint()
+        self._painted = 0.0  # the first word does not wait for its turn
+
+    def update(self, event: RawResponse, answer: Answer) -> None:
+        """Repaint, now or when the last repaint is a tenth of a second ago."""
+        self._answer = answer
+        if event.type not in _VISIBLE:
+            return
+        self._progress = _progress_bar(event) if event.type == "progress" else ""
+        if self._live and self._repaint is None:
+            wait = max(0.0, self._painted + REPAINT_INTERVAL - time.monotonic())
+            self._repaint = asyncio.get_running_loop().call_later(wait, self._paint)
+
+    def finish(self, answer: Answer, failed: bool) -> None:
+        """Publish the answer as it stays, with what is known of it in the output's metadata."""
+        if self._repaint is not None:
+            self._repaint.cancel()
+        markdown = _join(_reasoning(answer, open_=False), safe_markdown(answer.text), _footer(answer, failed))
+        self._publish(markdown, answer.text, {"nb_backend": _record(answer, failed)})
+
+    def _paint(self) -> None:
+        self._painted = time.monotonic()
+        self._repaint = None
+        answer = self._answer
+        waiting = "" if answer.text or answer.reasoning else self._progress or "*waiting for the answer …*"
+        thinking = _reasoning(answer, open_=not answer.text)
+        self._publish(_join(thinking, safe_markdown(answer.text), waiting), answer.text, {})
+
+    def _publish(self, markdown: str, plain: str, metadata: dict[str, Any]) -> None:
+        self._shell.display_pub.publish(
+            data={"text/markdown": markdown, "text/plain": plain},
+            metadata=metadata,
+            transient={"display_id": self._display_id},
+            update=self._shown,
+        )
+        self._shown = True
+
+
+class TerminalView:
+    """The text as it comes, with nothing in it that would steer the terminal."""
+
+    def __init__(self) -> None:
+        self._column = ""  # what stands on the current line, roughly: empty at its start
+        self._thinking = False
+
+    def update(self, event: RawResponse, answer: Answer) -> None:
+        """Print what the event adds."""
+        if token := reasoning_text(event):
+            if not self._thinking:
+                self._print("[reasoning] ")
+            self._thinking = True
+            self._print(token)
+        if text := str(event):
+            if self._thinking:
+                self._thinking = False
+                self._print("\n\n")
+            self._print(text)
+
+    def finish(self, answer: Answer, failed: bool) -> None:
+        """End the line, and say who answered."""
+        if self._column:
+            self._print("\n")
+        self._print(f"\n[{_who(answer, failed)}]\n")
+
+    def _print(self, text: str) -> None:
+        print(safe_terminal(text), end="", flush=True)  # noqa: T201
+        self._column = text.rpartition("\n")[2] if "\n" in text else self._column + text
+
+
+def _join(*blocks: str) -> str:
+    return "\n\n".join(block.strip("\n") for block in blocks if block)
+
+
+def _reasoning(answer: Answer, *, open_: bool) -> str:
+    if not answer.reasoning.strip():
+        return ""
+    tag = "<details open>" if open_ else "<details>"
+    return f"{tag}<summary>Reasoning</summary>\n\n{safe_markdown(answer.reasoning)}\n\n</details>"
+
+
+def _footer(answer: Answer, failed: bool) -> str:
+    return f"<small>{_plain(_who(answer, failed))}</small>"
+
+
+def _who(answer: Answer, failed: bool) -> str:
+    """Say who answered, how much, how long; and how it ended if not by itself."""
+    name = answer.provider.get("label") or answer.provider.get("name")
+    model = answer.provider.get("model")
+    parts = []
+    if answer.stopped:
+        parts.append("stopped")
+    if failed:
+        parts.append("broke off" if answer.text else "no answer")
+    if name:
+        detail = f" ({model})" if model and str(model) not in str(name) else ""
+        parts.append(f"answered by {name}{detail}" if answer.text else f"asked {name}{detail}")
+    if answer.tokens is not None:
+        parts.append(f"{answer.tokens} token{'' if answer.tokens == 1 else 's'}")
+    parts.append(f"{answer.seconds:.1f} s")
+    return " · ".join(parts)
+
+
+def _plain(text: str) -> str:
+    """Make a name that a server gave inert: neither HTML nor Markdown."""
+    text = " ".join(safe_terminal(text).split())[:200]
+    return "".join(f"&#{ord(char)};" if char in "\\`*_[]()#!|~$@:<>&" else char for char in escape(text, quote=False))
+
+
+def _progress_bar(event: RawResponse) -> str:
+    progress = event.get("progress")
+    if not isinstance(progress, dict):
+        return ""
+    done, total = progress.get("done"), progress.get("total")
+    label = _plain(str(progress.get("label", "")))
+    if not isinstance(done, int) or not isinstance(total, int) or total <= 0:
+        return f"*{label} …*"
+    share = min(1.0, done / total)
+    full = round(share * _BAR)
+    return f"{label} `{'█' * full}{'░' * (_BAR - full)}` {share:.0%}"
+
+
+def _record(answer: Answer, failed: bool) -> dict[str, Any]:
+    record = {
+        "model": answer.model,
+        "provider": answer.provider,
+        "usage": answer.usage,
+        "finish_reason": answer.finish_reason,
+        "seconds": round(answer.seconds, 3),
+        "first_token_seconds": answer.first_token_seconds and round(answer.first_token_seconds, 3),
+    }
+    return {**record, **({"stopped": True} if answer.stopped else {}), **({"failed": True} if failed else {})}

@@ -1,0 +1,43 @@
+"""The same in Notebook 7: a cell is run by hand, the answer grows, and ends as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import nbformat
+import pytest
+from jupyter_page import KERNELSPEC, Lab
+from playwright.sync_api import Page
+from serving import Backend, serving
+
+from nb_backend.local.engine import ScriptedEngine
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Backend]:
+    with serving(ScriptedEngine()) as backend:
+        yield backend
+
+
+@pytest.fixture(scope="module")
+def lab_env(server: Backend) -> dict[str, str]:
+    return server.env
+
+
+def test_an_answer_in_notebook_7(lab: Lab, page: Page, server: Backend) -> None:
+    server.engine.enqueue("Some **bold** words", ..., "never")
+    cells = [nbformat.v4.new_code_cell(code) for code in ("%load_ext nb_backend", "%%backend gpt-4o\nhi")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNELSPEC), lab.root / "seven.ipynb")
+    page.goto(f"{lab.url}/notebooks/seven.ipynb?token={lab.token}")
+    page.locator(".jp-Notebook .jp-Cell .cm-content").first.click()
+    page.get_by_text("Python 3 (ipykernel)").first.wait_for()
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.press("Shift+Enter")
+    output = page.locator(".jp-Notebook .jp-Cell").nth(1).locator(".jp-Cell-outputArea")
+    output.locator("strong", has_text="bold").wait_for()
+    page.keyboard.press("Escape")
+    page.keyboard.press("i")
+    page.keyboard.press("i")
+    output.get_by_text("stopped").first.wait_for()
+    output.get_by_text("KeyboardInterrupt").wait_for()
+    assert output.locator("strong", has_text="bold").count() == 1

@@ -1,0 +1,137 @@
+"""An answer in a real JupyterLab: it grows while it comes, ends as Markdown, stops, and is there after a reload."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from jupyter_page import Notebook
+from serving import Backend, serving
+
+from nb_backend.local.engine import ScriptedEngine
+
+ASK = "%%backend gpt-3.5-turbo\nWhy is the sky blue?"
+RICH = r"""## Why the sky is blue
+
+Sunlight is **scattered** by the molecules of the air:
+
+1. short waves more than long ones,
+2. by the *fourth power* of the wavelength: $I \propto \lambda^{-4}$.
+
+```python
+def scattering(wavelength: float) -> float:
+    return wavelength**-4  # blue wins
+```
+
+| colour | wavelength |
+| --- | ---: |
+| blue | 450 nm |
+| red | 650 nm |
+
+$$ \frac{I_{450}}{I_{650}} = \left(\frac{650}{450}\right)^4 \approx 4.4 $$
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Backend]:
+    with serving(ScriptedEngine()) as backend:
+        yield backend
+
+
+@pytest.fixture
+def engine(server: Backend) -> ScriptedEngine:
+    server.engine.__init__()  # type: ignore[misc]
+    return server.engine
+
+
+@pytest.fixture(scope="module")
+def lab_env(server: Backend) -> dict[str, str]:
+    return server.env
+
+
+def test_the_text_grows_while_it_streams(nb: Notebook, engine: ScriptedEngine) -> None:
+    engine.enqueue("First words", ..., "never")
+    nb.open("%load_ext nb_backend", ASK)
+    nb.run(0)
+    nb.run(1, wait=False)
+    nb.output(1).get_by_text("First words").wait_for()
+    nb.interrupt()
+    nb.done(1)
+    assert "First words" in nb.out(1)
+    assert "stopped" in nb.out(1)
+    assert "KeyboardInterrupt: stopped, and what was said is kept" in nb.out(1)
+    assert "Traceback" not in nb.out(1)
+
+
+def test_the_answer_is_markdown_and_survives_save_and_reopen(nb: Notebook, engine: ScriptedEngine) -> None:
+    engine.enqueue(*[RICH[start : start + 7] for start in range(0, len(RICH), 7)])
+    nb.open("%load_ext nb_backend", ASK)
+    nb.run(0)
+    nb.run(1)
+    for _ in range(2):
+        output = nb.output(1)
+        output.locator("h2", has_text="Why the sky is blue").wait_for()
+        assert output.locator("ol li").count() == 2
+        assert output.locator("table td", has_text="650 nm").count() == 1
+        output.locator("pre code span, pre span").first.wait_for()  # coloured code is in spans
+        output.locator("mjx-container").nth(1).wait_for()  # both formulas are set
+        assert "answered by scripted, on this machine" in nb.out(1)
+        nb.save()
+        nb.reload()
+
+
+def test_the_saved_notebook_holds_one_plain_output(nb: Notebook, engine: ScriptedEngine) -> None:
+    engine.enqueue("An ", 0.3, "answer.")
+    nb.open("%load_ext nb_backend", ASK)
+    nb.run(0)
+    nb.run(1)
+    (output,) = nb.save().cells[1].outputs
+    assert output.output_type == "display_data"
+    assert output.data["text/markdown"].startswith("An answer.")
+    assert output.data["text/plain"] == "An answer."
+    assert output.metadata["nb_backend"]["usage"]["completion_tokens"] == 2
+
+
+def test_reasoning_folds(nb: Notebook, engine: ScriptedEngine) -> None:
+    engine.enqueue({"type": "reasoning", "token": "Hidden thoughts"}, "The answer.")
+    nb.open("%load_ext nb_backend", ASK)
+    nb.run(0)
+    nb.run(1)
+    thoughts = nb.output(1).get_by_text("Hidden thoughts")
+    thoughts.wait_for(state="hidden")
+    nb.output(1).get_by_text("Reasoning").click()
+    thoughts.wait_for(state="visible")
+
+
+def test_run_all_stops_at_a_failure(nb: Notebook, engine: ScriptedEngine) -> None:
+    engine.enqueue("Half an answer", {"type": "error", "error": "Broken", "message": "the engine broke"})
+    nb.open("%load_ext nb_backend", ASK, "print('ran')")
+    nb.run_all()
+    nb.output(1).get_by_text("ServerError: the engine broke").wait_for()
+    nb.page.wait_for_function("() => !jupyterapp.shell.currentWidget.content.widgets[2].model.executionState?.startsWith('run')")
+    assert "Half an answer" in nb.out(1)
+    assert nb.save().cells[2].execution_count is None
+
+
+HOSTILE = """Readable words. <script>document.title = "ran"</script>
+<img src="x" onerror="document.title = 'ran'">
+
+<iframe srcdoc="<script>parent.document.title = 'ran'</script>"></iframe>
+
+![a picture](https://foreign.example/pixel.png) and [a link](javascript:document.title='ran') end."""
+
+
+def test_what_a_hostile_answer_holds_never_acts(nb: Notebook, engine: ScriptedEngine) -> None:
+    foreign = []
+    nb.page.on("request", lambda request: foreign.append(request.url) if "foreign.example" in request.url else None)
+    engine.enqueue(*[step for start in range(0, len(HOSTILE), 5) for step in (HOSTILE[start : start + 5], 0.02)])
+    nb.open("%load_ext nb_backend", ASK)
+    nb.run(0)
+    nb.run(1)
+    nb.output(1).get_by_text("answered by").wait_for()
+    assert "ran" not in nb.page.title().split()
+    assert foreign == []
+    assert nb.output(1).locator("iframe, script, img").count() == 0
+    assert nb.output(1).locator("a[href^='javascript']").count() == 0
+    for words in ("Readable words.", "<script>", "onerror=", "a picture", "a link", "end."):
+        assert words in nb.out(1)

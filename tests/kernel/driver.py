@@ -1,0 +1,102 @@
+"""A real kernel, driven as a front end drives it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from queue import Empty
+from typing import Any
+
+from jupyter_client.manager import KernelManager
+
+TIMEOUT = 60  # seconds; only a failure takes that long
+
+
+@dataclass
+class Run:
+    """What a front end got for a cell: the outputs as they came, and the reply."""
+
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    reply: dict[str, Any] = field(default_factory=dict)
+
+    def of(self, *types: str) -> list[dict[str, Any]]:
+        return [message["content"] for message in self.messages if message["msg_type"] in types]
+
+    @property
+    def displays(self) -> list[dict[str, Any]]:
+        return self.of("display_data", "update_display_data")
+
+    @property
+    def markdown(self) -> list[str]:
+        return [display["data"]["text/markdown"] for display in self.displays if "text/markdown" in display["data"]]
+
+    @property
+    def printed(self) -> str:
+        return "".join(stream["text"] for stream in self.of("stream"))
+
+    @property
+    def result(self) -> str | None:
+        results = self.of("execute_result")
+        return results[-1]["data"]["text/plain"] if results else None
+
+    @property
+    def error(self) -> tuple[str, str] | None:
+        """The name of the error and what a cell shows of it."""
+        errors = self.of("error")
+        return (errors[-1]["ename"], "\n".join(errors[-1]["traceback"])) if errors else None
+
+
+class Kernel:
+    """A kernel with the extension loaded."""
+
+    def __init__(self, manager: KernelManager, client: Any) -> None:
+        self.manager = manager
+        self.client = client
+
+    def start(self, code: str) -> str:
+        return self.client.execute(code, stop_on_error=True)
+
+    def finish(self, message_id: str, on_message: Callable[[dict[str, Any]], None] | None = None) -> Run:
+        run = Run()
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            assert time.monotonic() < deadline, f"the cell did not end: {run.messages[-3:]}"
+            assert self.manager.is_alive(), "the kernel died"
+            try:
+                message = self.client.get_iopub_msg(timeout=1)
+            except Empty:
+                continue
+            if message["parent_header"].get("msg_id") != message_id:
+                continue
+            if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+                break
+            run.messages.append(message)
+            if on_message:
+                on_message(message)
+        while run.reply.get("parent") != message_id:
+            reply = self.client.get_shell_msg(timeout=TIMEOUT)
+            run.reply = {**reply["content"], "parent": reply["parent_header"].get("msg_id")}
+        return run
+
+    def run(self, code: str, on_message: Callable[[dict[str, Any]], None] | None = None) -> Run:
+        return self.finish(self.start(code), on_message)
+
+    def run_and_interrupt(self, code: str, when: Callable[[dict[str, Any]], bool]) -> Run:
+        """Run a cell and interrupt it at the first message for which ``when`` holds."""
+        pressed = []
+
+        def look(message: dict[str, Any]) -> None:
+            if not pressed and when(message):
+                pressed.append(message)
+                self.manager.interrupt_kernel()
+
+        return self.run(code, look)
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until something is so that another thread or process brings about."""
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline, "it never came about"
+        time.sleep(0.01)

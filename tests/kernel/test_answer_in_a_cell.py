@@ -1,0 +1,192 @@
+"""``%%backend`` in a kernel: the answer grows in one output, and ends as plain Markdown with its record."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from serving import TOKEN
+
+CELL = "%%backend gpt-3.5-turbo\nWhy is the sky blue?"
+
+
+def test_the_answer_grows_and_ends_as_one_markdown_output(kernel, engine):
+    engine.enqueue("It is ", 0.3, "scattered ", 0.3, "light.")
+    run = kernel.run(CELL)
+    assert run.error is None
+    first, *updates = run.displays
+    assert len({display["transient"]["display_id"] for display in run.displays}) == 1
+    assert [message["msg_type"] for message in run.messages if "display" in message["msg_type"]] == [
+        "display_data",
+        *["update_display_data"] * len(updates),
+    ]
+    texts = run.markdown
+    assert any("It is" in text and "scattered" not in text for text in texts), texts
+    assert any("scattered" in text and "light." not in text for text in texts), texts
+    assert texts[-1].startswith("It is scattered light.")
+    assert "answered by scripted, on this machine" in texts[-1]
+    assert "3 tokens" in texts[-1]
+    assert updates[-1]["data"]["text/plain"] == "It is scattered light."
+    record = updates[-1]["metadata"]["nb_backend"]
+    assert record["model"] == "scripted"
+    assert record["provider"]["label"] == "scripted, on this machine"
+    assert record["usage"]["completion_tokens"] == 3
+    assert record["finish_reason"] == "stop"
+
+
+def test_the_question_arrives_byte_for_byte(kernel, engine):
+    question = "a {brace} $x {{y}} %s\n\n>>> not a prompt\n...: nor this\nIn [1]: x\n\ttab \\n 'q' \"\"\"\u2028\x0b é 🙂  "
+    kernel.run("%%backend some-model\n" + question)
+    body = engine.history[-1]
+    assert body["messages"] == [{"role": "user", "content": question}]
+    assert body["model"] == "some-model"
+
+
+def test_at_most_ten_repaints_a_second(kernel, engine):
+    engine.enqueue(*["word "] * 300)
+    run = kernel.run(CELL)
+    seconds = run.displays[-1]["metadata"]["nb_backend"]["seconds"]
+    assert len(run.displays) <= 3 + 10 * seconds  # the first, the last, and one that was due
+
+
+def test_the_answer_is_the_cells_value_and_is_shown_once(kernel, engine):
+    engine.enqueue("forty-two")
+    run = kernel.run(CELL)
+    count = run.reply["execution_count"]
+    assert run.of("execute_result") == []
+    assert sum("forty-two" in text for text in run.markdown) == len(run.markdown) - 1  # but "waiting"
+    assert kernel.run("type(_).__name__, str(_)").result == "('Answer', 'forty-two')"
+    assert kernel.run(f"Out[{count}].text").result == "'forty-two'"
+    shown = kernel.run(f"Out[{count}]").of("execute_result")[0]["data"]
+    assert shown["text/markdown"].strip() == "forty-two"
+
+
+def test_reasoning_is_open_while_it_comes_and_folded_after(kernel, engine):
+    engine.enqueue({"type": "reasoning", "token": "Let me think."}, 0.3, "The answer.")
+    texts = kernel.run(CELL).markdown
+    assert any("<details open><summary>Reasoning</summary>\n\nLet me think" in text for text in texts), texts
+    assert texts[-1].startswith("<details><summary>Reasoning</summary>\n\nLet me think.")
+    assert "</details>\n\nThe answer." in texts[-1]
+
+
+def test_progress_of_a_download_is_shown_until_the_answer_begins(kernel, engine):
+    progress = {"label": "Fetching a model (93 MB)", "done": 25, "total": 100}
+    engine.enqueue({"type": "progress", "progress": progress}, 0.3, "Ready.")
+    texts = kernel.run(CELL).markdown
+    assert any("Fetching a model" in text and "25%" in text for text in texts), texts
+    assert "Fetching" not in texts[-1]
+
+
+def test_what_is_hostile_in_a_name_or_an_answer_is_made_safe(kernel, engine):
+    who = {"name": "<img src=x onerror=alert(1)>", "label": "[x](javascript:alert(1))", "model": "`m`"}
+    engine.enqueue({"type": "provider", "provider": who}, "<script>alert(1)</script> ![x](https://evil.example/x.png)")
+    last = kernel.run(CELL).markdown[-1]
+    assert "<script" not in last
+    assert "<img" not in last
+    assert "](javascript" not in last
+    assert "![" not in last
+
+
+def test_three_cells_queued_at_once_run_in_order(kernel, engine):
+    for word in ("one", "two", "three"):
+        engine.enqueue(word, 0.1, "!")
+    started = [kernel.start(f"%%backend\nquestion {number}") for number in (1, 2, 3)]
+    runs = [kernel.finish(message_id) for message_id in started]
+    assert [str(run.markdown[-1]).split("!")[0] for run in runs] == ["one", "two", "three"]
+    assert [body["messages"][0]["content"] for body in engine.history] == ["question 1", "question 2", "question 3"]
+
+
+def test_a_failing_cell_stops_those_queued_after_it(kernel, engine):
+    engine.enqueue("Some text", {"type": "error", "error": "Broken", "message": "the engine broke"})
+    first, second = kernel.start(CELL), kernel.start("'ran'")
+    failed, after = kernel.finish(first), kernel.finish(second)
+    assert failed.error == ("ServerError", "ServerError: the engine broke")
+    assert failed.markdown[-1].startswith("Some text")
+    assert "broke off" in failed.markdown[-1]
+    assert after.reply["status"] == "aborted"
+
+
+def test_an_image_goes_along_as_a_data_uri(kernel, engine, tmp_path):
+    png = bytes.fromhex(
+        "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415408d763f8ffff3f0005fe02fe"
+        "dccc59e70000000049454e44ae426082"
+    )
+    path = tmp_path / "a plot.png"
+    path.write_bytes(png)
+    kernel.run(f"plot = {png!r}")
+    run = kernel.run(f"%%backend -i plot -i '{path}'\nWhat is it?")
+    assert run.error is None
+    (uri, name), (second, second_name) = engine.history[-1]["media"]
+    assert uri == second
+    assert uri.startswith("data:image/png;base64,")
+    assert (name, second_name) == ("plot", "a plot.png")
+
+
+def test_the_key_is_nowhere_in_what_the_kernel_sends(kernel, engine):
+    engine.enqueue("fine", {"type": "error", "error": "Echo", "message": f"your key {TOKEN} is bad"})
+    run = kernel.run(CELL)
+    assert run.error is not None
+    assert TOKEN not in json.dumps(run.messages, default=str)
+
+
+@pytest.mark.parametrize("wrapped", ["%%time\n", "%%capture captured\n"])
+def test_under_other_magics(kernel, engine, wrapped):
+    engine.enqueue("an answer")
+    run = kernel.run(wrapped + CELL)
+    assert run.error is None
+    if "capture" in wrapped:
+        assert run.displays == []
+        assert kernel.run("len(captured.outputs), captured.outputs[0].data['text/plain']").result == "(1, 'an answer')"
+    else:
+        assert run.markdown[-1].startswith("an answer")
+        assert "Wall time" in run.printed
+    assert kernel.run("_.text" if "time" in wrapped else "str(_)").error is None
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def ask():\n    get_ipython().run_cell_magic('backend', 'm', 'hi')\nask()",
+        "async def ask():\n    get_ipython().run_cell_magic('backend', 'm', 'hi')\nawait ask()",
+        "get_ipython().run_cell_magic('backend', 'm', 'hi')",
+        "get_ipython().run_cell('%%backend m\\nhi');",
+    ],
+    ids=["function", "coroutine", "expression", "run_cell"],
+)
+def test_called_from_code(kernel, engine, code):
+    engine.enqueue("hello")
+    run = kernel.run(code)
+    assert run.error is None
+    assert run.markdown[-1].startswith("hello")
+    assert run.result is None
+    assert kernel.run("1 + 1").result == "2"
+
+
+def test_widgets_are_handled_while_an_answer_streams(kernel, engine):
+    """A comm message sent during the stream is handled before the stream ends: the main loop is free."""
+    kernel.run("seen = []\nget_ipython().kernel.comm_manager.register_target('probe', lambda comm, msg: seen.append(1))")
+    engine.enqueue("begin ", 1.5, "end")
+    opened = []
+
+    def open_comm(message):
+        if "begin" in str(message["content"]) and not opened:
+            content = {"comm_id": "c1", "target_name": "probe", "data": {}}
+            opened.append(kernel.client.session.send(kernel.client.shell_channel.socket, "comm_open", content))
+
+    run = kernel.run(CELL, open_comm)
+    assert run.error is None
+    assert kernel.run("seen").result == "[1]"
+
+
+def test_help_and_loading_twice_and_unloading(kernel, engine):
+    shown = kernel.run("%%backend?").reply["payload"][0]["data"]["text/plain"]
+    assert "gpt-3.5-turbo" in shown
+    assert "--image" in shown
+    kernel.run("%reload_ext nb_backend")
+    engine.enqueue("once")
+    assert kernel.run(CELL).markdown[-1].startswith("once")
+    assert len(engine.history) == 1
+    kernel.run("%unload_ext nb_backend")
+    assert "not found" in kernel.run(CELL).printed
+    kernel.run("%load_ext nb_backend")
+    assert kernel.run(CELL).error is None

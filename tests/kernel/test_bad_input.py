@@ -1,0 +1,98 @@
+"""Bad input: one line each, an error for "Run all", and what to do next."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from aiohttp import web
+
+from nb_backend import background
+
+
+@pytest.fixture(scope="module")
+def html_server():
+    async def hello(_):
+        return web.Response(text="<html>Welcome</html>", content_type="text/html")
+
+    async def start():
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", hello)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return runner
+
+    runner = background.run(start())
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    background.run(runner.cleanup())
+
+
+@pytest.fixture
+def closed_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def one_line(run, *words):
+    """The error a cell shows is one line with these words, and the kernel says that the cell failed."""
+    assert run.error is not None, run.messages
+    assert run.reply["status"] == "error"
+    shown = run.error[1]
+    assert "\n" not in shown
+    assert "Traceback" not in shown
+    for word in words:
+        assert word in shown
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ("%%backend --nonsense\nhi", ["--nonsense", "%%backend?"]),
+        ("%%backend one two\nhi", ["two", "%%backend?"]),
+        ("%%backend 'unclosed\nhi", ["%%backend?"]),
+        ("%%backend\n", ["nothing to ask", "below"]),
+        ("%%backend m\n  \n\n", ["nothing to ask", "below"]),
+        ("%%backend -i no_such_thing\nhi", ["no file no_such_thing"]),
+        ("%%backend -i 7\nhi", ["no file 7"]),
+    ],
+)
+def test_a_cell_that_cannot_be_asked(kernel, engine, cell, words):
+    one_line(kernel.run(cell), *words)
+    assert engine.history == []
+
+
+def test_a_thing_that_is_no_image(kernel, engine):
+    kernel.run("thing = object()")
+    one_line(kernel.run("%%backend -i thing\nhi"), "thing", "object")
+    assert engine.history == []
+
+
+def test_a_url_that_is_none(kernel):
+    kernel.run("import os; before = os.environ['NB_BACKEND_URL']; os.environ['NB_BACKEND_URL'] = 'localhost:8080'")
+    try:
+        one_line(kernel.run("%%backend\nhi"), "localhost:8080", "http://")
+    finally:
+        kernel.run("os.environ['NB_BACKEND_URL'] = before")
+
+
+def test_servers_that_are_not_there_or_not_ours(kernel, html_server, closed_port):
+    kernel.run("import os; before = dict(os.environ)")
+    kernel.run("from nb_backend import BackendApi; BackendApi.max_retries = 0")
+    try:
+        kernel.run(f"os.environ['NB_BACKEND_URL'] = 'http://127.0.0.1:{closed_port}'")
+        one_line(kernel.run("%%backend\nhi"), "ConnectionFailed", f"127.0.0.1:{closed_port}", "start the server")
+        kernel.run(f"os.environ['NB_BACKEND_URL'] = '{html_server}'")
+        one_line(kernel.run("%%backend\nhi"), "ProtocolError", "<html>Welcome", "check the url")
+        kernel.run("os.environ['NB_BACKEND_URL'] = before['NB_BACKEND_URL']; os.environ['NB_BACKEND_API_KEY'] = 'wrong'")
+        one_line(kernel.run("%%backend\nhi"), "AuthError", "401", "NB_BACKEND_API_KEY")
+    finally:
+        kernel.run("os.environ.update(before)")
+
+
+def test_the_line_that_failed_leaves_no_value(kernel, engine):
+    engine.enqueue("fine")
+    kernel.run("%%backend\nhi")
+    kernel.run("%%backend --nonsense\nhi")
+    assert kernel.run("str(_)").result == "'fine'"

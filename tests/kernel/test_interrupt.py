@@ -1,0 +1,46 @@
+"""Interrupt: the cell ends at once with what was said, the server sees the client leave, and the kernel goes on."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from driver import eventually
+
+INTERRUPTS = 25
+
+
+def shows(text):
+    return lambda message: text in str(message["content"].get("data", ""))
+
+
+@pytest.mark.parametrize("prefix", ["", "%%time\n"], ids=["awaited", "waited for"])
+def test_an_interrupt_keeps_the_text_and_marks_it(kernel, engine, prefix):
+    engine.enqueue("What was said so far", ...)
+    run = kernel.run_and_interrupt(prefix + "%%backend\nhi", shows("said so far"))
+    assert run.error == ("KeyboardInterrupt", "KeyboardInterrupt: stopped, and what was said is kept")
+    assert run.markdown[-1].startswith("What was said so far")
+    assert "stopped" in run.markdown[-1]
+    assert run.displays[-1]["metadata"]["nb_backend"]["stopped"] is True
+    assert kernel.run("1 + 1").result == "2"
+    eventually(lambda: engine.stopped == 1)
+
+
+def test_twenty_five_interrupts_in_a_row_at_random_moments(kernel, engine):
+    for number in range(INTERRUPTS):
+        moment = random.Random(number)
+        engine.enqueue(*[step for _ in range(400) for step in (f"{moment.random():.3f} ", 0.01)], ...)
+        at = moment.randrange(1, 9)
+        seen = []
+
+        def due(message, seen=seen, at=at):  # counted from the first display: before it, the kernel is IPython's alone
+            seen += ["display" in message["msg_type"]]
+            return sum(seen) == at
+
+        run = kernel.run_and_interrupt("%%backend\nhi", due)
+        assert run.error is not None, f"interrupt {number} was lost"
+        assert run.error[0] == "KeyboardInterrupt"
+        assert kernel.run("1 + 1").result == "2"
+    started = len(engine.history)
+    assert started >= INTERRUPTS - 5  # one that comes before the request is sent leaves nothing to stop
+    eventually(lambda: engine.stopped == started)

@@ -1,0 +1,82 @@
+"""``%%backend`` in terminal IPython and under nbconvert, papermill's way of running a notebook."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+pexpect = pytest.importorskip("pexpect", reason="no pseudo-terminals here")
+
+
+@pytest.fixture
+def terminal(server, engine, tmp_path):
+    env = {**os.environ, **server.env, "IPYTHONDIR": str(tmp_path), "TERM": "dumb"}
+    arguments = ["-m", "IPython", "--simple-prompt", "--no-banner", "--colors=NoColor", "--no-confirm-exit"]
+    child = pexpect.spawn(sys.executable, arguments, env=env, encoding="utf-8", timeout=60)
+    child.expect_exact("In [1]: ")
+    child.sendline("%load_ext nb_backend")
+    child.expect_exact("In [2]: ")
+    yield child
+    child.close(force=True)
+
+
+def ask(terminal, *lines):
+    for line in lines:
+        terminal.sendline(line)
+    terminal.sendline("")
+    terminal.sendline("")  # IPython takes a cell magic for complete at the second
+
+
+def test_the_answer_is_printed_as_it_comes(terminal, engine):
+    engine.enqueue("What \x1b[31mcolour", " is it", ...)
+    ask(terminal, "%%backend a-model", "Why is the sky {blue}?")
+    terminal.expect_exact("colour is it")
+    assert "\x1b[31mcolour" not in terminal.before
+    terminal.sendintr()
+    terminal.expect_exact("stopped")
+    terminal.expect_exact("KeyboardInterrupt")
+    terminal.expect_exact("In [3]: ")
+    assert engine.history[0]["messages"][0]["content"].strip() == "Why is the sky {blue}?"
+
+
+def test_the_answer_is_the_value_and_not_shown_twice(terminal, engine):
+    engine.enqueue("forty-two")
+    ask(terminal, "%%backend", "hi")
+    terminal.expect_exact("In [3]: ")
+    assert terminal.before.count("forty-two") == 1
+    assert "answered by scripted" in terminal.before
+    assert "Out[" not in terminal.before
+    terminal.sendline("_")
+    terminal.expect_exact("Out[3]: forty-two")
+    terminal.sendline("Out[2].tokens")
+    terminal.expect_exact("Out[4]: 1")
+
+
+def convert(tmp_path, server, *cells):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    path = tmp_path / "asked.ipynb"
+    nbformat.write(notebook, path)
+    command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace", str(path)]
+    ended = subprocess.run(command, env={**os.environ, **server.env}, capture_output=True, text=True, check=False)
+    return ended, nbformat.read(path, as_version=4)
+
+
+def test_nbconvert_saves_the_answer(tmp_path, server, engine):
+    engine.enqueue("An ", 0.2, "answer")
+    ended, notebook = convert(tmp_path, server, "%load_ext nb_backend", "%%backend gpt-4o\nhi", "print(_.text)")
+    assert ended.returncode == 0, ended.stderr
+    (output,) = notebook.cells[1].outputs
+    assert output.data["text/markdown"].startswith("An answer")
+    assert output.metadata["nb_backend"]["provider"]["name"] == "scripted"
+    assert notebook.cells[2].outputs[0].text == "An answer\n"
+
+
+def test_nbconvert_stops_at_a_failure(tmp_path, server, engine):
+    engine.enqueue("Half", {"type": "error", "error": "Broken", "message": "the engine broke"})
+    ended, _ = convert(tmp_path, server, "%load_ext nb_backend", "%%backend\nhi", "print('after')")
+    assert ended.returncode != 0
+    assert "the engine broke" in ended.stderr

@@ -1,0 +1,181 @@
+"""The background loop: one thread for all, interrupts, forks, calls from anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from nb_backend import background
+from nb_backend.background import Job, run
+
+
+async def double(number: int) -> int:
+    await asyncio.sleep(0)
+    return 2 * number
+
+
+async def fail(error: BaseException) -> None:
+    await asyncio.sleep(0)
+    raise error
+
+
+def test_it_gives_the_result_and_raises_the_failure():
+    assert run(double(21)) == 42
+    for error in (ValueError("x"), KeyError("x"), asyncio.CancelledError()):
+        with pytest.raises(type(error)):
+            run(fail(error))
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_it_outlives_a_job_that_wants_to_end_everything(error):
+    with pytest.raises(type(error)):
+        run(fail(error))
+    assert run(double(21)) == 42
+
+
+def test_all_share_one_thread():
+    run(double(1))
+    before = threading.active_count()
+    threads = {run(asyncio.to_thread(threading.current_thread)) for _ in range(1)}
+    loops = set()
+
+    async def where() -> None:
+        loops.add((threading.current_thread().name, asyncio.get_running_loop()))
+
+    for _ in range(20):
+        run(where())
+    assert loops == {("nb_backend", background.loop())}
+    assert threading.active_count() - before <= len(threads)
+
+
+def test_the_context_of_the_caller_goes_along():
+    variable = contextvars.ContextVar("variable", default=0)
+    variable.set(7)
+
+    async def look() -> int:
+        return variable.get()
+
+    assert run(look()) == 7
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_cancel(started):
+    running = threading.Event()
+
+    async def work() -> None:
+        running.set()
+        await asyncio.Event().wait()
+
+    job = Job(work())
+    if started:
+        running.wait(10)
+    job.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        job.wait()
+
+
+def test_an_interrupt_cancels_the_job_and_waits_for_its_end():
+    done = []
+
+    async def work() -> None:
+        try:
+            asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.01)
+            done.append("kept what there was to keep")
+
+    with pytest.raises(KeyboardInterrupt):
+        run(work())
+    assert done == ["kept what there was to keep"]
+    assert run(double(21)) == 42
+
+
+async def test_from_a_running_loop_it_runs_beside_it():
+    async def where() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    assert run(where()) is background.loop()
+
+
+def test_a_call_that_would_wait_for_itself_is_refused():
+    async def call() -> int:
+        return run(double(1))
+
+    with pytest.raises(RuntimeError, match="await the coroutine instead"):
+        run(call())
+
+
+NESTED = """
+import asyncio, sys
+sys.path.insert(0, {tests!r})
+from nb_backend import Chat, background
+
+async def main(url):
+    ticks = []
+
+    async def tick():
+        while True:
+            ticks.append(0)
+            await asyncio.sleep(0)
+
+    ticking = asyncio.create_task(tick())
+    loop = asyncio.get_running_loop()
+
+    async def where():
+        await asyncio.sleep(0.01)
+        return asyncio.get_running_loop()
+
+    assert background.run(where(), nested=True) is loop
+    assert ticks
+    answer = background.run(Chat(url=url).ask("Hi there?"), nested=True)
+    ticking.cancel()
+    return answer
+
+assert background.run(asyncio.sleep(0, 7), nested=True) == 7
+print(asyncio.run(main({url!r})))
+"""
+
+FORKED = """
+import asyncio, os, sys, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+from nb_backend import Chat, background
+chat = Chat(url={url!r})
+assert chat("Parent").text == "Parent"
+if (child := os.fork()) == 0:
+    print(chat("Child"), flush=True)
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+print(chat("Parent again"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "printed"),
+    [
+        (NESTED, ["Hi there?"]),
+        pytest.param(
+            FORKED, ["Child", "Parent again"], marks=pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+        ),
+    ],
+    ids=["nested", "forked"],
+)
+def test_in_a_process_of_its_own(backend, script, printed):
+    code = script.format(url=backend.url, tests=os.path.dirname(__file__))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=os.environ,
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert done.stdout.splitlines() == printed

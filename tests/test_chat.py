@@ -1,0 +1,277 @@
+"""A conversation: what is remembered, what is sent, what an answer is."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+import time
+
+import pytest
+from serving import TOKEN
+from wire_server import CHUNKED, chunk, content, sse, status
+
+from nb_backend import Answer, BackendApi, Chat, OpenAIApi, RawResponse
+from nb_backend.errors import ConnectionFailed, ServerError
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def said(*texts: str) -> list[dict]:
+    return [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(texts)]
+
+
+# -- memory
+
+
+async def test_the_history_is_remembered_and_sent(backend):
+    chat = Chat("m", system="Be short", temperature=0.5)
+    backend.engine.enqueue("Hel", "lo")
+    backend.engine.enqueue("Bye")
+    assert str(await chat.ask("Hi?")) == "Hello"
+    await chat.ask("More?", temperature=1, top_p=0.9)
+    assert chat.messages == said("Hi?", "Hello", "More?", "Bye")
+    first, second = backend.engine.history
+    assert first["messages"] == [{"role": "system", "content": "Be short"}, *said("Hi?")]
+    assert second["messages"] == [{"role": "system", "content": "Be short"}, *said("Hi?", "Hello", "More?")]
+    assert [(body["model"], body["temperature"], body.get("top_p")) for body in (first, second)] == [
+        ("m", 0.5, None),
+        ("m", 1, 0.9),
+    ]
+    chat.reset()
+    assert chat.messages == []
+
+
+@pytest.mark.parametrize(
+    ("steps", "partial"),
+    [(["Hel", {"type": "error", "error": "E", "message": "m"}], "Hel"), ([RuntimeError("m")], "")],
+)
+async def test_a_failed_exchange_leaves_all_as_it_was(backend, steps, partial):
+    chat = Chat()
+    await chat.ask("Hi?")
+    backend.engine.enqueue({"type": "conversation", "conversation": {"scripted": 1}}, *steps)
+    with pytest.raises(ServerError, match="m") as failure:
+        await chat.ask("Fail")
+    assert failure.value.partial == partial
+    assert chat.messages == said("Hi?", "Hi?")
+    await chat.ask("Ho?")
+    assert "conversation" not in backend.engine.history[-1]
+
+
+@pytest.mark.parametrize("how", ["aclose", "cancel"])
+async def test_a_stopped_answer_keeps_its_text_marked(backend, how):
+    chat = Chat()
+    backend.engine.enqueue("Hel", ...)
+    stream = chat.stream("Hi?")
+    async for event in stream:
+        if str(event):
+            break
+    if how == "aclose":
+        await stream.aclose()
+    else:
+        task = asyncio.ensure_future(anext(stream))
+        await asyncio.wait([task], timeout=0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert (stream.answer.text, stream.answer.stopped) == ("Hel", True)
+    assert chat.messages == [*said("Hi?"), {"role": "assistant", "content": "Hel", "stopped": True}]
+    await chat.ask("More?")
+    assert backend.engine.history[-1]["messages"] == said("Hi?", "Hel", "More?")
+
+
+async def test_what_was_stopped_before_its_first_word_is_forgotten(backend):
+    chat = Chat()
+    backend.engine.enqueue(...)
+    stream = chat.stream("Hi?")
+    await anext(stream)
+    await stream.aclose()
+    assert stream.answer.stopped
+    assert chat.messages == []
+
+
+async def test_a_stream_that_is_never_read_asks_nothing(backend):
+    stream = Chat().stream("Hi?")
+    await stream.aclose()
+    assert backend.engine.history == []
+
+
+async def test_left_after_its_end_it_is_not_stopped(backend):
+    chat = Chat()
+    stream = chat.stream("Hi?")
+    async for event in stream:
+        if event.type == "finish":
+            break
+    await stream.aclose()
+    assert chat.messages == said("Hi?", "Hi?")
+
+
+async def test_the_state_of_a_provider_is_given_back(backend):
+    chat = Chat(provider="P")
+    backend.engine.enqueue({"type": "conversation", "conversation": {"scripted": {"id": 7}, "other": 1}}, "Hi")
+    await chat.ask("Hi?")
+    await chat.ask("Ho?")
+    chat.reset()
+    await chat.ask("Ha?")
+    assert [(body["provider"], body.get("conversation")) for body in backend.engine.history] == [
+        ("P", None),
+        ("P", {"id": 7}),
+        ("P", None),
+    ]
+
+
+async def test_images_go_along(backend):
+    await Chat().ask("What is it?", images=[PNG, (PNG, "a.png")])
+    uri = "data:image/png;base64,iVBORw0KGgo="
+    assert backend.engine.history[0]["media"] == [[uri, None], [uri, "a.png"]]
+
+
+# -- where it asks
+
+
+@pytest.mark.parametrize(
+    ("url", "api"),
+    [
+        (None, BackendApi),
+        ("http://host", BackendApi),
+        ("http://host/v1/x", BackendApi),
+        ("http://host/v1", OpenAIApi),
+        ("http://host/openai/v1/", OpenAIApi),
+        ("http://host/v1beta", OpenAIApi),
+        ("http://host/v1/chat/completions", OpenAIApi),
+    ],
+)
+def test_the_url_chooses_the_provider(url, api):
+    provider, _ = Chat(url=url)._provider()
+    assert issubclass(provider, api)
+    assert provider.__name__ == api.__name__
+
+
+async def test_an_openai_server(wire_server):
+    wire_server.answer(status("200 OK", {"model": "big", "choices": [{"message": {"content": "Hi"}}]}))
+    answer = await Chat("m", url=f"{wire_server.url}/v1", provider="ignored").ask("Hi?")
+    assert (answer.text, answer.model, answer.provider["name"]) == ("Hi", "big", "127.0.0.1")
+    assert "provider" not in wire_server.requests[0].json
+
+
+# -- from synchronous code
+
+
+def test_from_plain_code(backend):
+    chat = Chat()
+    assert chat("Hi there?").text == "Hi there?"
+    with pytest.raises(ServerError):
+        backend.engine.enqueue(RuntimeError("m"))
+        chat("Fail")
+    assert chat.messages == said("Hi there?", "Hi there?")
+
+
+async def test_within_a_running_loop(backend):
+    assert Chat()("Hi there?").text == "Hi there?"
+
+
+# -- the key
+
+
+async def test_the_key_is_shown_nowhere(backend, monkeypatch):
+    monkeypatch.delenv("NB_BACKEND_API_KEY")
+    chat = Chat(api_key=TOKEN)
+    await chat.ask("Hi?")
+    assert backend.engine.history[0]["api_key"] == TOKEN
+    assert TOKEN not in f"{vars(chat)} {chat!r} {pickle.dumps(chat)!r}"
+    again = pickle.loads(pickle.dumps(chat))
+    assert again.messages == chat.messages
+    assert (await copy.deepcopy(chat).ask("Ho?")).text == "Ho?"
+
+
+# -- answers
+
+
+async def test_what_an_answer_knows(backend):
+    backend.engine.enqueue(
+        {"type": "reasoning", "token": "Hm "},
+        {"type": "reasoning", "token": None, "status": "thinking"},
+        {"type": "reasoning", "token": "hm"},
+        "One ",
+        {"type": "content", "content": "two", "urls": ["/a.png", "b.png"], "alt": "x"},
+    )
+    answer = await Chat("m").ask("Hi?")
+    assert (str(answer), answer.reasoning, answer.images) == ("One two", "Hm hm", ["/a.png", "b.png"])
+    assert (answer.model, answer.provider["name"], answer.finish_reason) == ("scripted", "scripted", "stop")
+    assert answer.usage["prompt_tokens"] == 1
+    assert 0 < answer.first_token_seconds <= answer.seconds
+    assert repr(answer) == "Answer('One two', model='scripted')"
+    assert not answer.stopped
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "content", "content": None, "urls": 7},
+        {"type": "content", "content": {"a": []}, "urls": {"a": 1}},
+        {"type": "usage", "usage": "none"},
+        {"type": "provider", "provider": "P"},
+        {"type": "finish"},
+        {"type": "reasoning"},
+        {"type": "conversation", "conversation": []},
+        {},
+    ],
+)
+def test_odd_events_do_no_harm(event):
+    answer = Answer(model="m")
+    answer.add(RawResponse(**event))
+    assert (answer.text, answer.reasoning, answer.images, answer.usage, answer.model) == ("", "", [], {}, "m")
+
+
+def test_one_image_url_is_one_image():
+    answer = Answer()
+    answer.add(RawResponse(type="content", content="", urls="http://host/a.png"))
+    assert answer.images == ["http://host/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        ({"completion_tokens": 3}, 3),
+        ({"output_tokens": 4}, 4),
+        ({"eval_count": 5}, 5),
+        ({"completion_tokens": "?"}, None),
+    ],
+)
+def test_tokens_in_several_spellings(usage, tokens):
+    assert Answer(usage=usage).tokens == tokens
+
+
+def test_the_code_of_an_answer():
+    text = "Try:\n```python\nx = 1\n\ny = 2\n```\nor\n~~~\nz\n~~~\n`not this`\n\n- in a list:\n\n  ```\n  w\n  ```\n"
+    assert Answer(text=text).code == ["x = 1\n\ny = 2", "z", "w"]
+
+
+def test_answers_are_values():
+    answer = Answer(text="a", reasoning="b")
+    answer.add(RawResponse(type="content", content="c"))
+    assert answer.text == "ac"
+    assert pickle.loads(pickle.dumps(answer)).text == copy.deepcopy(answer).text == "ac"
+    answer.text = "d"
+    assert (answer.text, answer.reasoning, Answer().text) == ("d", "b", "")
+
+
+def test_two_hundred_thousand_events_take_linear_time():
+    answer, event = Answer(), RawResponse(type="content", content="12345678")
+    start = time.process_time()
+    for _ in range(200_000):
+        answer.add(event)
+    assert len(answer.text) == 1_600_000
+    assert time.process_time() - start < 20  # += on an attribute takes forty
+
+
+async def test_a_broken_answer_says_what_had_come(wire_server):
+    wire_server.answer(CHUNKED + chunk(sse(content("Hel"))), end="reset")
+    chat = Chat(url=wire_server.url)
+    stream = chat.stream("Hi?")
+    with pytest.raises(ConnectionFailed) as failure:
+        async for _ in stream:
+            pass
+    assert failure.value.partial == stream.answer.text == "Hel"
+    assert not stream.answer.stopped
+    assert chat.messages == []
