@@ -23,13 +23,17 @@ _of_parent: list[asyncio.AbstractEventLoop | None] = []
 
 
 class Job(Generic[T]):
-    """A coroutine on the background loop, in the context (``contextvars``) of who started it."""
+    """A coroutine on the background loop, in the context (``contextvars``) of who started it.
 
-    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+    ``start=False`` leaves the start to ``wait``: then no interrupt falls between the two, which would leave it running.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, T], *, start: bool = True) -> None:
         self._work = work
         self._task: asyncio.Task[T] | None = None
         self.future: Future[T] = Future()
-        loop().call_soon_threadsafe(self._start)
+        if start:
+            loop().call_soon_threadsafe(self._start)
 
     def cancel(self) -> None:
         """Ask it to end: it is cancelled, keeps what it has to keep, and only then is the future done."""
@@ -38,6 +42,7 @@ class Job(Generic[T]):
     def wait(self) -> T:
         """Block this thread until the end. An interrupt cancels the job and is raised once that has ended."""
         try:
+            loop().call_soon_threadsafe(self._start)
             self._wait()
         except KeyboardInterrupt:
             self.cancel()
@@ -51,13 +56,14 @@ class Job(Generic[T]):
         while not ended.wait(_POLL):
             pass
 
-    def _start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._work)
-        self._task.add_done_callback(self._settle)
+    def _start(self) -> asyncio.Task[T]:
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._work)
+            self._task.add_done_callback(self._settle)
+        return self._task
 
     def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        self._start().cancel()
 
     def _settle(self, task: asyncio.Task[T]) -> None:
         if task.cancelled():
@@ -80,7 +86,7 @@ def run(work: Coroutine[Any, Any, T], *, nested: bool = False) -> T:
     if _loop is not None and asyncio._get_running_loop() is _loop:
         work.close()
         raise RuntimeError("a synchronous call here would wait for itself: await the coroutine instead")
-    return Job(work).wait()
+    return Job(work, start=False).wait()
 
 
 def loop() -> asyncio.AbstractEventLoop:
@@ -88,8 +94,9 @@ def loop() -> asyncio.AbstractEventLoop:
     global _loop
     with _lock:
         if _loop is None:
-            _loop = asyncio.new_event_loop()
-            threading.Thread(target=_serve, args=[_loop], name="nb_backend", daemon=True).start()
+            made = asyncio.new_event_loop()
+            threading.Thread(target=_serve, args=[made], name="nb_backend", daemon=True).start()
+            _loop = made  # last: an interrupt must not leave a loop that nobody runs
         return _loop
 
 
@@ -105,7 +112,7 @@ def _run_nested(work: Coroutine[Any, Any, T]) -> T:
     try:
         running = asyncio.get_running_loop()
     except RuntimeError:
-        return Job(work).wait()
+        return Job(work, start=False).wait()
     try:
         nest_asyncio2.apply(running)
     except ValueError:  # another kind of loop, like uvloop

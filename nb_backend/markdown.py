@@ -8,7 +8,7 @@ inside them a scanner keeps the text but for what could act. What comes out hold
 * ``<`` only before a space, a digit or ``=``, in ``<https://…>``, and in the few tags written here, without attributes;
 * ``](`` only before an ``http``, ``https`` or ``mailto`` address, or a bitmap in a ``data:`` address;
 * a backtick only around code that would be harmless as text too; other code is ``<code>`` with every sign an entity;
-* ``$`` only around one line of mathematics without a macro that acts;
+* ``$`` only around balanced mathematics without a macro that acts, on one line unless it is a block of its own;
 * code as it was only in fences at the left margin, after an empty line, longer than any fence within.
 
 JupyterLab's own traps: it takes mathematics out before Markdown is read and puts it back, unescaped, into the HTML

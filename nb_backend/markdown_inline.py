@@ -292,8 +292,8 @@ class Inline:
         self.openers = [opener for opener in self.openers if self.out[opener[0]] == "!["]
 
     _handlers: ClassVar[dict[str, Callable[[Inline, re.Match[str]], int]]] = {
-        "\\": _backslash, "`": _code, "<": _angle, "&": _entity, "[": _opener, "!": _opener, "]": _closer, "$": _dollars,
-        "@": _at_signs, "\n": _newline, "|": _pipe, "h": _bare_address, "w": _bare_address, "f": _ftp,
+        "\\": _backslash, "`": _code, "<": _angle, "&": _entity, "[": _opener, "!": _opener, "]": _closer,
+        "$": _dollars, "@": _at_signs, "\n": _newline, "|": _pipe, "h": _bare_address, "w": _bare_address, "f": _ftp,
     }  # fmt: skip
 
 

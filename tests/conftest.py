@@ -13,8 +13,9 @@ from aioresponses import aioresponses
 from serving import Backend, serving
 from wire_server import WireServer
 
-from nb_backend import settings
+from nb_backend import BackendApi, settings
 from nb_backend.local.engine import ScriptedEngine
+from nb_backend.providers import base
 
 
 @pytest.fixture(autouse=True)
@@ -53,3 +54,21 @@ def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
     monkeypatch.setattr(ClientResponse, "__init__", init)
     with aioresponses() as mock:
         yield mock
+
+
+@pytest.fixture
+def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits before retries, which then take no time."""
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(base.asyncio, "sleep", sleep)
+    return waits
+
+
+@pytest.fixture
+def api(wire_server: WireServer, delays: list[float]) -> type[BackendApi]:
+    """A provider that asks the raw server."""
+    return type("Api", (BackendApi,), {"url": wire_server.url, "idle_timeout": 5})

@@ -85,7 +85,7 @@ def index(monkeypatch: Any, *, folder: Path | None = None, url: str = "http://12
     """Let pip know one folder of wheels only, or one index; nothing that this machine's own configuration names."""
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null" if sys.platform != "win32" else "NUL")
     monkeypatch.setenv("PIP_RETRIES", "0")
-    monkeypatch.setenv("PIP_DEFAULT_TIMEOUT", str(PATIENCE))
+    monkeypatch.setenv("PIP_DEFAULT_TIMEOUT", str(2 * PATIENCE))
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder or ""))
     monkeypatch.setenv("PIP_INDEX_URL", url)
     monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)

@@ -10,47 +10,21 @@ import sys
 import threading
 
 import pytest
-from wire_server import CHUNKED, FINISH, LAST_CHUNK, UNTIL_CLOSE, WireServer, chunk, content, sse, status
+from local_support import until
+from wire_server import CHUNKED, FINISH, UNTIL_CLOSE, chunk, content, received, sse, status, stream
 
-from nb_backend import BackendApi, settings
+from nb_backend import BackendApi, RawResponse, settings
 from nb_backend.errors import AuthError, BackendError, ConnectionFailed, ProtocolError, ServerError, TimedOut
-from nb_backend.providers import base
 
 QUESTION = [{"role": "user", "content": "Hi?"}]
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 8
 KEY = "sk-0123456789"
 
 
-@pytest.fixture
-def delays(monkeypatch) -> list[float]:
-    """The waits before retries, which then take no time."""
-    waits: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
-
-    monkeypatch.setattr(base.asyncio, "sleep", sleep)
-    return waits
-
-
-@pytest.fixture
-def api(wire_server: WireServer, delays) -> type[BackendApi]:
-    return type("Api", (BackendApi,), {"url": wire_server.url, "idle_timeout": 5})
-
-
 async def ask(api: type[BackendApi], **options) -> tuple[list[str], BackendError | None]:
     """Give the types of the events, text in place of ``content``, and how it failed."""
-    seen = []
-    try:
-        async for event in api.create_async_generator("m", QUESTION, **options):
-            seen.append(str(event) or event.type)
-    except BackendError as error:
-        return seen, error
-    return seen, None
-
-
-def stream(*events: dict, end: bytes = LAST_CHUNK) -> bytes:
-    return CHUNKED + chunk(sse(*events)) + end
+    events, error = await received(api.create_async_generator("m", QUESTION, **options))
+    return [str(event) or event.type for event in events], error
 
 
 # -- what is sent
@@ -182,74 +156,21 @@ async def test_a_stall_keeps_what_came(api, wire_server):
 
 async def test_a_busy_consumer_gets_every_event_before_the_failure(api, wire_server):
     wire_server.answer(CHUNKED, *[chunk(sse(content(f"{n} "))) for n in range(200)], end="reset")
-    texts = []
-    with pytest.raises(ConnectionFailed) as failure:
-        async for event in api.create_async_generator("m", QUESTION):
-            texts.append(str(event))
-            if len(texts) == 1:
-                await asyncio.to_thread(wire_server.ended.acquire, timeout=10)
-    assert texts == [f"{n} " for n in range(200)]
-    assert failure.value.partial == "".join(texts)
+
+    async def be_busy(event: RawResponse) -> None:
+        if event.content == "0 ":
+            await asyncio.to_thread(wire_server.ended.acquire, timeout=10)
+
+    events, error = await received(api.create_async_generator("m", QUESTION), be_busy)
+    assert [str(event) for event in events] == [f"{n} " for n in range(200)]
+    assert isinstance(error, ConnectionFailed)
+    assert error.partial == "".join(map(str, events))
 
 
 async def test_huge_events(api, wire_server):
     wire_server.answer(stream({"type": "request", "request": "x" * 2**21}, content("y" * 2**21)))
     seen, error = await ask(api)
     assert (seen, error) == (["request", "y" * 2**21], None)
-
-
-# -- asking again
-
-
-@pytest.mark.parametrize("first", [status("503 Busy"), b""], ids=["503", "closed at once"])
-async def test_a_passing_failure_is_asked_again(api, wire_server, delays, first):
-    wire_server.answer(first)
-    wire_server.answer(first)
-    wire_server.answer(stream(content("Hi")))
-    assert await ask(api) == (["Hi"], None)
-    assert len(wire_server.requests) == 3
-    assert 0.375 <= delays[0] <= 0.5
-    assert 0.75 <= delays[1] <= 1
-
-
-@pytest.mark.parametrize(
-    ("headers", "waits"),
-    [
-        ({"retry_after": "3"}, [3, 3]),
-        ({"retry_after_ms": "1500"}, [1.5, 1.5]),
-        ({"retry_after": "0"}, [0, 0]),
-        ({"retry_after": "61"}, []),
-    ],
-)
-async def test_retry_after_is_obeyed(api, wire_server, delays, headers, waits):
-    wire_server.answer(status("429 Slow", {"error": {"message": "too fast"}}, **headers))
-    _, error = await ask(api)
-    assert delays == waits
-    assert len(wire_server.requests) == len(waits) + 1
-    assert "429 (too fast): ask again" in str(error)
-
-
-@pytest.mark.parametrize("code", [400, 401, 403, 404, 413, 422])
-async def test_a_refusal_is_final(api, wire_server, code):
-    wire_server.answer(status(f"{code} No"))
-    await ask(api)
-    assert len(wire_server.requests) == 1
-
-
-@pytest.mark.parametrize("event", [b'{"type": "provider"}\n', b'{"unknown": 1}\n', sse(content("Hi"))])
-async def test_never_again_after_the_first_event(api, wire_server, event):
-    wire_server.answer(CHUNKED + chunk(event), end="reset")
-    _, error = await ask(api)
-    assert isinstance(error, ConnectionFailed)
-    assert len(wire_server.requests) == 1
-
-
-async def test_nobody_there(api, wire_server, delays):
-    wire_server.stop()
-    _, error = await ask(api)
-    assert isinstance(error, ConnectionFailed)
-    assert str(error).startswith(f"Nobody answers at {wire_server.url} (")
-    assert len(delays) == 2
 
 
 # -- leaving
@@ -279,9 +200,7 @@ async def test_leaving_stops_the_engine(backend):
         if str(event):
             break
     await events.aclose()
-    async with asyncio.timeout(10):
-        while not backend.engine.stopped:
-            await asyncio.sleep(0.01)
+    await until(lambda: backend.engine.stopped == 1)
 
 
 # -- the key
@@ -300,14 +219,9 @@ async def test_leaving_stops_the_engine(backend):
 async def test_the_key_is_shown_nowhere(api, wire_server, answer, caplog):
     caplog.set_level(logging.DEBUG)
     wire_server.answer(answer)
-    shown = []
-    try:
-        async for event in api.create_async_generator("m", QUESTION, api_key=KEY):
-            if event.type != "error":
-                shown.append(repr(event))
-    except BackendError as error:
-        shown += [str(error), repr(error)]
-    shown += [record.getMessage() for record in caplog.records]
+    events, error = await received(api.create_async_generator("m", QUESTION, api_key=KEY))
+    shown = [repr(event) for event in events if event.type != "error"]
+    shown += [str(error), repr(error), *caplog.messages]
     assert KEY[:6] not in "\n".join(shown)
     assert "Api: model='m' api_key=set" in caplog.messages
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
-import time
 
 import pytest
 from serving import TOKEN
@@ -160,8 +159,8 @@ async def test_an_openai_server(wire_server):
 def test_from_plain_code(backend):
     chat = Chat()
     assert chat("Hi there?").text == "Hi there?"
+    backend.engine.enqueue(RuntimeError("m"))
     with pytest.raises(ServerError):
-        backend.engine.enqueue(RuntimeError("m"))
         chat("Fail")
     assert chat.messages == said("Hi there?", "Hi there?")
 
@@ -256,13 +255,13 @@ def test_answers_are_values():
     assert (answer.text, answer.reasoning, Answer().text) == ("d", "b", "")
 
 
-def test_two_hundred_thousand_events_take_linear_time():
+def test_two_hundred_thousand_events_are_joined_once():
     answer, event = Answer(), RawResponse(type="content", content="12345678")
-    start = time.process_time()
     for _ in range(200_000):
         answer.add(event)
+    assert len(vars(answer)["text"]) == 200_001  # += would have copied 160 GB by now
     assert len(answer.text) == 1_600_000
-    assert time.process_time() - start < 20  # += on an attribute takes forty
+    assert len(vars(answer)["text"]) == 1
 
 
 async def test_a_broken_answer_says_what_had_come(wire_server):

@@ -190,12 +190,47 @@ async def test_no_weights_and_no_index_is_an_event_and_nothing_is_left(monkeypat
     assert list(weights.path().parent.iterdir()) == []
 
 
+def end_by_stop() -> None:
+    stop()
+
+
+def end_by_eof() -> None:
+    assert process._backend is not None
+    process._backend._close_pipes()
+
+
+@pytest.mark.parametrize("end", [end_by_stop, end_by_eof])
+async def test_its_end_stops_a_fetch_and_leaves_nothing_of_it(monkeypatch, tmp_path, end):
+    monkeypatch.delenv("NB_BACKEND_SCRIPT")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        while await reader.read(65536):
+            pass
+        left.set()
+        writer.close()
+
+    async with asyncio.timeout(PATIENCE), await asyncio.start_server(never_answer, "127.0.0.1", 0) as server:
+        index(monkeypatch, url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/simple")
+        asking = asyncio.create_task(ask(await ensure_running()))
+        (child,) = children()
+        await asked.wait()
+        end()
+        await left.wait()  # pip is gone
+        await until(lambda: gone(child.pid))
+        assert list(weights.path().parent.iterdir()) == []
+        with pytest.raises(aiohttp.ClientError):
+            await asking
+
+
 # --- parents of their own
 
 ROOT = str(Path(process.__file__).parents[2])
 PARENT = f"""
 import asyncio, os, signal, sys
-sys.path.append({ROOT!r})
+sys.path.insert(0, {ROOT!r})
 from nb_backend.local.process import ensure_running, stop
 address = asyncio.run(ensure_running())
 import psutil
@@ -263,6 +298,11 @@ async def test_it_ends_with_a_killed_parent_though_a_forked_worker_holds_the_pip
 
 
 FORK = """
+import threading
+from nb_backend.local import process
+holding = threading.Thread(target=process._lock.acquire)  # as one that just starts it
+holding.start()
+holding.join()
 worker = os.fork()
 if not worker:
     stop()  # nothing to stop: it is the parent's
@@ -273,6 +313,7 @@ if not worker:
     stop()
     assert not own.is_running()
     sys.exit(0)
+process._lock.release()
 _, status = os.waitpid(worker, 0)
 assert status == 0
 again = asyncio.run(ensure_running())

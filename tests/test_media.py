@@ -54,13 +54,19 @@ def test_the_bytes_decide_the_type(kind, data, tmp_path):
         b"\xff\xfe\x00\x00",
         b"<html><svg>",
         b"RIFF....AVI ",
+        b"<!-- <svg> -->",
         bytes(100),
-    ]
-    + [b"<!---->" * 140 + b"<html>", b"<!-- <svg> -->"],
+        b"<!---->" * 140 + b"<html>",
+    ],
 )
 def test_what_is_no_medium_is_refused(data):
     with pytest.raises(ValueError, match=r"a\.png is no image, sound, film or PDF by its content"):
         to_data_uri(data, "a.png")
+
+
+def test_many_comments_take_no_time():
+    with pytest.raises(ValueError, match="is no image"):
+        to_data_uri(b"<!---->" * 140 + b"<html>")
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from wire_server import CHUNKED, LAST_CHUNK, UNTIL_CLOSE, WireServer, chunk, status
+from wire_server import CHUNKED, LAST_CHUNK, UNTIL_CLOSE, WireServer, chunk, received, status
 
-from nb_backend import OpenAIApi, RawResponse
+from nb_backend import OpenAIApi
 from nb_backend.errors import AuthError, BackendError, ConnectionFailed, ProtocolError, ServerError
 
 QUESTION = [{"role": "system", "content": "Be short"}, {"role": "user", "content": "Hi?"}]
@@ -21,13 +21,8 @@ def api(wire_server: WireServer) -> type[OpenAIApi]:
 
 
 async def ask(api: type[OpenAIApi], **options) -> tuple[list[dict], BackendError | None]:
-    events: list[RawResponse] = []
-    try:
-        async for event in api.create_async_generator("m", QUESTION, **options):
-            events.append(event)
-    except BackendError as error:
-        return [event.get_dict() for event in events], error
-    return [event.get_dict() for event in events], None
+    events, error = await received(api.create_async_generator("m", QUESTION, **options))
+    return [event.get_dict() for event in events], error
 
 
 def lines(*objects: object) -> bytes:
@@ -134,9 +129,9 @@ async def test_an_answer_in_one_piece(api, wire_server):
     ],
 )
 async def test_failures(api, wire_server, answer, kind, said, partial):
-    api.max_retries = 0
     wire_server.answer(answer)
     events, error = await ask(api)
+    assert len(wire_server.requests) == 1
     assert isinstance(error, kind)
     assert said in str(error)
     assert error.partial == partial

@@ -57,8 +57,11 @@ def test_urls(given, url):
         "http://host:x",
         "http://[::1",
         "http://a b",
-    ]
-    + ["http://host?key=1", "http://host/#x", "file:///etc/passwd", " "],
+        "http://host?key=1",
+        "http://host/#x",
+        "file:///etc/passwd",
+        " ",
+    ],
 )
 def test_what_is_no_url_is_refused(given):
     with pytest.raises(ValueError, match="is not a server's url: write it like http://localhost:8080"):

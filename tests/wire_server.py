@@ -10,8 +10,12 @@ import termios
 import threading
 import time
 from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+from nb_backend.errors import BackendError
+from nb_backend.providers.session import StreamSession
 
 OK = b"HTTP/1.1 200 OK\r\n"
 UNTIL_CLOSE = OK + b"Connection: close\r\n\r\n"
@@ -34,6 +38,11 @@ FINISH = {"type": "finish", "finish": {"reason": "stop"}}
 
 def chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def stream(*events: dict[str, Any], end: bytes = LAST_CHUNK) -> bytes:
+    """A whole answer of events in one chunk."""
+    return CHUNKED + chunk(sse(*events)) + end
 
 
 def status(line: str, body: bytes | dict[str, Any] = b"", **headers: str) -> bytes:
@@ -60,15 +69,16 @@ class Request(NamedTuple):
         return next((value for key, _, value in pairs if key.lower() == name.lower()), None)
 
 
+T = TypeVar("T")
 Piece = bytes | float | threading.Event
 
 
 class WireServer:
     """Gives each connection the next of its answers, and the last one again and again.
 
-    A piece is bytes to write, seconds to be slow, or an event of the test to wait for. ``end`` is "close", "reset" (a RST after everything
-    was written) or "stall", which waits for the client to leave. Blocking sockets on threads of their own: what a test
-    does to its event loop cannot disturb them.
+    A piece is bytes to write, seconds to be slow, or an event of the test to wait for. ``end`` is "close", "reset" (a
+    RST once the client's side has everything) or "stall", which waits for the client to leave. Blocking sockets on
+    threads of their own: what a test does to its event loop cannot disturb them.
     """
 
     def __init__(self) -> None:
@@ -137,6 +147,31 @@ class WireServer:
         while len(body) < length:
             body += connection.recv(65536)
         return Request(request.head, body)
+
+
+async def received(
+    items: AsyncIterator[T], after_each: Callable[[T], Awaitable[None]] | None = None
+) -> tuple[list[T], BackendError | None]:
+    """Give all that came, and how it failed."""
+    got: list[T] = []
+    try:
+        async for item in items:
+            got.append(item)
+            if after_each is not None:
+                await after_each(item)
+    except BackendError as error:
+        return got, error
+    return got, None
+
+
+async def post(server: WireServer, body: Any = None, **options: Any) -> tuple[bytes, BackendError | None]:
+    """POST, and give all bytes of the answer and how it failed."""
+    try:
+        async with StreamSession(**options) as session, session.post(f"{server.url}/x", json=body) as response:
+            pieces, failure = await received(response.iter_chunks())
+    except BackendError as error:
+        return b"", error
+    return b"".join(pieces), failure
 
 
 def _wait_until_received(connection: socket.socket) -> None:

@@ -34,12 +34,16 @@ _NOT_HANDED_ON = frozenset(
     | {"PYTHONWARNINGS", "NB_BACKEND_API_KEY", "NB_BACKEND_SCRIPT", "G4F_API_KEY"}
 )
 
-# -P: a file in the working directory may not pose as a module. The folder that holds this package goes to the end of
-# the path, so that the package is found where this process found it, and shadows nothing either.
-_BOOTSTRAP = """import sys
-sys.path.append(sys.argv.pop(1))
+# What the subprocess runs: this very package, which it might not find, or find another version of; its folder does not
+# go on the path, where its neighbours would pose as other modules.
+_BOOTSTRAP = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("nb_backend", sys.argv.pop(1))
+sys.modules["nb_backend"] = package = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(package)
 from nb_backend.local.__main__ import main
-sys.exit(main())"""
+sys.exit(main())
+"""
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,9 @@ def _start() -> Address:
 
 def _spawn(stderr: IO[bytes] | None) -> subprocess.Popen[bytes]:
     environment = {key: value for key, value in os.environ.items() if key not in _NOT_HANDED_ON}
-    command = [sys.executable, "-P", "-u", "-c", _BOOTSTRAP, str(Path(__file__).parents[2]), "serve", "--embedded"]
+    package = Path(__file__).parents[1] / "__init__.py"
+    # -P: a file in the working directory may not pose as a module.
+    command = [sys.executable, "-P", "-u", "-c", _BOOTSTRAP, str(package), "serve", "--embedded"]
     if script := os.environ.get("NB_BACKEND_SCRIPT"):
         command += ["--script", os.path.abspath(script)]
     return subprocess.Popen(  # noqa: S603 - no word of it comes from anybody else

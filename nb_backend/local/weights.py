@@ -111,7 +111,7 @@ def _download(work: Path, report: Report, cancelled: threading.Event) -> Path:
     with (
         tempfile.TemporaryFile(dir=work) as complaints,
         subprocess.Popen(  # noqa: S603 - no word of it comes from anybody else
-            command, cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints
         ) as pip,
     ):
         while pip.poll() is None:

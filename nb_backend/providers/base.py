@@ -96,7 +96,7 @@ class Reading:
 
     def __init__(self, secret: str | None = None) -> None:
         self.secret = secret
-        self.started = False  # an event was given
+        self.started = False  # the server had begun to answer
         self._understood = False  # one of them was a backend's
         self._texts: list[str] = []
         self._error: RawResponse | None = None
@@ -120,6 +120,7 @@ class Reading:
         for event in [*self.translate(decoder.flush()), *self.rest(whole=failure is None)]:
             self._note(event)
             yield event
+        self.started = decoder.events > 0
         if said := self._error or self._message:
             failure = event_error(said, self.secret)
         elif self._finished or decoder.done:
@@ -142,7 +143,6 @@ class Reading:
 
     def _note(self, event: RawResponse) -> None:
         kind = event.type
-        self.started = True
         self._understood = self._understood or bool(kind)
         if kind == "content":
             self._texts.append(str(event))

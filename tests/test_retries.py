@@ -1,0 +1,64 @@
+"""When the same question is asked again, after how long, and when not."""
+
+from __future__ import annotations
+
+import pytest
+from wire_server import CHUNKED, chunk, content, received, sse, status, stream
+
+from nb_backend.errors import BackendError, ConnectionFailed
+
+
+async def ask(api) -> tuple[str, BackendError | None]:
+    events, error = await received(api.create_async_generator("m", [{"role": "user", "content": "Hi?"}]))
+    return "".join(map(str, events)), error
+
+
+@pytest.mark.parametrize("first", [status("503 Busy"), b""], ids=["503", "closed at once"])
+async def test_a_passing_failure_is_asked_again(api, wire_server, delays, first):
+    wire_server.answer(first)
+    wire_server.answer(first)
+    wire_server.answer(stream(content("Hi")))
+    assert await ask(api) == ("Hi", None)
+    assert len(wire_server.requests) == 3
+    assert 0.375 <= delays[0] <= 0.5
+    assert 0.75 <= delays[1] <= 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "waits"),
+    [
+        ({"retry_after": "3"}, [3, 3]),
+        ({"retry_after_ms": "1500"}, [1.5, 1.5]),
+        ({"retry_after": "0"}, [0, 0]),
+        ({"retry_after": "61"}, []),
+    ],
+)
+async def test_retry_after_is_obeyed(api, wire_server, delays, headers, waits):
+    wire_server.answer(status("429 Slow", {"error": {"message": "too fast"}}, **headers))
+    _, error = await ask(api)
+    assert delays == waits
+    assert len(wire_server.requests) == len(waits) + 1
+    assert "429 (too fast): ask again" in str(error)
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 413, 422])
+async def test_a_refusal_is_final(api, wire_server, code):
+    wire_server.answer(status(f"{code} No"))
+    await ask(api)
+    assert len(wire_server.requests) == 1
+
+
+@pytest.mark.parametrize("event", [b'{"type": "provider"}\n', b'{"unknown": 1}\n', sse(content("Hi"))])
+async def test_never_again_after_the_first_event(api, wire_server, event):
+    wire_server.answer(CHUNKED + chunk(event), end="reset")
+    _, error = await ask(api)
+    assert isinstance(error, ConnectionFailed)
+    assert len(wire_server.requests) == 1
+
+
+async def test_nobody_there(api, wire_server, delays):
+    wire_server.stop()
+    _, error = await ask(api)
+    assert isinstance(error, ConnectionFailed)
+    assert str(error).startswith(f"Nobody answers at {wire_server.url} (")
+    assert len(delays) == 2

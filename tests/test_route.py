@@ -1,0 +1,74 @@
+"""Where a request goes: redirects, proxies, and nowhere else."""
+
+from __future__ import annotations
+
+import pytest
+from wire_server import WireServer, post, status
+
+from nb_backend.errors import ConnectionFailed
+from nb_backend.providers import session as session_module
+from nb_backend.providers.session import StreamSession
+
+
+@pytest.mark.parametrize("code", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])
+async def test_a_redirect_on_the_same_server_is_followed_with_the_body(wire_server, code):
+    wire_server.answer(status(code, location="/there?x=1"))
+    wire_server.answer(status("200 OK", b"Hi"))
+    assert await post(wire_server, {"a": 1}) == (b"Hi", None)
+    assert [(request.path, request.json) for request in wire_server.requests] == [
+        ("/x", {"a": 1}),
+        ("/there?x=1", {"a": 1}),
+    ]
+
+
+@pytest.mark.parametrize("location", ["http://127.0.0.1:{port}/x", "http://localhost:{port}/x", "//127.0.0.1:{port}"])
+async def test_a_redirect_to_another_server_is_refused(wire_server, location):
+    other = WireServer()
+    other.answer(status("200 OK", b"Hi"))
+    try:
+        wire_server.answer(status("307 T", location=location.format(port=other.url.rpartition(":")[2])))
+        _, error = await post(wire_server, {"api_key": "sk-123"})
+        assert isinstance(error, ConnectionFailed)
+        assert f"{wire_server.url} sends on to http://" in str(error)
+        assert other.requests == []
+    finally:
+        other.stop()
+
+
+@pytest.mark.parametrize("location", ["/x", "http://[", "https://127.0.0.1:1/", "mailto:x@y"])
+async def test_a_redirect_that_leads_nowhere_is_refused(wire_server, location):
+    wire_server.answer(status("308 Permanent", location=location))
+    _, error = await post(wire_server)
+    assert isinstance(error, ConnectionFailed)
+    assert not error.retryable
+    assert len(wire_server.requests) <= session_module.MAX_REDIRECTS
+
+
+async def test_localhost_never_goes_through_a_proxy(wire_server, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    wire_server.answer(status("200 OK", b"Hi"))
+    assert await post(wire_server) == (b"Hi", None)
+
+
+@pytest.mark.parametrize("scheme", ["http://", ""])
+async def test_another_host_goes_through_the_proxy_but_for_no_proxy(wire_server, monkeypatch, scheme):
+    monkeypatch.setenv("http_proxy", scheme + wire_server.url.removeprefix("http://"))
+    monkeypatch.setenv("no_proxy", "excepted.invalid")
+    wire_server.answer(status("200 OK", b"Hi"))
+    async with StreamSession() as session:
+        async with session.post("http://server.invalid/x", json={}) as response:
+            assert response.status == 200
+        with pytest.raises(ConnectionFailed):
+            async with session.post("http://excepted.invalid/x", json={}):
+                pass
+    assert [request.path for request in wire_server.requests] == ["http://server.invalid/x"]
+
+
+async def test_netrc_is_never_read(wire_server, monkeypatch, tmp_path):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login me password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    wire_server.answer(status("200 OK", b"Hi"))
+    await post(wire_server)
+    assert wire_server.requests[0].header("Authorization") is None
