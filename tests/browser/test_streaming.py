@@ -108,8 +108,8 @@ def test_run_all_stops_at_a_failure(nb: Notebook, engine: ScriptedEngine) -> Non
     nb.open("%load_ext nb_backend", ASK, "print('ran')")
     nb.run_all()
     nb.output(1).get_by_text("ServerError: the engine broke").wait_for()
-    nb.page.wait_for_function("() => !jupyterapp.shell.currentWidget.content.widgets[2].model.executionState?.startsWith('run')")
     assert "Half an answer" in nb.out(1)
+    nb.cell(2).locator(".jp-InputPrompt", has_text="[ ]").wait_for()  # no longer queued: it will not run
     assert nb.save().cells[2].execution_count is None
 
 

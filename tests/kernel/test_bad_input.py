@@ -85,7 +85,9 @@ def test_servers_that_are_not_there_or_not_ours(kernel, html_server, closed_port
         one_line(kernel.run("%%backend\nhi"), "ConnectionFailed", f"127.0.0.1:{closed_port}", "start the server")
         kernel.run(f"os.environ['NB_BACKEND_URL'] = '{html_server}'")
         one_line(kernel.run("%%backend\nhi"), "ProtocolError", "<html>Welcome", "check the url")
-        kernel.run("os.environ['NB_BACKEND_URL'] = before['NB_BACKEND_URL']; os.environ['NB_BACKEND_API_KEY'] = 'wrong'")
+        kernel.run(
+            "os.environ['NB_BACKEND_URL'] = before['NB_BACKEND_URL']; os.environ['NB_BACKEND_API_KEY'] = 'wrong'"
+        )
         one_line(kernel.run("%%backend\nhi"), "AuthError", "401", "NB_BACKEND_API_KEY")
     finally:
         kernel.run("os.environ.update(before)")
