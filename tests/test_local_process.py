@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -252,11 +253,16 @@ async def parent(tmp_path: Path) -> AsyncIterator[Any]:
         started.append(parent)
         assert parent.stdout is not None
         read = parent.stdout.readline
-        return parent, [int(await asyncio.to_thread(read)) for _ in range(lines)]
+        async with asyncio.timeout(PATIENCE):
+            return parent, [int(await asyncio.to_thread(read)) for _ in range(lines)]
 
     yield run
     for parent in started:
-        parent.kill()
+        if sys.platform == "win32":
+            parent.kill()
+        else:
+            with suppress(ProcessLookupError):
+                os.killpg(parent.pid, signal.SIGKILL)  # its forks, too
         parent.communicate()
 
 

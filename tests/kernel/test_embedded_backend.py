@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 import pytest
 from driver import Kernel, eventually
@@ -52,3 +53,23 @@ def test_a_crashed_backend_is_one_line_and_the_next_cell_has_a_new_one(bare_kern
         assert "\n" not in run.error[1]
         run = bare_kernel.run("%%backend\nSay hello.")
     assert run.error is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the cache is moved by XDG_CACHE_HOME")
+def test_no_weights_and_no_index_is_one_line(tmp_path, monkeypatch):
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": ""}
+    for name, value in {**nowhere, "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    manager, client = start_new_kernel(kernel_name="python3")
+    try:
+        kernel = Kernel(manager, client)
+        kernel.run("%load_ext nb_backend")
+        run = kernel.run("%%backend\nSay hello.")
+        assert run.error is not None
+        assert "\n" not in run.error[1]
+        for words in ("cannot fetch SmolLM2-135M-Instruct", "nb-backend fetch", "NB_BACKEND_URL"):
+            assert words in run.error[1]
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
