@@ -97,6 +97,8 @@ def _decode_data_uri(uri: str) -> bytes:
 
 def _read(path: Path) -> bytes:
     name = _short(str(path))
+    if "\0" in name:
+        raise ValueError(f"{name!r} names no file: there is a null byte in it")
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
