@@ -97,7 +97,7 @@ def _decode_data_uri(uri: str) -> bytes:
 
 def _read(path: Path) -> bytes:
     name = _short(str(path))
-    if "\0" in name:
+    if "\0" in str(path):
         raise ValueError(f"{name!r} names no file: there is a null byte in it")
     try:
         status = path.stat()
