@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from .chat import Answer as Answer
     from .chat import Chat as Chat
+    from .conversations import chats as chats
     from .errors import AuthError as AuthError
     from .errors import BackendError as BackendError
     from .errors import ConnectionFailed as ConnectionFailed
@@ -44,6 +45,7 @@ _HOMES = {
     "RawResponse": "providers.response",
     "ServerError": "errors",
     "TimedOut": "errors",
+    "chats": "conversations",
     "to_data_uri": "media",
 }
 

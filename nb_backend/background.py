@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -40,21 +42,27 @@ class Job(Generic[T]):
         loop().call_soon_threadsafe(self._cancel)
 
     def wait(self) -> T:
-        """Block this thread until the end. An interrupt cancels the job and is raised once that has ended."""
-        try:
-            loop().call_soon_threadsafe(self._start)
-            self._wait()
-        except KeyboardInterrupt:
-            self.cancel()
-            self._wait()
-            raise
+        """Block this thread until the end. An interrupt cancels the job and is raised once that has ended.
+
+        Inside a coroutine, where the running loop makes a cancellation of an interrupt, it is a ``CancelledError``.
+        """
+        with _interrupts_of_the_loop() as interrupts:
+            try:
+                loop().call_soon_threadsafe(self._start)
+                self._wait(interrupts)
+            except KeyboardInterrupt:
+                self.cancel()
+                self._wait(interrupts)
+                raise
         return self.future.result()
 
-    def _wait(self) -> None:
+    def _wait(self, interrupts: list[int]) -> None:
         ended = threading.Event()
         self.future.add_done_callback(lambda _: ended.set())
         while not ended.wait(_POLL):
-            pass
+            if interrupts:
+                interrupts.clear()
+                self.cancel()
 
     def _start(self) -> asyncio.Task[T]:
         if self._task is None:
@@ -98,6 +106,27 @@ def loop() -> asyncio.AbstractEventLoop:
             threading.Thread(target=_serve, args=[made], name="nb_backend", daemon=True).start()
             _loop = made  # last: an interrupt must not leave a loop that nobody runs
         return _loop
+
+
+@contextmanager
+def _interrupts_of_the_loop() -> Iterator[list[int]]:
+    """Note the interrupts that a running loop handles itself: what it does of them comes only after the wait."""
+    noted: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    blocks_a_loop = threading.current_thread() is threading.main_thread() and asyncio._get_running_loop() is not None
+    if not blocks_a_loop or not callable(before) or before is signal.default_int_handler:
+        yield noted
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

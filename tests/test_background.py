@@ -98,6 +98,29 @@ def test_an_interrupt_cancels_the_job_and_waits_for_its_end():
     assert run(double(21)) == 42
 
 
+def test_an_interrupt_that_the_running_loop_handles_cancels_the_job_too():
+    """``asyncio.run`` and ipykernel make a cancellation of an interrupt, which could come only after the wait."""
+    done = []
+
+    async def work() -> None:
+        try:
+            asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+            await asyncio.wait_for(asyncio.Event().wait(), 30)
+        finally:
+            done.append("kept what there was to keep")
+
+    async def main() -> None:
+        with pytest.raises(asyncio.CancelledError):
+            run(work())
+        await asyncio.sleep(30)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert done == ["kept what there was to keep"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 async def test_from_a_running_loop_it_runs_beside_it():
     async def where() -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()

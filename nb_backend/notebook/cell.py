@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 import uuid
 from contextlib import aclosing
@@ -17,8 +18,15 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 REPAINT_INTERVAL = 0.1  # seconds; a repaint per token drops frames in JupyterLab and sends ten times the bytes
+_PAUSE = 2  # times what the last repaint took: painting a long answer takes a third of the time at the most
 _VISIBLE = frozenset({"content", "reasoning", "progress"})  # types of events that change what is shown
 _BAR = 24  # characters
+_ENDINGS = {  # by the reason that a server gives, where a reader would wonder
+    "length": "cut off at the limit of tokens",
+    "max_tokens": "cut off at the limit of tokens",
+    "content_filter": "cut off by the server's filter",
+    "tool_calls": "asks for a tool",
+}
 
 
 class View(Protocol):
@@ -61,7 +69,7 @@ class CellView:
         self._shell = shell
         self._display_id = uuid.uuid4().hex
         self._shown = False
-        self._painted = 0.0
+        self._due = 0.0  # when the next repaint may be
         self._repaint: asyncio.TimerHandle | None = None
         self._answer = Answer()
         self._progress = ""
@@ -69,32 +77,35 @@ class CellView:
         self._live = not isinstance(shell.display_pub, CapturingDisplayPublisher)
         if self._live:
             self._paint()
-        self._painted = 0.0  # the first word does not wait for its turn
+        self._due = 0.0  # the first word does not wait for its turn
 
     def update(self, event: RawResponse, answer: Answer) -> None:
-        """Repaint, now or when the last repaint is a tenth of a second ago."""
+        """Repaint, now or when the last repaint is long enough ago."""
         self._answer = answer
         if event.type not in _VISIBLE:
             return
         self._progress = _progress_bar(event) if event.type == "progress" else ""
         if self._live and self._repaint is None:
-            wait = max(0.0, self._painted + REPAINT_INTERVAL - time.monotonic())
+            wait = max(0.0, self._due - time.monotonic())
             self._repaint = asyncio.get_running_loop().call_later(wait, self._paint)
 
     def finish(self, answer: Answer, failed: bool) -> None:
         """Publish the answer as it stays, with what is known of it in the output's metadata."""
         if self._repaint is not None:
             self._repaint.cancel()
-        markdown = _join(_reasoning(answer, open_=False), safe_markdown(answer.text), _footer(answer, failed))
+        blocks = (_reasoning(answer, open_=False), safe_markdown(answer.text), _images(answer))
+        markdown = _join(*blocks, _footer(answer, failed))
         self._publish(markdown, answer.text, {"nb_backend": _record(answer, failed)})
 
     def _paint(self) -> None:
-        self._painted = time.monotonic()
+        started = time.monotonic()
         self._repaint = None
         answer = self._answer
         waiting = "" if answer.text or answer.reasoning else self._progress or "*waiting for the answer …*"
         thinking = _reasoning(answer, open_=not answer.text)
         self._publish(_join(thinking, safe_markdown(answer.text), waiting), answer.text, {})
+        painted = time.monotonic()
+        self._due = painted + max(REPAINT_INTERVAL, _PAUSE * (painted - started))
 
     def _publish(self, markdown: str, plain: str, metadata: dict[str, Any]) -> None:
         self._shell.display_pub.publish(
@@ -110,7 +121,7 @@ class TerminalView:
     """The text as it comes, with nothing in it that would steer the terminal."""
 
     def __init__(self) -> None:
-        self._column = ""  # what stands on the current line, roughly: empty at its start
+        self._in_line = False
         self._thinking = False
 
     def update(self, event: RawResponse, answer: Answer) -> None:
@@ -128,13 +139,16 @@ class TerminalView:
 
     def finish(self, answer: Answer, failed: bool) -> None:
         """End the line, and say who answered."""
-        if self._column:
+        if self._in_line:
             self._print("\n")
         self._print(f"\n[{_who(answer, failed)}]\n")
 
     def _print(self, text: str) -> None:
-        print(safe_terminal(text), end="", flush=True)  # noqa: T201
-        self._column = text.rpartition("\n")[2] if "\n" in text else self._column + text
+        encoding = (
+            getattr(sys.stdout, "encoding", None) or "utf-8"
+        )  # what it cannot write is replaced: half an answer is worse
+        print(safe_terminal(text).encode(encoding, "replace").decode(encoding), end="", flush=True)  # noqa: T201
+        self._in_line = not text.endswith("\n")
 
 
 def _join(*blocks: str) -> str:
@@ -146,6 +160,11 @@ def _reasoning(answer: Answer, *, open_: bool) -> str:
         return ""
     tag = "<details open>" if open_ else "<details>"
     return f"{tag}<summary>Reasoning</summary>\n\n{safe_markdown(answer.reasoning)}\n\n</details>"
+
+
+def _images(answer: Answer) -> str:
+    """Show the images that came without a word of them in the text; safe like the rest."""
+    return safe_markdown("\n\n".join(f"![image]({url})" for url in answer.images if url not in answer.text))
 
 
 def _footer(answer: Answer, failed: bool) -> str:
@@ -161,18 +180,22 @@ def _who(answer: Answer, failed: bool) -> str:
         parts.append("stopped")
     if failed:
         parts.append("broke off" if answer.text else "no answer")
+    if not (answer.stopped or failed or answer.text.strip() or answer.images):
+        parts.append("an answer without text")
+    if ending := _ENDINGS.get(answer.finish_reason or ""):
+        parts.append(ending)
     if name:
         detail = f" ({model})" if model and str(model) not in str(name) else ""
         parts.append(f"answered by {name}{detail}" if answer.text else f"asked {name}{detail}")
     if answer.tokens is not None:
         parts.append(f"{answer.tokens} token{'' if answer.tokens == 1 else 's'}")
     parts.append(f"{answer.seconds:.1f} s")
-    return " · ".join(parts)
+    return " ".join(" · ".join(parts).split())
 
 
 def _plain(text: str) -> str:
     """Make a name that a server gave inert: neither HTML nor Markdown."""
-    text = " ".join(safe_terminal(text).split())[:200]
+    text = safe_terminal(" ".join(text.split()))[:200]
     return "".join(f"&#{ord(char)};" if char in "\\`*_[]()#!|~$@:<>&" else char for char in escape(text, quote=False))
 
 
@@ -181,10 +204,10 @@ def _progress_bar(event: RawResponse) -> str:
     if not isinstance(progress, dict):
         return ""
     done, total = progress.get("done"), progress.get("total")
-    label = _plain(str(progress.get("label", "")))
+    label = _plain(str(progress.get("label") or "working"))
     if not isinstance(done, int) or not isinstance(total, int) or total <= 0:
         return f"*{label} …*"
-    share = min(1.0, done / total)
+    share = min(max(done, 0), total) / total
     full = round(share * _BAR)
     return f"{label} `{'█' * full}{'░' * (_BAR - full)}` {share:.0%}"
 

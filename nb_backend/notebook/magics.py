@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 from IPython import get_ipython
 from IPython.core.async_helpers import _asyncio_runner
 from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+from traitlets import TraitError, Unicode
 
+from .. import settings
 from ..media import to_data_uri
 from .loop import run, wait_in_cell
 
 if TYPE_CHECKING:
     from argparse import Namespace
-
-    from IPython.core.interactiveshell import InteractiveShell
 
     from ..chat import Answer
 
@@ -31,17 +34,40 @@ class MagicError(ValueError):
     """A cell that cannot be asked as it stands; the message is one line and says what to do."""
 
     def _render_traceback_(self) -> list[str]:
-        return [f"%%backend: {self}"]
+        return [f"%%backend: {' '.join(str(self).split())}"]
+
+
+class Setting(Unicode[Any, Any]):
+    """A trait that stands for the one of ``settings.current`` with its name, whoever changes that."""
+
+    def get(self, obj: Any, cls: Any = None) -> str | None:
+        """Give what is set in this process."""
+        value: str | None = getattr(settings.current, self.name or "")
+        return value
+
+    def set(self, obj: Any, value: Any) -> None:
+        """Set it for this process; ``TraitError`` if it is no text, or a url that is none."""
+        value = self._validate(obj, value)
+        try:
+            if self.name == "url" and value:
+                settings.url(value)
+        except ValueError as error:
+            raise TraitError(str(error)) from None
+        setattr(settings.current, self.name or "", value)
 
 
 @magics_class
 class BackendMagics(Magics):
-    """The magics of this extension, and what they know of the cells."""
+    """Settings of ``%%backend``: ``%config BackendMagics.url = "http://localhost:8080"``; the key is no setting."""
+
+    url = Setting(None, allow_none=True, help="The server; None: NB_BACKEND_URL, else the embedded backend.")
+    model = Setting(None, allow_none=True, help="The model for a cell that names none; None: NB_BACKEND_MODEL.")
+    url.tag(config=True)
+    model.tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
         self.shell: InteractiveShell = shell
-        self._depth = 0  # of cells that run within cells
         self._shown: list[Answer] = []  # in the cell that runs
 
     @no_var_expand
@@ -53,7 +79,7 @@ class BackendMagics(Magics):
         "--image",
         action="append",
         default=[],
-        metavar="EXPR_OR_PATH",
+        metavar="VARIABLE_OR_PATH",
         help="a file, or a variable that holds bytes or a path, to go along with the question; may be repeated",
     )
     def backend(self, line: str, cell: str) -> Answer:
@@ -69,7 +95,8 @@ class BackendMagics(Magics):
             In [3]: _.text        # the answer, as an object: .text .reasoning .code .usage ...
 
         Interrupt the kernel (■, or Ctrl-C) to stop; what was said stays. The server is the one at NB_BACKEND_URL, with
-        the key NB_BACKEND_API_KEY; with no url set it is the embedded backend, a small model on this machine.
+        the key NB_BACKEND_API_KEY; with no url set it is the embedded backend, a small model on this machine. For this
+        session alone: %config BackendMagics.url = "http://localhost:8080", and BackendMagics.model.
         """
         with _one_line_interrupt():
             return run(self.answer(line, cell))
@@ -84,16 +111,20 @@ class BackendMagics(Magics):
         if not prompt.strip():
             raise MagicError("there is nothing to ask: write the question below this line")
         try:
-            stream = Chat(options.model).stream(prompt, [self._image(text) for text in options.image])
-        except (TypeError, ValueError) as error:
-            raise MagicError(str(error)) from None
-        answer = await show_stream(stream, view_for(self.shell))
+            stream = Chat(options.model and _unquoted(options.model)).stream(
+                prompt, [self._image(text) for text in options.image]
+            )
+            answer = await show_stream(stream, view_for(self.shell))
+        except (TypeError, ValueError) as error:  # the caller's own mistakes, of all that leaves a stream
+            raise MagicError(str(error)) from error
         self._shown.append(answer)
         return answer
 
     def keep(self, answer: Answer) -> None:
         """Make an answer the value of its cell, ``_`` and ``Out[n]``, without showing it a second time."""
         hook = self.shell.displayhook
+        if hook.exec_result is not None and hook.exec_result.info.silent:
+            return
         hook.update_user_ns(answer)
         hook.fill_exec_result(answer)
 
@@ -103,7 +134,7 @@ class BackendMagics(Magics):
         if found is None:
             return lines
         call = f"({found['line'].strip()!r}, {found['body']!r});\n"
-        awaits = self._depth == 0 and hasattr(self.shell, "kernel") and self.shell.autoawait
+        awaits = _kernel_runs_this_cell() and self.shell.autoawait
         if awaits and self.shell.loop_runner is _asyncio_runner:
             return [f"await __import__('nb_backend').notebook.magics.ask_awaited{call}"]
         return [f"__import__('nb_backend').notebook.magics.ask{call}"]
@@ -111,13 +142,8 @@ class BackendMagics(Magics):
     transform.has_side_effects = True  # type: ignore[attr-defined]
 
     def enter_cell(self, *_: object) -> None:
-        """Count a cell that begins."""
-        self._depth += 1
+        """Begin a cell: it has shown nothing yet."""
         self._shown.clear()
-
-    def leave_cell(self, *_: object) -> None:
-        """Count a cell that ended."""
-        self._depth = max(0, self._depth - 1)
 
     def show_once(self, answer: Answer) -> None:
         """Leave it to the other formatters to show an answer, unless this cell has shown it already."""
@@ -132,9 +158,11 @@ class BackendMagics(Magics):
         return options
 
     def _image(self, text: str) -> tuple[Any, str]:
-        text = text.strip("'\"")
+        text = _unquoted(text)
         named = text.isidentifier() and text in self.shell.user_ns
         data, name = (self.shell.user_ns[text], text) if named else (text, os.path.basename(text))
+        if hasattr(data, "savefig"):
+            raise TypeError(f"{name} is a figure: {name}.savefig('{name}.png') first, and then -i {name}.png")
         return to_data_uri(data, name), name
 
 
@@ -153,14 +181,13 @@ def ask(line: str, cell: str) -> None:
 
 
 def load(shell: InteractiveShell) -> None:
-    """Register the magics, the transformer and the counters of cells; a second time changes nothing."""
+    """Register the magics and the transformer; a second time changes nothing."""
     if _loaded(shell) is not None:
         unload(shell)
     magics = BackendMagics(shell)
     shell.register_magics(magics)
     shell.input_transformers_cleanup.insert(0, magics.transform)
     shell.events.register("pre_run_cell", magics.enter_cell)
-    shell.events.register("post_run_cell", magics.leave_cell)
     _display_formatter(shell).for_type("nb_backend.chat.Answer", magics.show_once)
 
 
@@ -171,9 +198,9 @@ def unload(shell: InteractiveShell) -> None:
         return
     shell.input_transformers_cleanup.remove(magics.transform)
     shell.events.unregister("pre_run_cell", magics.enter_cell)
-    shell.events.unregister("post_run_cell", magics.leave_cell)
     _display_formatter(shell).pop("nb_backend.chat.Answer", None)
     shell.magics_manager.magics["cell"].pop("backend", None)
+    shell.configurables.remove(magics)
     del shell.magics_manager.registry[BackendMagics.__name__]
 
 
@@ -181,9 +208,29 @@ def unload(shell: InteractiveShell) -> None:
 def _one_line_interrupt() -> Iterator[None]:
     try:
         yield
-    except KeyboardInterrupt as interrupt:
-        interrupt._render_traceback_ = lambda: ["KeyboardInterrupt: stopped, and what was said is kept"]  # type: ignore[attr-defined]
+    except (KeyboardInterrupt, asyncio.CancelledError) as interrupt:
+        line = f"{type(interrupt).__name__}: stopped, and what was said is kept"
+        interrupt._render_traceback_ = lambda: [line]  # type: ignore[union-attr]
         raise
+
+
+def _kernel_runs_this_cell() -> bool:
+    """Tell whether what is being transformed is a cell that the kernel runs, which may await.
+
+    Whatever else transforms one (``run_cell``, ``%run``, ``%%time``; in a cell, a task or a thread) runs the code then
+    and there, where a loop may be running already. ipykernel does both in ``do_execute``.
+    """
+    frame = sys._getframe()
+    while frame.f_code is not InteractiveShell.transform_cell.__code__:
+        if frame.f_back is None:
+            return False
+        frame = frame.f_back
+    return frame.f_back is not None and frame.f_back.f_code.co_name == "do_execute"
+
+
+def _unquoted(word: str) -> str:
+    """Take off the quotes that IPython leaves on the words of a line."""
+    return word.strip("'\"")
 
 
 def _display_formatter(shell: InteractiveShell) -> Any:

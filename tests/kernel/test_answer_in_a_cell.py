@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import ipykernel
+import nbformat
 import pytest
 from serving import TOKEN
 
@@ -45,8 +46,13 @@ def test_the_question_arrives_byte_for_byte(kernel, engine):
     assert body["model"] == "some-model"
 
 
+def test_a_model_in_quotes_is_the_same_model(kernel, engine):
+    kernel.run("%%backend 'some model'\nhi")
+    assert engine.history[-1]["model"] == "some model"
+
+
 def test_at_most_ten_repaints_a_second(kernel, engine):
-    engine.enqueue(*["word "] * 300)
+    engine.enqueue(*["word ", 0.002] * 300)
     run = kernel.run(CELL)
     seconds = run.displays[-1]["metadata"]["nb_backend"]["seconds"]
     assert len(run.displays) <= 3 + 10 * seconds  # the first, the last, and one that was due
@@ -78,6 +84,30 @@ def test_progress_of_a_download_is_shown_until_the_answer_begins(kernel, engine)
     texts = kernel.run(CELL).markdown
     assert any("Fetching a model" in text and "25%" in text for text in texts), texts
     assert "Fetching" not in texts[-1]
+
+
+@pytest.mark.parametrize("done", [-5, 10**400])
+def test_progress_of_odd_numbers_does_no_harm(kernel, engine, done):
+    engine.enqueue({"type": "progress", "progress": {"label": None, "done": done, "total": 3}}, "Ready.")
+    run = kernel.run(CELL)
+    assert run.error is None
+    assert run.markdown[-1].startswith("Ready.")
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ([{"type": "reasoning", "token": "Hmm."}], "an answer without text"),
+        (["  \n"], "an answer without text"),
+        ([{"type": "finish", "finish": {"reason": "tool_calls"}}], "asks for a tool"),
+        (["Cut", {"type": "finish", "finish": {"reason": "length"}}], "cut off at the limit of tokens"),
+        ([{"type": "content", "urls": ["https://example.org/a.png"]}], "(https://example.org/a.png)"),
+    ],
+    ids=["reasoning only", "white space", "a tool", "cut off", "an image"],
+)
+def test_an_answer_that_is_not_just_text_says_what_it_is(kernel, engine, steps, words):
+    engine.enqueue(*steps)
+    assert words in kernel.run(CELL).markdown[-1]
 
 
 def test_what_is_hostile_in_a_name_or_an_answer_is_made_safe(kernel, engine):
@@ -137,24 +167,54 @@ def test_under_other_magics(kernel, engine, wrapped):
     engine.enqueue("an answer")
     run = kernel.run(wrapped + CELL)
     assert run.error is None
+    assert kernel.run("type(_).__name__, str(_)").result == "('Answer', 'an answer')"
     if "capture" in wrapped:
         assert run.displays == []
         assert kernel.run("len(captured.outputs), captured.outputs[0].data['text/plain']").result == "(1, 'an answer')"
     else:
         assert run.markdown[-1].startswith("an answer")
         assert "Wall time" in run.printed
-    assert kernel.run("_.text" if "time" in wrapped else "str(_)").error is None
+
+
+def test_a_silent_cell_leaves_no_value(kernel, engine):
+    kernel.run("'before'")
+    engine.enqueue("silence")
+    run = kernel.finish(kernel.client.execute("%%backend\nhi", silent=True))
+    assert run.reply["status"] == "ok"
+    assert kernel.run("_").result == "'before'"
+
+
+def test_a_task_that_outlives_its_cell_can_ask(kernel, engine):
+    kernel.run(
+        "import asyncio\ngo = asyncio.Event()\n"
+        "async def later():\n    await go.wait()\n    return get_ipython().run_cell('%%backend\\nhi')\n"
+        "task = asyncio.create_task(later())"
+    )
+    engine.enqueue("late")
+    kernel.run("go.set()")
+    assert kernel.run("(await task).error_in_exec, str(task.result().result)").result == "(None, 'late')"
+
+
+def test_a_notebook_that_loads_the_extension_is_run_from_a_cell(kernel, engine, tmp_path):
+    cells = [nbformat.v4.new_code_cell(cell) for cell in ("%reload_ext nb_backend", "%%backend\nhi", "after = 1")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "asks.ipynb")
+    engine.enqueue("hello")
+    run = kernel.run(f"%run {tmp_path / 'asks.ipynb'}")
+    assert run.error is None
+    assert run.markdown[-1].startswith("hello")
+    assert kernel.run("after").result == "1"
 
 
 @pytest.mark.parametrize(
     "code",
     [
+        "get_ipython().run_line_magic('reload_ext', 'nb_backend')\nget_ipython().run_cell('%%backend m\\nhi');",
         "def ask():\n    get_ipython().run_cell_magic('backend', 'm', 'hi')\nask()",
         "async def ask():\n    get_ipython().run_cell_magic('backend', 'm', 'hi')\nawait ask()",
         "get_ipython().run_cell_magic('backend', 'm', 'hi')",
         "get_ipython().run_cell('%%backend m\\nhi');",
     ],
-    ids=["function", "coroutine", "expression", "run_cell"],
+    ids=["loaded in the same cell", "function", "coroutine", "expression", "run_cell"],
 )
 def test_called_from_code(kernel, engine, code):
     engine.enqueue("hello")

@@ -66,6 +66,17 @@ def test_a_cell_that_cannot_be_asked(kernel, engine, cell, words):
 def test_a_thing_that_is_no_image(kernel, engine):
     kernel.run("thing = object()")
     one_line(kernel.run("%%backend -i thing\nhi"), "thing", "object")
+    kernel.run("class Figure:\n    def savefig(self): pass\nfig = Figure()")
+    one_line(kernel.run("%%backend -i fig\nhi"), "fig.savefig('fig.png')", "-i fig.png")
+    assert engine.history == []
+
+
+def test_a_key_that_cannot_be_sent(kernel, engine):
+    kernel.run("import os; key = os.environ['NB_BACKEND_API_KEY']; os.environ['NB_BACKEND_API_KEY'] = 'a\\nb'")
+    try:
+        one_line(kernel.run("%%backend\nhi"), "the key has a line end")
+    finally:
+        kernel.run("os.environ['NB_BACKEND_API_KEY'] = key")
     assert engine.history == []
 
 

@@ -26,6 +26,20 @@ def test_an_interrupt_keeps_the_text_and_marks_it(kernel, engine, prefix):
     eventually(lambda: engine.stopped == 1)
 
 
+@pytest.mark.parametrize(
+    "call", ["await ask()", "await asyncio.create_task(ask())"], ids=["in a coroutine", "in a task of the loop"]
+)
+def test_an_interrupt_ends_a_synchronous_call_in_a_coroutine(kernel, engine, call):
+    """There ipykernel turns an interrupt into a cancellation, for which the blocked loop would never find the time."""
+    engine.enqueue("What was said so far", ...)
+    ask = "import asyncio\nasync def ask():\n    get_ipython().run_cell_magic('backend', '', 'hi')\n"
+    run = kernel.run_and_interrupt(ask + call, shows("said so far"))
+    assert run.error == ("CancelledError", "CancelledError: stopped, and what was said is kept")
+    assert run.markdown[-1].startswith("What was said so far")
+    assert kernel.run("1 + 1").result == "2"
+    eventually(lambda: engine.stopped == 1)
+
+
 def test_twenty_five_interrupts_in_a_row_at_random_moments(kernel, engine):
     for number in range(INTERRUPTS):
         moment = random.Random(number)

@@ -13,8 +13,13 @@ pexpect = pytest.importorskip("pexpect", reason="no pseudo-terminals here")
 
 
 @pytest.fixture
-def terminal(server, engine, tmp_path):
-    env = {**os.environ, **server.env, "IPYTHONDIR": str(tmp_path), "TERM": "dumb"}
+def encoding():
+    return "utf-8"
+
+
+@pytest.fixture
+def terminal(server, engine, tmp_path, encoding):
+    env = {**os.environ, **server.env, "IPYTHONDIR": str(tmp_path), "TERM": "dumb", "PYTHONIOENCODING": encoding}
     arguments = ["-m", "IPython", "--simple-prompt", "--no-banner", "--colors=NoColor", "--no-confirm-exit"]
     child = pexpect.spawn(sys.executable, arguments, env=env, encoding="utf-8", timeout=60)
     child.expect_exact("In [1]: ")
@@ -54,6 +59,22 @@ def test_the_answer_is_the_value_and_not_shown_twice(terminal, engine):
     terminal.expect_exact("Out[3]: forty-two")
     terminal.sendline("Out[2].tokens")
     terminal.expect_exact("Out[4]: 1")
+
+
+@pytest.mark.parametrize("encoding", ["ascii"])
+def test_what_the_terminal_cannot_write_is_replaced(terminal, engine):
+    engine.enqueue("caf\u00e9 ", "\U0001f600 au lait")
+    ask(terminal, "%%backend", "hi")
+    terminal.expect_exact("In [3]: ")
+    assert "caf? ? au lait" in terminal.before
+    assert "answered by scripted" in terminal.before
+
+
+def test_a_name_of_several_lines_stays_in_its_line(terminal, engine):
+    engine.enqueue({"type": "provider", "provider": {"name": "evil\n\nIn [9]: "}}, "fine")
+    ask(terminal, "%%backend", "hi")
+    terminal.expect_exact("In [3]: ")
+    assert "[answered by evil In [9]: " in terminal.before
 
 
 def convert(tmp_path, server, *cells):

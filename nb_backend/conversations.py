@@ -1,0 +1,68 @@
+"""The conversations of this process, by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from . import memory
+from .chat import Chat
+
+_NAME = re.compile(r"\w(?:[\w. -]{0,62}[\w.-])?")
+
+
+class Conversations(Mapping[str, Chat]):
+    """Conversations by name; the magic, the panel and your own code see the same.
+
+    >>> chats["main"]("Why is the sky blue?")  # made when it is first asked for
+    >>> chats["plots"] = Chat.load("plots.json")
+    >>> del chats["main"]
+
+    A name has 1 to 64 letters, digits, ``_``, ``.``, ``-`` and spaces within; any other is a ``ValueError``.
+    """
+
+    def __init__(self) -> None:
+        self._chats: dict[str, Chat] = {}
+
+    def __getitem__(self, name: str) -> Chat:
+        return self._chats.get(name) or self._chats.setdefault(_checked(name), Chat())
+
+    def __setitem__(self, name: str, chat: Chat) -> None:
+        if not isinstance(chat, Chat):
+            raise TypeError(f"a conversation is a Chat, not {type(chat).__name__}")
+        self._chats[_checked(name)] = chat
+
+    def __delitem__(self, name: str) -> None:
+        del self._chats[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._chats))
+
+    def __len__(self) -> int:
+        return len(self._chats)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._chats
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Give a conversation if there is one of that name; this makes none."""
+        return self._chats.get(name, default)
+
+    def __repr__(self) -> str:
+        counts = [(name, memory.turns(chat.messages)) for name, chat in self._chats.copy().items()]
+        shown = ", ".join(f"{name} ({count} turn{'' if count == 1 else 's'})" for name, count in counts)
+        return f"<conversations: {shown or 'none yet'}>"
+
+
+chats = Conversations()
+
+
+def _checked(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a conversation is a text, not {type(name).__name__}")
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{name[:80]!r} cannot name a conversation: take 1 to 64 letters, digits, _ . - and spaces within"
+        )
+    return name

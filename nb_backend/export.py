@@ -1,0 +1,124 @@
+"""A conversation as text for people, and as a notebook that asks it again."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from .markdown import safe_markdown
+from .markdown_parts import code_span
+
+if TYPE_CHECKING:
+    from .transcript import Transcript
+
+_SPEAKERS = {"user": "You", "assistant": "Answer", "system": "Instructions", "developer": "Instructions"}
+_MODEL_ON_A_LINE = re.compile(r"[\w.:/@+][\w.:/@+-]*", re.ASCII)  # as ``%%backend MODEL`` takes it without quotes
+
+
+def to_markdown(transcript: Transcript) -> str:
+    """Give a Markdown document: a heading says who speaks, those within what was said are of lower levels."""
+    parts = ["# Conversation"]
+    if transcript.model:
+        parts.append(f"Model: {_span(transcript.model)}")
+    if transcript.system:
+        parts += ["## Instructions", _safe(transcript.system)]
+    for message in transcript.messages:
+        role = message["role"]
+        remark = _remark(message)
+        parts += [f"## {_SPEAKERS.get(role) or _span(role)}", _safe(_text(message)), remark and f"*({remark})*"]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def to_notebook(transcript: Transcript) -> str:
+    """Give a notebook (nbformat 4.5) whose cells ask the questions, with the answers as their outputs."""
+    model = transcript.model or ""
+    on_line = model if _MODEL_ON_A_LINE.fullmatch(model) else ""
+    cells = [_code(_setup(transcript, with_model=model != on_line))]
+    for message in transcript.messages:
+        text = _text(message)
+        if message["role"] == "user":
+            cells.append(_code(_question(text, on_line)))
+        elif message["role"] == "assistant" and cells[-1]["source"][0].startswith("%%backend"):
+            cells[-1]["outputs"].append(_output(message, text))
+        else:
+            who = _SPEAKERS.get(message["role"]) or _span(message["role"])
+            cells.append({"cell_type": "markdown", "metadata": {}, "source": _lines(f"**{who}**\n\n{_safe(text)}")})
+    notebook = {
+        "cells": [{"id": f"cell-{number}", **cell} for number, cell in enumerate(cells)],
+        "metadata": {
+            "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    return json.dumps(notebook, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+
+def _setup(transcript: Transcript, *, with_model: bool) -> str:
+    """Give the first cell: how to ask as this was asked."""
+    given: dict[str, Any] = {"model": with_model and transcript.model, "provider": transcript.provider}
+    given |= {"system": transcript.system, "params": transcript.params}
+    lines = [f'chats["main"].{name} = {value!r}' for name, value in given.items() if value]
+    return "\n".join(["%load_ext nb_backend", *(["from nb_backend import chats", "", *lines] if lines else [])])
+
+
+def _question(prompt: str, model: str) -> str:
+    """Give the cell that asks exactly this: nothing in it is taken for an expression to evaluate."""
+    words = ["%%backend", *([model] if model else []), *(["--raw"] if "{{" in prompt else [])]
+    end = "\n" if prompt.endswith("\n") else ""  # the magic takes the last line end off
+    return f"{' '.join(words)}\n{prompt}{end}"
+
+
+def _output(message: dict[str, Any], text: str) -> dict[str, Any]:
+    remark = _remark(message)
+    shown = "\n\n".join(part for part in (safe_markdown(text), remark and f"<small>{remark}</small>") if part)
+    record = {key: message[key] for key in ("stopped", "trimmed") if message.get(key)}
+    return {
+        "output_type": "display_data",
+        "data": {"text/markdown": _lines(shown), "text/plain": _lines(text)},
+        "metadata": {"nb_backend": record},
+    }
+
+
+def _remark(message: dict[str, Any]) -> str:
+    """Say what the marks of a message mean."""
+    remarks = ["stopped before its end"] if message.get("stopped") else []
+    if count := message.get("trimmed"):
+        remarks.append(f"asked without the {f'{count} oldest turns' if count > 1 else 'oldest turn'}")
+    return "; ".join(remarks)
+
+
+def _text(message: dict[str, Any]) -> str:
+    """Give what a message says, with a word for each picture in it."""
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        return content
+    return "\n\n".join(text if isinstance(text := part.get("text"), str) else "(an attachment)" for part in content)
+
+
+def _safe(text: str) -> str:
+    """Make a text harmless, with its headings below those that say who speaks."""
+    lines, fence = [], ""
+    for line in safe_markdown(text).split("\n"):
+        if fence:
+            fence = "" if line == fence else fence
+        elif found := re.match("`{3,}", line):
+            fence = found[0]
+        elif found := re.match("#{1,6}(?= |$)", line):
+            line = "#" * min(6, len(found[0]) + 2) + line[len(found[0]) :]
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _span(text: str) -> str:
+    return code_span(" ".join(text.split())[:200])
+
+
+def _code(source: str) -> dict[str, Any]:
+    return {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": _lines(source)}
+
+
+def _lines(text: str) -> list[str]:
+    return text.splitlines(keepends=True)

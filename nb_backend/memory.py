@@ -1,0 +1,92 @@
+"""What a conversation remembers, and how much of it is sent. A *turn* is a question and what was said to it.
+
+A message may carry marks of its own, under keys that never leave this machine:
+
+``stopped``  ``True``: the answer was stopped before its end
+``trimmed``  how many of the oldest turns were left out when this was asked
+``cell``     the id of the cell that asked
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from .errors import ServerError
+from .providers.response import RawResponse
+from .typing import Messages
+
+LOCAL_MARKS = frozenset({"stopped", "trimmed", "cell"})
+
+_STAYS = frozenset({"system", "developer"})  # roles that are never left out
+_TOO_LONG = re.compile(
+    r"context[ _]?(?:length|window|size)|contextwindow|prompttoolong|token count\b.{0,60}\bexceeds|"
+    r"(?:prompt|input|conversation)s? (?:is |are )?too long|reduce the length of the (?:messages|prompt|input)",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+class CellRun:
+    """One run of a cell: what it asks is one thing to take back when the cell runs again."""
+
+    def __init__(self, cell: str) -> None:
+        self.cell = cell
+
+    def __repr__(self) -> str:
+        return f"CellRun({self.cell!r})"
+
+
+cell_run: ContextVar[CellRun | None] = ContextVar("nb_backend_cell_run", default=None)
+"""The run of a cell that asks, in this context; ``None`` where there are no cells, or none that says its id."""
+
+
+@contextmanager
+def from_cell(cell: str | CellRun | None) -> Iterator[CellRun | None]:
+    """Let a cell be the one that asks, in every conversation, inside this ``with``.
+
+    Given its id, each ``with`` is a run of its own; given a ``CellRun``, it is a part of that. ``None`` or ``""`` is
+    no cell: what is asked comes after all that was said.
+    """
+    run = CellRun(cell) if isinstance(cell, str) and cell else cell or None
+    token = cell_run.set(run if isinstance(run, CellRun) else None)
+    try:
+        yield cell_run.get()
+    finally:
+        cell_run.reset(token)
+
+
+def said_before(messages: Messages, cell: str) -> int:
+    """Give where a cell's first word stands: how many messages came before it, all if it has said nothing."""
+    return next((at for at, message in enumerate(messages) if message.get("cell") == cell), len(messages))
+
+
+def turns(messages: Messages) -> int:
+    """Count the turns: the questions in it."""
+    return sum(message.get("role") == "user" for message in messages)
+
+
+def left_out(messages: Messages) -> int:
+    """Give how many of the oldest turns the next question leaves out: as many as the last one had to."""
+    count = messages[-1].get("trimmed") if messages else None
+    return min(count, turns(messages)) if isinstance(count, int) else 0
+
+
+def to_send(messages: Messages, without: int = 0) -> Messages:
+    """Give the messages as they are sent: no marks, and without the oldest turns; instructions always stay."""
+    sent, questions = [], 0
+    for message in messages:
+        questions += message.get("role") == "user"
+        if questions > without or message.get("role") in _STAYS or not without:
+            sent.append({key: value for key, value in message.items() if key not in LOCAL_MARKS})
+    return sent
+
+
+def is_too_long(failure: RawResponse | BaseException) -> bool:
+    """Whether a server refuses a question because the conversation does not fit into the model's context."""
+    if isinstance(failure, RawResponse):
+        said = f"{failure.get('error')} {failure.get('message')}" if failure.type == "error" else ""
+    else:
+        said = str(failure) if isinstance(failure, ServerError) else ""
+    return _TOO_LONG.search(said[:10_000]) is not None

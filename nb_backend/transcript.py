@@ -1,0 +1,171 @@
+"""A conversation as a file: saved as JSON to go on with, exported as Markdown or a notebook to read.
+
+The JSON is an object of ``format`` ("nb_backend.chat"), ``version`` (1), ``model``, ``provider``, ``system`` (texts, or
+null), ``params`` (an object) and ``messages`` (objects of ``role``, ``content``, and the marks that ``memory`` tells
+of). A change that older readers would misread raises the version.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import stat
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from .typing import Messages
+
+FORMAT = "nb_backend.chat"
+VERSION = 1
+MAX_SIZE = 64 * 2**20  # bytes of a file that is read
+
+_SECRET_NAME = re.compile(
+    r"auth|api.?key|secret|passw|cookie|credential|bearer|(?:^|[._-])key$|token$", re.IGNORECASE
+)  # max_tokens and the like are none
+_SHORTEST_SECRET = 8  # characters; servers that want no key are given "none", "ollama" or "EMPTY"
+_OWN = frozenset({"model", "messages", "media", "api_key"})  # fields of a request that no parameter may set
+
+
+@dataclass
+class Transcript:
+    """What of a conversation goes into files."""
+
+    model: str | None = None
+    provider: str | None = None
+    system: str | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+    messages: Messages = field(default_factory=list)
+
+    def without(self, key: str | None) -> Self:
+        """Give a copy that is plain JSON of valid Unicode, without the key, nor parameters named like secrets.
+
+        ``ValueError`` for what JSON cannot say.
+        """
+        secret = key if key and len(key) >= _SHORTEST_SECRET else None
+        try:
+            made: dict[str, Any] = {one.name: _plain(getattr(self, one.name), secret) for one in fields(self)}
+        except RecursionError:
+            raise ValueError("this conversation cannot be written: something in it is nested too deeply") from None
+        made["params"] = _without_secrets(made["params"])
+        return type(self)(**made)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it as JSON."""
+        record = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        _write(_expanded(path), json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what ``save`` wrote; ``ValueError`` in one line if it is something else, ``OSError`` if it is gone."""
+        where = _expanded(path)
+        data = _read(where)
+        try:
+            record = json.loads(data.decode("utf-8"))
+        except (ValueError, RecursionError):
+            raise _damaged(where, "it is not JSON") from None
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
+            raise _damaged(where, "it is another kind of file")
+        version = record.get("version")
+        if type(version) is not int or version < 1:
+            raise _damaged(where, "its version is missing")
+        if version > VERSION:
+            raise ValueError(f"{str(where)!r} was saved by a newer nb_backend (version {version}): update this one")
+        values: dict[str, Any] = {one.name: record.get(one.name) for one in fields(cls)}
+        found = cls(**values)
+        if wrong := found._wrong():
+            raise _damaged(where, wrong)
+        return found.without(None)
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Write it in the format that the suffix names; ``ValueError`` says which there are."""
+        from . import export
+
+        where = _expanded(path)
+        writers = {".md": export.to_markdown, ".ipynb": export.to_notebook}
+        writer = writers.get(where.suffix.lower())
+        if writer is None:
+            raise ValueError(f"{where.name!r} has to end in {' or '.join(writers)}: the suffix chooses the format")
+        _write(where, writer(self))
+
+    def _wrong(self) -> str:
+        if not all(isinstance(text, str | None) for text in (self.model, self.provider, self.system)):
+            return "its model, provider and system have to be texts"
+        if not isinstance(self.params, dict) or _OWN & self.params.keys():
+            return "its params are none"
+        if not isinstance(self.messages, list) or not all(map(_is_message, self.messages)):
+            return "its messages are none"
+        return ""
+
+
+def _is_message(message: Any) -> bool:
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        return False
+    content, trimmed = message.get("content"), message.get("trimmed", 0)
+    is_content = isinstance(content, str | None) or (
+        isinstance(content, list) and all(isinstance(part, dict) for part in content)
+    )
+    marks = type(trimmed) is int and trimmed >= 0 and isinstance(message.get("cell", ""), str)
+    return is_content and marks and isinstance(message.get("stopped", False), bool)
+
+
+def _plain(value: Any, secret: str | None) -> Any:
+    """Give a value as JSON says it: lone surrogates become U+FFFD, NaN and the infinities null."""
+    if isinstance(value, str):
+        text = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return text.replace(secret, "***") if secret else text
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {_plain(str(key), secret): _plain(item, secret) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, secret) for item in value]
+    if hasattr(value, "tolist"):  # numpy's numbers and arrays
+        return _plain(value.tolist(), secret)
+    raise ValueError(f"this conversation cannot be written: JSON has nothing for {type(value).__name__}")
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_secrets(item) for key, item in value.items() if not _SECRET_NAME.search(key)}
+    return [_without_secrets(item) for item in value] if isinstance(value, list) else value
+
+
+def _damaged(path: Path, why: str) -> ValueError:
+    return ValueError(f"{str(path)!r} is no conversation saved by nb_backend: {why}")
+
+
+def _expanded(path: str | os.PathLike[str]) -> Path:
+    return Path(os.path.expanduser(os.fspath(path)))
+
+
+def _read(path: Path) -> bytes:
+    if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe or a device may never end
+        raise _damaged(path, "it is no file")
+    with path.open("rb") as file:
+        data = file.read(MAX_SIZE + 1)
+    if len(data) > MAX_SIZE:
+        raise _damaged(path, f"it is larger than {MAX_SIZE >> 20} MB")
+    return data
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file, whole or not at all, that only its owner may read."""
+    target = os.path.realpath(path)  # what a link names is written, the link stays
+    handle, made = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".nb_backend-", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode("utf-8"))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(made, target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(made)
+        raise
