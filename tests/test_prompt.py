@@ -1,0 +1,478 @@
+"""Prompts that see the notebook: what is an expression, what is evaluated, what a value becomes."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nb_backend import Answer
+from nb_backend.media import media_type
+from nb_backend.notebook.prompt import Prompt, PromptError, expressions, render
+from nb_backend.notebook.values import LONGEST_VALUE
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
+JPEG = b"\xff\xd8\xff\xe0" + bytes(20)
+
+
+def ask(source: str, formatter=None, **names) -> Prompt:
+    return render(source, lambda code: eval(code, names), names=names, formatter=formatter)
+
+
+def text(source: str, **names) -> str:
+    prompt = ask(source, **names)
+    assert prompt.images == ()
+    return prompt.text
+
+
+def outcome(source: str) -> str:
+    """What is sent, or why nothing is: nothing else may happen."""
+    try:
+        return ask(source, x=1).text
+    except PromptError as error:
+        said = str(error)
+    assert said.endswith("or use --raw to send the braces as they are")
+    assert "\n" not in said
+    return said
+
+
+class Shows:
+    """An object with the given hooks."""
+
+    def __new__(cls, **hooks):
+        def hook(shown):
+            return lambda self, **options: shown
+
+        return object.__new__(type("Shows", (), {name: hook(shown) for name, shown in hooks.items()}))
+
+
+@pytest.mark.parametrize(
+    ("source", "sent"),
+    [
+        ("{{x}} {{ x }} {{\n  x\n}}", "7 7 7"),
+        ("{{x}}{{x}}", "77"),
+        ("file_{{x}}.csv, ${{x}}, \"{{x}}\", {'a': {{x}}}", "file_7.csv, $7, \"7\", {'a': 7}"),
+        ('{{ {"a": {"b": 1}}["a"] }}', "{'b': 1}"),
+        ('{{{"a": 1}["a"]}}', '{{{"a": 1}["a"]}}'),
+        ('{{ {"a": {"b": 1}}}}', "{'a': {'b': 1}}"),
+        ("{{ [{1}, {2}] }}}", "[{1}, {2}]}"),
+        ('{{ "}}" }} {{ "{{" }} {{ "\\"}}" }}', '}} {{ "}}'),
+        ("{{ '''a\n\"}}''' }}", 'a\n"}}'),
+        ('{{ """}}""" + r"\\{{" }}', "}}\\{{"),
+        ("{{ f'{x}{x:>{3}}' }}", "7  7"),
+        ("{{ (x +\n x) }}", "14"),
+        ("{{ (1, x) }} {{ [x, x] }} {{ max(x, 9) }}", "(1, 7) [7, 7] 9"),
+        ("{{ [y for y in range(x) if (z := y)] }} {{ z }}", "[1, 2, 3, 4, 5, 6] 6"),
+        ("{{ (lambda a, *b, c=x, **d: a + c)(1) }}", "8"),
+        ("{{ x {{ x }} }}", "{{ x 7 }}"),
+        ("{{ 'it is {{ x }}", "{{ 'it is 7"),
+        ("a \\{{ x }} b {{ x }}", "a {{ x }} b 7"),
+        ("\\\\{{ x }} \\\\\\{{ missing }}", "\\\\7 \\\\{{ missing }}"),
+        ("\\n{{ x }}", "\\n7"),
+    ],
+)
+def test_expressions_give_their_place_to_their_values(source, sent):
+    assert text(source, x=7) == sent
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("{x}", "{ {x} }", "{{{x}}}", "{{{{x}}}}", "{{}}", "{{ }}", "{{", "}}", "{{ x", "{{ x }", "{{ x } }", "x }}"),
+        *("{{ ... }}", "{{ … }}", "{{0}}", "{{ None }}", "int a[1][2] = {{1, 2}};", "{{1, 2}, {3, 4}}", "{{x, x}}"),
+        *(r"\frac{{x}}{{x}}", r"\frac{x}{{x}}", r"x^{{x}}", r"\sum_{{x}}^{{x}}", r"\{{x}_x\}", "{{\\alpha}}"),
+        *("{{ .Name }}", "{{#if x}}", "{{/if}}", "{{> x}}", "{{ x ? 1 : 2 }}", "{{ x | f: 'a' }}", "<p :k={{ a: x }}>"),
+        *('{"a":{"b":{}}}', "f'{{\"a\": {x}}}'", "{{ x # why }}", "{{ x\n\n}}", "{{ (x\n \t\n) }}", "{{ '''\n\n''' }}"),
+        *(
+            "{{ x = 1 }}",
+            "{{ x; x }}",
+            "{{ import os }}",
+            "{{ for }}",
+            "{{ (x] }}",
+            "{{ x) }}",
+            "{{ \0 }}",
+            "{{ \ud800 }}",
+        ),
+        *("{{ 'x }}", '{{ """x }}', "{{ " + "x+" * 1000 + "x }}", "{{ " + "(" * 900 + ")" * 900 + " }}"),
+    ],
+)
+def test_what_is_no_expression_stays(source):
+    assert render(source, pytest.fail, names={"x": 1}).text is source
+
+
+@pytest.mark.parametrize(
+    "inner", ["-" * 1900 + "x", "x" + ".x" * 900, "x" + "()" * 900, "not " * 450 + "x", "[" * 99 + "]" * 99]
+)
+def test_deep_expressions_do_no_harm(inner):
+    assert outcome(f"{{{{ {inner} }}}}")
+
+
+@given(st.text().filter(lambda source: "{{" not in source))
+def test_text_without_double_braces_is_the_same_object(source):
+    assert render(source, pytest.fail, names=()).text is source
+
+
+LITERALS = st.text(alphabet="ab {\n\"'#.,:()|é", max_size=8).map(lambda part: part.replace("{{", "{ {").rstrip("{"))
+VALUES = {"a": "{{ b }}", "b['}}']": "}} {{a}}", "[\n{1: {}}]": "\\{{ b }}", "f(x, '{{')": "", "(a, b)": "{{{"}
+
+
+@given(st.lists(st.tuples(LITERALS, st.sampled_from(sorted(VALUES)), st.sampled_from(["", " ", "\n"]))), LITERALS)
+def test_exactly_the_expressions_are_evaluated_once_and_in_order(parts, rest):
+    source = "".join(f"{literal}{{{{{space}{code} {space}}}}}" for literal, code, space in parts) + rest
+    asked = []
+
+    def evaluate(code):
+        asked.append(code)
+        return VALUES[code]
+
+    prompt = render(source, evaluate, names="abfx")
+    assert asked == [code for _, code, _ in parts]
+    assert prompt.text == "".join(literal + VALUES[code] for literal, code, _ in parts) + rest
+
+
+@given(st.text(alphabet="{{{}}}xy()[]\"'\\ \n#,.:=^_-1") | st.text())
+def test_any_text_at_all_is_sent_or_refused_in_one_line(source):
+    said = outcome(source)
+    assert "{{" in source or said == source
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "{{",
+        "{{ ",
+        "{{ x ",
+        "{{ '",
+        "{{ '\" ",
+        "{{ \"' ",
+        "{{ '''",
+        "{{ (",
+        "{{ '{{' ",
+        "}}",
+        "\\",
+        "\\{{",
+        "{{ x }}",
+        "{{'\n",
+    ],
+)
+def test_reading_is_linear(unit):
+    def work(count):
+        steps = 0
+
+        def step(frame, event, arg):
+            nonlocal steps
+            steps += 1
+
+        source = unit * count
+        sys.setprofile(step)
+        try:
+            list(expressions(source))
+        finally:
+            sys.setprofile(None)
+        return steps
+
+    assert work(4000) <= 2.1 * work(2000) + 100
+
+
+def test_a_hundred_thousand_openings_are_read_in_no_time():
+    for unit in ("{{", "{{ ", "{{ '"):
+        assert list(expressions(unit * 10**5)) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("{{ df }}", "{{ df }}: there is no df: define it, or"),
+        (
+            "{{df}} {{ x.y }} {{ df+q }}",
+            "{{ df }}, {{ x.y }} and {{ df+q }}: there is no df, no x and no q: define them, or",
+        ),
+        ("{{ a\n}} {{ (b\n) }}", "{{ a }} and {{ (b ) }}: there is no a and no b: define them, or"),
+        (
+            "".join(f"{{{{ a{n} }}}}" for n in range(7)),
+            "{{ a0 }}, {{ a1 }}, {{ a2 }}, {{ a3 }}, {{ a4 }} and 2 more: there",
+        ),
+        ("{{ [i for i in r if j] + [i] }}", "there is no i, no r and no j"),
+        ("{{ (lambda a, b=c: a + b + d)(1) }}", "there is no c and no d"),
+        ("{{ [[i * j * k for j in i] for i in r] }} {{ i }} {{ j }}", "there is no k, no r, no i and no j"),
+        ("{{ {k: v for k in k for v in w} }} {{ {a.b for a in (b for b in c)} }}", "there is no k, no w and no c"),
+        ("{{ (lambda: (m := 1) + m)() }} {{ m }}", "{{ m }}: there is no m"),
+        ("{{ n }} {{ (n := 1) }}", "{{ n }}: there is no n"),
+        ("{{ None if True else nothing }}", "there is no nothing"),
+    ],
+)
+def test_missing_names_are_listed_and_nothing_is_evaluated(source, said):
+    with pytest.raises(PromptError) as caught:
+        render("{{ known() }} " + source, pytest.fail, names={"known"})
+    assert said in str(caught.value)
+    assert str(caught.value).endswith("or use --raw to send the braces as they are")
+
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("{{ 1/0 }}", "{{ 1/0 }} raised ZeroDivisionError: division by zero: mend it, or use --raw"),
+        ("{{ x.y }}", "{{ x.y }} raised AttributeError: 'int' object has no attribute 'y': mend it"),
+        ("{{ fail('a\\n\\nb') }}", "raised ValueError: a b: mend"),
+        ("{{ fail('a' * 10**6) }}", "aaa…: mend"),
+        ("{{ odd() }}", "Unprintable"),
+        ("{{ (yield) }}", "SyntaxError"),
+        ("{{ await x }}", "SyntaxError"),
+        ("{{ 10**5000 + x }}", "ValueError: Exceeds the limit"),
+        ("{{ broken }}", "raised RuntimeError: no repr"),
+    ],
+)
+def test_an_expression_that_fails_is_named(source, said):
+    def fail(message):
+        raise ValueError(message)
+
+    def odd():
+        raise Unprintable
+
+    class Broken:
+        def __repr__(self):
+            raise RuntimeError("no repr")
+
+    with pytest.raises(PromptError) as caught:
+        ask(source, x=1, fail=fail, odd=odd, broken=Broken())
+    assert said in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 500
+
+
+def test_an_interrupt_goes_through():
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ask("{{ stop() }}", stop=stop)
+
+
+class Text(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("a\n{{ x }}", "a\n{{ x }}"),
+        (Text("a"), "a"),
+        ("long " * 10_000, "long " * 10_000),
+        (None, "None"),
+        (True, "True"),
+        (0.1, "0.1"),
+        ([1, "a", {"b": None}], "[1, 'a', {'b': None}]"),
+        (Path("a/b"), "a/b"),
+        (datetime.date(2024, 5, 1), "2024-05-01"),
+        (b"ab\xff", r"b'ab\xff'"),
+        (ValueError("a: b"), "ValueError: a: b"),
+        (KeyError(), "KeyError"),
+        (int, "int"),
+        (Shows, "test_prompt.Shows"),
+        (Answer(text="**yes**"), "**yes**"),
+        (Shows(_repr_markdown_="**m**", _repr_png_=PNG), "**m**"),
+        (Shows(_repr_markdown_=("**m**", {}), _repr_latex_="$l$"), "**m**"),
+        (Shows(_repr_markdown_=None, _repr_latex_="$l$", _repr_png_=PNG), "$l$"),
+    ],
+)
+def test_values_as_text(value, shown):
+    assert text("<{{ v }}>", v=value) == f"<{shown}>"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (list(range(10**6)), "[list of 1,000,000 items, the rest left out]"),
+        (["a" * 10**6] * 3, "[list of 3 items, the rest left out]"),
+        ({n: [n] * 900 for n in range(900)}, "[dict of 900 items, the rest left out]"),
+        (bytes(10**6), "[995,000 more bytes left out]"),
+        (ValueError("a" * 10**6), "more characters left out]"),
+        (Path("a" * 50_000), "[30,000 more characters left out]"),
+        (Shows(_repr_markdown_="a" * 50_000), "[30,000 more characters left out]"),
+        (type("Huge", (), {"__repr__": lambda self: "a" * 10**6})(), "[the rest left out]"),
+    ],
+)
+def test_a_huge_value_is_cut_with_a_word(value, said):
+    shown = text("{{ v }}", v=value)
+    assert said in shown
+    assert len(shown) < LONGEST_VALUE + 100
+
+
+def test_what_has_several_lines_stands_on_its_own_lines():
+    rows = {"a": "x" * 90, "b": "y" * 90}
+    shown = f"{{'a': '{'x' * 90}',\n 'b': '{'y' * 90}'}}"
+    assert text("see {{ v }}!", v=rows) == f"see \n{shown}\n!"
+    assert text("see\n{{ v }}\n!", v=rows) == f"see\n{shown}\n!"
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "data"),
+    [
+        (PNG, "v.png", PNG),
+        (Shows(_repr_png_=PNG), "v.png", PNG),
+        (Shows(_repr_png_=base64.b64encode(PNG).decode()), "v.png", PNG),
+        (Shows(_repr_png_=(PNG, {"width": 1})), "v.png", PNG),
+        (Shows(_repr_png_=None, _repr_jpeg_=JPEG), "v.jpeg", JPEG),
+        (Shows(_repr_svg_="<svg></svg>"), "v.svg", b"<svg></svg>"),
+        (Shows(_repr_mimebundle_={"text/html": "", "image/svg+xml": "<svg/>", "image/png": PNG}), "v.png", PNG),
+        (Shows(_repr_mimebundle_=({"image/jpeg": JPEG}, {}), _repr_png_=PNG), "v.jpeg", JPEG),
+        (Shows(_repr_mimebundle_={"text/plain": "v"}, _repr_png_=PNG), "v.png", PNG),
+    ],
+)
+def test_what_shows_itself_as_a_picture_is_attached(value, name, data):
+    assert ask("see {{ v }}!", v=value) == Prompt(f"see [image: {name}]!", ((data, name),))
+
+
+@pytest.mark.parametrize(
+    "hook", [{"_repr_html_": "<b>"}, {"_repr_png_": b"none"}, {"_repr_png_": "é"}, {"_repr_mimebundle_": 1}]
+)
+def test_what_is_no_picture_is_text(hook):
+    assert ".Shows" in text("{{ v }}", v=Shows(**hook))
+    assert "Shows" in text("{{ v }}", v=type(Shows(**hook)))
+
+
+def test_the_formatter_is_asked_for_what_knows_no_hook():
+    asked = []
+
+    def formatter(value):
+        asked.append(value)
+        return {"text/plain": "", "image/png": PNG}
+
+    thing, itself = Shows(), Shows(_ipython_display_=None)
+    assert ask("{{ thing }}", formatter, thing=thing).text == "[image: thing.png]"
+    assert ask("{{ thing }}", formatter, thing=[thing]).images == ()
+    assert ask("{{ thing }}", formatter, thing=itself).images == ()
+    assert asked == [thing]
+
+
+def test_names_of_pictures_come_from_their_expressions_and_are_unique():
+    pictures = [PNG + bytes([n]) for n in range(9)]
+    fig = Shows(_repr_png_=pictures[1])
+    names = {"Out": pictures, "fig": fig, "fig_2": pictures[2], "Fig": pictures[3], "x": {"a b": pictures[4]}}
+    prompt = ask("{{Out[0]}} {{fig_2}} {{fig}} {{Fig}} {{ x['a b'] }} {{ (Out)[5] }} {{Out[6] or 1}} {{fig}}", **names)
+    order = [0, 2, 1, 3, 4, 5, 6]
+    shown = ["Out_0.png", "fig_2.png", "fig.png", "Fig_3.png", "x_a_b.png", "image.png", "image_2.png"]
+    assert prompt.images == tuple((pictures[n], name) for n, name in zip(order, shown, strict=True))
+    assert prompt.text == " ".join(f"[image: {name}]" for name in [*shown, "fig.png"])
+    ((_, name),) = ask("{{ " + "a" * 300 + " }}", **{"a" * 300: PNG}).images
+    assert name == "a" * 40 + ".png"
+
+
+def test_a_dataframe_is_a_bounded_table():
+    pd = pytest.importorskip("pandas")
+    df = pd.DataFrame({"n": [1, 2], "a|b": ["x|y\nz", "w" * 200], "f": [0.1 + 0.2, float("nan")]}, index=["r", "s"])
+    assert text("{{ df }}", df=df).splitlines() == [
+        f"DataFrame, 2 rows × 3 columns; dtypes: n int64, a\\|b {df.dtypes['a|b']}, f float64",
+        "",
+        "|  | n | a\\|b | f |",
+        "| --- | --- | --- | --- |",
+        "| r | 1 | x\\|y\\nz | 0.3 |",
+        f"| s | 2 | {'w' * 79}… | nan |",
+    ]
+    big = pd.DataFrame({f"c{n}": range(10**5) for n in range(50)}).rename_axis("day")
+    lines = text("{{ df }}", df=big).splitlines()
+    assert lines[0].startswith("DataFrame, 100,000 rows × 50 columns; dtypes: c0 int64, ")
+    assert ", c9 int64, …, c40 int64," in lines[0]
+    assert len(lines) == 2 + 2 + 21
+    assert {line.count("|") for line in lines[2:]} == {23}
+    assert lines[2].startswith("| day | c0 |")
+    assert "| c9 | … | c40 |" in lines[2]
+    assert lines[14] == "|" + " … |" * 22
+    assert lines[-1].startswith("| 99999 | 99999 |")
+
+
+def test_odd_tables():
+    pd = pytest.importorskip("pandas")
+    assert text("{{ v }}", v=pd.DataFrame()).startswith("DataFrame, 0 rows × 0 columns; dtypes: \n\n|  |\n| --- |")
+    assert text("{{ v }}", v=pd.Series([1], name="s")).startswith("Series, 1 values; dtypes: s int64\n\n|  | s |")
+    assert "value int64" in text("{{ v }}", v=pd.Series([1]))
+    twice = pd.DataFrame([[1, 2]], columns=["a", "a"], index=pd.MultiIndex.from_tuples([("x", 1)], names=["p", "q"]))
+    assert text("{{ v }}", v=twice).endswith("| p, q | a | a |\n| --- | --- | --- |\n| ('x', 1) | 1 | 2 |")
+    assert "2024-05-01" in text("{{ v }}", v=pd.Timestamp("2024-05-01"))
+    assert text("{{ v }}", v=type("Mine", (pd.DataFrame,), {})({"a": [1]})).startswith("Mine, 1 rows")
+
+
+def test_polars_tables():
+    pl = pytest.importorskip("polars")
+    df = pl.DataFrame({f"c{n}": range(100) for n in range(30)})
+    lines = text("{{ df }}", df=df).splitlines()
+    assert lines[0].startswith("DataFrame, 100 rows × 30 columns; dtypes: c0 Int64, ")
+    assert {line.count("|") for line in lines[2:]} == {22}
+    assert len(lines) == 25
+    assert text("{{ v }}", v=pl.Series([1])) == "Series, 1 values; dtypes: value Int64\n\n| value |\n| --- |\n| 1 |"
+    assert text("{{ v }}", v=pl.DataFrame()).startswith("DataFrame, 0 rows")
+
+
+def test_arrays():
+    np = pytest.importorskip("numpy")
+    assert text("{{ v }}", v=np.arange(3)) == "ndarray, shape (3,), dtype int64:\narray([0, 1, 2])"
+    with np.printoptions(threshold=sys.maxsize):
+        big = text("{{ v }}", v=np.zeros((1000, 1000, 20)))
+    assert big.startswith("ndarray, shape (1000, 1000, 20), dtype float64:")
+    assert len(big) < 2000
+    assert len(text("{{ v }}", v=np.zeros((4,) * 9))) < LONGEST_VALUE + 100
+    assert text("{{ v }} {{ v > 1 }}", v=np.float64(1.5)) == "1.5 True"
+
+
+def test_figures_and_axes_are_pictures_and_stay_as_they_are():
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    fig = Figure(figsize=(2, 1))
+    ax = fig.subplots()
+    (line,) = ax.plot([1, 2])
+    inner = Figure().subfigures(1, 2)[0].subplots()
+    before = (fig.dpi, fig.get_size_inches().tolist(), ax.get_position().bounds, fig.get_facecolor())
+    prompt = ask("{{ fig }} {{ ax }} {{ line }} {{ inner }}", fig=fig, ax=ax, line=line, inner=inner)
+    assert before == (fig.dpi, fig.get_size_inches().tolist(), ax.get_position().bounds, fig.get_facecolor())
+    assert prompt.text.startswith("[image: fig.png] [image: ")
+    assert prompt.text.endswith(" [image: inner.png]")
+    assert all(media_type(data) == "image/png" for data, _ in prompt.images)
+    asked = []
+    assert ask("{{ ax }}", lambda value: asked.append(value) or {"image/png": PNG}, ax=ax).images == ((PNG, "ax.png"),)
+    assert asked == [fig]
+    ax.remove()
+    assert text("{{ ax }}", ax=ax).startswith("Axes(")
+
+
+def test_pillow_images():
+    image = pytest.importorskip("PIL.Image")
+    ((data, name),) = ask("{{ photo }}", photo=image.new("RGB", (4, 3))).images
+    assert name == "photo.png"
+    assert image.open(io.BytesIO(data)).size == (4, 3)
+
+
+def test_in_a_shell():
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.display import HTML, Image, Markdown
+
+    shell = InteractiveShell()
+    shell.user_ns.update(In=["", "a", "b"], Out={1: Image(data=PNG), 2: Markdown("*m*"), 3: HTML("<b>")})
+    prompt = render(
+        "{{In[2]}} {{Out[1]}} {{Out[2]}} {{Out[3]}}",
+        lambda code: eval(code, shell.user_global_ns, shell.user_ns),
+        names=shell.user_ns,
+        formatter=lambda value: shell.display_formatter.format(value, include={"image/png", "image/jpeg"})[0],
+    )
+    assert prompt.text == "b [image: Out_1.png] *m* <IPython.core.display.HTML object>"
+    assert prompt.images == ((PNG, "Out_1.png"),)
+
+
+def test_nothing_heavy_is_imported():
+    code = (
+        "import sys; import nb_backend.notebook.prompt; print({'IPython', 'numpy', 'pandas', 'PIL'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
