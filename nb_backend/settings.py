@@ -39,6 +39,7 @@ class Settings:
     url: str | None = None
     api_key: str | None = field(default=None, repr=False)
     model: str | None = None
+    aliases: dict[str, str] = field(default_factory=dict)  # short names of models
 
 
 current = Settings()
@@ -86,4 +87,5 @@ def api_key(argument: str | None = None) -> str | None:
 
 def model(argument: str | None = None) -> str:
     """Give the model's name; ``""`` leaves the choice to the server."""
-    return argument or current.model or os.environ.get("NB_BACKEND_MODEL") or ""
+    name = argument or current.model or os.environ.get("NB_BACKEND_MODEL") or ""
+    return current.aliases.get(name, name)

@@ -43,6 +43,20 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[Backend]:
+    """A scripted backend for a module's kernel or browser; ``env`` leads another process to it."""
+    with serving(ScriptedEngine()) as running:
+        yield running
+
+
+@pytest.fixture
+def engine(server: Backend) -> ScriptedEngine:
+    """The engine behind the module's server, with nothing left over from another test."""
+    server.engine.__init__()  # type: ignore[misc]
+    return server.engine
+
+
 @pytest.fixture
 def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
     """aioresponses, with the argument that aiohttp >= 3.14 asks for and 0.7.9 does not give (its issue 289)."""

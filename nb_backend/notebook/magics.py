@@ -14,7 +14,7 @@ from IPython import get_ipython
 from IPython.core.async_helpers import _asyncio_runner
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 from traitlets import TraitError, Unicode
 
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from ..chat import Answer
+    from .commands import Report
 
+# A question that stands alone in its cell; IPython takes a line that ends with "?" for a call for help.
+_LINE = re.compile(r"\s*(?P<target>[^\W\d]\w*\s*=\s*)?%backend[ \t]+(?P<line>ask[ \t][^\n]*\?)\s*")
 _CELL = re.compile(r"\s*%%backend(?=[ \t\r\n]|$)[ \t]*(?P<line>[^\n]*)\n?(?P<body>.*)", re.DOTALL)
 
 
@@ -71,7 +74,7 @@ class BackendMagics(Magics):
         self._shown: list[Answer] = []  # in the cell that runs
 
     @no_var_expand
-    @cell_magic
+    @line_cell_magic
     @magic_arguments("%backend")
     @argument("model", nargs="?", help="the model to ask; without it, the one that is set, or the server's own choice")
     @argument(
@@ -82,7 +85,7 @@ class BackendMagics(Magics):
         metavar="VARIABLE_OR_PATH",
         help="a file, or a variable that holds bytes or a path, to go along with the question; may be repeated",
     )
-    def backend(self, line: str, cell: str) -> Answer:
+    def backend(self, line: str, cell: str | None = None) -> Answer | Report:
         """Ask a model; the answer is written into the cell as it comes.
 
         ::
@@ -96,10 +99,21 @@ class BackendMagics(Magics):
 
         Interrupt the kernel (■, or Ctrl-C) to stop; what was said stays. The server is the one at NB_BACKEND_URL, with
         the key NB_BACKEND_API_KEY; with no url set it is the embedded backend, a small model on this machine. For this
-        session alone: %config BackendMagics.url = "http://localhost:8080", and BackendMagics.model.
+        session alone: %backend url http://localhost:8080, %backend use MODEL, %backend key. %backend help shows more.
         """
         with _one_line_interrupt():
-            return run(self.answer(line, cell))
+            return self._command(line) if cell is None else run(self.answer(line, cell))
+
+    def _command(self, line: str) -> Answer | Report:
+        from .commands import command
+
+        verb, _, question = line.strip().partition(" ")
+        if verb == "ask":
+            return run(self.answer("", question))
+        try:
+            return command(line)
+        except ValueError as error:
+            raise MagicError(str(error)) from None
 
     async def answer(self, line: str, cell: str) -> Answer:
         """Ask what a cell says, and show the answer where the cell is."""
@@ -130,7 +144,10 @@ class BackendMagics(Magics):
 
     def transform(self, lines: list[str]) -> list[str]:
         """Take a ``%%backend`` cell as typed, before IPython strips prompts from it, and await it where that works."""
-        found = _CELL.fullmatch("".join(lines))
+        cell = "".join(lines)
+        if found := _LINE.fullmatch(cell):
+            return [f"{found['target'] or ''}get_ipython().run_line_magic('backend', {found['line']!r})\n"]
+        found = _CELL.fullmatch(cell)
         if found is None:
             return lines
         call = f"({found['line'].strip()!r}, {found['body']!r});\n"
@@ -199,7 +216,8 @@ def unload(shell: InteractiveShell) -> None:
     shell.input_transformers_cleanup.remove(magics.transform)
     shell.events.unregister("pre_run_cell", magics.enter_cell)
     _display_formatter(shell).pop("nb_backend.chat.Answer", None)
-    shell.magics_manager.magics["cell"].pop("backend", None)
+    for kind in ("line", "cell"):
+        shell.magics_manager.magics[kind].pop("backend", None)
     shell.configurables.remove(magics)
     del shell.magics_manager.registry[BackendMagics.__name__]
 

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import nbformat
 import pytest
 from jupyter_page import KERNELSPEC, Lab
 from playwright.sync_api import Page
-from serving import Backend, serving
-
-from nb_backend.local.engine import ScriptedEngine
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Backend]:
-    with serving(ScriptedEngine()) as backend:
-        yield backend
+from serving import Backend
 
 
 @pytest.fixture(scope="module")

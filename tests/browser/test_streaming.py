@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from jupyter_page import Notebook
-from serving import Backend, serving
+from serving import Backend
 
 from nb_backend.local.engine import ScriptedEngine
 
@@ -30,18 +28,6 @@ def scattering(wavelength: float) -> float:
 
 $$ \frac{I_{450}}{I_{650}} = \left(\frac{650}{450}\right)^4 \approx 4.4 $$
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Backend]:
-    with serving(ScriptedEngine()) as backend:
-        yield backend
-
-
-@pytest.fixture
-def engine(server: Backend) -> ScriptedEngine:
-    server.engine.__init__()  # type: ignore[misc]
-    return server.engine
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A kernel with the extension loaded, and the scripted backend that it talks to."""
+"""A kernel with the extension loaded, that talks to the scripted backend."""
 
 from __future__ import annotations
 
@@ -8,22 +8,7 @@ from collections.abc import Iterator
 import pytest
 from driver import Kernel
 from jupyter_client.manager import start_new_kernel
-from serving import Backend, serving
-
-from nb_backend.local.engine import ScriptedEngine
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Backend]:
-    with serving(ScriptedEngine()) as backend:
-        yield backend
-
-
-@pytest.fixture
-def engine(server: Backend) -> ScriptedEngine:
-    """The engine behind the kernel's backend, with nothing left over from another test."""
-    server.engine.__init__()  # type: ignore[misc]
-    return server.engine
+from serving import Backend
 
 
 @pytest.fixture(scope="module")

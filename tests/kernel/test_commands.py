@@ -1,0 +1,115 @@
+"""``%backend``: what stands behind the cells, and how to change it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from driver import TIMEOUT
+from serving import TOKEN
+
+
+@pytest.fixture(autouse=True)
+def fresh_settings(kernel):
+    yield
+    kernel.run("from nb_backend import settings; settings.current = settings.Settings()")
+
+
+def said(run):
+    assert run.error is None, run.error
+    return run.of("execute_result")[0]["data"]["text/markdown"]
+
+
+def test_the_state(kernel, server):
+    state = said(kernel.run("%backend"))
+    assert server.url.replace(":", "") in state.replace("\\", "").replace(":", "")
+    assert "reachable, 1 model: scripted" in state
+    assert "key: set" in state
+    assert TOKEN not in state
+
+
+def test_the_models_and_what_they_can(kernel):
+    assert "| scripted | scripted | no |" in said(kernel.run("%backend models"))
+    assert "scripted" in said(kernel.run("%backend models SCRIPT"))
+    assert "no model is called like" in said(kernel.run("%backend models gpt"))
+
+
+def test_use_and_alias_choose_the_model_of_the_cells_after(kernel, engine):
+    assert "gpt-9" in said(kernel.run("%backend use gpt-9"))
+    kernel.run("%%backend\nhi")
+    kernel.run("%%backend other\nhi")
+    assert "big = gpt-huge" in said(kernel.run("%backend alias big gpt-huge"))
+    kernel.run("%%backend big\nhi")
+    kernel.run("%backend use")
+    kernel.run("%%backend\nhi")
+    kernel.run("%backend alias big")
+    kernel.run("%%backend big\nhi")
+    assert [body["model"] for body in engine.history] == ["gpt-9", "other", "gpt-huge", "", "big"]
+
+
+def test_url_and_back(kernel, engine, server):
+    assert "127.0.0.1" in said(kernel.run("%backend url http://127.0.0.1:9/v1"))
+    state = said(kernel.run("%backend"))
+    assert "not reachable" in state
+    run = kernel.run("%backend url localhost")
+    assert run.error is not None
+    assert "http://localhost:8080" in run.error[1]
+    assert "9/v1" in said(kernel.run("%backend url"))
+    said(kernel.run("%backend url default"))
+    assert kernel.run("%%backend\nhi").error is None
+
+
+def test_a_key_on_the_line_is_refused(kernel):
+    run = kernel.run("%backend key abc-secret")
+    assert run.error is not None
+    assert "was not used" in run.error[1]
+    assert "abc-secret" not in run.error[1]
+    assert kernel.run("from nb_backend import settings; settings.current.api_key").result is None
+
+
+def test_a_key_is_typed_unseen(kernel, engine):
+    started = kernel.client.execute("%backend key", allow_stdin=True)
+    assert kernel.client.get_stdin_msg(timeout=TIMEOUT)["content"]["password"] is True
+    kernel.client.input("typed-secret")
+    run = kernel.finish(started)
+    assert "the key is set" in said(run)
+    assert "typed-secret" not in json.dumps(run.messages, default=str)
+    assert kernel.run("%%backend\nhi").error[0] == "AuthError"  # the scripted backend knows another
+    assert kernel.run("from nb_backend import settings; settings.api_key()").result == "'typed-secret'"
+
+
+def test_a_key_that_nobody_can_type_is_one_line(kernel):
+    started = kernel.client.execute("%backend key", allow_stdin=False)
+    assert "NB_BACKEND_API_KEY" in kernel.finish(started).error[1]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "answer = %backend ask What is {it} $x?",
+        "%backend ask What is {it} $x?\n",
+        "x = 1\n%backend ask What is {it} $x",
+    ],
+)
+def test_ask_in_one_line(kernel, engine, line):
+    engine.enqueue("forty-two")
+    run = kernel.run(line)
+    assert run.error is None
+    assert run.markdown[-1].startswith("forty-two")
+    assert run.result is None  # shown once
+    assert kernel.run("answer.text" if "answer" in line else "_.text").result == "'forty-two'"
+    assert engine.history[-1]["messages"][0]["content"].removesuffix("?") == "What is {it} $x"
+
+
+@pytest.mark.parametrize("line", ["%backend nonsense", "%backend ask"])
+def test_what_it_does_not_know_is_one_line(kernel, engine, line):
+    run = kernel.run(line)
+    assert run.error is not None
+    assert "\n" not in run.error[1]
+    assert engine.history == []
+
+
+def test_help_names_every_verb(kernel):
+    shown = said(kernel.run("%backend help"))
+    for verb in ("models", "use", "url", "key", "alias", "ask", "help"):
+        assert f"%backend {verb}" in shown
