@@ -113,7 +113,7 @@ def alias(words: str) -> Report:
 
 def usage(_: str) -> Report:
     """Show what there is."""
-    verbs = [f"- `%backend {verb}`: {function.__doc__}" for verb, function in COMMANDS.items()]
+    verbs = [f"- `{f'%backend {verb}'.strip()}`: {function.__doc__}" for verb, function in COMMANDS.items()]
     verbs.append("- `%backend ask QUESTION`: Ask in one line.")
     return Report(*verbs, "- `%%backend [MODEL]` above a question asks it; `%%backend?` shows its options")
 

@@ -111,5 +111,6 @@ def test_what_it_does_not_know_is_one_line(kernel, engine, line):
 
 def test_help_names_every_verb(kernel):
     shown = said(kernel.run("%backend help"))
+    assert "`%backend`: Say which server" in shown
     for verb in ("models", "use", "url", "key", "alias", "ask", "help"):
         assert f"%backend {verb}" in shown
