@@ -85,6 +85,11 @@ class BackendMagics(Magics):
         metavar="VARIABLE_OR_PATH",
         help="a file, or a variable that holds bytes or a path, to go along with the question; may be repeated",
     )
+    @argument(
+        "--raw",
+        action="store_true",
+        help="send {{ ... }} as typed; so it goes today in any case, and exported notebooks say it for later",
+    )
     def backend(self, line: str, cell: str | None = None) -> Answer | Report:
         """Ask a model; the answer is written into the cell as it comes.
 

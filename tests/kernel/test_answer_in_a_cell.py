@@ -9,6 +9,8 @@ import nbformat
 import pytest
 from serving import TOKEN
 
+from nb_backend import Chat
+
 CELL = "%%backend gpt-3.5-turbo\nWhy is the sky blue?"
 
 
@@ -49,6 +51,16 @@ def test_the_question_arrives_byte_for_byte(kernel, engine):
 def test_a_model_in_quotes_is_the_same_model(kernel, engine):
     kernel.run("%%backend 'some model'\nhi")
     assert engine.history[-1]["model"] == "some model"
+
+
+def test_a_cell_of_an_exported_notebook_asks_the_same(kernel, engine, tmp_path):
+    chat = Chat("some-model")
+    chat.messages = [{"role": "user", "content": "Ho {{ x }}?"}, {"role": "assistant", "content": "Hm."}]
+    chat.export(tmp_path / "asked.ipynb")
+    cell = nbformat.read(tmp_path / "asked.ipynb", as_version=4).cells[1]
+    assert kernel.run(cell.source).error is None
+    assert engine.history[-1]["messages"] == chat.messages[:1]
+    assert engine.history[-1]["model"] == "some-model"
 
 
 def test_at_most_ten_repaints_a_second(kernel, engine):
