@@ -5,30 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from serving import Backend
+from chat_support import STATE, questions, run_cells, sent
 from wire_server import CHUNKED, LAST_CHUNK, chunk
 
 from nb_backend import Chat
 from nb_backend.chat import from_cell
 from nb_backend.errors import ServerError
 from nb_backend.memory import CellRun
-
-STATE = {"type": "conversation", "conversation": {"scripted": {"id": 7}}}
-
-
-def questions(chat: Chat) -> list[str]:
-    return [message["content"] for message in chat.messages if message["role"] == "user"]
-
-
-def sent(backend: Backend, at: int = -1) -> list[str]:
-    """The texts of a request, the system prompt and the answers in it included."""
-    return [message["content"] for message in backend.engine.history[at]["messages"]]
-
-
-async def run_cells(chat: Chat, *cells: str) -> None:
-    for cell in cells:
-        with from_cell(cell):
-            await chat.ask(f"{cell}?")
 
 
 async def test_a_cell_that_runs_again_takes_back_what_it_said_and_all_after_it(backend):

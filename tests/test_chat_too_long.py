@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from serving import Backend
+from chat_support import STATE, questions, run_cells, sent
 from wire_server import received, status
 
 from nb_backend import Chat, RawResponse
-from nb_backend.chat import from_cell
 from nb_backend.errors import AuthError, RateLimitError, ServerError
 from nb_backend.memory import is_too_long, left_out, to_send, turns
 
 TOO_LONG = {"type": "error", "error": "PromptTooLongError", "message": "9 tokens long and m takes 8"}
-STATE = {"type": "conversation", "conversation": {"scripted": {"id": 7}}}
-
-
-def questions(chat: Chat) -> list[str]:
-    return [message["content"] for message in chat.messages if message["role"] == "user"]
-
-
-def sent(backend: Backend, at: int = -1) -> list[str]:
-    """The texts of a request, the system prompt and the answers in it included."""
-    return [message["content"] for message in backend.engine.history[at]["messages"]]
-
-
-async def run_cells(chat: Chat, *cells: str) -> None:
-    for cell in cells:
-        with from_cell(cell):
-            await chat.ask(f"{cell}?")
 
 
 async def grown(chat: Chat, count: int) -> None:

@@ -144,9 +144,8 @@ class TerminalView:
         self._print(f"\n[{_who(answer, failed)}]\n")
 
     def _print(self, text: str) -> None:
-        encoding = (
-            getattr(sys.stdout, "encoding", None) or "utf-8"
-        )  # what it cannot write is replaced: half an answer is worse
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        # What it cannot write is replaced: half an answer is worse.
         print(safe_terminal(text).encode(encoding, "replace").decode(encoding), end="", flush=True)  # noqa: T201
         self._in_line = not text.endswith("\n")
 

@@ -77,12 +77,7 @@ def use(model: str) -> Report:
 def url(address: str) -> Report:
     """Ask the server at this address; ``default`` goes back to NB_BACKEND_URL or the embedded backend."""
     if address:
-        before, settings.current.url = settings.current.url, None if address == "default" else address
-        try:
-            settings.url()
-        except ValueError:
-            settings.current.url = before
-            raise
+        settings.current.url = None if address == "default" else settings.url(address)
     return Report(f"the server is {settings.url() or _EMBEDDED}")
 
 

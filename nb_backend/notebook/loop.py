@@ -26,7 +26,7 @@ async def wait_in_cell(work: Coroutine[Any, Any, T]) -> T:
     raised as the ``KeyboardInterrupt`` it was.
     """
     job = Job(work)
-    ended = asyncio.ensure_future(asyncio.wrap_future(job.future))
+    ended = asyncio.wrap_future(job.future)
     beat = _Heartbeat()
     try:
         await asyncio.wait([ended])
