@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import Iterable
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -13,13 +13,13 @@ from . import background, memory, settings
 from .answer import Answer as Answer
 from .answer import AnswerStream as AnswerStream
 from .memory import from_cell as from_cell
+from .request import Request
 from .transcript import Transcript
 from .typing import Messages
 
 if TYPE_CHECKING:
     from .providers.backend_api import BackendApi
     from .providers.openai_api import OpenAIApi
-    from .providers.response import RawResponse
 
 
 class Chat:
@@ -51,55 +51,100 @@ class Chat:
         self.model = model
         self.url = url
         self.provider = provider
-        self.system = system
         self.params = params
         self.messages: Messages = []
+        self._system = system
         self._api_key = settings.Secret(api_key)
+        self._earlier: list[Messages] = []  # the conversations before each that was started over
         self._states: dict[str, Any] = {}  # what providers want back with the next question
         self._last_provider = ""
         self._runs: dict[str, memory.CellRun] = {}  # the last run of each cell that has said something
 
-    def stream(self, prompt: str, images: Iterable[Any] = (), **params: Any) -> AnswerStream:
-        """Ask, and give the events of the answer as they come; leaving early stops the answer and keeps its text."""
+    @property
+    def system(self) -> str | None:
+        """The system prompt of the next question: what a question of the conversation has set, else what was given."""
+        said = memory.system_prompt(self.messages)
+        return self._system if said is None else said
+
+    @system.setter
+    def system(self, prompt: str | None) -> None:
+        self._system = prompt
+        for message in self.messages:
+            message.pop("system", None)
+
+    def stream(self, prompt: str, images: Iterable[Any] = (), *, new: bool = False, **options: Any) -> AnswerStream:
+        """Ask, and give the events of the answer as they come; leaving early stops the answer and keeps its text.
+
+        The options are those of ``request``; ``new`` starts the conversation over, once there is an answer.
+        """
         run = memory.cell_run.get()
-        before = self.messages[: self._kept(run)]
-        answer = Answer(model=settings.model(self.model), trimmed=memory.left_out(before))
-        at_first, turns = answer.trimmed, memory.turns(before)
-        provider, extra = self._provider(continues=len(before) == len(self.messages))
-        media = [image if isinstance(image, tuple) else (image, None) for image in images] or None
-        question = {"role": "user", "content": prompt}
-        system = [{"role": "system", "content": self.system}] if self.system else []
+        request = self.request(prompt, images, new=new, **options)
+        answer = Answer(model=request.model, trimmed=request.trimmed)
+        keep = partial(self._remember, request.question, run, new)
+        turns = memory.turns(request.before)
+        return AnswerStream(lambda without: request.send(without, self._api_key.value), answer, keep, turns)
 
-        def ask(without: int) -> AsyncGenerator[RawResponse, None]:
-            messages = [*system, *memory.to_send(before, without), question]
-            if without > at_first:
-                extra.pop("conversation", None)  # what the server remembers is too long, too
-            body = {**extra, **self.params, **params}
-            return provider.create_async_generator(answer.model, messages, media, self._api_key.value, **body)
+    def request(
+        self,
+        prompt: str,
+        images: Iterable[Any] = (),
+        *,
+        model: str | None = None,
+        system: str | None = None,
+        new: bool = False,
+        **params: Any,
+    ) -> Request:
+        """Give what ``stream`` would send, and send nothing.
 
-        return AnswerStream(ask, answer, partial(self._remember, question, run), turns)
+        ``images`` are whatever ``to_data_uri`` takes, alone or as ``(image, file name)``; ``model`` and ``params``
+        (fields of the body) are for this question, ``system`` is the system prompt from here on.
+        """
+        from .providers.openai_api import OpenAIApi
 
-    async def ask(self, prompt: str, images: Iterable[Any] = (), **params: Any) -> Answer:
-        """Ask, and give the whole answer."""
-        stream = self.stream(prompt, images, **params)
+        before = [] if new else self._as_of(memory.cell_run.get())[-1]
+        said = memory.system_prompt(before) if system is None else system
+        api, state = provider_for(settings.url(self.url)), None
+        named = params.get("provider")
+        params = {**self.params, **params}
+        if not issubclass(api, OpenAIApi):
+            if before is self.messages:
+                state = self._states.get(named or self._last_provider)
+            if self.provider:
+                params = {"provider": self.provider, **params}
+        return Request(
+            provider=api,
+            model=settings.model(model or self.model),
+            question={"role": "user", "content": prompt, **({} if system is None else {"system": system})},
+            before=before,
+            system=self._system if said is None else said,
+            media=[image if isinstance(image, tuple) else (image, None) for image in images] or None,
+            params=params,
+            state=state,
+        )
+
+    async def ask(self, prompt: str, images: Iterable[Any] = (), **options: Any) -> Answer:
+        """Ask, and give the whole answer; the options are those of ``stream``."""
+        stream = self.stream(prompt, images, **options)
         async with aclosing(stream):
             async for _ in stream:
                 pass
         return stream.answer
 
-    def __call__(self, prompt: str, images: Iterable[Any] = (), **params: Any) -> Answer:
+    def __call__(self, prompt: str, images: Iterable[Any] = (), **options: Any) -> Answer:
         """Ask, and wait for the whole answer, from synchronous code anywhere."""
-        return background.run(self.ask(prompt, images, **params))
+        return background.run(self.ask(prompt, images, **options))
 
     def reset(self) -> None:
         """Start over: forget what was said, not how to ask."""
         self.messages = []
+        self._earlier = []
         self._states = {}
         self._runs = {}
 
-    def take_back(self, cell: str) -> None:
-        """Forget what a cell had said, and everything after it."""
-        self._cut(memory.said_before(self.messages, cell))
+    def take_back(self, cell: str | memory.CellRun) -> None:
+        """Forget what a cell had said, and everything after it; given a run of it, only what earlier runs had said."""
+        run = cell if isinstance(cell, memory.CellRun) else memory.CellRun(cell)
+        *self._earlier, self.messages = self._continued(self._as_of(run))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the conversation to a file that only its owner may read: no key in it, nor where it was asked."""
@@ -122,48 +167,41 @@ class Chat:
 
     def _transcript(self) -> Transcript:
         key = settings.api_key(self._api_key.value)
-        return Transcript(self.model, self.provider, self.system, self.params, self.messages).without(key)
+        return Transcript(self.model, self.provider, self._system, self.params, self.messages).without(key)
 
-    def _kept(self, run: memory.CellRun | None) -> int:
-        """Give how many messages stay when this run of a cell asks."""
+    def _as_of(self, run: memory.CellRun | None) -> list[Messages]:
+        """Give the conversations that were started over, and the one that goes on, as they stand for a cell's run."""
+        all_ = [*self._earlier, self.messages]
         if run is None or self._runs.get(run.cell) is run:
-            return len(self.messages)
-        return memory.said_before(self.messages, run.cell)
+            return all_
+        return memory.said_before(all_, run.cell)
 
-    def _cut(self, at: int) -> None:
-        if at < len(self.messages):
-            del self.messages[at:]
-            self._states = {}  # the servers remember what was taken back
+    def _continued(self, conversations: list[Messages]) -> list[Messages]:
+        """Note that these are the conversations from here on: what servers remember of another is of no use."""
+        if conversations[-1] is not self.messages:
+            self._states = {}
+        return conversations
 
     def _remember(
-        self, question: dict[str, Any], run: memory.CellRun | None, answer: Answer, states: dict[str, Any]
+        self, question: dict[str, Any], run: memory.CellRun | None, new: bool, answer: Answer, states: dict[str, Any]
     ) -> None:
-        self._cut(self._kept(run))
+        conversations = self._as_of(run)
+        if new and conversations[-1]:
+            conversations = [*conversations, []]
+        *self._earlier, self.messages = self._continued(conversations)
         if answer.trimmed > memory.left_out(self.messages):
             self._states = {}
         self._states |= states
         self._last_provider = str(answer.provider.get("name") or "")
-        marks = {"stopped": True} if answer.stopped else {}
-        reply = {"role": "assistant", "content": answer.text, **marks}
+        reply: dict[str, Any] = {"role": "assistant", "content": answer.text}
+        if answer.stopped:
+            reply["stopped"] = True
         if answer.trimmed:
             reply["trimmed"] = answer.trimmed
         if run is not None:
             self._runs[run.cell] = run
             question = {**question, "cell": run.cell}
         self.messages += [question, reply]
-
-    def _provider(self, continues: bool = True) -> tuple[type[BackendApi] | type[OpenAIApi], dict[str, Any]]:
-        """Choose the provider, and what its requests carry besides."""
-        from .providers.openai_api import OpenAIApi
-
-        provider = provider_for(settings.url(self.url))
-        extra: dict[str, Any] = {}
-        if not issubclass(provider, OpenAIApi):
-            if self.provider:
-                extra["provider"] = self.provider
-            if continues and (state := self._states.get(self._last_provider)):
-                extra["conversation"] = state
-        return provider, extra
 
 
 def provider_for(url: str | None) -> type[BackendApi] | type[OpenAIApi]:

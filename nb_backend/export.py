@@ -26,6 +26,8 @@ def to_markdown(transcript: Transcript) -> str:
     for message in transcript.messages:
         role = message["role"]
         remark = _remark(message)
+        if message.get("system"):
+            parts += ["## Instructions", _safe(message["system"])]
         parts += [f"## {_SPEAKERS.get(role) or _span(role)}", _safe(_text(message)), remark and f"*({remark})*"]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -38,6 +40,8 @@ def to_notebook(transcript: Transcript) -> str:
     for message in transcript.messages:
         text = _text(message)
         if message["role"] == "user":
+            if "system" in message:
+                cells.append(_code(f'chats["main"].system = {message["system"]!r}'))
             cells.append(_code(_question(text, on_line)))
         elif message["role"] == "assistant" and cells[-1]["source"][0].startswith("%%backend"):
             cells[-1]["outputs"].append(_output(message, text))
@@ -61,7 +65,9 @@ def _setup(transcript: Transcript, *, with_model: bool) -> str:
     given: dict[str, Any] = {"model": with_model and transcript.model, "provider": transcript.provider}
     given |= {"system": transcript.system, "params": transcript.params}
     lines = [f'chats["main"].{name} = {value!r}' for name, value in given.items() if value]
-    return "\n".join(["%load_ext nb_backend", *(["from nb_backend import chats", "", *lines] if lines else [])])
+    names = lines or any("system" in message for message in transcript.messages)
+    imports = ["from nb_backend import chats"] if names else []
+    return "\n".join(["%load_ext nb_backend", *imports, *([""] if lines else []), *lines])
 
 
 def _question(prompt: str, model: str) -> str:

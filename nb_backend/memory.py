@@ -5,6 +5,7 @@ A message may carry marks of its own, under keys that never leave this machine:
 ``stopped``  ``True``: the answer was stopped before its end
 ``trimmed``  how many of the oldest turns were left out when this was asked
 ``cell``     the id of the cell that asked
+``system``   the system prompt from this question on
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .errors import ServerError
 from .providers.response import RawResponse
 from .typing import Messages
 
-LOCAL_MARKS = frozenset({"stopped", "trimmed", "cell"})
+LOCAL_MARKS = frozenset({"stopped", "trimmed", "cell", "system"})
 
 _STAYS = frozenset({"system", "developer"})  # roles that are never left out
 _TOO_LONG = re.compile(
@@ -57,9 +58,22 @@ def from_cell(cell: str | CellRun | None) -> Iterator[CellRun | None]:
         cell_run.reset(token)
 
 
-def said_before(messages: Messages, cell: str) -> int:
-    """Give where a cell's first word stands: how many messages came before it, all if it has said nothing."""
-    return next((at for at, message in enumerate(messages) if message.get("cell") == cell), len(messages))
+def said_before(conversations: list[Messages], cell: str) -> list[Messages]:
+    """Give what was said before a cell's first word, in conversations that followed each other.
+
+    The last of what is given goes on; one that the cell itself had begun is gone. A cell that has said nothing leaves
+    them all as they are, the same lists.
+    """
+    for number, messages in enumerate(conversations):
+        for at, message in enumerate(messages):
+            if message.get("cell") == cell:
+                return [*conversations[:number], *([messages[:at]] if at or not number else [])]
+    return conversations
+
+
+def system_prompt(messages: Messages) -> str | None:
+    """Give the system prompt that a question in it has set for those after it, if one has."""
+    return next((message["system"] for message in reversed(messages) if "system" in message), None)
 
 
 def turns(messages: Messages) -> int:

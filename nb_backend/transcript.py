@@ -109,7 +109,8 @@ def _is_message(message: Any) -> bool:
     is_content = isinstance(content, str | None) or (
         isinstance(content, list) and all(isinstance(part, dict) for part in content)
     )
-    marks = type(trimmed) is int and trimmed >= 0 and isinstance(message.get("cell", ""), str)
+    texts = isinstance(message.get("cell", ""), str) and isinstance(message.get("system", ""), str)
+    marks = type(trimmed) is int and trimmed >= 0 and texts
     return is_content and marks and isinstance(message.get("stopped", False), bool)
 
 

@@ -141,7 +141,7 @@ async def test_images_go_along(backend):
     ],
 )
 def test_the_url_chooses_the_provider(url, api):
-    provider, _ = Chat(url=url)._provider()
+    provider = Chat(url=url).request("Hi?").provider
     assert issubclass(provider, api)
     assert provider.__name__ == api.__name__
 

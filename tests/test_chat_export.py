@@ -87,6 +87,18 @@ def test_a_notebook(tmp_path):
     assert (unasked.cell_type, unasked.source) == ("markdown", "**Answer**\n\nYes")
 
 
+def test_a_system_prompt_that_a_question_has_set(tmp_path):
+    chat = chat_of("Hi?", "Hello", "Ho?", "Yo")
+    chat.messages[2]["system"] = "Be brief"
+    for name in ("chat.md", "chat.ipynb"):
+        chat.export(tmp_path / name)
+    text = (tmp_path / "chat.md").read_text(encoding="utf-8")
+    assert "Hello\n\n## Instructions\n\nBe brief\n\n## You\n\nHo?" in text
+    setup, _, system, _ = exported(tmp_path / "chat.ipynb").cells
+    assert setup.source == "%load_ext nb_backend\nfrom nb_backend import chats"
+    assert system.source == "chats[\"main\"].system = 'Be brief'"
+
+
 @pytest.mark.parametrize("model", ["a b", "-x", "x\n!ls", "x'", '"', "{y}", "$y", "x #"])
 def test_a_model_whose_name_does_not_fit_on_the_line(tmp_path, model):
     chat_of("Hi?", "Ho", model=model).export(tmp_path / "chat.ipynb")

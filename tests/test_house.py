@@ -12,7 +12,7 @@ import nb_backend
 HOUSE = Path(nb_backend.__file__).parent
 
 # an import may only lead to the right of where it stands; what is not named here stands at the right end
-ORDER = ["__init__", "notebook", "conversations", "chat", "answer", "memory", "providers"]
+ORDER = ["__init__", "notebook", "conversations", "chat", "answer", "request", "memory", "providers"]
 
 
 def area(module: str) -> int:

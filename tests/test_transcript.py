@@ -25,7 +25,7 @@ texts_or_none = st.none() | valid_text
 messages = st.lists(
     st.fixed_dictionaries(
         {"role": st.sampled_from(["user", "assistant", "system", "tool"]), "content": valid_text},
-        optional={"stopped": st.just(True), "trimmed": st.integers(0, 99), "cell": valid_text},
+        optional={"stopped": st.just(True), "trimmed": st.integers(0, 99), "cell": valid_text, "system": valid_text},
     )
 )
 values = st.recursive(
@@ -48,7 +48,7 @@ def test_what_is_saved_is_loaded(tmp_path, model, provider, system, params, mess
     chat.params, chat.messages = params, messages
     chat.save(path := tmp_path / "chat.json")
     again = Chat.load(path)
-    assert (again.model, again.provider, again.system) == (model, provider, system)
+    assert (again.model, again.provider, again.system) == (model, provider, chat.system)
     assert (again.params, again.messages) == (params, messages)
     again.save(second := tmp_path / "second.json")
     assert second.read_bytes() == path.read_bytes()
@@ -229,6 +229,7 @@ GOOD = {"format": "nb_backend.chat", "version": 1, "params": {}, "messages": []}
                 {"role": "user", "content": "", "trimmed": -1},
                 {"role": "user", "content": "", "trimmed": "1"},
                 {"role": "user", "content": "", "cell": 1},
+                {"role": "user", "content": "", "system": None},
                 {"role": "user", "content": "", "stopped": 1},
             )
         ),
