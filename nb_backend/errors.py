@@ -23,18 +23,26 @@ class BackendError(Exception):
     """A question that was not answered to its end. The message is one line and says what to do next.
 
     ``partial`` is all the text that had arrived, ``retry_after`` the seconds the server asks to wait, if it does, and
-    ``retryable`` whether the same question may well be answered a moment later.
+    ``retryable`` whether the same question may well be answered a moment later, ``code`` the server's own name for what
+    went wrong (``context_length_exceeded``), if it has one.
     """
 
     category: ClassVar[str] = "backend"
 
     def __init__(
-        self, message: str, *, partial: str = "", retry_after: float | None = None, retryable: bool = False
+        self,
+        message: str,
+        *,
+        partial: str = "",
+        retry_after: float | None = None,
+        retryable: bool = False,
+        code: str = "",
     ) -> None:
         super().__init__(" ".join(message.split()))
         self.partial = partial
         self.retry_after = retry_after
         self.retryable = retryable
+        self.code = code
 
     def _render_traceback_(self) -> list[str]:
         """Show as one line in a cell: IPython asks for this, and still records an error output."""

@@ -14,10 +14,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 from .errors import ServerError
-from .providers.response import RawResponse
 from .typing import Messages
+
+if TYPE_CHECKING:
+    from .providers.response import RawResponse
 
 LOCAL_MARKS = frozenset({"stopped", "trimmed", "cell", "system"})
 
@@ -99,8 +102,8 @@ def to_send(messages: Messages, without: int = 0) -> Messages:
 
 def is_too_long(failure: RawResponse | BaseException) -> bool:
     """Whether a server refuses a question because the conversation does not fit into the model's context."""
-    if isinstance(failure, RawResponse):
-        said = f"{failure.get('error')} {failure.get('message')}" if failure.type == "error" else ""
+    if isinstance(failure, BaseException):
+        said = f"{failure} {failure.code}" if isinstance(failure, ServerError) else ""
     else:
-        said = str(failure) if isinstance(failure, ServerError) else ""
+        said = f"{failure.get('error')} {failure.get('message')}" if failure.type == "error" else ""
     return _TOO_LONG.search(said[:10_000]) is not None

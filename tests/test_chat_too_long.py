@@ -122,6 +122,7 @@ async def test_a_stop_while_it_asks_again(backend):
     ("line", "error"),
     [
         ("400 Bad Request", {"code": "context_length_exceeded", "message": "This model's maximum context length is 8"}),
+        ("400 Bad Request", {"code": "context_length_exceeded", "message": "Nope"}),
         ("400 Bad Request", {"type": "exceed_context_size_error", "message": "exceeds the available context size"}),
         ("200 OK", {"code": "context_length_exceeded", "message": "No"}),
     ],

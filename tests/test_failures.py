@@ -38,6 +38,20 @@ def test_a_status(status, kind, retryable, hint):
 
 
 @pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b'{"error": {"message": "a", "code": "context_length_exceeded"}}', "context_length_exceeded"),
+        (b'{"error": {"message": "a", "code": null}, "code": 7}', "7"),
+        (b'{"code": "x", "message": "a"}', "x"),
+        (b'{"error": "a"}', ""),
+        (b"plain", ""),
+    ],
+)
+def test_the_code_of_the_server(body, code):
+    assert status_error(URL, 400, {}, body).code == code
+
+
+@pytest.mark.parametrize(
     ("body", "said"),
     [
         (b'{"error": "a"}', " (a)"),

@@ -66,14 +66,14 @@ def status_error(
     url: str, status: int, headers: Mapping[str, str], body: bytes, secret: str | None = None
 ) -> BackendError:
     """Say what an HTTP status means, with the words of the server."""
-    said = _said(body, secret)
+    said, code = _said(body, secret)
     hint = _HINTS.get(status) or ("ask again later" if status >= 500 else "change the question or its options")
     wait = _retry_after(headers)
     if wait and hint == "ask again later":
         hint = f"ask again in {math.ceil(wait)} s"
     message = f"{URL(url).origin()} answered {status}{f' ({said})' if said else ''}: {hint}"
     retryable = status in RETRYABLE_STATUS and (wait or 0) <= MAX_RETRY_AFTER
-    return _kind(status, "")(message, retry_after=wait, retryable=retryable)
+    return _kind(status, "")(message, retry_after=wait, retryable=retryable, code=code)
 
 
 def event_error(event: RawResponse, secret: str | None = None) -> BackendError:
@@ -105,17 +105,19 @@ def _kind(status: int, name: str) -> type[BackendError]:
     return ServerError
 
 
-def _said(body: bytes, secret: str | None) -> str:
-    """Find the message in the body of an error status; of a page that is not JSON, nothing is worth showing."""
+def _said(body: bytes, secret: str | None) -> tuple[str, str]:
+    """Find the message and the code in the body of an error status; a page that is not JSON says nothing to show."""
     try:
         value: Any = orjson.loads(body)
     except orjson.JSONDecodeError:
         text = body.decode("utf-8", "replace").strip()
-        return "" if text.startswith("<") else _one_line(text, secret)
+        return ("" if text.startswith("<") else _one_line(text, secret)), ""
+    code = ""
     for key in ("error", "message", "detail"):
-        if isinstance(value, dict) and value.get(key):
-            value = value[key]
-    return _one_line(value, secret)
+        if isinstance(value, dict):
+            code = _one_line(value.get("code") or code, secret, 60)
+            value = value.get(key) or value
+    return _one_line(value, secret), code
 
 
 def _one_line(value: Any, secret: str | None, limit: int = 300) -> str:
