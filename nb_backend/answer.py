@@ -124,7 +124,8 @@ class AnswerStream(AsyncIterator[RawResponse]):
     again; an event of this side, ``trimmed`` with the number of ``turns`` left out, comes before the server's own.
 
     ``keep`` is called once, with the answer and the states that providers want back, if there is something to keep: at
-    the end, or when the stream is left before it. (A class and no generator: see ``create_async_generator``.)
+    the end, or when the stream is left before it; then ``kept`` is true. (A class and no generator: see
+    ``create_async_generator``.)
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class AnswerStream(AsyncIterator[RawResponse]):
         self._announces = answer.trimmed > 0
         self._refused = False  # an event said that it is too long; its error is still to come
         self._open = True
+        self.kept = False
 
     async def __anext__(self) -> RawResponse:
         if self._announces:
@@ -199,6 +201,7 @@ class AnswerStream(AsyncIterator[RawResponse]):
             self.answer.end(stopped=stopped)
             if self.answer.text or not stopped:
                 self._keep(self.answer, self._states)
+                self.kept = True
 
     def _leave(self) -> None:
         self._end(stopped=self.answer.finish_reason is None)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from . import background, memory, settings
 from .answer import Answer as Answer
 from .answer import AnswerStream as AnswerStream
+from .markdown import safe_terminal
 from .memory import from_cell as from_cell
 from .request import Request
 from .transcript import Transcript
@@ -120,6 +121,7 @@ class Chat:
             media=[image if isinstance(image, tuple) else (image, None) for image in images] or None,
             params=params,
             state=state,
+            has_key=settings.api_key(self._api_key.value) is not None,
         )
 
     async def ask(self, prompt: str, images: Iterable[Any] = (), **options: Any) -> Answer:
@@ -164,6 +166,16 @@ class Chat:
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write the conversation for people: as Markdown (``.md``), or as a notebook to run again (``.ipynb``)."""
         self._transcript().export(path)
+
+    def __repr__(self) -> str:
+        model, turns = settings.model(self.model), memory.turns(self.messages)
+        return f"<Chat{f' with {model}' if model else ''}: {turns} turn{'' if turns == 1 else 's'}>"
+
+    def _repr_markdown_(self) -> str:
+        return self._transcript().markdown()
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(safe_terminal(self._transcript().markdown()))
 
     def _transcript(self) -> Transcript:
         key = settings.api_key(self._api_key.value)

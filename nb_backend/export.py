@@ -16,19 +16,21 @@ _SPEAKERS = {"user": "You", "assistant": "Answer", "system": "Instructions", "de
 _MODEL_ON_A_LINE = re.compile(r"[\w.:/@+][\w.:/@+-]*", re.ASCII)  # as ``%%backend MODEL`` takes it without quotes
 
 
-def to_markdown(transcript: Transcript) -> str:
-    """Give a Markdown document: a heading says who speaks, those within what was said are of lower levels."""
-    parts = ["# Conversation"]
+def to_markdown(transcript: Transcript, level: int = 1) -> str:
+    """Give a Markdown document: headings, from this level on, say who speaks; those in what was said are below them."""
+    speaker = "#" * (level + 1)
+    parts = [f"{speaker[1:]} Conversation"]
     if transcript.model:
         parts.append(f"Model: {_span(transcript.model)}")
     if transcript.system:
-        parts += ["## Instructions", _safe(transcript.system)]
+        parts += [f"{speaker} Instructions", _safe(transcript.system, level + 1)]
     for message in transcript.messages:
         role = message["role"]
         remark = _remark(message)
         if message.get("system"):
-            parts += ["## Instructions", _safe(message["system"])]
-        parts += [f"## {_SPEAKERS.get(role) or _span(role)}", _safe(_text(message)), remark and f"*({remark})*"]
+            parts += [f"{speaker} Instructions", _safe(message["system"], level + 1)]
+        name, said = _SPEAKERS.get(role) or _span(role), _safe(_text(message), level + 1)
+        parts += [f"{speaker} {name}", said, remark and f"*({remark})*"]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -104,8 +106,8 @@ def _text(message: dict[str, Any]) -> str:
     return "\n\n".join(text if isinstance(text := part.get("text"), str) else "(an attachment)" for part in content)
 
 
-def _safe(text: str) -> str:
-    """Make a text harmless, with its headings below those that say who speaks."""
+def _safe(text: str, below: int = 2) -> str:
+    """Make a text harmless, with its headings below those of this level."""
     lines, fence = [], ""
     for line in safe_markdown(text).split("\n"):
         if fence:
@@ -113,7 +115,7 @@ def _safe(text: str) -> str:
         elif found := re.match("`{3,}", line):
             fence = found[0]
         elif found := re.match("#{1,6}(?= |$)", line):
-            line = "#" * min(6, len(found[0]) + 2) + line[len(found[0]) :]
+            line = "#" * min(6, len(found[0]) + below) + line[len(found[0]) :]
         lines.append(line)
     return "\n".join(lines)
 

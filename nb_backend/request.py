@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Request:
     """What is asked, whom, and how. ``before`` is what was said, with its marks; ``state`` what the server wants back.
 
-    There is no key in it: that comes with the sending.
+    There is no key in it, only whether there is one: it comes with the sending.
     """
 
     provider: type[BackendApi] | type[OpenAIApi]
@@ -30,6 +30,7 @@ class Request:
     media: MediaListType = None
     params: dict[str, Any] = field(default_factory=dict)
     state: Any = None
+    has_key: bool = False
 
     @property
     def trimmed(self) -> int:

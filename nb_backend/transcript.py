@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import stat
 import tempfile
 from contextlib import suppress
@@ -18,16 +17,13 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from .redaction import SHORTEST_SECRET, is_secret_name
 from .typing import Messages
 
 FORMAT = "nb_backend.chat"
 VERSION = 1
 MAX_SIZE = 64 * 2**20  # bytes of a file that is read
 
-_SECRET_NAME = re.compile(
-    r"auth|api.?key|secret|passw|cookie|credential|bearer|(?:^|[._-])key$|token$", re.IGNORECASE
-)  # max_tokens and the like are none
-_SHORTEST_SECRET = 8  # characters; servers that want no key are given "none", "ollama" or "EMPTY"
 _OWN = frozenset({"model", "messages", "media", "api_key"})  # fields of a request that no parameter may set
 
 
@@ -46,7 +42,7 @@ class Transcript:
 
         ``ValueError`` for what JSON cannot say.
         """
-        secret = key if key and len(key) >= _SHORTEST_SECRET else None
+        secret = key if key and len(key) >= SHORTEST_SECRET else None
         try:
             made: dict[str, Any] = {one.name: _plain(getattr(self, one.name), secret) for one in fields(self)}
         except RecursionError:
@@ -80,6 +76,12 @@ class Transcript:
         if wrong := found._wrong():
             raise _damaged(where, wrong)
         return found.without(None)
+
+    def markdown(self) -> str:
+        """Give it as Markdown to be shown among other things."""
+        from .export import to_markdown
+
+        return to_markdown(self, level=4)
 
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write it in the format that the suffix names; ``ValueError`` says which there are."""
@@ -134,7 +136,7 @@ def _plain(value: Any, secret: str | None) -> Any:
 
 def _without_secrets(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_secrets(item) for key, item in value.items() if not _SECRET_NAME.search(key)}
+        return {key: _without_secrets(item) for key, item in value.items() if not is_secret_name(key)}
     return [_without_secrets(item) for item in value] if isinstance(value, list) else value
 
 

@@ -1,0 +1,207 @@
+"""Secrets in texts: which names tell of one, what is hidden, and what stays readable."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nb_backend.redaction import cut, is_secret, is_secret_name, redact, secrets_in, without_home
+
+SECRET = "Zq8vT2xW9k"
+pieces = st.sampled_from(
+    [
+        *"'\"\\{}()[],:;=?&@ \n#-*",
+        "token",
+        "api_key",
+        "password",
+        "Bearer ",
+        "://",
+        '"""',
+        "sk-",
+        "***",
+        SECRET,
+        "f",
+        "b",
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "OPENAI_API_KEY",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_ACCESS_KEY_ID",
+            "HF_TOKEN",
+            "PGPASSWORD",
+            "DATABASE_PASSWORD",
+        ),
+        *("apiKey", "accessToken", "sessionKey", "X-Api-Key", "Authorization", "Cookie", "key", "ssh_key", "MYSQL_PWD"),
+        *("DB_PASS", "GH_PAT", "client_secret", "password2", "TOKEN_2", "proof_token", "GOOGLE_CREDENTIALS", "auth"),
+    ],
+)
+def test_names_of_secrets(name):
+    assert is_secret_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("max_tokens", "tokens", "tokenizer", "token_count", "eos_token", "keyboard", "monkey", "key_column", "keys"),
+        *("sort_key", "primary_key", "sortKey", "author", "authors", "secretary", "PWD", "OLDPWD", "low_pass", "PATH"),
+        *("auth_url", "SSH_AUTH_SOCK", "hotkey", "keyword", "compass", ""),
+    ],
+)
+def test_names_of_what_is_none(name):
+    assert not is_secret_name(name)
+
+
+def test_a_key_alone_is_often_none():
+    assert is_secret("key", "a1b2c3d4e5f6a7b8c9")
+    assert not is_secret("key", "product_name_in_full")
+    assert redact('sorted(x, key="product_name")') == 'sorted(x, key="product_name")'
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        *(
+            "sk-proj-Abcd_1234-efgh",
+            "sk_live_abcdefgh12",
+            "ghp_" + "a1" * 18,
+            "github_pat_" + "a1" * 18,
+            "hf_" + "a1" * 17,
+        ),
+        *("AKIAIOSFODNN7EXAMPLE", "xoxb-12345678-abcdef", "xoxp-12345678-abcdef", "AIza" + "a1_-" * 9),
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc-_def",
+    ],
+)
+def test_keys_of_services_are_known_by_their_form(secret):
+    assert redact(f"(it is {secret}, so)") == "(it is ***, so)"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Bearer abcd.1234", "Bearer ***"),
+        ("Authorization: Basic dXNlcjpwYXNz", "Authorization: Basic ***"),
+        ("postgres://u:p@ss@host/db", "postgres://u:***@host/db"),
+        ("https://h/?a=1&api_key=abc&b=2", "https://h/?a=1&api_key=***&b=2"),
+        ("https://h/?X-Amz-Signature=abc", "https://h/?X-Amz-Signature=***"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nab\ncd\n-----END RSA PRIVATE KEY-----\nx", "***\n\n\n\nx"),
+        ('api_key = "hunter22"', 'api_key = "***"'),
+        ("connect(user='me', password='ab')", "connect(user='me', password='***')"),
+        ('{"token": "abc", "x": "y"}', '{"token": "***", "x": "y"}'),
+        ('"{\\"token\\": \\"abc\\", \\"x\\": 1}"', '"{\\"token\\": \\"***\\", \\"x\\": 1}"'),
+        ('body = \'{"token": "abc"}\'', 'body = \'{"token": "***"}\''),
+        ('headers={"Authorization": "Bearer ab"}', 'headers={"Authorization": "Bearer ***"}'),
+        ("[(b'authorization', b'x')]", "[(b'authorization', b'***')]"),
+        ('os.environ["HF_TOKEN"] = "abc"', 'os.environ["HF_TOKEN"] = "***"'),
+        ('os.environ.setdefault("HF_TOKEN", "abc")', 'os.environ.setdefault("HF_TOKEN", "***")'),
+        ('api_key: str = "abc"', 'api_key: str = "***"'),
+        ('token = (\n    "abc"\n    "def"\n)', 'token = (\n    "***"\n    "***"\n)'),
+        ('api_keys = ["a", "b"]; x = "c"', 'api_keys = ["***", "***"]; x = "c"'),
+        ('token=b"x", z="q"', 'token=b"***", z="q"'),
+        ('password = """a\nb\n""" + x', 'password = """***\n\n""" + x'),
+        ("password='cut off …", "password='***"),
+        ("can't use token='abc'", "can't use token='***'"),
+        ("%env HF_TOKEN=abc def\n%env A=b", "%env HF_TOKEN=***\n%env A=b"),
+        ("!export HF_TOKEN=abc", "!export HF_TOKEN=***"),
+        ('"host=x password=hunter2 dbname=y"', '"host=x password=*** dbname=y"'),
+        ('"Server=x;Pwd=abc;Uid=y"', '"Server=x;Pwd=***;Uid=y"'),
+        ('curl -H "X-Api-Key: abc"', 'curl -H "X-Api-Key: ***"'),
+        ('f"Bearer {token} {x}abc"; password = f"{a}bc"', 'f"Bearer {token} {x}abc"; password = f"{a}***"'),
+    ],
+)
+def test_what_stands_next_to_a_name_or_in_a_url_is_hidden(text, shown):
+    assert redact(text) == shown
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'print("token:", token)',
+        'input("Token: ")',
+        'url = "https://h?token=" + token + "&q=1"',
+        'f"postgres://{user}:{password}@{host}"',
+        'headers={"Authorization": f"Bearer {token}"}',
+        "f(token=token, password=get(), key=os.environ['HF_TOKEN'])",
+        'df[["token", "count"]]',
+        "def f(cookie: str, token: str | None = None): ...",
+        'client = Client(api_key="")',
+        'tokenizer = "gpt2"; sort_key = "name"; max_tokens = 5',
+        "import sk-learn; basic understanding; bearer authentication; task-12345678901",
+    ],
+)
+def test_code_without_a_secret_stays(code):
+    assert redact(code) == code
+
+
+def test_known_secrets_are_hidden_as_they_may_be_spelt():
+    secret = "it's a \"ü/\n\\secret"
+    import json
+    from urllib.parse import quote
+
+    for text in (secret, repr(secret), json.dumps(secret), quote(secret)):
+        assert "secret" not in redact(f"<{text}>", [secret])
+    assert redact("abcdefghij abcdefgh", ["abcdefgh", "abcdefghij"]) == "*** ***"
+    assert redact("none EMPTY", ["none", "EMPTY", ""]) == "none EMPTY"
+    assert redact("one\ntwo\nthree", ["one\ntwo\nthr"]) == "***\n\nee"
+
+
+@given(st.lists(pieces, max_size=40).map("".join))
+def test_once_is_enough_and_lines_stay(text):
+    shown = redact(text, [SECRET])
+    assert SECRET not in shown
+    assert redact(shown, [SECRET]) == shown
+    assert shown.count("\n") == text.count("\n")
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *(
+            'token="',
+            "token='",
+            'token="""',
+            'token=\\"',
+            'token=",',
+            'token=["a",',
+            "token: a",
+            "token :a|",
+            "token",
+            "a=",
+        ),
+        *("eyJ", "eyJ-", "sk-", "://", "://a:", "a:@", "?token=", "&a=", "bearer ", "basic a", "password=", "x-a-key:"),
+        *("-----BEGIN PRIVATE KEY-----", "%env ", " ", "\n", "\\", "{", "token=\n\n", "token " + " " * 999),
+    ],
+)
+def test_a_megabyte_keeps_its_lines(piece):  # in linear time: what is quadratic takes minutes here
+    for text in (piece * (10**6 // len(piece)), "token='" + piece * (10**6 // len(piece))):
+        assert redact(text).count("\n") == text.count("\n")
+
+
+def test_secrets_of_variables():
+    assert [*secrets_in({"HF_TOKEN": " abc ", "n": "x", "token": 7, 7: "x", "key": "column"}, {"pwd_pat": "p"})] == [
+        "abc",
+        "p",
+    ]
+
+
+def test_a_cut_leaves_no_part_of_a_secret():
+    for before in range(80, 120):
+        text = "x" * before + SECRET + "x" * 3000
+        shown = cut(text, 200, lambda text: redact(text, [SECRET]))
+        assert len(shown) < 300
+        assert SECRET[:3] not in shown
+        assert "characters left out]" in shown
+    assert cut("short", 200, str) == "short"
+
+
+def test_the_home_directory_is_a_tilde(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("USERPROFILE", "/home/me")
+    said = "/home/me/a.py, '/home/me', file:///home/me/b, /home/melissa/c, /mnt/home/me/d"
+    assert without_home(said) == "~/a.py, '~', file://~/b, /home/melissa/c, /mnt/home/me/d"
