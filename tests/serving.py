@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
@@ -27,15 +29,54 @@ class Backend:
 
 
 @contextmanager
-def serving(engine: ScriptedEngine) -> Iterator[Backend]:
-    """Serve an engine on a free port, from the background loop."""
+def serving(engine: ScriptedEngine, path: str = "") -> Iterator[Backend]:
+    """Serve an engine on a free port, from the background loop; behind ``/v1`` as an OpenAI server does."""
 
     async def start() -> web.AppRunner:
-        runner = web.AppRunner(create_app(engine, token=TOKEN))
+        app = openai_app(engine) if path else create_app(engine, token=TOKEN)
+        runner = web.AppRunner(app, handler_cancellation=bool(path))  # a client that leaves stops the answer
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         return runner
 
     runner = background.run(start())
-    yield Backend(engine, f"http://127.0.0.1:{runner.addresses[0][1]}")
+    yield Backend(engine, f"http://127.0.0.1:{runner.addresses[0][1]}{path}")
     background.run(runner.cleanup())
+
+
+def openai_app(engine: ScriptedEngine) -> web.Application:
+    """An OpenAI server: the text, the reasoning, the end, the usage and the errors of a scripted answer as chunks."""
+
+    async def completions(request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return web.json_response({"error": {"message": "wrong key", "code": "invalid_api_key"}}, status=401)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        async with aclosing(engine.stream(await request.json())) as events:
+            async for event in events:
+                await response.write(f"data: {json.dumps(chunk_of(event))}\n\n".encode())
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    async def models(request: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": engine.name, "owned_by": "tests"}]})
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", completions)
+    app.router.add_get("/v1/models", models)
+    return app
+
+
+def chunk_of(event: Any) -> dict[str, Any]:
+    chunk: dict[str, Any] = {"model": "scripted", "choices": []}
+    if event["type"] == "content":
+        chunk["choices"] = [{"delta": {"content": event["content"]}}]
+    elif event["type"] == "reasoning":
+        chunk["choices"] = [{"delta": {"reasoning_content": event["token"]}}]
+    elif event["type"] == "finish":
+        chunk["choices"] = [{"delta": {}, "finish_reason": event["finish"]["reason"]}]
+    elif event["type"] == "usage":
+        chunk["usage"] = event["usage"]
+    elif event["type"] == "error":
+        chunk = {"error": {"message": event["message"], "code": event["error"]}}
+    return chunk

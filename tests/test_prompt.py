@@ -393,6 +393,14 @@ def test_a_dataframe_is_a_bounded_table():
     assert lines[-1].startswith("| 99999 | 99999 |")
 
 
+@pytest.mark.parametrize(
+    ("after", "expected"), [("", ""), (" x", "\n\n x"), ("\nx", "\n\nx"), ("\n\nx", "\n\nx"), ("\n", "\n\n")]
+)
+def test_what_follows_a_table_is_no_row_of_it(after, expected):
+    df = pytest.importorskip("pandas").DataFrame({"a": [1]})
+    assert text("{{ v }}" + after, v=df).endswith(f"| 0 | 1 |{expected}")
+
+
 def test_odd_tables():
     pd = pytest.importorskip("pandas")
     assert text("{{ v }}", v=pd.DataFrame()).startswith("DataFrame, 0 rows × 0 columns; dtypes: \n\n|  |\n| --- |")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..chat import Answer, AnswerStream
 from ..markdown import safe_markdown, safe_terminal
+from ..markdown_parts import code_block
 from ..providers.response import RawResponse, reasoning_text
 
 if TYPE_CHECKING:
@@ -55,18 +56,22 @@ async def show_stream(stream: AnswerStream, view: View) -> Answer:
     return stream.answer
 
 
-def view_for(shell: InteractiveShell) -> View:
-    """Choose how to show an answer: as a notebook does, or as a terminal."""
-    return CellView(shell) if hasattr(shell, "kernel") else TerminalView()
+def view_for(shell: InteractiveShell, format: str = "markdown") -> View:
+    """Choose how to show an answer: as a notebook does, or as a terminal. ``format`` is the one of the cell."""
+    return CellView(shell, format) if hasattr(shell, "kernel") else TerminalView()
 
 
 class CellView:
-    """One Markdown output, repainted at most ten times a second; saved, reopened or converted it stays what it is."""
+    """One output, repainted at most ten times a second; saved, reopened or converted it stays what it is.
 
-    def __init__(self, shell: InteractiveShell) -> None:
+    It is Markdown, but for the format "text", and JSON that "json" asks for is a block of code.
+    """
+
+    def __init__(self, shell: InteractiveShell, format: str = "markdown") -> None:
         from IPython.core.displaypub import CapturingDisplayPublisher
 
         self._shell = shell
+        self._format = format
         self._display_id = uuid.uuid4().hex
         self._shown = False
         self._due = 0.0  # when the next repaint may be
@@ -93,23 +98,35 @@ class CellView:
         """Publish the answer as it stays, with what is known of it in the output's metadata."""
         if self._repaint is not None:
             self._repaint.cancel()
-        blocks = (_reasoning(answer, open_=False), safe_markdown(answer.text), _images(answer))
-        markdown = _join(*blocks, _footer(answer, failed))
-        self._publish(markdown, answer.text, {"nb_backend": _record(answer, failed)})
+        metadata = {"nb_backend": _record(answer, failed)}
+        if self._format == "text":
+            self._publish("", f"{safe_terminal(answer.text)}\n\n[{_who(answer, failed)}]", metadata)
+            return
+        blocks = (_reasoning(answer, open_=False), self._body(answer.text), _images(answer))
+        self._publish(_join(*blocks, _footer(answer, failed)), answer.text, metadata)
 
     def _paint(self) -> None:
         started = time.monotonic()
         self._repaint = None
         answer = self._answer
         waiting = "" if answer.text or answer.reasoning else self._progress or "*waiting for the answer …*"
-        thinking = _reasoning(answer, open_=not answer.text)
-        self._publish(_join(thinking, safe_markdown(answer.text), waiting), answer.text, {})
+        if self._format == "text":
+            self._publish("", safe_terminal(answer.text) or waiting.strip("*"), {})
+        else:
+            thinking = _reasoning(answer, open_=not answer.text)
+            self._publish(_join(thinking, self._body(answer.text), waiting), answer.text, {})
         painted = time.monotonic()
         self._due = painted + max(REPAINT_INTERVAL, _PAUSE * (painted - started))
 
+    def _body(self, text: str) -> str:
+        if self._format == "json" and text.lstrip().startswith(("{", "[", '"')):
+            return "\n".join(code_block(text, "json", nested=False))
+        markdown: str = safe_markdown(text)
+        return markdown
+
     def _publish(self, markdown: str, plain: str, metadata: dict[str, Any]) -> None:
         self._shell.display_pub.publish(
-            data={"text/markdown": markdown, "text/plain": plain},
+            data={**({"text/markdown": markdown} if markdown else {}), "text/plain": plain},
             metadata=metadata,
             transient={"display_id": self._display_id},
             update=self._shown,
@@ -183,6 +200,8 @@ def _who(answer: Answer, failed: bool) -> str:
         parts.append("an answer without text")
     if ending := _ENDINGS.get(answer.finish_reason or ""):
         parts.append(ending)
+    if answer.trimmed:
+        parts.append(f"without the {f'{answer.trimmed} oldest turns' if answer.trimmed > 1 else 'oldest turn'}")
     if name:
         detail = f" ({model})" if model and str(model) not in str(name) else ""
         parts.append(f"answered by {name}{detail}" if answer.text else f"asked {name}{detail}")
@@ -220,4 +239,5 @@ def _record(answer: Answer, failed: bool) -> dict[str, Any]:
         "seconds": round(answer.seconds, 3),
         "first_token_seconds": answer.first_token_seconds and round(answer.first_token_seconds, 3),
     }
-    return {**record, **({"stopped": True} if answer.stopped else {}), **({"failed": True} if failed else {})}
+    marks = {"stopped": answer.stopped, "failed": failed, "trimmed": answer.trimmed}
+    return record | {mark: value for mark, value in marks.items() if value}

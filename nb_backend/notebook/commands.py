@@ -4,39 +4,23 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from .. import settings
 from ..background import run
+from ..chat import Chat
+from ..conversations import chats
 from ..errors import BackendError
-from ..markdown import safe_markdown, safe_terminal
-
-if TYPE_CHECKING:
-    from ..providers.base import Model
-
-MAX_PROVIDERS = 8  # asked for what their models can; g4f has dozens, and asking all takes minutes
+from ..memory import turns
+from .models import available_models
+from .options import KEY_ON_THE_LINE
+from .report import EMBEDDED, Report
 
 
-class Report:
-    """A few lines of Markdown that a command gives; in a terminal they read well as they are."""
-
-    def __init__(self, *lines: str) -> None:
-        self.markdown = "\n".join(lines)
-
-    def _repr_markdown_(self) -> str:
-        markdown: str = safe_markdown(self.markdown)
-        return markdown
-
-    def __repr__(self) -> str:
-        return safe_terminal(self.markdown)
-
-
-def command(line: str) -> Report:
+def command(line: str) -> Report | Chat:
     """Do what ``%backend LINE`` says; ``ValueError`` if that is nothing it knows."""
     verb, _, rest = line.strip().partition(" ")
     if verb not in COMMANDS:
-        known = ", ".join(["ask", *sorted(filter(None, COMMANDS))])
+        known = ", ".join(sorted(filter(None, [*COMMANDS, *ASKING])))
         raise ValueError(f"there is no %backend {verb}: it knows {known}")
     return COMMANDS[verb](rest.strip())
 
@@ -45,23 +29,24 @@ def state(_: str) -> Report:
     """Say which server answers, whether it does, which model is asked, and whether a key is set."""
     url = settings.url()
     try:
-        models = run(_models())
+        models = run(available_models())
         named = ", ".join(_cell(model) for model in models[:3]) + (", …" if len(models) > 3 else "")
         reachable = f"reachable, {len(models)} model{'' if len(models) == 1 else 's'}: {named}"
     except BackendError as error:
         reachable = f"not reachable: {error}"
     return Report(
-        f"- server: {url or _EMBEDDED} ({reachable})",
+        f"- server: {url or EMBEDDED} ({reachable})",
         f"- model: {settings.model() or 'the choice of the server'}",
         f"- key: {'set' if settings.api_key() else 'not set'}",
         *([f"- aliases: {_aliases()}"] if settings.current.aliases else []),
+        f"- conversations: {', '.join(f'{name} ({_turns(chat)})' for name, chat in chats.items()) or 'none yet'}",
         "- more: `%backend help`, `%%backend?`",
     )
 
 
 def models(wanted: str) -> Report:
     """List the server's models whose name contains a word, and what each can."""
-    found = [model for model in run(_models()) if wanted.lower() in f"{model.provider} {model}".lower()]
+    found = [model for model in run(available_models()) if wanted.lower() in f"{model.provider} {model}".lower()]
     if not found:
         return Report(f"no model is called like {wanted!r}" if wanted else "the server names no model")
     rows = [f"| {_cell(model)} | {_cell(model.provider)} | {_SEES[model.vision]} |" for model in found]
@@ -78,16 +63,13 @@ def url(address: str) -> Report:
     """Ask the server at this address; ``default`` goes back to NB_BACKEND_URL or the embedded backend."""
     if address:
         settings.current.url = None if address == "default" else settings.url(address)
-    return Report(f"the server is {settings.url() or _EMBEDDED}")
+    return Report(f"the server is {settings.url() or EMBEDDED}")
 
 
 def key(typed: str) -> Report:
     """Ask for the key without showing it; it is kept in this process only."""
     if typed:
-        raise ValueError(
-            "a key on this line is saved with the notebook and in the history: it was not used. Delete the line, "
-            "and type %backend key alone: it asks for the key and shows nothing"
-        )
+        raise ValueError(KEY_ON_THE_LINE)
     try:
         entered = getpass.getpass("key: ")  # by its module: a kernel puts its own there
     except RuntimeError:
@@ -106,41 +88,71 @@ def alias(words: str) -> Report:
     return Report(f"aliases: {_aliases() or 'none'}")
 
 
+def conversations(_: str) -> Report:
+    """List the conversations."""
+    rows = [f"| {_cell(name)} | {_turns(chat)} | {_cell(_last_question(chat))} |" for name, chat in chats.items()]
+    if not rows:
+        return Report("there is no conversation yet: `%%backend` begins one")
+    return Report("| conversation | length | last question |", "| --- | --- | --- |", *rows)
+
+
+def history(name: str) -> Chat:
+    """Show a conversation, the one of the cells that name none if this names none: ``%backend history NAME``."""
+    return _conversation(name)
+
+
+def reset(name: str) -> Report:
+    """Start a conversation over: ``%backend reset NAME``; how to ask, its system prompt say, stays as it was given."""
+    chat = _conversation(name)
+    had = _turns(chat)
+    chat.reset()
+    return Report(f"the conversation {name or 'main'} starts over; it had {had}")
+
+
 def usage(_: str) -> Report:
     """Show what there is."""
     verbs = [f"- `{f'%backend {verb}'.strip()}`: {function.__doc__}" for verb, function in COMMANDS.items()]
-    verbs.append("- `%backend ask QUESTION`: Ask in one line.")
+    verbs += [f"- `%backend {verb}`: {what}" for verb, what in ASKING.items()]
     return Report(*verbs, "- `%%backend [MODEL]` above a question asks it; `%%backend?` shows its options")
 
 
-COMMANDS: dict[str, Callable[[str], Report]] = {
+COMMANDS: dict[str, Callable[[str], Report | Chat]] = {
     "": state,
     "models": models,
     "use": use,
     "url": url,
     "key": key,
     "alias": alias,
+    "chats": conversations,
+    "history": history,
+    "reset": reset,
     "help": usage,
 }
 
-_EMBEDDED = "the embedded backend, on this machine"
+ASKING = {  # what the magic does itself, as a cell's question
+    "ask QUESTION": "Ask in one line.",
+    "fix [OPTIONS]": "Ask about the last exception; the options are those of a cell, and -f code gives a new one.",
+}
+
 _SEES = {True: "yes", False: "no", None: "?"}
 
 
-async def _models() -> list[Model]:
-    """Ask for the models; where there are few providers, for what each of their models can, too."""
-    from ..chat import provider_for
+def _conversation(name: str) -> Chat:
+    """Give a conversation that there is, by its name, with quotes or without; "main" is there in any case."""
+    name = name.strip("\"'") or "main"
+    if name != "main" and name not in chats:
+        raise ValueError(f"there is no conversation {name!r}: there is {', '.join(chats) or 'none yet'}")
+    return chats[name]
 
-    provider = provider_for(settings.url())
-    models = await provider.get_models()
-    providers = sorted({model.provider for model in models})
-    if len(providers) > MAX_PROVIDERS or all(model.vision is not None for model in models):
-        return models
-    known: dict[tuple[str, str], Model] = {(model.provider, str(model)): model for model in models}
-    for name in providers:
-        with suppress(BackendError):
-            known |= {(name, str(model)): model for model in await provider.get_models(name)}
-    return list(known.values())
+
+def _turns(chat: Chat) -> str:
+    count = turns(chat.messages)
+    return f"{count} turn{'' if count == 1 else 's'}"
+
+
+def _last_question(chat: Chat) -> str:
+    asked = [str(message.get("content") or "") for message in chat.messages if message["role"] == "user"]
+    return asked[-1] if asked and len(asked[-1]) <= 60 else f"{asked[-1][:59]}…" if asked else ""
 
 
 def _aliases() -> str:

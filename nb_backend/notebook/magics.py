@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -12,25 +11,28 @@ from typing import TYPE_CHECKING, Any
 
 from IPython import get_ipython
 from IPython.core.async_helpers import _asyncio_runner
-from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
-from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
-from traitlets import TraitError, Unicode
+from IPython.display import display
+from traitlets import Dict, TraitError, TraitType, Unicode
 
-from .. import settings
-from ..media import to_data_uri
+from .. import memory, settings
+from . import completion
+from .fix import LastFailure
 from .loop import run, wait_in_cell
+from .options import parse, with_options
 
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult
 
     from ..chat import Answer
-    from .commands import Report
+    from .question import Question
+    from .report import Report
 
 # A question that stands alone in its cell; IPython takes a line that ends with "?" for a call for help.
 _LINE = re.compile(r"\s*(?P<target>[^\W\d]\w*\s*=\s*)?%backend[ \t]+(?P<line>ask[ \t][^\n]*\?)\s*")
 _CELL = re.compile(r"\s*%%backend(?=[ \t\r\n]|$)[ \t]*(?P<line>[^\n]*)\n?(?P<body>.*)", re.DOTALL)
+_SHOWN_ONCE = ("nb_backend.chat.Answer", "nb_backend.notebook.report.DryRun")
 
 
 class MagicError(ValueError):
@@ -40,16 +42,15 @@ class MagicError(ValueError):
         return [f"%%backend: {' '.join(str(self).split())}"]
 
 
-class Setting(Unicode[Any, Any]):
+class _Setting(TraitType[Any, Any]):
     """A trait that stands for the one of ``settings.current`` with its name, whoever changes that."""
 
-    def get(self, obj: Any, cls: Any = None) -> str | None:
+    def get(self, obj: Any, cls: Any = None) -> Any:
         """Give what is set in this process."""
-        value: str | None = getattr(settings.current, self.name or "")
-        return value
+        return getattr(settings.current, self.name or "")
 
     def set(self, obj: Any, value: Any) -> None:
-        """Set it for this process; ``TraitError`` if it is no text, or a url that is none."""
+        """Set it for this process; ``TraitError`` if it is of another type, or a url that is none."""
         value = self._validate(obj, value)
         try:
             if self.name == "url" and value:
@@ -59,38 +60,35 @@ class Setting(Unicode[Any, Any]):
         setattr(settings.current, self.name or "", value)
 
 
+class TextSetting(_Setting, Unicode[Any, Any]):
+    """A text that ``settings.current`` holds."""
+
+
+class DictSetting(_Setting, Dict):
+    """Texts by name that ``settings.current`` holds."""
+
+
 @magics_class
 class BackendMagics(Magics):
     """Settings of ``%%backend``: ``%config BackendMagics.url = "http://localhost:8080"``; the key is no setting."""
 
-    url = Setting(None, allow_none=True, help="The server; None: NB_BACKEND_URL, else the embedded backend.")
-    model = Setting(None, allow_none=True, help="The model for a cell that names none; None: NB_BACKEND_MODEL.")
-    url.tag(config=True)
-    model.tag(config=True)
+    url = TextSetting(None, allow_none=True, help="The server; None: NB_BACKEND_URL, else the embedded backend.")
+    model = TextSetting(None, allow_none=True, help="The model for a cell that names none; None: NB_BACKEND_MODEL.")
+    aliases = DictSetting(Unicode(), Unicode(), help="Short names of models: {'small': 'llama3.2:1b'}.")
+    for _setting in (url, model, aliases):
+        _setting.tag(config=True)
+    del _setting
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
         self.shell: InteractiveShell = shell
-        self._shown: list[Answer] = []  # in the cell that runs
+        self._shown: list[object] = []  # in the cell that runs
+        self._failures = LastFailure()
 
     @no_var_expand
     @line_cell_magic
-    @magic_arguments("%backend")
-    @argument("model", nargs="?", help="the model to ask; without it, the one that is set, or the server's own choice")
-    @argument(
-        "-i",
-        "--image",
-        action="append",
-        default=[],
-        metavar="VARIABLE_OR_PATH",
-        help="a file, or a variable that holds bytes or a path, to go along with the question; may be repeated",
-    )
-    @argument(
-        "--raw",
-        action="store_true",
-        help="send {{ ... }} as typed; so it goes today in any case, and exported notebooks say it for later",
-    )
-    def backend(self, line: str, cell: str | None = None) -> Answer | Report:
+    @with_options
+    def backend(self, line: str, cell: str | None = None) -> Any:
         """Ask a model; the answer is written into the cell as it comes.
 
         ::
@@ -102,50 +100,88 @@ class BackendMagics(Magics):
 
             In [3]: _.text        # the answer, as an object: .text .reasoning .code .usage ...
 
+            In [4]: %%backend -i fig
+               ...: Here is {{ df }}, and a plot of it. What stands out?
+
+        Cells make one conversation; a cell that runs again takes back what it had said, and everything after it.
+        {{ expression }} in the question gives its place to the value, and a picture goes along; anything else is sent
+        as it is typed.
+
         Interrupt the kernel (■, or Ctrl-C) to stop; what was said stays. The server is the one at NB_BACKEND_URL, with
         the key NB_BACKEND_API_KEY; with no url set it is the embedded backend, a small model on this machine. For this
         session alone: %backend url http://localhost:8080, %backend use MODEL, %backend key. %backend help shows more.
         """
-        with _one_line_interrupt():
-            return self._command(line) if cell is None else run(self.answer(line, cell))
+        with _one_line():
+            return self._command(line) if cell is None else self.ask(self.question(line, cell))
 
-    def _command(self, line: str) -> Answer | Report:
+    def _command(self, line: str) -> Any:
         from .commands import command
 
-        verb, _, question = line.strip().partition(" ")
+        verb, _, rest = line.strip().partition(" ")
         if verb == "ask":
-            return run(self.answer("", question))
-        try:
-            return command(line)
-        except ValueError as error:
-            raise MagicError(str(error)) from None
+            return self.ask(self.question("", rest))
+        if verb == "fix":
+            return self.ask(self.question(f"--raw {rest}", self._failures.question(self.shell)))
+        return command(line)
 
-    async def answer(self, line: str, cell: str) -> Answer:
-        """Ask what a cell says, and show the answer where the cell is."""
-        from ..chat import Chat
+    def question(self, line: str, text: str) -> Question:
+        """Give what a cell asks, with the values of its expressions; this runs the user's code."""
+        from .question import question
+
+        text = text.removesuffix("\n")
+        if not text.strip():
+            raise ValueError("there is nothing to ask: write the question below this line")
+        return question(parse(self.backend, line), text, self.shell)
+
+    def ask(self, question: Question) -> Any:
+        """Ask, wherever this is called; give what the cell is worth."""
+        if question.options.dry_run:
+            return self._preview(question)
+        return self._conclude(question, run(self._answer(question)))
+
+    async def ask_awaited(self, question: Question) -> Any:
+        """Ask, from a cell of a kernel that can await."""
+        if question.options.dry_run:
+            return self._preview(question)
+        return self._conclude(question, await wait_in_cell(self._answer(question)))
+
+    def _preview(self, question: Question) -> Report:
+        """Show what would be sent."""
+        from .report import DryRun
+
+        report = DryRun(question)
+        display(report)
+        self._shown.append(report)
+        return report
+
+    async def _answer(self, question: Question) -> Answer:
+        """Ask, and show the answer where the cell is."""
         from .cell import show_stream, view_for
 
-        options = self._parse(line)
-        prompt = cell.removesuffix("\n")
-        if not prompt.strip():
-            raise MagicError("there is nothing to ask: write the question below this line")
+        stream = question.stream()
         try:
-            stream = Chat(options.model and _unquoted(options.model)).stream(
-                prompt, [self._image(text) for text in options.image]
-            )
-            answer = await show_stream(stream, view_for(self.shell))
-        except (TypeError, ValueError) as error:  # the caller's own mistakes, of all that leaves a stream
-            raise MagicError(str(error)) from error
-        self._shown.append(answer)
-        return answer
+            return await show_stream(stream, view_for(self.shell, question.options.format))
+        finally:
+            self._shown.append(stream.answer)
+            if stream.kept:
+                question.settle(stream.answer, self.shell.user_ns)
 
-    def keep(self, answer: Answer) -> None:
-        """Make an answer the value of its cell, ``_`` and ``Out[n]``, without showing it a second time."""
+    def _conclude(self, question: Question, answer: Answer) -> Any:
+        """Give what the cell is worth, in the format that it asks for."""
+        from .formats import value_of
+
+        value = value_of(answer, question.options.format, self.shell)
+        if question.options.out:
+            self.shell.user_ns[question.options.out] = value
+        return value
+
+    def keep(self, value: Any) -> None:
+        """Make this the value of its cell, ``_`` and ``Out[n]``, without showing it a second time."""
         hook = self.shell.displayhook
         if hook.exec_result is not None and hook.exec_result.info.silent:
             return
-        hook.update_user_ns(answer)
-        hook.fill_exec_result(answer)
+        hook.update_user_ns(value)
+        hook.fill_exec_result(value)
 
     def transform(self, lines: list[str]) -> list[str]:
         """Take a ``%%backend`` cell as typed, before IPython strips prompts from it, and await it where that works."""
@@ -163,43 +199,36 @@ class BackendMagics(Magics):
 
     transform.has_side_effects = True  # type: ignore[attr-defined]
 
-    def enter_cell(self, *_: object) -> None:
-        """Begin a cell: it has shown nothing yet."""
+    def enter_cell(self, info: ExecutionInfo) -> None:
+        """Begin a cell: it has shown nothing yet, and what it asks is one thing to take back when it runs again."""
         self._shown.clear()
+        if info.cell_id:  # what a cell runs by itself, by ``run_cell``, has none, and is a part of it
+            memory.cell_run.set(memory.CellRun(info.cell_id))
 
-    def show_once(self, answer: Answer) -> None:
-        """Leave it to the other formatters to show an answer, unless this cell has shown it already."""
-        if not any(shown is answer for shown in self._shown):
+    def leave_cell(self, result: ExecutionResult | None) -> None:
+        """End a cell; if it failed, ``%backend fix`` can be asked about it."""
+        if result is not None and result.info is not None and result.info.cell_id:
+            memory.cell_run.set(None)  # the kernel's own context may be where the next cell runs, one without an id
+        self._failures.note(result)
+
+    def show_once(self, value: object) -> None:
+        """Leave it to the other formatters to show something, unless this cell has shown it already."""
+        if not any(shown is value for shown in self._shown):
             raise NotImplementedError
-
-    def _parse(self, line: str) -> Namespace:
-        try:
-            options: Namespace = parse_argstring(self.backend, line)
-        except (UsageError, ValueError) as error:
-            raise MagicError(f"{error}: see %%backend?") from None
-        return options
-
-    def _image(self, text: str) -> tuple[Any, str]:
-        text = _unquoted(text)
-        named = text.isidentifier() and text in self.shell.user_ns
-        data, name = (self.shell.user_ns[text], text) if named else (text, os.path.basename(text))
-        if hasattr(data, "savefig"):
-            raise TypeError(f"{name} is a figure: {name}.savefig('{name}.png') first, and then -i {name}.png")
-        return to_data_uri(data, name), name
 
 
 async def ask_awaited(line: str, cell: str) -> None:
     """Run a cell of a kernel; the transformed cell awaits this."""
     magics = _loaded(get_ipython())
-    with _one_line_interrupt():
-        magics.keep(await wait_in_cell(magics.answer(line, cell)))
+    with _one_line():
+        magics.keep(await magics.ask_awaited(magics.question(line, cell)))
 
 
 def ask(line: str, cell: str) -> None:
     """Run a cell where nothing can be awaited; the transformed cell calls this."""
     magics = _loaded(get_ipython())
-    with _one_line_interrupt():
-        magics.keep(run(magics.answer(line, cell)))
+    with _one_line():
+        magics.keep(magics.ask(magics.question(line, cell)))
 
 
 def load(shell: InteractiveShell) -> None:
@@ -210,7 +239,10 @@ def load(shell: InteractiveShell) -> None:
     shell.register_magics(magics)
     shell.input_transformers_cleanup.insert(0, magics.transform)
     shell.events.register("pre_run_cell", magics.enter_cell)
-    _display_formatter(shell).for_type("nb_backend.chat.Answer", magics.show_once)
+    shell.events.register("post_run_cell", magics.leave_cell)
+    for shown in _SHOWN_ONCE:
+        _display_formatter(shell).for_type(shown, magics.show_once)
+    completion.register(shell)
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -218,9 +250,12 @@ def unload(shell: InteractiveShell) -> None:
     magics = _loaded(shell)
     if magics is None:
         return
+    completion.unregister(shell)
     shell.input_transformers_cleanup.remove(magics.transform)
     shell.events.unregister("pre_run_cell", magics.enter_cell)
-    _display_formatter(shell).pop("nb_backend.chat.Answer", None)
+    shell.events.unregister("post_run_cell", magics.leave_cell)
+    for shown in _SHOWN_ONCE:
+        _display_formatter(shell).pop(shown, None)
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop("backend", None)
     shell.configurables.remove(magics)
@@ -228,9 +263,12 @@ def unload(shell: InteractiveShell) -> None:
 
 
 @contextmanager
-def _one_line_interrupt() -> Iterator[None]:
+def _one_line() -> Iterator[None]:
+    """Show as one line what is the caller's own mistake, and an interrupt."""
     try:
         yield
+    except (TypeError, ValueError) as error:
+        raise MagicError(str(error)) from error
     except (KeyboardInterrupt, asyncio.CancelledError) as interrupt:
         line = f"{type(interrupt).__name__}: stopped, and what was said is kept"
         interrupt._render_traceback_ = lambda: [line]  # type: ignore[union-attr]
@@ -249,11 +287,6 @@ def _kernel_runs_this_cell() -> bool:
             return False
         frame = frame.f_back
     return frame.f_back is not None and frame.f_back.f_code.co_name == "do_execute"
-
-
-def _unquoted(word: str) -> str:
-    """Take off the quotes that IPython leaves on the words of a line."""
-    return word.strip("'\"")
 
 
 def _display_formatter(shell: InteractiveShell) -> Any:

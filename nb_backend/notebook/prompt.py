@@ -96,10 +96,11 @@ def render(
             reason = _line("".join(format_exception_only(error)), 300)
             raise PromptError(f"{expression} raised {reason}: mend it, {_RAW}") from error
         if isinstance(shown, bytes):
-            shown = f"[image: {_attach(images, shown, expression.code)}]"
-        elif "\n" in shown and not isinstance(value, str):  # a table, say: on lines of its own
-            before, after = source[: expression.start][-1:], source[done : done + 1]
-            shown = "\n" * (before not in "\n") + shown + "\n" * (after not in "\n")
+            shown = f"[image: {attach(images, shown, expression.code)}]"
+        elif "\n" in shown and not isinstance(value, str):  # on lines of its own; behind a table an empty one
+            before, after = source[: expression.start][-1:], source[done : done + 2]
+            ends, has = 2 if shown.endswith("|") else 1, len(after) - len(after.lstrip("\n"))
+            shown = "\n" * (before not in "\n") + shown + "\n" * (ends - has if after else 0)
         parts.append(shown)
     return Prompt("".join([*parts, source[done:]]) if found else source, tuple((images[name], name) for name in images))
 
@@ -118,6 +119,12 @@ def expressions(source: str) -> Iterator[Expression]:
         done = end + 2
         backslashes = len(before) - len(before.rstrip("\\"))
         yield Expression(start, done, *parsed, escaped=backslashes % 2 == 1)
+
+
+def names_read(code: str) -> tuple[str, ...] | None:
+    """Give the names that an expression takes from outside; ``None`` if the code is no expression."""
+    parsed = _parse(code)
+    return parsed and parsed[1]
 
 
 def _end(source: str, start: int) -> int | None:
@@ -200,7 +207,7 @@ def _check_names(found: list[Expression], names: Container[str]) -> None:
         raise PromptError(f"{_join(where)}: there is {absent}: define {them}, {_RAW}")
 
 
-def _attach(images: dict[str, bytes], data: bytes, code: str) -> str:
+def attach(images: dict[str, bytes], data: bytes, code: str) -> str:
     """Add a picture under a name that its expression gives, and give that name; the same picture goes along once."""
     for name, attached in images.items():
         if attached == data:

@@ -37,11 +37,11 @@ def show(value: Any, formatter: Formatter | None) -> str | bytes:
         return str.__str__(value)
     if isinstance(value, BaseException):
         return _cut("".join(format_exception_only(value)).strip())
-    if _is(value, "nb_backend", "Answer"):
+    if is_of(value, "nb_backend", "Answer"):
         return _cut(value.text)
-    if _is(value, "pandas", "DataFrame", "Series") or _is(value, "polars", "DataFrame", "Series"):
+    if is_of(value, "pandas", "DataFrame", "Series") or is_of(value, "polars", "DataFrame", "Series"):
         return _table(value)
-    if _is(value, "numpy", "ndarray"):
+    if is_of(value, "numpy", "ndarray"):
         with sys.modules["numpy"].printoptions(threshold=1000, edgeitems=3 if value.ndim < 4 else 1):
             return _cut(f"{type(value).__name__}, shape {value.shape}, dtype {value.dtype}:\n{value!r}")
     if isinstance(value, bytes | bytearray | memoryview):
@@ -51,10 +51,15 @@ def show(value: Any, formatter: Formatter | None) -> str | bytes:
     for hook in ("_repr_markdown_", "_repr_latex_"):
         if isinstance(text := _call(value, hook), str):
             return _cut(text)
-    return next(filter(_is_picture, map(_decode, _pictures(value, formatter))), None) or _plain(value)
+    return picture(value, formatter) or _plain(value)
 
 
-def _is(value: Any, package: str, *names: str) -> bool:
+def picture(value: Any, formatter: Formatter | None) -> bytes | None:
+    """Give the picture that a value shows itself as, ``None`` if it does not."""
+    return next(filter(_is_picture, map(_decode, _pictures(value, formatter))), None)
+
+
+def is_of(value: Any, package: str, *names: str) -> bool:
     """Tell whether a value is of one of a package's classes, or of any of them, without importing the package."""
     kinds = [kind for kind in type(value).__mro__ if str(kind.__module__).partition(".")[0] == package]
     return any(not names or kind.__name__ in names for kind in kinds)
@@ -91,7 +96,7 @@ class _Room(io.StringIO):
 
 
 def _table(value: Any) -> str:
-    polars, series = _is(value, "polars"), not hasattr(value, "columns")
+    polars, series = is_of(value, "polars"), not hasattr(value, "columns")
     frame = value.to_frame("value" if value.name in (None, "") else value.name) if series else value
     height, width = frame.shape
     rows, columns = _ends(height), _ends(width)
@@ -125,15 +130,15 @@ def _pictures(value: Any, formatter: Formatter | None) -> Iterator[Any]:
     yield from _best(_call(value, "_repr_mimebundle_", include=set(_PICTURES), exclude=None))
     yield from (_call(value, hook) for hook in ("_repr_png_", "_repr_jpeg_", "_repr_svg_"))
     figure = value
-    while _is(figure, "matplotlib") or _is(figure, "seaborn"):  # axes, or a grid of them: their figure
-        if _is(figure, "matplotlib", "Figure") or (up := getattr(figure, "figure", None)) is figure:
+    while is_of(figure, "matplotlib") or is_of(figure, "seaborn"):  # axes, or a grid of them: their figure
+        if is_of(figure, "matplotlib", "Figure") or (up := getattr(figure, "figure", None)) is figure:
             break
         figure = up
     figure = value if figure is None else figure
     # what displays itself would do it now, in the cell; what is built in has no picture
     if formatter and type(value).__module__ != "builtins" and not hasattr(type(value), "_ipython_display_"):
         yield from _best(formatter(figure))
-    if _is(figure, "matplotlib", "Figure"):
+    if is_of(figure, "matplotlib", "Figure"):
         figure.savefig(file := io.BytesIO(), format="png", bbox_inches="tight")
         yield file.getvalue()
 

@@ -54,8 +54,14 @@ class Kernel:
         self.manager = manager
         self.client = client
 
-    def start(self, code: str) -> str:
-        return self.client.execute(code, stop_on_error=True)
+    def start(self, code: str, cell: str | None = None) -> str:
+        """Send a cell, with its id as JupyterLab does, or without as nbclient does."""
+        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        metadata = {"cellId": cell} if cell else {}
+        message = self.client.session.msg("execute_request", {**content, "stop_on_error": True}, metadata=metadata)
+        self.client.shell_channel.send(message)
+        message_id: str = message["header"]["msg_id"]
+        return message_id
 
     def finish(self, message_id: str, on_message: Callable[[dict[str, Any]], None] | None = None) -> Run:
         run = Run()
@@ -79,10 +85,12 @@ class Kernel:
             run.reply = {**reply["content"], "parent": reply["parent_header"].get("msg_id")}
         return run
 
-    def run(self, code: str, on_message: Callable[[dict[str, Any]], None] | None = None) -> Run:
-        return self.finish(self.start(code), on_message)
+    def run(
+        self, code: str, on_message: Callable[[dict[str, Any]], None] | None = None, *, cell: str | None = None
+    ) -> Run:
+        return self.finish(self.start(code, cell), on_message)
 
-    def run_and_interrupt(self, code: str, when: Callable[[dict[str, Any]], bool]) -> Run:
+    def run_and_interrupt(self, code: str, when: Callable[[dict[str, Any]], bool], *, cell: str | None = None) -> Run:
         """Run a cell and interrupt it at the first message for which ``when`` holds."""
         pressed = []
 
@@ -91,7 +99,18 @@ class Kernel:
                 pressed.append(message)
                 self.manager.interrupt_kernel()
 
-        return self.run(code, look)
+        return self.run(code, look, cell=cell)
+
+
+def one_line(run: Run, *words: str) -> None:
+    """The error a cell shows is one line with these words, and the kernel says that the cell failed."""
+    assert run.error is not None, run.messages
+    assert run.reply["status"] == "error"
+    shown = run.error[1]
+    assert "\n" not in shown
+    assert "Traceback" not in shown
+    for word in words:
+        assert word in shown
 
 
 def eventually(condition: Callable[[], bool]) -> None:

@@ -10,9 +10,10 @@ from serving import TOKEN
 
 
 @pytest.fixture(autouse=True)
-def fresh_settings(kernel):
+def fresh(kernel):
     yield
-    kernel.run("from nb_backend import settings; settings.current = settings.Settings()")
+    kernel.run("from nb_backend import chats, settings; settings.current = settings.Settings()")
+    kernel.run("for name in list(chats): del chats[name]")
 
 
 def said(run):
@@ -98,7 +99,7 @@ def test_ask_in_one_line(kernel, engine, line):
     assert run.markdown[-1].startswith("forty-two")
     assert run.result is None  # shown once
     assert kernel.run("answer.text" if "answer" in line else "_.text").result == "'forty-two'"
-    assert engine.history[-1]["messages"][0]["content"].removesuffix("?") == "What is {it} $x"
+    assert engine.history[-1]["messages"][-1]["content"].removesuffix("?") == "What is {it} $x"
 
 
 @pytest.mark.parametrize("line", ["%backend nonsense", "%backend ask"])
@@ -109,8 +110,44 @@ def test_what_it_does_not_know_is_one_line(kernel, engine, line):
     assert engine.history == []
 
 
+def test_the_conversations(kernel, engine):
+    assert "no conversation yet" in said(kernel.run("%backend chats"))
+    assert "conversations: none yet" in said(kernel.run("%backend"))
+    kernel.run("%%backend\nWhy is the | sky blue?\nReally?")
+    kernel.run("%%backend\nAnd at night?")
+    kernel.run("%%backend -c 'my plots'\n" + "word " * 50)
+    shown = said(kernel.run("%backend chats"))
+    assert "| main | 2 turns | And at night? |" in shown
+    assert f"| my plots | 1 turn | {('word ' * 50)[:59]}… |" in shown
+    assert "conversations: main (2 turns), my plots (1 turn)" in said(kernel.run("%backend"))
+
+
+def test_the_history_of_a_conversation(kernel, engine):
+    engine.enqueue("**Rayleigh** <script>")
+    kernel.run("%%backend -s Brief\nWhy is the sky blue?")
+    kernel.run("%%backend -c 'my plots'\nhi")
+    shown = said(kernel.run("%backend history"))
+    for words in ("##### Instructions\n\nBrief", "## You\n\nWhy is the sky blue?", "## Answer\n\n**Rayleigh**"):
+        assert words in shown
+    assert "<script" not in shown
+    assert "## You\n\nhi" in said(kernel.run("%backend history 'my plots'"))
+    assert "no conversation 'none'" in kernel.run("%backend history none").error[1]
+    assert kernel.run("repr(chats['main'])").result == repr("<Chat: 1 turn>")
+
+
+def test_a_conversation_starts_over(kernel, engine):
+    kernel.run("%%backend\n1?")
+    kernel.run("%%backend -c other\n2?")
+    assert "main starts over; it had 1 turn" in said(kernel.run("%backend reset"))
+    assert "other starts over; it had 1 turn" in said(kernel.run("%backend reset other"))
+    kernel.run("%%backend\n3?")
+    assert [message["content"] for message in engine.history[-1]["messages"]] == ["3?"]
+    assert "there is main, other" in kernel.run("%backend reset none").error[1]
+
+
 def test_help_names_every_verb(kernel):
     shown = said(kernel.run("%backend help"))
     assert "`%backend`: Say which server" in shown
-    for verb in ("models", "use", "url", "key", "alias", "ask", "help"):
+    verbs = ("models", "use", "url", "key", "alias", "chats", "history", "reset", "fix", "ask", "help")
+    for verb in verbs:
         assert f"%backend {verb}" in shown

@@ -46,12 +46,22 @@ def test_the_url_goes_before_the_environment_and_is_checked(kernel, engine, serv
     assert kernel.run("%config BackendMagics.url").result == f"'{server.url}'"
 
 
+def test_the_aliases(kernel, engine):
+    kernel.run("%config BackendMagics.aliases = {'small': 'llama3.2:1b'}")
+    assert asked(kernel, engine, "%%backend small\nhi") == "llama3.2:1b"
+    kernel.run("%backend alias big llama3.3")
+    assert kernel.run("%config BackendMagics.aliases").result == "{'small': 'llama3.2:1b', 'big': 'llama3.3'}"
+    assert "BackendMagics" in kernel.run("%config BackendMagics.aliases = 7").printed
+    kernel.run("%config BackendMagics.aliases = {}")
+    assert asked(kernel, engine, "%%backend small\nhi") == "small"
+
+
 def test_the_key_is_not_shown(kernel):
     kernel.run(f"import nb_backend.settings; nb_backend.settings.current.api_key = '{TOKEN}'")
     shown = kernel.run("%config BackendMagics").printed
     kernel.run("nb_backend.settings.current.api_key = None")
     assert "BackendMagics.url" in shown
-    assert "key" not in shown
+    assert "api_key" not in shown
     assert TOKEN not in shown
 
 

@@ -1,0 +1,171 @@
+"""What may stand on the line of ``%%backend``."""
+
+from __future__ import annotations
+
+import json
+import keyword
+import math
+import re
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from IPython.core.error import UsageError
+from IPython.core.magic_arguments import argument, magic_arguments
+
+from ..redaction import is_secret_name
+
+FORMATS: Final = ("markdown", "text", "code", "json")
+KEY_ON_THE_LINE: Final = (
+    "a key on this line is saved with the notebook and in the history: it was not used. Delete the line, "
+    "and type %backend key alone: it asks for the key and shows nothing"
+)
+
+_WORD = re.compile(r"""(?:"(?:\\"|[^"])*"|'[^']*'|[^\s"'])+""")
+_QUOTED = re.compile(r"""(?P<before>[^"'=\s]+=|)(?P<quote>["'])(?P<value>.*)(?P=quote)""", re.DOTALL)
+_OWN = frozenset({"model", "messages", "media"})  # fields of the body that the magic itself fills
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the line of a cell says; ``params`` are fields of the request's body."""
+
+    model: str | None
+    system: str | None
+    image: list[str]
+    chat: str
+    new: bool
+    once: bool
+    out: str | None
+    format: str
+    raw: bool
+    dry_run: bool
+    params: dict[str, Any]
+
+
+def parse(magic: Any, line: str) -> Options:
+    """Read a line of a magic ``with_options``; ``ValueError`` in one line if it cannot be."""
+    found = words(line)
+    if any(word.startswith("--") and is_secret_name(word[2:].partition("=")[0]) for word in found):
+        raise ValueError(KEY_ON_THE_LINE)
+    try:
+        given = vars(magic.parser.parse_args(found))
+    except UsageError as error:
+        raise ValueError(f"{error}: see %%backend?") from None
+    named = {name: given.pop(name) for name in ("provider", "temperature", "max_tokens")}
+    params = {name: value for name, value in named.items() if value is not None} | dict(given.pop("param"))
+    if given["once"] and (given["chat"] or given["new"]):
+        raise ValueError("--once asks outside of all conversations: leave out --chat and --new, or --once")
+    given["chat"] = given["chat"] or "main"
+    return Options(**given, params=params)
+
+
+def words(line: str) -> list[str]:
+    """Cut a line at white space outside of quotes; quotes around a word, or around what follows its "=", go.
+
+    Others stay, as JSON needs them: ``stop=["a","b"]``. ``ValueError`` for a quote that nothing closes.
+    """
+    found = []
+    at = 0
+    for word in _WORD.finditer(line):
+        if line[at : word.start()].strip():
+            break
+        at = word.end()
+        quoted = _QUOTED.fullmatch(word[0])
+        found.append(word[0] if quoted is None else quoted["before"] + _unescaped(quoted))
+    if line[at:].strip():
+        raise ValueError(f"nothing closes the quote in {line[at:].strip()[:40]}: see %%backend?")
+    return found
+
+
+def _unescaped(quoted: re.Match[str]) -> str:
+    value = quoted["value"]
+    return value.replace('\\"', '"') if quoted["quote"] == '"' else value
+
+
+def _temperature(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value) or value < 0:
+        raise ArgumentTypeError(f"{text} is no number from 0 up")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ArgumentTypeError(f"{text} is no number from 1 up")
+    return value
+
+
+def _variable(text: str) -> str:
+    if not text.isidentifier() or keyword.iskeyword(text):
+        raise ArgumentTypeError(f"{text!r} is no name for a variable")
+    return text
+
+
+def _param(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ArgumentTypeError(f"{text!r} is not KEY=VALUE: write it like top_p=0.9")
+    if is_secret_name(name):
+        raise ArgumentTypeError(KEY_ON_THE_LINE)
+    if name in _OWN:
+        raise ArgumentTypeError(
+            f"{name} is no parameter: the model and the question stand in the cell, images after -i"
+        )
+    if value in ("True", "False", "None"):
+        raise ArgumentTypeError(f"{text} is no JSON: write true, false or null")
+    try:
+        return name, json.loads(value, parse_constant=str)
+    except (ValueError, RecursionError):
+        if value.startswith(("{", "[", '"')):
+            raise ArgumentTypeError(f"{text} is no JSON: put it into '…' if there are spaces in it") from None
+        return name, value
+
+
+_OPTIONS = (
+    argument("model", nargs="?", help="the model to ask; without it, the one that is set, or the server's own choice"),
+    argument("-s", "--system", metavar="TEXT", help="the system prompt of the conversation, from this question on"),
+    argument("-t", "--temperature", type=_temperature, metavar="NUMBER", help="how freely the model chooses its words"),
+    argument("--max-tokens", type=_count, metavar="COUNT", help="how long the answer may be"),
+    argument(
+        "-p",
+        "--param",
+        type=_param,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any other field of the request, its value JSON or a text: -p top_p=0.9; may be repeated",
+    ),
+    argument(
+        "-i",
+        "--image",
+        action="append",
+        default=[],
+        metavar="EXPRESSION_OR_PATH",
+        help="a figure, a picture, bytes, or a file, to go along with the question; may be repeated",
+    ),
+    argument("-c", "--chat", metavar="NAME", help='the conversation that this is part of; "main" if not said'),
+    argument("-n", "--new", action="store_true", help="start the conversation over with this question"),
+    argument("--once", action="store_true", help="ask outside of all conversations"),
+    argument("-o", "--out", type=_variable, metavar="NAME", help="the variable that gets the answer, as _ does"),
+    argument(
+        "-f",
+        "--format",
+        choices=FORMATS,
+        default="markdown",
+        help="markdown and text show the answer as such; code puts its code into a new cell below; json checks it, "
+        "and _ is the object it says",
+    ),
+    argument("--provider", metavar="NAME", help="the provider that g4f is to ask"),
+    argument("--raw", action="store_true", help="send {{ expressions }} as typed, and evaluate none"),
+    argument("--dry-run", action="store_true", help="show what would be sent, and where, and send nothing"),
+)
+
+
+def with_options(magic: Callable[..., Any]) -> Any:
+    """Decorate the magic with its options, for ``parse`` (by its ``parser``) and for ``%%backend?``."""
+    for option in reversed(_OPTIONS):
+        magic = option(magic)
+    return magic_arguments("%backend")(magic)

@@ -1,0 +1,76 @@
+"""What a command of the notebook says, and how a question is shown before it is sent."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..markdown import safe_markdown, safe_terminal
+from ..media import to_data_uri
+
+if TYPE_CHECKING:
+    from .question import Question
+
+EMBEDDED = "the embedded backend, on this machine"
+
+
+class Report:
+    """A few lines of Markdown that a command gives; in a terminal they read well as they are."""
+
+    def __init__(self, *lines: str) -> None:
+        self.markdown = "\n".join(lines)
+
+    def _repr_markdown_(self) -> str:
+        markdown: str = safe_markdown(self.markdown)
+        return markdown
+
+    def __repr__(self) -> str:
+        return safe_terminal(self.markdown)
+
+
+class DryRun(Report):
+    """What a question would send, to read; ``body`` is the whole of it, but for the key."""
+
+    def __init__(self, question: Question) -> None:
+        request, options = question.request(), question.options
+        self.body = request.body()
+        where = "no conversation" if options.once else f"the conversation {options.chat!r}"
+        left_out = f", without its {request.trimmed} oldest turns" if request.trimmed else ""
+        super().__init__(
+            "**Nothing was sent.** It would be:",
+            "",
+            f"- to: {request.url or EMBEDDED}",
+            f"- model: {request.model or 'the choice of the server'}",
+            f"- parameters: {_params(self.body)}",
+            f"- images: {', '.join(_images(question)) or 'none'}",
+            f"- key: {'set' if request.has_key else 'not set'}",
+            f"- part of {where}{left_out}",
+            *(line for message in self.body["messages"] for line in _message(message)),
+        )
+
+
+def _params(body: dict[str, Any]) -> str:
+    params = {name: value for name, value in body.items() if name not in ("model", "messages", "media")}
+    return ", ".join(f"`{name} = {json.dumps(value, ensure_ascii=False)}`" for name, value in params.items()) or "none"
+
+
+def _images(question: Question) -> Iterator[str]:
+    """Give the name, type and size of each image."""
+    for data, name in question.images:
+        kind, _, code = to_data_uri(data, name).removeprefix("data:").partition(";base64,")
+        yield f"`{name}` ({kind}, {len(code) * 3 / 4 / 1000:,.1f} kB)"
+
+
+def _message(message: dict[str, Any]) -> Iterator[str]:
+    content = message.get("content") or ""
+    yield f"\n**{message['role']}**\n"
+    for part in [{"text": content}] if isinstance(content, str) else content:
+        yield fenced(part["text"], "text") if isinstance(part.get("text"), str) else "(an image, as above)"
+
+
+def fenced(text: str, language: str = "") -> str:
+    """Give a code block that holds a text, whatever fences are in it."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{text}\n{fence}"

@@ -1,0 +1,133 @@
+"""The options of ``%%backend`` in a real kernel."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from driver import one_line
+from serving import TOKEN
+
+
+def asked(kernel, engine, cell):
+    run = kernel.run(cell)
+    assert run.error is None, run.error
+    return engine.history[-1]
+
+
+def test_parameters_go_into_the_body(kernel, engine):
+    line = "%%backend m --once -t 0.2 --max-tokens 7 --provider P -p top_p=0.9 -p 'stop=[\"a b\"]'"
+    body = asked(kernel, engine, f"{line}\nhi")
+    expected = {"model": "m", "temperature": 0.2, "max_tokens": 7, "provider": "P", "top_p": 0.9, "stop": ["a b"]}
+    assert {name: body[name] for name in expected} == expected
+    body = asked(kernel, engine, "%%backend --once\nhi")
+    assert not body.keys() & {"temperature", "max_tokens", "provider", "top_p", "stop"}
+
+
+def test_out(kernel, engine):
+    engine.enqueue("forty-two")
+    kernel.run("%%backend --once -o answer\nhi")
+    assert kernel.run("answer is _, answer.text").result == "(True, 'forty-two')"
+
+
+# -- format
+
+
+def test_text_is_shown_as_text(kernel, engine):
+    engine.enqueue("**not bold** \x1b[31mred", 0.3, " end")
+    run = kernel.run("%%backend --once -f text\nhi")
+    assert run.markdown == []
+    shown = run.displays[-1]["data"]["text/plain"]
+    assert shown.startswith("**not bold** [U+001B][31mred end\n\n[answered by scripted")
+    assert run.displays[-1]["metadata"]["nb_backend"]["finish_reason"] == "stop"
+    assert kernel.run("_.text").result == repr("**not bold** \x1b[31mred end")
+
+
+def test_code_goes_into_a_new_cell(kernel, engine):
+    engine.enqueue("Here:\n```python\nx = 1\n```\nand\n```python\ny = 2\n```\n")
+    run = kernel.run("%%backend --once -f code\nhi")
+    assert run.error is None
+    (payload,) = run.reply["payload"]
+    assert payload == {"source": "set_next_input", "text": "x = 1\n\ny = 2", "replace": False}
+    assert kernel.run("len(_.code)").result == "2"
+
+
+def test_an_answer_without_code(kernel, engine):
+    engine.enqueue("No code today")
+    run = kernel.run("%%backend -c nocode -f code\nhi")
+    one_line(run, "no code block")
+    assert run.markdown[-1].startswith("No code today")
+    assert run.reply.get("payload", []) == []
+    assert kernel.run("import nb_backend; len(nb_backend.chats['nocode'].messages)").result == "2"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a": [1, null]}', {"a": [1, None]}),
+        ('Sure:\n```json\n{"a": 1}\n```\nDone.', {"a": 1}),
+        ("7", 7),
+        ("null", None),
+    ],
+)
+def test_json_is_the_value(kernel, engine, text, value):
+    engine.enqueue(text)
+    run = kernel.run("%%backend --once -f json -o out\nhi")
+    assert run.error is None
+    assert run.result is None  # it is shown once, as the answer
+    assert kernel.run("_, out").result == repr((value, value))
+
+
+def test_json_is_shown_as_code(kernel, engine):
+    engine.enqueue('{"a": "*b*"}')
+    run = kernel.run("%%backend --once -f json\nhi")
+    assert run.markdown[-1].startswith('```json\n{"a": "*b*"}\n```\n')
+
+
+@pytest.mark.parametrize("text", ["no", '{"a": NaN}', '{"a": 1', "[" * 5000])
+def test_an_answer_that_is_no_json(kernel, engine, text):
+    engine.enqueue(text)
+    run = kernel.run("%%backend --once -f json -o out\nhi")
+    one_line(run, "no JSON", "stands above")
+    assert run.displays[-1]["data"]["text/plain"] == text
+    assert kernel.run("out.text").result == repr(text)
+
+
+# -- dry run
+
+
+def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(kernel, engine, server):
+    kernel.run("name = 'Ada'")
+    kernel.run("%%backend -c dry -s 'Be brief'\nfirst?")
+    engine.history.clear()
+    png = "b'\\x89PNG\\r\\n\\x1a\\n' + bytes(1000)"
+    kernel.run(f"plot = {png}")
+    line = "%%backend gpt-9 -c dry -t 0.5 -p seed=7 -i plot"
+    run = kernel.run(f"{line} --dry-run\nI am {{{{ name }}}}: `````x\n**not bold**")
+    assert run.error is None
+    assert engine.history == []
+    (shown,) = run.markdown
+    for words in (
+        *("Nothing was sent", "gpt-9", "temperature = 0.5", "seed = 7", "plot.png", "image/png, 1.0 kB"),
+        *("key: set", "Be brief", "first?", "\nI am Ada: `````x\n**not bold**\n", "dry"),
+    ):
+        assert words in shown
+    assert server.url.partition("//")[2] in shown.replace("\\", "")
+    assert "/backend-api/v2/conversation" in shown
+    assert TOKEN not in json.dumps(run.messages, default=str)
+    body = json.loads(kernel.run("import json; print(json.dumps(_.body))").printed)
+    assert asked(kernel, engine, f"{line}\nI am {{{{ name }}}}: `````x\n**not bold**") == {**body, "api_key": TOKEN}
+
+
+def test_a_dry_run_checks_what_it_would_send(kernel, engine):
+    one_line(kernel.run("%%backend --dry-run\n{{ nothing }}"), "no nothing")
+    one_line(kernel.run("%%backend --dry-run -i none.png\nhi"), "no file none.png")
+    assert engine.history == []
+
+
+# -- conversations that cannot be
+
+
+def test_a_name_that_is_none(kernel, engine):
+    one_line(kernel.run("%%backend -c 'a/b'\nhi"), "'a/b' cannot name a conversation")
+    assert engine.history == []

@@ -1,0 +1,127 @@
+"""``{{ expressions }}`` in a cell of a real kernel; whatever is none reaches either kind of server as it was typed."""
+
+from __future__ import annotations
+
+import pytest
+from driver import one_line
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from serving import serving
+
+from nb_backend.local.engine import ScriptedEngine
+
+
+@pytest.fixture(scope="module", params=["", "/v1"], ids=["BackendApi", "OpenAIApi"])
+def server(request):
+    with serving(ScriptedEngine(), request.param) as running:
+        yield running
+
+
+def asked(kernel, engine, cell):
+    """The text and the images of the question that a cell asks."""
+    run = kernel.run(cell)
+    assert run.error is None, run.error
+    body = engine.history[-1]
+    content = body["messages"][-1]["content"]
+    if isinstance(content, str):
+        return content, body.get("media")
+    texts = [part["text"] for part in content if part["type"] == "text"]
+    return "".join(texts), [[part["image_url"]["url"], None] for part in content if part["type"] == "image_url"]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "{",
+                "}",
+                "{x}",
+                "}}",
+                "%%",
+                "%",
+                ">>> ",
+                "...: ",
+                "In [1]: ",
+                "\n",
+                "\r\n",
+                "\n\n",
+                "\t",
+                "?",
+                "!",
+                "$x",
+                "\\",
+                "\\frac{a}{b}",
+                '"',
+                "'",
+                '"""',
+                '{"a": {"b": 1}}',
+                "f'{x:>{n}}'",
+                "\u2028",
+                "\x0c",
+                "\x00",
+                " ",
+            ]
+        )
+        | st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
+    )
+    .map("".join)
+    .map(lambda text: text.replace("{{", "{ {"))
+    .filter(str.strip)
+)
+@example("%%time\nx = {1}")
+@example(" \n?\n ")
+@example("}}{ {x}}")
+def test_any_text_without_two_braces_arrives_as_it_is(kernel, engine, text):
+    content, _ = asked(kernel, engine, f"%%backend --once\n{text}")
+    assert content == text.removesuffix("\n")
+
+
+def test_expressions_are_evaluated_once_where_the_cells_run(kernel, engine):
+    kernel.run(
+        "import threading\nname = 'Ada {{ 1 + 1 }}'\nran = []\n"
+        "def f():\n    ran.append(threading.current_thread())\n    return 7"
+    )
+    text, _ = asked(kernel, engine, "%%backend --once\nI am {{ name }}, {x} {{ f() }} {{ f() }} {{ In[1][:9] }}")
+    assert text == "I am Ada {{ 1 + 1 }}, {x} 7 7 %load_ext"
+    assert kernel.run("len(ran), set(ran) == {threading.main_thread()}").result == "(2, True)"
+
+
+def test_values_of_cells(kernel, engine):
+    engine.enqueue("As typed")
+    count = kernel.run("%%backend --once\nIs {this} as typed?").reply["execution_count"]
+    text, _ = asked(kernel, engine, f"%%backend --once\n{{{{ In[{count}] }}}}; {{{{ Out[{count}] }}}}, {{{{ _ }}}}")
+    assert text == "%%backend --once\nIs {this} as typed?; As typed, As typed"
+    text, _ = asked(kernel, engine, "%%backend --once\n{{ [word := 'x', *[In[-2] for _ in 'y']] }} {{ word }}")
+    assert text.endswith("] x")
+    assert "await" not in text
+
+
+def test_a_table_and_a_figure(kernel, engine):
+    kernel.run(
+        "import pandas as pd, matplotlib.pyplot as plt\ndf = pd.DataFrame({'a': [1, 2]})\n"
+        "fig, ax = plt.subplots()\nax.plot([1, 2]);\nplt.close(fig)"
+    )
+    text, media = asked(kernel, engine, "%%backend --once -i fig -i ax.lines[0]\n{{ df }}\n{{ fig }}")
+    assert "2 rows × 1 columns; dtypes: a int64" in text
+    assert text.endswith("\n[image: fig.png]")
+    ((uri, name),) = media  # the same picture goes along once
+    assert name in ("fig.png", None)  # OpenAI's format has no names
+    assert uri.startswith("data:image/png;base64,iVBOR")
+
+
+def test_missing_names_are_listed_and_nothing_is_sent(kernel, engine):
+    one_line(kernel.run("%%backend\n{{ nothing }} and {{ nowhere + 1 }}"), "no nothing and no nowhere", "--raw")
+    one_line(kernel.run("%%backend\n{{ 1 / 0 }}"), "{{ 1 / 0 }}", "ZeroDivisionError")
+    assert engine.history == []
+
+
+def test_raw(kernel, engine):
+    text, _ = asked(kernel, engine, "%%backend --once --raw\n{{ nothing }} \\{{ x }}")
+    assert text == "{{ nothing }} \\{{ x }}"
+
+
+def test_expressions_in_one_line(kernel, engine):
+    kernel.run("number = 42")
+    text, _ = asked(kernel, engine, "%backend ask What is {{ number }}?")
+    assert text == "What is 42?"

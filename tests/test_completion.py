@@ -1,0 +1,170 @@
+"""What Tab offers on a line of ``%backend`` or ``%%backend``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nb_backend.notebook.completion import Known, candidates, in_question, pictures
+from nb_backend.notebook.options import with_options, words
+
+
+@with_options
+def magic(line):
+    """A magic with our options."""
+
+
+PARSER = magic.parser
+MODELS = ["gpt-4o", "gpt-4o-mini", "llama3:8b", "@cf/meta/llama-2@v1", "o=1.5", "a b"]
+KNOWN = Known(
+    options=PARSER._actions,
+    verbs=["", "models", "use", "url", "alias", "history", "reset", "key"],
+    aliases=["big"],
+    urls=["http://localhost:8080"],
+    variables=["figure", "frame"],
+    models=lambda: MODELS,
+    chats=lambda: ["main", "my chat"],
+    pictures=lambda start: [name for name in ("figs/", "plot.png", "two words.png") if name.startswith(start)],
+)
+
+
+def offered(before, **known):
+    return candidates(before, replace(KNOWN, **known))[1]
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        ("%backend u", ["use", "url"]),
+        ("  answer = %backend f", ["fix"]),
+        ("%backend use ", ["big", *MODELS]),
+        ("%backend use llama3:", ["llama3:8b"]),
+        ("%backend use @cf/meta/llama-2@", ["@cf/meta/llama-2@v1"]),
+        ("%backend use a ", ["a b"]),
+        ("%backend models o=", ["o=1.5"]),
+        ("%backend alias ", ["big"]),
+        ("%backend alias mini gpt-4o-", ["gpt-4o-mini"]),
+        ("%backend url ", ["default", "http://localhost:8080"]),
+        ("%backend url http://local", ["http://localhost:8080"]),
+        ("%backend history ", ["main", '"my chat"']),
+        ("%backend reset 'm", ["'main'", "'my chat'"]),
+        ("%backend ask gpt", []),
+        ("%backend key ", []),
+        ("%backend nonsense ", []),
+        ("%backend fix g", ["gpt-4o", "gpt-4o-mini"]),
+        ("%backend fix --fo", ["--format"]),
+        ("%%backend g", ["gpt-4o", "gpt-4o-mini"]),
+        ("%%backend 'a", ["'a b'"]),
+        ("%%backend -", None),
+        ("%%backend --fo", ["--format"]),
+        ("%%backend gpt-4o g", []),
+        ("%%backend -n g", ["gpt-4o", "gpt-4o-mini"]),
+        ("%%backend -c main g", ["gpt-4o", "gpt-4o-mini"]),
+        ("%%backend -c ", ["main", '"my chat"']),
+        ("%%backend -cm", ["-cmain"]),
+        ("%%backend --chat m", ["main"]),
+        ("%%backend --chat=", ["--chat=main", '--chat="my chat"']),
+        ('%%backend --chat="my ', ['--chat="my chat"']),
+        ('%%backend -c "', ['"main"', '"my chat"']),
+        ("%%backend -f j", ["json"]),
+        ("%%backend -o f", ["figure", "frame"]),
+        ("%%backend -o g", []),
+        ("%%backend -i f", ["figure", "frame", "figs/"]),
+        ("%%backend -i ", ["figure", "frame", "figs/", "plot.png", '"two words.png"']),
+        ("%%backend --temperature ", []),
+        ("%%backend --raw --ra", []),
+        ("%%backend -i plot.png --ima", ["--image"]),
+        ("%%backend", []),
+        ("%%backends ", []),
+        ("backend use g", []),
+        ("x = 'gpt' % g", []),
+        ("", []),
+    ],
+)
+def test_what_is_offered(before, expected):
+    if expected is None:
+        expected = [name for option in KNOWN.options for name in option.option_strings]
+    assert offered(before) == expected
+
+
+def test_a_model_is_offered_before_the_options_and_only_once():
+    first = offered("%%backend ")
+    assert first[:3] == ["big", "gpt-4o", "gpt-4o-mini"]
+    assert '"a b"' in first
+    assert "--image" in first
+    assert "-i" not in first  # the long names will do
+    second = offered("%%backend gpt-4o ")
+    assert "--image" in second
+    assert "gpt-4o" not in second
+
+
+@pytest.mark.parametrize("before", ["%%backend -", "%%backend -c ", "%%backend gpt-4o ", "%backend ", "%backend ask x"])
+def test_the_models_are_asked_for_only_where_one_may_stand(before):
+    def models():
+        raise AssertionError("asked")
+
+    offered(before, models=models)
+
+
+def test_what_would_end_the_line_is_not_offered():
+    assert offered("%backend use ", aliases=[], models=lambda: ["a\n!rm", "b\x1b[0m", "c"]) == ["c"]
+
+
+names = st.text(st.characters(exclude_categories=["C"]) | st.sampled_from(" '\"=:/@-"), min_size=1, max_size=8)
+lines = st.sampled_from(["%backend ", "%backend use ", "%backend alias x ", "%backend history ", "%%backend "])
+typing = st.sampled_from(["-c", "-c ", "--chat=", "-i ", "-o ", "-n ", "--", "'", '"', "gpt-4o ", " "]) | names
+
+
+@given(lines, st.lists(typing, max_size=4), st.lists(names, max_size=4))
+def test_a_candidate_completes_what_is_typed(line, typed, named):
+    before = line + "".join(typed)
+    known = replace(KNOWN, variables=named, models=lambda: named, chats=lambda: named, pictures=lambda start: named)
+    word, found = candidates(before, known)
+    assert before.endswith(word)
+    assert all(text.startswith(word) and "\n" not in text for text in found)
+
+
+@given(names, st.sampled_from(["", "'", '"']), st.sampled_from(["--chat ", "--chat=", "-c "]))
+def test_what_is_chosen_is_what_the_line_then_says(name, quote, option):
+    found = candidates(f"%%backend {option}{quote}", replace(KNOWN, chats=lambda: [name]))[1]
+    for text in found:
+        line = option.rpartition("--chat=")[0] + text if option.endswith("=") else option + text
+        if not name.startswith("-") and not name.endswith("/"):
+            assert PARSER.parse_args(words(line)).chat == name
+
+
+@pytest.mark.parametrize(
+    ("above", "question"),
+    [
+        ([], False),
+        (["", "  "], False),
+        (["%%time", ""], False),
+        (["x = 1"], False),
+        (["%backend use x"], False),
+        (["%%backend", ""], True),
+        (["", " %%backend gpt-4o -c main"], True),
+        (["%%time", "%%backend", "hi"], True),
+        (["hi", "%%backend"], False),
+    ],
+)
+def test_a_question_is_no_line_of_ours(above, question):
+    assert in_question(above) is question
+
+
+def test_the_pictures_of_a_folder(tmp_path, monkeypatch):
+    for name in ("b.PNG", "a.jpeg", "notes.txt", ".hidden.png", "plots/x.svg", "plots/y.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert pictures("") == ["a.jpeg", "b.PNG", "plots/"]
+    assert pictures("plots/") == ["plots/x.svg"]
+    assert pictures("./") == ["./a.jpeg", "./b.PNG", "./plots/"]
+    assert "~/a.jpeg" in pictures("~/")
+    assert ".hidden.png" in pictures(".")
+    assert pictures(os.path.join(tmp_path, "plots", "x")) == [f"{tmp_path}/plots/x.svg"]
+    assert pictures("none/") == pictures("notes.txt/") == pictures("\0/") == []

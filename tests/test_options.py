@@ -1,0 +1,158 @@
+"""What may stand on the line of ``%%backend``."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from nb_backend.notebook.magics import BackendMagics
+from nb_backend.notebook.options import KEY_ON_THE_LINE, parse, words
+
+
+def options(line):
+    return parse(BackendMagics.backend, line)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("", []),
+        ("  gpt-4o\t-n  ", ["gpt-4o", "-n"]),
+        ("-s 'Be brief' -i \"a b.png\"", ["-s", "Be brief", "-i", "a b.png"]),
+        ("--image='a b.png' --system=\"it's\"", ["--image=a b.png", "--system=it's"]),
+        ("-s 'say \"hi\"'", ["-s", 'say "hi"']),
+        (r'-s "say \"hi\""', ["-s", 'say "hi"']),
+        (r"-i C:\new\t.png", ["-i", r"C:\new\t.png"]),
+        (r'-i "C:\a b\"', ["-i", "C:\\a b\\"]),
+        ('-p stop=["a","b"]', ["-p", 'stop=["a","b"]']),
+        ('-p \'stop=["a", "b"]\'', ["-p", 'stop=["a", "b"]']),
+        ('-p stop=\'["a", "b"]\'', ["-p", 'stop=["a", "b"]']),
+        ("-i figs['a b']", ["-i", "figs['a b']"]),
+        ("-s ''", ["-s", ""]),
+        ("-s \"\" -s '=x'", ["-s", "", "-s", "=x"]),
+    ],
+)
+def test_words(line, expected):
+    assert words(line) == expected
+
+
+@pytest.mark.parametrize("line", ["'", "-s 'a", '-s "it', "-s don't", "a'b c' '"])
+def test_a_quote_that_nothing_closes(line):
+    with pytest.raises(ValueError, match=r"nothing closes the quote in .*: see %%backend"):
+        words(line)
+
+
+quotable = st.text(st.characters(exclude_characters='"\\\n', exclude_categories=["Cs"]))
+
+
+@given(st.lists(quotable))
+@example(["it's", "a  b", "", "=", "-x"])
+def test_whatever_is_quoted_is_one_word(texts):
+    assert words(" ".join(f'"{text}"' for text in texts)) == texts
+
+
+@given(st.text(max_size=200))
+def test_any_line_is_read_or_refused(line):
+    with suppress(ValueError):
+        options(line)
+
+
+@given(quotable.filter(lambda text: not text.startswith("-")))
+def test_a_system_prompt_is_what_stands_in_the_quotes(text):
+    assert options(f'-s "{text}"').system == text
+    assert options(f'--system="{text}"').system == text
+
+
+def test_the_defaults():
+    found = options("")
+    assert (found.model, found.system, found.image, found.chat, found.out, found.format) == (
+        *(None, None, [], "main", None, "markdown"),
+    )
+    assert (found.new, found.once, found.raw, found.dry_run, found.params) == (False, False, False, False, {})
+
+
+def test_all_at_once():
+    found = options(
+        "gpt-4o -s S -t 0.2 --max-tokens 7 -p top_p=0.9 -p stop=END -i fig -i 'a b.png' -c work -n -o out -f json "
+        "--provider P --raw --dry-run"
+    )
+    assert (found.model, found.system, found.image) == ("gpt-4o", "S", ["fig", "a b.png"])
+    assert (found.chat, found.new, found.out, found.format, found.raw, found.dry_run) == (
+        *("work", True, "out", "json", True, True),
+    )
+    assert found.params == {"provider": "P", "temperature": 0.2, "max_tokens": 7, "top_p": 0.9, "stop": "END"}
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(json_values)
+def test_a_parameter_is_any_json(value):
+    text = json.dumps(value).replace("'", "\\u0027")
+    assert options(f"-p 'x={text}'").params == {"x": value}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("END", "END"),
+        ("0.5", 0.5),
+        ("true", True),
+        ("null", None),
+        ("a=b", "a=b"),
+        ("", ""),
+        ("NaN", "NaN"),
+        ("'7'", 7),
+    ],
+)
+def test_a_parameter_that_is_no_json_is_a_text(text, value):
+    assert options(f"-p x={text}").params == {"x": value}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("-t warm", ["--temperature"]),
+        ("-t -1", ["--temperature"]),
+        ("-t nan", ["--temperature", "from 0 up"]),
+        ("--max-tokens 0", ["--max-tokens", "from 1 up"]),
+        ("--max-tokens 1.5", ["--max-tokens"]),
+        ("-p temperature", ["KEY=VALUE", "top_p=0.9"]),
+        ("-p =1", ["KEY=VALUE"]),
+        ("-p stop=[1", ["stop=[1 is no JSON"]),
+        ("-p stream=True", ["true, false or null"]),
+        ("-p messages=[]", ["no parameter"]),
+        ("-p model=x", ["no parameter"]),
+        ("-f html", ["--format", "markdown"]),
+        ("-o 2x", ["no name for a variable"]),
+        ("-o class", ["no name for a variable"]),
+        ("--once -c x", ["--once", "leave out"]),
+        ("-n --once", ["--once", "leave out"]),
+        ("-s", ["--system"]),
+        ("one two", ["two"]),
+    ],
+)
+def test_a_line_that_says_nothing_of_use(line, words):
+    with pytest.raises(ValueError, match=re.escape(words[0])) as failure:
+        options(line)
+    for word in words:
+        assert word in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "line", ["--key abc-def", "--api-key=abc-def", "--api_key abc-def", "-p api_key=abc-def", "--token abc-def"]
+)
+def test_a_key_is_refused_and_not_repeated(line):
+    with pytest.raises(ValueError, match="it was not used") as failure:
+        options(line)
+    assert KEY_ON_THE_LINE in str(failure.value)
+    assert "abc-def" not in str(failure.value)
