@@ -14,18 +14,19 @@ from IPython.core.async_helpers import _asyncio_runner
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from IPython.display import display
-from traitlets import Dict, TraitError, TraitType, Unicode
+from traitlets import Unicode
 
-from .. import memory, settings
+from .. import memory
 from . import completion
-from .fix import LastFailure
 from .loop import run, wait_in_cell
 from .options import parse, with_options
+from .traits import DictSetting, TextSetting
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult
 
     from ..chat import Answer
+    from .fix import LastFailure
     from .question import Question
     from .report import Report
 
@@ -40,32 +41,6 @@ class MagicError(ValueError):
 
     def _render_traceback_(self) -> list[str]:
         return [f"%%backend: {' '.join(str(self).split())}"]
-
-
-class _Setting(TraitType[Any, Any]):
-    """A trait that stands for the one of ``settings.current`` with its name, whoever changes that."""
-
-    def get(self, obj: Any, cls: Any = None) -> Any:
-        """Give what is set in this process."""
-        return getattr(settings.current, self.name or "")
-
-    def set(self, obj: Any, value: Any) -> None:
-        """Set it for this process; ``TraitError`` if it is of another type, or a url that is none."""
-        value = self._validate(obj, value)
-        try:
-            if self.name == "url" and value:
-                settings.url(value)
-        except ValueError as error:
-            raise TraitError(str(error)) from None
-        setattr(settings.current, self.name or "", value)
-
-
-class TextSetting(_Setting, Unicode[Any, Any]):
-    """A text that ``settings.current`` holds."""
-
-
-class DictSetting(_Setting, Dict):
-    """Texts by name that ``settings.current`` holds."""
 
 
 @magics_class
@@ -83,7 +58,7 @@ class BackendMagics(Magics):
         super().__init__(shell)
         self.shell: InteractiveShell = shell
         self._shown: list[object] = []  # in the cell that runs
-        self._failures = LastFailure()
+        self._failures: LastFailure | None = None
 
     @no_var_expand
     @line_cell_magic
@@ -121,7 +96,7 @@ class BackendMagics(Magics):
         if verb == "ask":
             return self.ask(self.question("", rest))
         if verb == "fix":
-            return self.ask(self.question(f"--raw {rest}", self._failures.question(self.shell)))
+            return self.ask(self.question(f"--raw {rest}", self.failures.question(self.shell)))
         return command(line)
 
     def question(self, line: str, text: str) -> Question:
@@ -209,7 +184,16 @@ class BackendMagics(Magics):
         """End a cell; if it failed, ``%backend fix`` can be asked about it."""
         if result is not None and result.info is not None and result.info.cell_id:
             memory.cell_run.set(None)  # the kernel's own context may be where the next cell runs, one without an id
-        self._failures.note(result)
+        if result is not None and not result.success:
+            self.failures.note(result)
+
+    @property
+    def failures(self) -> LastFailure:
+        """What failed last; it is looked at only once something has."""
+        from .fix import LastFailure
+
+        self._failures = self._failures or LastFailure()
+        return self._failures
 
     def show_once(self, value: object) -> None:
         """Leave it to the other formatters to show something, unless this cell has shown it already."""

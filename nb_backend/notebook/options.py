@@ -14,8 +14,6 @@ from typing import Any, Final
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import argument, magic_arguments
 
-from ..redaction import is_secret_name
-
 FORMATS: Final = ("markdown", "text", "code", "json")
 KEY_ON_THE_LINE: Final = (
     "a key on this line is saved with the notebook and in the history: it was not used. Delete the line, "
@@ -47,7 +45,7 @@ class Options:
 def parse(magic: Any, line: str) -> Options:
     """Read a line of a magic ``with_options``; ``ValueError`` in one line if it cannot be."""
     found = words(line)
-    if any(word.startswith("--") and is_secret_name(word[2:].partition("=")[0]) for word in found):
+    if any(word.startswith("--") and _is_secret(word[2:].partition("=")[0]) for word in found):
         raise ValueError(KEY_ON_THE_LINE)
     try:
         given = vars(magic.parser.parse_args(found))
@@ -84,6 +82,12 @@ def _unescaped(quoted: re.Match[str]) -> str:
     return value.replace('\\"', '"') if quoted["quote"] == '"' else value
 
 
+def _is_secret(name: str) -> bool:
+    from ..redaction import is_secret_name  # not when the extension is loaded
+
+    return is_secret_name(name)
+
+
 def _temperature(text: str) -> float:
     value = float(text)
     if not math.isfinite(value) or value < 0:
@@ -108,7 +112,7 @@ def _param(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise ArgumentTypeError(f"{text!r} is not KEY=VALUE: write it like top_p=0.9")
-    if is_secret_name(name):
+    if _is_secret(name):
         raise ArgumentTypeError(KEY_ON_THE_LINE)
     if name in _OWN:
         raise ArgumentTypeError(
