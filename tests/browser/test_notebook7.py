@@ -31,3 +31,7 @@ def test_an_answer_in_notebook_7(lab: Lab, page: Page, server: Backend) -> None:
     output.get_by_text("stopped").first.wait_for()
     output.get_by_text("KeyboardInterrupt").wait_for()
     assert output.locator("strong", has_text="bold").count() == 1
+    page.locator(".jp-Notebook .jp-Cell .cm-content").nth(1).click()
+    page.keyboard.press("Shift+Enter")  # again: the stopped turn is taken back, the cell says its id here, too
+    output.get_by_text("answered by").wait_for()
+    assert server.engine.history[-1]["messages"] == [{"role": "user", "content": "hi"}]
