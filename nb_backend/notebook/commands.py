@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from .. import settings
 from ..background import run
@@ -14,6 +15,9 @@ from ..memory import turns
 from .models import available_models
 from .options import KEY_ON_THE_LINE
 from .report import EMBEDDED, Report
+
+if TYPE_CHECKING:
+    from ..providers.base import Model
 
 
 def command(line: str) -> Report | Chat:
@@ -49,8 +53,8 @@ def models(wanted: str) -> Report:
     found = [model for model in run(available_models()) if wanted.lower() in f"{model.provider} {model}".lower()]
     if not found:
         return Report(f"no model is called like {wanted!r}" if wanted else "the server names no model")
-    rows = [f"| {_cell(model)} | {_cell(model.provider)} | {_SEES[model.vision]} |" for model in found]
-    return Report("| model | provider | sees images |", "| --- | --- | --- |", *rows)
+    rows = [f"| {_cell(model)} | {_cell(model.provider)} | {_abilities(model)} |" for model in found]
+    return Report("| model | provider | besides text |", "| --- | --- | --- |", *rows)
 
 
 def use(model: str) -> Report:
@@ -134,7 +138,7 @@ ASKING = {  # what the magic does itself, as a cell's question
     "fix [OPTIONS]": "Ask about the last exception; the options are those of a cell, and -f code gives a new one.",
 }
 
-_SEES = {True: "yes", False: "no", None: "?"}
+_ABILITIES = {"vision": "sees images", "audio": "audio", "image": "makes images"}
 
 
 def _conversation(name: str) -> Chat:
@@ -153,6 +157,13 @@ def _turns(chat: Chat) -> str:
 def _last_question(chat: Chat) -> str:
     asked = [str(message.get("content") or "") for message in chat.messages if message["role"] == "user"]
     return asked[-1] if asked and len(asked[-1]) <= 60 else f"{asked[-1][:59]}…" if asked else ""
+
+
+def _abilities(model: Model) -> str:
+    said = {words: getattr(model, ability) for ability, words in _ABILITIES.items()}
+    if all(can is None for can in said.values()):
+        return "?"
+    return ", ".join(words for words, can in said.items() if can) or "–"
 
 
 def _aliases() -> str:

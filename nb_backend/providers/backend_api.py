@@ -8,7 +8,7 @@ from urllib.parse import quote
 from .. import settings
 from ..media import to_data_uri
 from ..typing import MediaListType, Messages
-from .base import AsyncGeneratorProvider, Model, ProviderModelMixin
+from .base import ABILITIES, AsyncGeneratorProvider, Model, ProviderModelMixin
 from .failures import not_a_backend
 
 
@@ -53,7 +53,12 @@ class BackendApi(AsyncGeneratorProvider, ProviderModelMixin):
             if provider is None:
                 return [Model.of(name, provider=owner) for owner, names in found.items() for name in names]
             return [
-                Model.of(item["id"], label=item.get("label") or "", provider=provider, vision=item.get("vision"))
+                Model.of(
+                    item["id"],
+                    label=item.get("label") or "",
+                    provider=provider,
+                    **{ability: item.get(ability) for ability in ABILITIES},
+                )
                 for item in found
             ]
         except (AttributeError, KeyError, TypeError):

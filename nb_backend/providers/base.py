@@ -15,21 +15,29 @@ from .response import RawResponse
 from .session import StreamSession
 from .wire import EventDecoder
 
+ABILITIES = ("vision", "audio", "image")  # of models, as g4f names them
+
 
 class Model(str):
-    """A model's id, with what the server says of it: ``label``, ``provider`` and ``vision`` (``None``: not said)."""
+    """A model's id, with what the server says of it: ``label``, ``provider``, and whether it sees images (``vision``),
+    has to do with ``audio``, or makes an ``image``; ``None`` is not said.
+    """
 
     label: str
     provider: str
     vision: bool | None
+    audio: bool | None
+    image: bool | None
 
     @classmethod
-    def of(cls, name: object, *, label: str = "", provider: str = "", vision: bool | None = None) -> Self:
+    def of(cls, name: object, *, label: str = "", provider: str = "", **abilities: bool | None) -> Self:
         """Make a model of its id and what the server says of it."""
         if not isinstance(name, str):
             raise TypeError(f"a model's id is a text, not {type(name).__name__}")
         model = cls(name)
-        model.label, model.provider, model.vision = label or name, provider, vision
+        model.label, model.provider = label or name, provider
+        for ability in ABILITIES:
+            setattr(model, ability, abilities.get(ability))
         return model
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 from driver import TIMEOUT
 from serving import TOKEN
+from wire_server import status
 
 
 @pytest.fixture(autouse=True)
@@ -30,9 +31,25 @@ def test_the_state(kernel, server):
 
 
 def test_the_models_and_what_they_can(kernel):
-    assert "| scripted | scripted | no |" in said(kernel.run("%backend models"))
+    assert "| scripted | scripted | – |" in said(kernel.run("%backend models"))
     assert "scripted" in said(kernel.run("%backend models SCRIPT"))
     assert "no model is called like" in said(kernel.run("%backend models gpt"))
+
+
+def test_models_and_what_g4f_says_of_them(kernel, wire_server):
+    wire_server.answer(status("200 OK", {"P": ["eyes", "plain"]}))
+    all_ = {"vision": True, "audio": True, "image": True}
+    wire_server.answer(status("200 OK", [{"id": "eyes", **all_}, {"id": "plain", "vision": False}]))
+    kernel.run(f"%backend url {wire_server.url}")
+    shown = said(kernel.run("%backend models"))
+    assert "| eyes | P | sees images, audio, makes images |" in shown
+    assert "| plain | P | – |" in shown
+
+
+def test_models_of_which_nothing_is_said(kernel, wire_server):
+    wire_server.answer(status("200 OK", {"data": [{"id": "gpt", "owned_by": "me"}]}))
+    kernel.run(f"%backend url {wire_server.url}/v1")
+    assert "| gpt | me | ? |" in said(kernel.run("%backend models"))
 
 
 def test_use_and_alias_choose_the_model_of_the_cells_after(kernel, engine):
