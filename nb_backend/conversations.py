@@ -46,8 +46,8 @@ class Conversations(Mapping[str, Chat]):
         return name in self._chats
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Give a conversation if there is one of that name; this makes none."""
-        return self._chats.get(name, default)
+        """Give a conversation if there is one of that name, else the default; this makes none, but checks the name."""
+        return self._chats.get(_checked(name), default)
 
     def __repr__(self) -> str:
         counts = [(name, memory.turns(chat.messages)) for name, chat in self._chats.copy().items()]

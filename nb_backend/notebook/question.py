@@ -46,6 +46,8 @@ class Question:
         """Take in an answer that is kept: it is the variable's, and what earlier runs of the cell had said is gone."""
         if self.options.out:
             names[self.options.out] = answer
+        if not self.options.once and self.options.chat not in chats:
+            chats[self.options.chat] = self.chat
         if run := cell_run.get():
             for chat in chats.values():
                 chat.take_back(run)
@@ -61,7 +63,7 @@ def question(options: Options, text: str, shell: InteractiveShell) -> Question:
     This runs the user's code, so it belongs on the thread that runs cells. ``ValueError`` or ``TypeError`` in one line
     for what cannot be sent.
     """
-    chat = Chat() if options.once else chats[options.chat]
+    chat = Chat() if options.once else chats.get(options.chat) or Chat()
     # a copy: cells as they were typed, and what an expression binds (":=") is for the others of this question
     names = {**shell.user_ns, "In": shell.history_manager.input_hist_raw}  # type: ignore[union-attr]
     formatter = partial(_formatted, shell)

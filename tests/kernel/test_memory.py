@@ -123,11 +123,12 @@ def test_a_cell_that_moves_elsewhere_is_taken_back_where_it_was(kernel, engine, 
 def test_a_failed_exchange_leaves_no_trace(kernel, engine):
     ask(kernel, "a")
     ask(kernel, "b")
-    for code in ("%%backend\nx?", "%%backend -n -s 'X' -o out\nx?", "%%backend --once\nx?"):
+    for code in ("%%backend\nx?", "%%backend -n -s 'X' -o out\nx?", "%%backend --once\nx?", "%%backend -c new\nx?"):
         engine.enqueue("Half", {"type": "error", "error": "Broken", "message": "the engine broke"})
         assert kernel.run(code, cell="a").error is not None
     assert questions(kernel) == ["a?", "b?"]
-    assert kernel.run("'out' in globals()").result == "False"
+    kernel.run("%%backend -c new --dry-run\nx?", cell="a")
+    assert kernel.run("'out' in globals(), list(nb_backend.chats)").result == "(False, ['main'])"
     ask(kernel, "d")
     assert sent(engine) == ["Be brief", "a?", "a?", "b?", "b?", "d?"]
 
