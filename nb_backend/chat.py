@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterable
 from contextlib import aclosing
 from functools import partial
@@ -21,6 +22,10 @@ from .typing import Messages
 if TYPE_CHECKING:
     from .providers.backend_api import BackendApi
     from .providers.openai_api import OpenAIApi
+
+_changing = threading.RLock()
+"""Held where a conversation changes: cells, threads and the background loop ask the same one. (Reentrant, for a stream
+that nobody holds any more may keep its answer at any place; one for all, for a conversation is copied and pickled.)"""
 
 
 class Chat:
@@ -69,9 +74,11 @@ class Chat:
 
     @system.setter
     def system(self, prompt: str | None) -> None:
-        self._system = prompt
-        for message in self.messages:
-            message.pop("system", None)
+        with _changing:
+            self._system = prompt
+            for messages in (*self._earlier, self.messages):
+                for message in messages:
+                    message.pop("system", None)
 
     def stream(self, prompt: str, images: Iterable[Any] = (), *, new: bool = False, **options: Any) -> AnswerStream:
         """Ask, and give the events of the answer as they come; leaving early stops the answer and keeps its text.
@@ -81,7 +88,7 @@ class Chat:
         run = memory.cell_run.get()
         request = self.request(prompt, images, new=new, **options)
         answer = Answer(model=request.model, trimmed=request.trimmed)
-        keep = partial(self._remember, request.question, run, new)
+        keep = partial(self._remember, request, run, new)
         turns = memory.turns(request.before)
         return AnswerStream(lambda without: request.send(without, self._api_key.value), answer, keep, turns)
 
@@ -102,16 +109,19 @@ class Chat:
         """
         from .providers.openai_api import OpenAIApi
 
-        before = [] if new else self._as_of(memory.cell_run.get())[-1]
+        with _changing:
+            goes_on = [] if new else self._as_of(memory.cell_run.get())[-1]
+            before = [*goes_on]  # others may ask before this is answered
+            state = (
+                self._states.get(params.get("provider") or self._last_provider) if goes_on is self.messages else None
+            )
         said = memory.system_prompt(before) if system is None else system
-        api, state = provider_for(settings.url(self.url)), None
-        named = params.get("provider")
+        api = provider_for(settings.url(self.url))
         params = {**self.params, **params}
-        if not issubclass(api, OpenAIApi):
-            if before is self.messages:
-                state = self._states.get(named or self._last_provider)
-            if self.provider:
-                params = {"provider": self.provider, **params}
+        if issubclass(api, OpenAIApi):
+            state = None
+        elif self.provider:
+            params = {"provider": self.provider, **params}
         return Request(
             provider=api,
             model=settings.model(model or self.model),
@@ -138,15 +148,19 @@ class Chat:
 
     def reset(self) -> None:
         """Start over: forget what was said, not how to ask."""
-        self.messages = []
-        self._earlier = []
-        self._states = {}
-        self._runs = {}
+        with _changing:
+            self.messages = []
+            self._earlier = []
+            self._states = {}
+            self._runs = {}
 
     def take_back(self, cell: str | memory.CellRun) -> None:
         """Forget what a cell had said, and everything after it; given a run of it, only what earlier runs had said."""
         run = cell if isinstance(cell, memory.CellRun) else memory.CellRun(cell)
-        *self._earlier, self.messages = self._continued(self._as_of(run))
+        with _changing:
+            *self._earlier, self.messages = self._continued(self._as_of(run))
+            if run is cell and not self._is_over(run):
+                self._runs[run.cell] = run
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the conversation to a file that only its owner may read: no key in it, nor where it was asked."""
@@ -184,9 +198,14 @@ class Chat:
     def _as_of(self, run: memory.CellRun | None) -> list[Messages]:
         """Give the conversations that were started over, and the one that goes on, as they stand for a cell's run."""
         all_ = [*self._earlier, self.messages]
-        if run is None or self._runs.get(run.cell) is run:
+        if run is None or self._runs.get(run.cell) is run or self._is_over(run):
             return all_
         return memory.said_before(all_, run.cell)
+
+    def _is_over(self, run: memory.CellRun) -> bool:
+        """Whether the cell has run again since, and said something: what this run still says is taken back already."""
+        last = self._runs.get(run.cell)
+        return last is not None and last.number > run.number
 
     def _continued(self, conversations: list[Messages]) -> list[Messages]:
         """Note that these are the conversations from here on: what servers remember of another is of no use."""
@@ -195,25 +214,32 @@ class Chat:
         return conversations
 
     def _remember(
-        self, question: dict[str, Any], run: memory.CellRun | None, new: bool, answer: Answer, states: dict[str, Any]
+        self, request: Request, run: memory.CellRun | None, new: bool, answer: Answer, states: dict[str, Any]
     ) -> None:
-        conversations = self._as_of(run)
-        if new and conversations[-1]:
-            conversations = [*conversations, []]
-        *self._earlier, self.messages = self._continued(conversations)
-        if answer.trimmed > memory.left_out(self.messages):
-            self._states = {}
-        self._states |= states
-        self._last_provider = str(answer.provider.get("name") or "")
+        question = request.question
         reply: dict[str, Any] = {"role": "assistant", "content": answer.text}
         if answer.stopped:
             reply["stopped"] = True
         if answer.trimmed:
             reply["trimmed"] = answer.trimmed
-        if run is not None:
-            self._runs[run.cell] = run
-            question = {**question, "cell": run.cell}
-        self.messages += [question, reply]
+        with _changing:
+            if run is not None:
+                if self._is_over(run):
+                    return
+                question = {**question, "cell": run.cell}
+            conversations = self._as_of(run)
+            if new and conversations[-1]:
+                conversations = [*conversations, []]
+            *self._earlier, self.messages = self._continued(conversations)
+            if self.messages != request.before:  # others have said something meanwhile, which the server has not heard
+                self._states, states = {}, {}
+            if answer.trimmed > memory.left_out(self.messages):
+                self._states = {}
+            self._states |= states
+            self._last_provider = str(answer.provider.get("name") or "")
+            if run is not None:
+                self._runs[run.cell] = run
+            self.messages += [question, reply]
 
 
 def provider_for(url: str | None) -> type[BackendApi] | type[OpenAIApi]:

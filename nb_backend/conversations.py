@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import Any
 
 from . import memory
@@ -49,8 +49,16 @@ class Conversations(Mapping[str, Chat]):
         """Give a conversation if there is one of that name, else the default; this makes none, but checks the name."""
         return self._chats.get(_checked(name), default)
 
+    def values(self) -> ValuesView[Chat]:
+        """Give the conversations that there are now: looking makes none, also if one goes meanwhile."""
+        return self._chats.copy().values()
+
+    def items(self) -> ItemsView[str, Chat]:
+        """Give the names and the conversations that there are now."""
+        return self._chats.copy().items()
+
     def __repr__(self) -> str:
-        counts = [(name, memory.turns(chat.messages)) for name, chat in self._chats.copy().items()]
+        counts = [(name, memory.turns(chat.messages)) for name, chat in self.items()]
         shown = ", ".join(f"{name} ({count} turn{'' if count == 1 else 's'})" for name, count in counts)
         return f"<conversations: {shown or 'none yet'}>"
 

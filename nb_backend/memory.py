@@ -14,7 +14,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from itertools import count
+from typing import TYPE_CHECKING, Any, Self
 
 from .errors import ServerError
 from .typing import Messages
@@ -33,10 +34,22 @@ _TOO_LONG = re.compile(
 
 
 class CellRun:
-    """One run of a cell: what it asks is one thing to take back when the cell runs again."""
+    """One run of a cell: what it asks is one thing to take back when the cell runs again.
+
+    ``number`` tells which of two runs is the later; one that another process had, in a pickle, was before all.
+    """
+
+    _numbers = count(1)
 
     def __init__(self, cell: str) -> None:
         self.cell = cell
+        self.number = next(self._numbers)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # a copy of a conversation goes on within the run
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"cell": self.cell, "number": 0}
 
     def __repr__(self) -> str:
         return f"CellRun({self.cell!r})"
@@ -86,8 +99,8 @@ def turns(messages: Messages) -> int:
 
 def left_out(messages: Messages) -> int:
     """Give how many of the oldest turns the next question leaves out: as many as the last one had to."""
-    count = messages[-1].get("trimmed") if messages else None
-    return min(count, turns(messages)) if isinstance(count, int) else 0
+    trimmed = messages[-1].get("trimmed") if messages else None
+    return min(trimmed, turns(messages)) if isinstance(trimmed, int) else 0
 
 
 def to_send(messages: Messages, without: int = 0) -> Messages:

@@ -1,0 +1,614 @@
+"""A notebook and its conversations against a model of them, after any history; and what is asked at the same time.
+
+The promise: running a cell again takes back what it had said, and everything after it. "Run all" then makes what a
+restart and "Run all" make, provided that the first cell that asks in a conversation is the one that had begun it:
+``NotebookMachine.begins_again`` says it exactly. The kernel is never told the order of the cells, so what was said in
+another one stays until the conversation is reset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+import threading
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from itertools import count
+
+import pytest
+from chat_support import STATE, questions, run_cells, sent
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from nb_backend import Chat, background, memory
+from nb_backend.chat import from_cell
+from nb_backend.conversations import Conversations
+from nb_backend.errors import ServerError
+from nb_backend.memory import LOCAL_MARKS, CellRun
+from nb_backend.notebook import question as question_module
+from nb_backend.notebook.options import Options
+from nb_backend.notebook.question import Question
+
+BASE = {"main": "Base", "other": None}  # the system prompts that the conversations are made with
+MOST_CELLS = 5
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question as a cell puts it; ``chat`` is ``None`` for one outside of all conversations."""
+
+    text: str
+    chat: str | None
+    new: bool
+    system: str | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    id: str
+    asks: tuple[Ask, ...]
+
+
+@dataclass(frozen=True)
+class Said:
+    """An exchange, in the model."""
+
+    cell: str | None
+    run: int
+    ask: Ask
+    answer: str
+    stopped: bool
+    state: int | None
+
+    def messages(self) -> list[dict]:
+        marks = {"cell": self.cell, "system": self.ask.system}
+        return [
+            {"role": "user", "content": self.ask.text, **{k: v for k, v in marks.items() if v is not None}},
+            {"role": "assistant", "content": self.answer, **({"stopped": True} if self.stopped else {})},
+        ]
+
+
+Record = list[Said]  # all that was said in a conversation, what came before it was started over included
+
+
+def without(record: Record, cell: str | None, run: int) -> Record:
+    """What is left when this run of a cell takes back what earlier runs of it had said."""
+    for at, said in enumerate(record):
+        if cell is not None and said.cell == cell and said.run != run:
+            return record[:at]
+    return record
+
+
+def goes_on(record: Record) -> Record:
+    """The conversation that goes on: from where it was last started over."""
+    starts = [at for at, said in enumerate(record) if said.ask.new]
+    return record[starts[-1] :] if starts else record
+
+
+def request_of(record: Record, ask: Ask, base: str | None) -> list[dict]:
+    """The messages that ask a question, after what is given."""
+    prompts = [base, *(said.ask.system for said in record), ask.system]
+    system = [prompt for prompt in prompts if prompt is not None][-1:]
+    told = [{k: v for k, v in message.items() if k in ("role", "content")} for s in record for message in s.messages()]
+    return [
+        *({"role": "system", "content": prompt} for prompt in system if prompt),
+        *told,
+        {"role": "user", "content": ask.text},
+    ]
+
+
+asks = st.builds(
+    Ask,
+    text=st.integers(0, 99).map("q{}".format),
+    chat=st.sampled_from(["main", "main", "main", "main", "other", "other", None]),
+    new=st.sampled_from([False] * 5 + [True]),
+    system=st.sampled_from([None] * 5 + ["", "Brief", "Long"]),
+).map(lambda ask: replace(ask, new=ask.new and ask.chat is not None))
+questions_of_a_cell = st.lists(asks, min_size=1, max_size=2).map(tuple)
+positions = st.integers(0, MOST_CELLS - 1)
+endings = st.sampled_from(["failed", "failed at once", "stopped", "stopped without text"])
+
+
+class NotebookMachine(RuleBasedStateMachine):
+    def __init__(self, backend, monkeypatch, folder):
+        super().__init__()
+        self.backend, self.monkeypatch, self.folder = backend, monkeypatch, folder
+        self.cells: list[Cell] = []
+        self.numbers = count(1)
+        self.checked = 0
+        self.restart()
+
+    def restart(self) -> None:
+        self.chats = Conversations()
+        for name, system in BASE.items():
+            self.chats[name] = Chat(system=system)
+        self.monkeypatch.setattr(question_module, "chats", self.chats)
+        self.records: dict[str, Record] = {name: [] for name in BASE}
+
+    # -- what a cell does
+
+    def run(self, cell: Cell, ending: str = "", at: int = 0, *, with_id: bool = True) -> bool:
+        """Run a cell; the question at this place ends so. Whether it ended well, or else nothing after it runs."""
+        number = next(self.numbers)
+        with from_cell(cell.id if with_id else None):
+            for place, ask in enumerate(cell.asks):
+                how = ending if place == min(at, len(cell.asks) - 1) else ""
+                if not self.ask(ask, cell.id if with_id else None, number, how):
+                    return False
+        return True
+
+    def ask(self, ask: Ask, cell: str | None, run: int, ending: str) -> bool:
+        engine, state, answer = self.backend.engine, next(self.numbers), f"to {ask.text}"
+        hears = {"type": "conversation", "conversation": {"scripted": {"id": state}}}
+        half = {"failed": ("Half", RuntimeError("m")), "failed at once": (RuntimeError("m"),), "stopped": ("Half", ...)}
+        engine.enqueue(*{"": (hears, answer), "stopped without text": (...,), **half}[ending])
+        base = BASE[ask.chat] if ask.chat else None
+        record = without(self.records[ask.chat], cell, run) if ask.chat else []
+        before = [] if ask.new else goes_on(record)
+
+        asked, as_it_was = len(engine.history), self.looks()
+        kept = self.really_ask(ask, ending)
+        (body,) = engine.history[asked:]
+        self.check_request(body)
+        assert body["messages"] == request_of(before, ask, base)
+        if "conversation" in body:  # the server is reminded of what was said last, never of what was taken back
+            assert body["conversation"] == {"id": before[-1].state}
+
+        assert kept == (ending in ("", "stopped"))
+        if not kept:
+            assert self.looks() == as_it_was
+            return False
+        said = Said(cell, run, ask, "Half" if ending else answer, bool(ending), None if ending else state)
+        if ending and "conversation" in body:
+            said = replace(said, state=body["conversation"]["id"])
+        if ask.chat:
+            self.records[ask.chat] = [*record, said]
+        self.records = {name: without(record, cell, run) for name, record in self.records.items()}
+        self.check_conversations()
+        return not ending
+
+    def really_ask(self, ask: Ask, ending: str) -> bool:
+        """Ask as the magic does; whether it is kept."""
+        how = {"model": None, "image": [], "out": None, "format": "markdown", "raw": True, "dry_run": False}
+        options = Options(
+            **how, chat=ask.chat or "main", once=ask.chat is None, new=ask.new, system=ask.system, params={}
+        )
+        question = Question(options, self.chats[ask.chat] if ask.chat else Chat(), ask.text)
+
+        async def answered() -> bool:
+            stream = question.stream()
+            try:
+                async with aclosing(stream):
+                    async for event in stream:
+                        if ending.startswith("stopped") and (str(event) or ending != "stopped"):
+                            break
+            finally:
+                if stream.kept:
+                    question.settle(stream.answer, {})
+            return stream.kept
+
+        if ending.startswith("failed"):
+            with pytest.raises(ServerError):
+                background.run(answered())
+            return False
+        return background.run(answered())
+
+    # -- what always holds
+
+    def looks(self) -> dict:
+        """All that shows of the conversations: what was said, and what would be sent next, by whom ever."""
+        looks = {}
+        for name, chat in self.chats.items():
+            nexts = [chat.request("next?").body()]
+            for cell in self.cells:
+                with from_cell(cell.id):
+                    nexts.append(chat.request("again?").body())
+            looks[name] = (copy.deepcopy(chat.messages), chat.system, nexts)
+        return looks
+
+    @staticmethod
+    def check_request(body: dict) -> None:
+        system, talk = body["messages"][:1], body["messages"]
+        if system[0]["role"] == "system":
+            talk = talk[1:]
+        assert [message["role"] for message in talk] == ["user", "assistant"] * (len(talk) // 2) + ["user"]
+        assert not [message for message in body["messages"] if LOCAL_MARKS & message.keys() - {"role", "content"}]
+
+    def check_conversations(self) -> None:
+        assert set(self.chats) == set(self.records)
+        for name, record in self.records.items():
+            chat = self.chats[name]
+            assert chat.messages == [message for said in goes_on(record) for message in said.messages()]
+            for asks_next in [None, *(cell.id for cell in self.cells)]:
+                with from_cell(asks_next):
+                    request = chat.request("next?")
+                self.check_request({"messages": request.messages(0)})
+                ask = Ask("next?", name, False, None)
+                left = goes_on(without(record, asks_next, 0))
+                assert request.messages(0) == request_of(left, ask, BASE[name])
+
+    def begins_again(self) -> bool:
+        """Whether "Run all" now makes what it makes after a restart.
+
+        In each conversation that cells ask in, the first of them, and those that ask elsewhere before it, have to take
+        back all that was said.
+        """
+        for name, record in self.records.items():
+            for cell in self.cells:
+                record = without(record, cell.id, 0)
+                if any(ask.chat == name for ask in cell.asks):
+                    if record:
+                        return False
+                    break
+        return True
+
+    def requests_of_all(self) -> list[list[dict]]:
+        asked = len(self.backend.engine.history)
+        for cell in self.cells:
+            assert self.run(cell)
+        return [body["messages"] for body in self.backend.engine.history[asked:]]
+
+    def check_run_all(self) -> None:
+        """Run all, and once more, and in a kernel of its own that has just been started."""
+        begins_again = self.begins_again()
+        once = self.requests_of_all()
+        if not begins_again:
+            return
+        said = {name: [s.messages() for s in goes_on(record)] for name, record in self.records.items()}
+        twice, lived = self.requests_of_all(), (self.chats, self.records)
+        self.restart()
+        assert once == twice == self.requests_of_all()
+        asked_in = {ask.chat for cell in self.cells for ask in cell.asks}
+        for name in asked_in - {None}:
+            assert said[name] == [s.messages() for s in goes_on(self.records[name])]
+        self.chats, self.records = lived
+        self.monkeypatch.setattr(question_module, "chats", self.chats)
+        self.checked += len(once)
+
+    # -- what a person does
+
+    @precondition(lambda self: len(self.cells) < MOST_CELLS)
+    @rule(at=positions, asks=questions_of_a_cell)
+    def insert(self, at, asks):
+        self.cells.insert(at, Cell(f"cell-{next(self.numbers)}", asks))
+
+    @precondition(lambda self: len(self.cells) < MOST_CELLS)
+    @rule(asks=questions_of_a_cell)
+    def append_and_run(self, asks):
+        self.cells.append(Cell(f"cell-{next(self.numbers)}", asks))
+        self.run(self.cells[-1])
+
+    @precondition(lambda self: self.cells)
+    @rule(at=positions, asks=questions_of_a_cell)
+    def edit(self, at, asks):
+        at %= len(self.cells)
+        self.cells[at] = replace(self.cells[at], asks=asks)
+
+    @precondition(lambda self: self.cells)
+    @rule(at=positions)
+    def delete(self, at):
+        del self.cells[at % len(self.cells)]
+
+    @precondition(lambda self: len(self.cells) > 1)
+    @rule(at=positions, to=positions)
+    def move(self, at, to):
+        self.cells.insert(to % len(self.cells), self.cells.pop(at % len(self.cells)))
+
+    @precondition(lambda self: self.cells)
+    @rule(at=positions)
+    def run_one(self, at):
+        assert self.run(self.cells[at % len(self.cells)])
+
+    @precondition(lambda self: self.cells)
+    @rule(at=positions, place=st.integers(0, 1), ending=endings)
+    def run_one_that_does_not_end(self, at, place, ending):
+        assert not self.run(self.cells[at % len(self.cells)], ending, place)
+
+    @precondition(lambda self: self.cells)
+    @rule(upto=positions)
+    def run_above(self, upto):
+        for cell in self.cells[: upto + 1]:
+            assert self.run(cell)
+
+    @precondition(lambda self: self.cells)
+    @rule()
+    def run_all(self):
+        self.check_run_all()
+
+    @precondition(lambda self: self.cells)
+    @rule()
+    def restart_and_run_all(self):
+        self.restart()
+        assert self.begins_again()
+        self.check_run_all()
+
+    @precondition(lambda self: self.cells)
+    @rule()
+    def reset_and_run_all(self):
+        self.reset()
+        assert self.begins_again()
+        self.check_run_all()
+
+    @rule(asks=questions_of_a_cell)
+    def run_without_an_id(self, asks):
+        assert self.run(Cell("", asks), with_id=False)
+
+    @rule(name=st.sampled_from(sorted(BASE)))
+    def take_back_by_hand(self, name):
+        for cell in self.cells[1:]:
+            self.chats[name].take_back(cell.id)
+            self.records[name] = without(self.records[name], cell.id, 0)
+        self.check_conversations()
+
+    @rule()
+    def reset(self):
+        for chat in self.chats.values():
+            chat.reset()
+        self.records = {name: [] for name in BASE}
+        self.check_conversations()
+
+    @rule(name=st.sampled_from(sorted(BASE)))
+    def save_and_load(self, name):
+        path = self.folder / f"{name}.json"
+        before = self.chats[name]
+        before.save(path)
+        self.chats[name] = loaded = Chat.load(path)
+        bodies = [chat.request("next?").body() for chat in (before, loaded)]
+        assert {**bodies[0], "conversation": None} == {**bodies[1], "conversation": None}
+        self.records[name] = goes_on(self.records[name])  # what was before it was started over is not saved
+        self.check_conversations()
+
+
+def test_a_notebook_after_any_history(backend, monkeypatch, tmp_path):
+    checked = []
+
+    def machine() -> NotebookMachine:
+        checked.append(NotebookMachine(backend, monkeypatch, tmp_path))
+        return checked[-1]
+
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=20,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    assert sum(one.checked for one in checked) > 300  # or the condition is so seldom met that nothing is shown
+
+
+# -- where the kernel cannot know what the notebook shows, and what helps
+
+
+@pytest.mark.parametrize(
+    ("ran", "notebook", "once_more"),
+    [
+        ("b a", "a b", ["b?"]),  # run in another order
+        ("a b", "b a", ["a?"]),  # moved
+        ("a b", "x a b", ["a?", "b?"]),  # put before the first
+        ("a b c", "b c", ["a?", "b?", "c?"]),  # the first is deleted
+    ],
+)
+async def test_what_another_cell_had_begun_stays_until_a_reset(backend, ran, notebook, once_more):
+    chat = Chat()
+    await run_cells(chat, *ran.split(), *notebook.split())
+    assert questions(chat) == once_more
+    chat.reset()
+    for _ in range(2):
+        await run_cells(chat, *notebook.split())
+        assert questions(chat) == [f"{cell}?" for cell in notebook.split()]
+
+
+# -- several at the same time
+
+
+async def begun(chat, text, **options):
+    """Ask; the server has the question, and the answer is left waiting."""
+    stream = chat.stream(text, **options)
+    await anext(stream)
+    return stream
+
+
+async def rest_of(stream):
+    async for _ in stream:
+        pass
+    return stream.answer
+
+
+async def test_two_questions_at_once_are_both_kept_and_none_is_torn(backend):
+    chat = Chat(system="S")
+    await asyncio.gather(*(chat.ask(str(number)) for number in range(8)))
+    assert sorted(questions(chat)) == [str(number) for number in range(8)]
+    assert [message["role"] for message in chat.messages] == ["user", "assistant"] * 8
+    assert all(told["content"] == question["content"] for question, told in pairs(chat))
+    assert {tuple(sent(backend, at)) for at in range(8)} == {("S", str(number)) for number in range(8)}
+
+
+def pairs(chat):
+    return list(zip(chat.messages[::2], chat.messages[1::2], strict=True))
+
+
+@pytest.mark.parametrize("cell", [None, "a"])
+async def test_from_several_threads_and_a_loop_at_once(backend, cell):
+    chat, torn, done = Chat(), [], threading.Event()
+
+    def watch():
+        while not done.is_set():
+            if len([*chat.messages]) % 2:
+                torn.append([*chat.messages])
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with from_cell(cell):
+        threads = (asyncio.to_thread(lambda at: [chat(f"{at}.{n}") for n in range(4)], at) for at in range(4))
+        await asyncio.gather(*threads, *(chat.ask(f"4.{n}") for n in range(4)))
+    done.set()
+    watcher.join()
+    assert torn == []
+    assert sorted(questions(chat)) == [f"{at}.{n}" for at in range(5) for n in range(4)]
+    assert all(told["content"] == question["content"] for question, told in pairs(chat))
+
+
+async def test_a_panel_and_a_cell_at_once(backend):
+    chat = Chat()
+    await run_cells(chat, "a")
+    panel = await begun(chat, "panel?")
+    await run_cells(chat, "b")
+    await rest_of(panel)
+    assert sent(backend, -2) == ["a?", "a?", "panel?"]
+    assert sent(backend) == ["a?", "a?", "b?"]
+    assert questions(chat) == ["a?", "b?", "panel?"]
+    await run_cells(chat, "b")
+    assert questions(chat) == ["a?", "b?"]
+
+
+async def test_a_cell_that_runs_again_while_others_are_answered(backend):
+    chat = Chat()
+    await run_cells(chat, "a", "b")
+    with from_cell("c"):
+        slow = await begun(chat, "c?")
+    await run_cells(chat, "a")
+    assert questions(chat) == ["a?"]
+    await rest_of(slow)
+    assert questions(chat) == ["a?", "c?"]  # it is said after that
+
+
+@pytest.mark.parametrize("new", [False, True])
+async def test_what_an_earlier_run_says_late_is_taken_back_already(backend, new):
+    chat = Chat()
+    await run_cells(chat, "x")
+    with from_cell("a"):
+        late = await begun(chat, "first?", system="late", new=new)
+    with from_cell("a"):
+        await chat.ask("second?")
+    await run_cells(chat, "b")
+    assert (await rest_of(late)).text == "first?"  # who waits for it gets it
+    assert questions(chat) == ["x?", "second?", "b?"]
+    assert chat.system is None
+    await run_cells(chat, "a")
+    assert questions(chat) == ["x?", "a?"]
+
+
+async def test_a_late_answer_takes_nothing_back_anywhere(backend, monkeypatch):
+    chats = Conversations()
+    monkeypatch.setattr(question_module, "chats", chats)
+    main, plots = chats["main"], chats["plots"]
+    with from_cell("a"):
+        late = await begun(main, "first?")
+        earlier = memory.cell_run.get()
+    with from_cell("a"):
+        answer = await plots.ask("second?")
+        settle(plots, answer)
+    with from_cell(earlier):
+        settle(main, await rest_of(late))
+    assert (questions(main), questions(plots)) == ([], ["second?"])
+
+
+def settle(chat, answer):
+    how = {"model": None, "image": [], "out": None, "format": "markdown", "raw": True, "dry_run": False, "params": {}}
+    options = Options(**how, chat="main", once=False, new=False, system=None)
+    Question(options, chat, "").settle(answer, {})
+
+
+async def test_a_server_that_has_not_heard_all_is_not_reminded(backend):
+    chat = Chat()
+    backend.engine.enqueue(STATE, "Hm")
+    slow = await begun(chat, "slow?")
+    backend.engine.enqueue(STATE, "Hi")
+    await chat.ask("quick?")
+    await rest_of(slow)
+    await chat.ask("next?")
+    assert "conversation" not in backend.engine.history[-1]
+    assert sent(backend) == ["quick?", "Hi", "slow?", "Hm", "next?"]
+
+
+async def test_a_question_that_is_asked_again_is_the_same_question(backend):
+    chat = Chat()
+    await chat.ask("1")
+    await chat.ask("2")
+    backend.engine.enqueue({"type": "error", "error": "PromptTooLongError", "message": "9 tokens"})
+    request, stream = chat.request("look?"), await begun(chat, "long?")
+    await chat.ask("meanwhile?")
+    await rest_of(stream)
+    assert sent(backend) == ["2", "2", "long?"]
+    assert [message["content"] for message in request.messages(0)] == ["1", "1", "2", "2", "look?"]
+
+
+def test_a_thread_that_takes_back_while_another_says_something(backend, monkeypatch):
+    chat = Chat()
+    for cell in "ab":
+        with from_cell(cell):
+            chat(f"{cell}?")
+    said_before, ended, threads = memory.said_before, threading.Event(), []
+
+    def say():
+        chat("panel?")
+        ended.set()
+
+    def slow(conversations, cell):
+        found = said_before(conversations, cell)
+        if not threads:
+            threads.append(threading.Thread(target=say))
+            threads[0].start()
+            ended.wait(0.3)  # another thread may run at any place
+        return found
+
+    monkeypatch.setattr(memory, "said_before", slow)
+    chat.take_back("b")
+    threads[0].join()
+    assert questions(chat) == ["a?", "panel?"]
+
+
+# -- copies of a conversation within a run, and runs that another process had
+
+
+async def test_a_copy_goes_on_within_the_run(backend):
+    chat = Chat()
+    with from_cell("a"):
+        await chat.ask("1")
+        other = copy.deepcopy(chat)
+        await other.ask("2")
+        await chat.ask("3")
+    assert questions(other) == ["1", "2"]
+    assert questions(chat) == ["1", "3"]
+
+
+async def test_what_another_process_has_run_was_before(backend):
+    chat = Chat()
+    run = CellRun("a")
+    run.number = 10**9  # that process had run many cells
+    with from_cell(run):
+        await chat.ask("1")
+    tuesday = pickle.loads(pickle.dumps(chat))
+    with from_cell("a"):
+        await tuesday.ask("2")
+    assert questions(tuesday) == ["2"]
+
+
+async def test_a_system_prompt_that_is_set_goes_before_those_of_what_was_started_over(backend):
+    chat = Chat()
+    with from_cell("a"):
+        await chat.ask("a?", system="S")
+    with from_cell("b"):
+        await chat.ask("b?", new=True)
+    chat.system = "T"
+    await run_cells(chat, "b")
+    assert sent(backend) == ["T", "a?", "a?", "b?"]
+
+
+def test_to_look_at_conversations_makes_none():
+    found = Conversations()
+    first, second = found["a"], found["b"]
+    for views in (found.values(), found.items()):
+        seen = iter(views)
+        next(seen)
+        del found["b"]
+        assert len(list(seen)) <= 1
+        assert list(found) == ["a"]
+        found["b"] = second
+    assert list(found.values()) == [first, second]
