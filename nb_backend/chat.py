@@ -90,7 +90,7 @@ class Chat:
         answer = Answer(model=request.model, trimmed=request.trimmed)
         keep = partial(self._remember, request, run, new)
         turns = memory.turns(request.before)
-        return AnswerStream(lambda without: request.send(without, self._api_key.value), answer, keep, turns)
+        return AnswerStream(request.send, answer, keep, turns)
 
     def request(
         self,
@@ -131,7 +131,7 @@ class Chat:
             media=[image if isinstance(image, tuple) else (image, None) for image in images] or None,
             params=params,
             state=state,
-            has_key=settings.api_key(self._api_key.value) is not None,
+            api_key=self._api_key,
         )
 
     async def ask(self, prompt: str, images: Iterable[Any] = (), **options: Any) -> Answer:
@@ -161,6 +161,13 @@ class Chat:
             *self._earlier, self.messages = self._continued(self._as_of(run))
             if run is cell and not self._is_over(run):
                 self._runs[run.cell] = run
+
+    def forget(self, cell: str) -> None:
+        """Forget what a cell had said and nothing else, for it is gone from the notebook."""
+        with _changing:
+            *self._earlier, kept = (memory.without_cell(said, cell) for said in (*self._earlier, self.messages))
+            if kept != self.messages:
+                self.messages, self._states = kept, {}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the conversation to a file that only its owner may read: no key in it, nor where it was asked."""

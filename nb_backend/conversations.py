@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import Any
+from weakref import WeakValueDictionary
 
 from . import memory
 from .chat import Chat
@@ -24,14 +25,18 @@ class Conversations(Mapping[str, Chat]):
 
     def __init__(self) -> None:
         self._chats: dict[str, Chat] = {}
+        self._begun: WeakValueDictionary[str, Chat] = WeakValueDictionary()
 
     def __getitem__(self, name: str) -> Chat:
-        return self._chats.get(name) or self._chats.setdefault(_checked(name), Chat())
+        if name not in self:
+            self[name] = self.begun(name)
+        return self._chats[name]
 
     def __setitem__(self, name: str, chat: Chat) -> None:
         if not isinstance(chat, Chat):
             raise TypeError(f"a conversation is a Chat, not {type(chat).__name__}")
         self._chats[_checked(name)] = chat
+        self._begun.pop(name, None)
 
     def __delitem__(self, name: str) -> None:
         del self._chats[name]
@@ -56,6 +61,20 @@ class Conversations(Mapping[str, Chat]):
     def items(self) -> ItemsView[str, Chat]:
         """Give the names and the conversations that there are now."""
         return self._chats.copy().items()
+
+    def take_back(self, cell: str | memory.CellRun) -> None:
+        """Forget in all of them what a cell had said, and everything after it (see ``Chat.take_back``)."""
+        for chat in self.values():
+            chat.take_back(cell)
+
+    def forget(self, cell: str) -> None:
+        """Forget in all of them what a cell had said and nothing else, for it is gone from the notebook."""
+        for chat in self.values():
+            chat.forget(cell)
+
+    def begun(self, name: str) -> Chat:
+        """Give a conversation, or one that is listed only once ``__setitem__`` says so; the same one to all who ask."""
+        return self.get(name) or self._begun.setdefault(name, Chat())
 
     def __repr__(self) -> str:
         counts = [(name, memory.turns(chat.messages)) for name, chat in self.items()]

@@ -87,6 +87,17 @@ def said_before(conversations: list[Messages], cell: str) -> list[Messages]:
     return conversations
 
 
+def without_cell(messages: Messages, cell: str) -> Messages:
+    """Give a conversation without what one cell asked and was told; what others said stays."""
+    kept, asks = [], False
+    for message in messages:
+        if message.get("role") == "user":
+            asks = message.get("cell") == cell
+        if not asks:
+            kept.append(message)
+    return kept
+
+
 def system_prompt(messages: Messages) -> str | None:
     """Give the system prompt that a question in it has set for those after it, if one has."""
     return next((message["system"] for message in reversed(messages) if "system" in message), None)

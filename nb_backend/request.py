@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Request:
     """What is asked, whom, and how. ``before`` is what was said, with its marks; ``state`` what the server wants back.
 
-    There is no key in it, only whether there is one: it comes with the sending.
+    The key is in no repr of it, and in no ``body``.
     """
 
     provider: type[BackendApi] | type[OpenAIApi]
@@ -30,7 +30,7 @@ class Request:
     media: MediaListType = None
     params: dict[str, Any] = field(default_factory=dict)
     state: Any = None
-    has_key: bool = False
+    api_key: settings.Secret = field(default_factory=settings.Secret)
 
     @property
     def trimmed(self) -> int:
@@ -42,10 +42,10 @@ class Request:
         system = [{"role": "system", "content": self.system}] if self.system else []
         return [*system, *memory.to_send(self.before, without), *memory.to_send([self.question])]
 
-    def send(self, without: int, api_key: str | None) -> AsyncGenerator[RawResponse, None]:
+    def send(self, without: int) -> AsyncGenerator[RawResponse, None]:
         """Ask, and give the events of the answer."""
         messages, fields = self.messages(without), self._fields(without)
-        return self.provider.create_async_generator(self.model, messages, self.media, api_key, **fields)
+        return self.provider.create_async_generator(self.model, messages, self.media, self.api_key.value, **fields)
 
     def body(self) -> dict[str, Any]:
         """Give the body that would be posted, but for the key. ``ValueError`` for an image that cannot be sent."""

@@ -85,6 +85,12 @@ def api_key(argument: str | None = None) -> str | None:
     return key or None
 
 
+def known_keys() -> list[str]:
+    """Give every key that is set somewhere, to be kept out of what is shown."""
+    keys = (current.api_key, os.environ.get("NB_BACKEND_API_KEY"), os.environ.get("G4F_API_KEY"))
+    return [key.strip() for key in keys if key]
+
+
 def model(argument: str | None = None) -> str:
     """Give the model's name; ``""`` leaves the choice to the server."""
     name = argument or current.model or os.environ.get("NB_BACKEND_MODEL") or ""

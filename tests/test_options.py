@@ -89,8 +89,12 @@ def test_all_at_once():
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
     max_leaves=5,
 )
 
@@ -125,11 +129,15 @@ def test_a_parameter_that_is_no_json_is_a_text(text, value):
         ("-t -1", ["--temperature"]),
         ("-t nan", ["--temperature", "from 0 up"]),
         ("--max-tokens 0", ["--max-tokens", "from 1 up"]),
+        ("-t x", ["x is no number from 0 up"]),
+        ("--max-tokens 1e3", ["1e3 is no whole number"]),
         ("--max-tokens 1.5", ["--max-tokens"]),
         ("-p temperature", ["KEY=VALUE", "top_p=0.9"]),
         ("-p =1", ["KEY=VALUE"]),
         ("-p stop=[1", ["stop=[1 is no JSON"]),
         ("-p stream=True", ["true, false or null"]),
+        ("-p a=1e400", ["too large"]),
+        ("-p a=[18446744073709551616]", ["too large"]),
         ("-p messages=[]", ["no parameter"]),
         ("-p model=x", ["no parameter"]),
         ("-f html", ["--format", "markdown"]),
@@ -149,7 +157,15 @@ def test_a_line_that_says_nothing_of_use(line, words):
 
 
 @pytest.mark.parametrize(
-    "line", ["--key abc-def", "--api-key=abc-def", "--api_key abc-def", "-p api_key=abc-def", "--token abc-def"]
+    "line",
+    [
+        "--key abc-def",
+        "--api-key=abc-def",
+        "--api_key abc-def",
+        "-p api_key=abc-def",
+        "--token abc-def",
+        '-p x=[{"api_key":"abc-def"}]',
+    ],
 )
 def test_a_key_is_refused_and_not_repeated(line):
     with pytest.raises(ValueError, match="it was not used") as failure:

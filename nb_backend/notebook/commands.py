@@ -13,7 +13,7 @@ from ..conversations import chats
 from ..errors import BackendError
 from ..memory import turns
 from .models import available_models
-from .options import KEY_ON_THE_LINE
+from .options import KEY_ON_THE_LINE, words
 from .report import EMBEDDED, Report
 
 if TYPE_CHECKING:
@@ -22,11 +22,17 @@ if TYPE_CHECKING:
 
 def command(line: str) -> Report | Chat:
     """Do what ``%backend LINE`` says; ``ValueError`` if that is nothing it knows."""
-    verb, _, rest = line.strip().partition(" ")
+    verb, rest = verb_of(line.strip().rstrip(";"))
     if verb not in COMMANDS:
         known = ", ".join(sorted(filter(None, [*COMMANDS, *ASKING])))
         raise ValueError(f"there is no %backend {verb}: it knows {known}")
-    return COMMANDS[verb](rest.strip())
+    return COMMANDS[verb](rest)
+
+
+def verb_of(line: str) -> tuple[str, str]:
+    """Cut a line into its first word and the rest."""
+    verb, *rest = line.split(None, 1)[:2] or [""]
+    return verb, rest[0].strip() if rest else ""
 
 
 def state(_: str) -> Report:
@@ -59,7 +65,7 @@ def models(wanted: str) -> Report:
 
 def use(model: str) -> Report:
     """Ask this model in every cell that names none; without a name, the server's own choice again."""
-    settings.current.model = model or None
+    settings.current.model = " ".join(words(model)) or None
     return Report(f"cells that name no model ask {settings.model() or 'the one that the server chooses'}")
 
 
@@ -76,17 +82,17 @@ def key(typed: str) -> Report:
         raise ValueError(KEY_ON_THE_LINE)
     try:
         entered = getpass.getpass("key: ")  # by its module: a kernel puts its own there
-    except RuntimeError:
+    except (RuntimeError, EOFError):
         raise ValueError("nobody can type a key here: set NB_BACKEND_API_KEY before the start") from None
     settings.current.api_key = entered.strip() or None
     return Report(f"the key is {'set' if settings.api_key() else 'not set'}")
 
 
-def alias(words: str) -> Report:
+def alias(text: str) -> Report:
     """Give a model a short name: ``%backend alias NAME MODEL``; without a model the name is forgotten."""
-    name, _, model = words.partition(" ")
-    if name and model.strip():
-        settings.current.aliases[name] = model.strip()
+    name, *model = words(text) or [""]
+    if model:
+        settings.current.aliases[name] = " ".join(model)
     elif name:
         settings.current.aliases.pop(name, None)
     return Report(f"aliases: {_aliases() or 'none'}")
@@ -160,10 +166,10 @@ def _last_question(chat: Chat) -> str:
 
 
 def _abilities(model: Model) -> str:
-    said = {words: getattr(model, ability) for ability, words in _ABILITIES.items()}
+    said = {what: getattr(model, ability) for ability, what in _ABILITIES.items()}
     if all(can is None for can in said.values()):
         return "?"
-    return ", ".join(words for words, can in said.items() if can) or "–"
+    return ", ".join(what for what, can in said.items() if can) or "–"
 
 
 def _aliases() -> str:

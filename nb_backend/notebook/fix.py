@@ -53,10 +53,10 @@ class LastFailure:
         self.error: BaseException | None = None  # with its frames, which IPython keeps as well, in sys.last_traceback
         self.source = ""
 
-    def note(self, result: Any) -> None:
-        """Take note of how a cell ended; IPython calls this after each (``post_run_cell``)."""
+    def note(self, result: Any, error: BaseException | None = None) -> None:
+        """Take note of how a cell ended; ``error`` is the last that was shown, which the result need not have."""
         info = getattr(result, "info", None)
-        error = getattr(result, "error_before_exec", None) or getattr(result, "error_in_exec", None)
+        error = getattr(result, "error_before_exec", None) or getattr(result, "error_in_exec", None) or error
         if isinstance(error, BaseException) and not _is_ours(error) and not getattr(info, "silent", False):
             self.error, self.source = error, getattr(info, "raw_cell", None) or ""
 

@@ -37,7 +37,7 @@ def _code(answer: Answer, shell: InteractiveShell) -> Answer:
 def _json(answer: Answer, shell: InteractiveShell) -> Any:
     """Read the answer, or else the first of its code blocks that can be read."""
     failure = ""
-    for text in [answer.text, *answer.code]:
+    for text in [answer.text.removeprefix("\ufeff"), *answer.code]:
         try:
             return json.loads(text, parse_constant=_refuse)
         except (ValueError, RecursionError) as error:
@@ -49,5 +49,5 @@ def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is none")
 
 
-_KEPT = "it stands above, and in the conversation"
+_KEPT = "it stands above"
 _FORMATS: dict[str, Callable[[Answer, InteractiveShell], Any]] = {"code": _code, "json": _json}

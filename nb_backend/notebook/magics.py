@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,8 +18,9 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from IPython.display import display
 from traitlets import Unicode
 
-from .. import memory
+from .. import memory, settings
 from . import completion
+from .lines import AskLine
 from .loop import run, wait_in_cell
 from .options import parse, with_options
 from .traits import DictSetting, TextSetting
@@ -30,17 +33,22 @@ if TYPE_CHECKING:
     from .question import Question
     from .report import Report
 
-# A question that stands alone in its cell; IPython takes a line that ends with "?" for a call for help.
-_LINE = re.compile(r"\s*(?P<target>[^\W\d]\w*\s*=\s*)?%backend[ \t]+(?P<line>ask[ \t][^\n]*\?)\s*")
 _CELL = re.compile(r"\s*%%backend(?=[ \t\r\n]|$)[ \t]*(?P<line>[^\n]*)\n?(?P<body>.*)", re.DOTALL)
+LONGEST_MESSAGE = 1_000  # characters
 _SHOWN_ONCE = ("nb_backend.chat.Answer", "nb_backend.notebook.report.DryRun")
 
 
 class MagicError(ValueError):
-    """A cell that cannot be asked as it stands; the message is one line and says what to do."""
+    """A cell that cannot be asked as it stands; the message is one line, says what to do, and has no key in it."""
+
+    def __init__(self, error: Exception) -> None:
+        from ..redaction import redact
+
+        text = " ".join(redact(str(error), settings.known_keys()).split())
+        super().__init__(text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 1]}…")
 
     def _render_traceback_(self) -> list[str]:
-        return [f"%%backend: {' '.join(str(self).split())}"]
+        return [f"%%backend: {self}"]
 
 
 @magics_class
@@ -58,7 +66,10 @@ class BackendMagics(Magics):
         super().__init__(shell)
         self.shell: InteractiveShell = shell
         self._shown: list[object] = []  # in the cell that runs
+        self._run: memory.CellRun | None = None
+        self._previewed = False
         self._failures: LastFailure | None = None
+        self._last_error = getattr(sys, "last_value", None)
 
     @no_var_expand
     @line_cell_magic
@@ -90,9 +101,9 @@ class BackendMagics(Magics):
             return self._command(line) if cell is None else self.ask(self.question(line, cell))
 
     def _command(self, line: str) -> Any:
-        from .commands import command
+        from .commands import command, verb_of
 
-        verb, _, rest = line.strip().partition(" ")
+        verb, rest = verb_of(line)
         if verb == "ask":
             return self.ask(self.question("", rest))
         if verb == "fix":
@@ -103,10 +114,8 @@ class BackendMagics(Magics):
         """Give what a cell asks, with the values of its expressions; this runs the user's code."""
         from .question import question
 
-        text = text.removesuffix("\n")
-        if not text.strip():
-            raise ValueError("there is nothing to ask: write the question below this line")
-        return question(parse(self.backend, line), text, self.shell)
+        with _interruptible():
+            return question(parse(self.backend, line), text.removesuffix("\n"), self.shell)
 
     def ask(self, question: Question) -> Any:
         """Ask, wherever this is called; give what the cell is worth."""
@@ -125,6 +134,7 @@ class BackendMagics(Magics):
         from .report import DryRun
 
         report = DryRun(question)
+        self._previewed = True
         display(report)
         self._shown.append(report)
         return report
@@ -161,8 +171,6 @@ class BackendMagics(Magics):
     def transform(self, lines: list[str]) -> list[str]:
         """Take a ``%%backend`` cell as typed, before IPython strips prompts from it, and await it where that works."""
         cell = "".join(lines)
-        if found := _LINE.fullmatch(cell):
-            return [f"{found['target'] or ''}get_ipython().run_line_magic('backend', {found['line']!r})\n"]
         found = _CELL.fullmatch(cell)
         if found is None:
             return lines
@@ -177,15 +185,26 @@ class BackendMagics(Magics):
     def enter_cell(self, info: ExecutionInfo) -> None:
         """Begin a cell: it has shown nothing yet, and what it asks is one thing to take back when it runs again."""
         self._shown.clear()
-        if info.cell_id:  # what a cell runs by itself, by ``run_cell``, has none, and is a part of it
-            memory.cell_run.set(memory.CellRun(info.cell_id))
+        if not info.cell_id:  # what a cell runs by itself, by ``run_cell``, has none, and is a part of it
+            return
+        self._run = memory.CellRun(info.cell_id)
+        self._previewed = False
+        memory.cell_run.set(self._run)
+        if (conversations := sys.modules.get("nb_backend.conversations")) is not None:
+            for cell in _deleted_cells(self.shell):
+                conversations.chats.forget(cell)
 
     def leave_cell(self, result: ExecutionResult | None) -> None:
-        """End a cell; if it failed, ``%backend fix`` can be asked about it."""
+        """End a cell: what an earlier run of it had said is taken back, and ``%backend fix`` can ask how it failed."""
         if result is not None and result.info is not None and result.info.cell_id:
             memory.cell_run.set(None)  # the kernel's own context may be where the next cell runs, one without an id
-        if result is not None and not result.success:
-            self.failures.note(result)
+            conversations = sys.modules.get("nb_backend.conversations")
+            if result.success and not self._previewed and self._run is not None and conversations is not None:
+                conversations.chats.take_back(self._run)
+        error = getattr(sys, "last_value", None)
+        if error is not self._last_error:
+            self._last_error = error
+            self.failures.note(result, error)
 
     @property
     def failures(self) -> LastFailure:
@@ -222,6 +241,7 @@ def load(shell: InteractiveShell) -> None:
     magics = BackendMagics(shell)
     shell.register_magics(magics)
     shell.input_transformers_cleanup.insert(0, magics.transform)
+    shell.input_transformer_manager.token_transformers.append(AskLine)
     shell.events.register("pre_run_cell", magics.enter_cell)
     shell.events.register("post_run_cell", magics.leave_cell)
     for shown in _SHOWN_ONCE:
@@ -236,6 +256,7 @@ def unload(shell: InteractiveShell) -> None:
         return
     completion.unregister(shell)
     shell.input_transformers_cleanup.remove(magics.transform)
+    shell.input_transformer_manager.token_transformers.remove(AskLine)
     shell.events.unregister("pre_run_cell", magics.enter_cell)
     shell.events.unregister("post_run_cell", magics.leave_cell)
     for shown in _SHOWN_ONCE:
@@ -252,11 +273,41 @@ def _one_line() -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError) as error:
-        raise MagicError(str(error)) from error
+        raise MagicError(error) from error
     except (KeyboardInterrupt, asyncio.CancelledError) as interrupt:
-        line = f"{type(interrupt).__name__}: stopped, and what was said is kept"
-        interrupt._render_traceback_ = lambda: [line]  # type: ignore[union-attr]
+        _show_as(interrupt, "stopped, and what was said is kept")
         raise
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let an interrupt end what runs here: in a cell that awaits, ipykernel would only cancel the next ``await``."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        _show_as(interrupt, "stopped, and nothing was sent")
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _deleted_cells(shell: InteractiveShell) -> list[str]:
+    """Give the ids of cells that are gone since the last run, where the front end tells: JupyterLab and Notebook do."""
+    if not hasattr(shell, "get_parent"):
+        return []
+    deleted = shell.get_parent().get("metadata", {}).get("deletedCells")
+    return [cell for cell in deleted if isinstance(cell, str)] if isinstance(deleted, list) else []
+
+
+def _show_as(error: BaseException, words: str) -> None:
+    """Have an exception shown as one line, unless that was said before."""
+    if not hasattr(error, "_render_traceback_"):
+        line = f"{type(error).__name__}: {words}"
+        error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]
 
 
 def _kernel_runs_this_cell() -> bool:

@@ -7,7 +7,8 @@ import keyword
 import math
 import re
 from argparse import ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -89,17 +90,17 @@ def _is_secret(name: str) -> bool:
 
 
 def _temperature(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value) or value < 0:
-        raise ArgumentTypeError(f"{text} is no number from 0 up")
-    return value
+    with suppress(ValueError):
+        if math.isfinite(value := float(text)) and value >= 0:
+            return value
+    raise ArgumentTypeError(f"{text} is no number from 0 up")
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ArgumentTypeError(f"{text} is no number from 1 up")
-    return value
+    with suppress(ValueError):
+        if (value := int(text)) > 0:
+            return value
+    raise ArgumentTypeError(f"{text} is no whole number from 1 up")
 
 
 def _variable(text: str) -> str:
@@ -121,11 +122,31 @@ def _param(text: str) -> tuple[str, Any]:
     if value in ("True", "False", "None"):
         raise ArgumentTypeError(f"{text} is no JSON: write true, false or null")
     try:
-        return name, json.loads(value, parse_constant=str)
+        found = json.loads(value, parse_constant=str)
     except (ValueError, RecursionError):
         if value.startswith(("{", "[", '"')):
             raise ArgumentTypeError(f"{text} is no JSON: put it into '…' if there are spaces in it") from None
         return name, value
+    if any(map(_is_secret, _keys(found))):
+        raise ArgumentTypeError(KEY_ON_THE_LINE)
+    if not _fits(found):
+        raise ArgumentTypeError(f"{text} has a number in it that is too large to be sent: take a smaller one")
+    return name, found
+
+
+def _keys(value: Any) -> Iterator[str]:
+    """Give the keys of all objects in a JSON value."""
+    if isinstance(value, dict):
+        yield from value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _keys(item)
+
+
+def _fits(value: Any) -> bool:
+    """Tell whether all numbers in a JSON value are finite, and fit into 64 bits if they are whole."""
+    if isinstance(value, dict | list):
+        return all(map(_fits, value.values() if isinstance(value, dict) else value))
+    return -(2**63) <= value < 2**64 if isinstance(value, int) else not isinstance(value, float) or math.isfinite(value)
 
 
 _OPTIONS = (

@@ -2,8 +2,9 @@ r"""Prompts that see the notebook: each ``{{ expression }}`` gives its place to 
 
 An expression stands between ``{{`` and the ``}}`` that is outside its strings and brackets. It is one whole Python
 expression of at most 2,000 characters, with no blank line, no comment, no comma outside brackets and no ``{{`` outside
-strings in it; and a constant alone is none, unless a text. Whatever is no expression stays as it is, character for
-character: JSON, LaTeX, ``{{0}}`` and ``{{1, 2}}`` of C, ``{{ .Name }}`` and ``{{#if x}}`` of templates. So do
+strings in it; and a constant alone is none, unless a text, nor are empty brackets. Whatever is no expression stays as
+it is, character for character: JSON, LaTeX, ``{{0}}`` and ``{{1, 2}}`` of C, ``{{ .Name }}`` and ``{{#if x}}`` of
+templates. So do
 
 - three and more braces in a row: ``{{{x}}}``;
 - braces that hug LaTeX or code, that is, right after ``\command``, ``\command_``, ``^`` or a ``}`` which ends no
@@ -38,6 +39,8 @@ _STRING = r'"""(?:[^"\\]|\\.|"(?!""))*+"""|"(?:[^"\\\n]|\\.)*+"'
 _TOKEN = re.compile(rf"""{_STRING}|{_STRING.replace('"', "'")}|[][(){{}}"'#,]""", re.DOTALL)
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _LATEX = re.compile(r"(?:\\[A-Za-z]{2,}_?|\^|\})\Z")  # one letter is no command: \n, \t
+RAISED = (Exception, SystemExit, GeneratorExit)
+"""What an expression may raise and be told of it in one line; an interrupt is none of them."""
 _RAW = "or use --raw to send the braces as they are"
 
 
@@ -92,9 +95,8 @@ def render(
         try:
             value = evaluate(expression.code)
             shown = show(value, formatter)
-        except Exception as error:
-            reason = _line("".join(format_exception_only(error)), 300)
-            raise PromptError(f"{expression} raised {reason}: mend it, {_RAW}") from error
+        except RAISED as error:
+            raise PromptError(f"{expression} raised {said_of(error)}: mend it, {_RAW}") from error
         if isinstance(shown, bytes):
             shown = f"[image: {attach(images, shown, expression.code)}]"
         elif "\n" in shown and not isinstance(value, str):  # on lines of its own; behind a table an empty one
@@ -119,6 +121,11 @@ def expressions(source: str) -> Iterator[Expression]:
         done = end + 2
         backslashes = len(before) - len(before.rstrip("\\"))
         yield Expression(start, done, *parsed, escaped=backslashes % 2 == 1)
+
+
+def said_of(error: BaseException) -> str:
+    """Give an exception in one line, as Python ends a traceback with it."""
+    return _line("".join(format_exception_only(error)), 300)
 
 
 def names_read(code: str) -> tuple[str, ...] | None:
@@ -157,12 +164,21 @@ def _parse(code: str) -> tuple[str, tuple[str, ...], frozenset[str]] | None:
         names = list(_names(body, frozenset()))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    if isinstance(body, ast.Constant) and not isinstance(body.value, str):
+    if _is_constant(body):
         return None
     binds = frozenset(name for name, bound in names if bound)
     reads = {name for name, _ in names} - binds
     words = [*re.findall(r"\w+", code), *sorted(reads)]
     return code, tuple(sorted(reads, key=words.index)), binds
+
+
+def _is_constant(node: ast.expr) -> bool:
+    """Tell whether this is a number and the like, signed or not, or empty brackets, as in code of other languages."""
+    if isinstance(node, ast.UnaryOp):
+        return _is_constant(node.operand)
+    if isinstance(node, ast.List | ast.Tuple):
+        return not node.elts
+    return isinstance(node, ast.Constant) and not isinstance(node.value, str)
 
 
 def _names(node: ast.AST, local: frozenset[str]) -> Iterator[tuple[str, bool]]:

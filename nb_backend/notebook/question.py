@@ -6,7 +6,6 @@ import builtins
 import os
 from dataclasses import dataclass, field
 from functools import partial
-from traceback import format_exception_only
 from typing import TYPE_CHECKING, Any
 
 from ..chat import Answer, AnswerStream, Chat
@@ -14,7 +13,7 @@ from ..conversations import chats
 from ..media import to_data_uri
 from ..memory import cell_run
 from ..request import Request
-from .prompt import attach, names_read, render
+from .prompt import RAISED, attach, names_read, render, said_of
 from .values import Formatter, picture
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from .options import Options
 
-_PICTURES = {"image/png", "image/jpeg"}  # what the notebook is asked to show a value as
+_PICTURES = ("image/png", "image/jpeg")  # what the notebook is asked to show a value as
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,7 @@ class Question:
         if not self.options.once and self.options.chat not in chats:
             chats[self.options.chat] = self.chat
         if run := cell_run.get():
-            for chat in chats.values():
-                chat.take_back(run)
+            chats.take_back(run)
 
     def _how(self) -> dict[str, Any]:
         options = self.options
@@ -63,7 +61,7 @@ def question(options: Options, text: str, shell: InteractiveShell) -> Question:
     This runs the user's code, so it belongs on the thread that runs cells. ``ValueError`` or ``TypeError`` in one line
     for what cannot be sent.
     """
-    chat = Chat() if options.once else chats.get(options.chat) or Chat()
+    chat = Chat() if options.once else chats.begun(options.chat)
     # a copy: cells as they were typed, and what an expression binds (":=") is for the others of this question
     names = {**shell.user_ns, "In": shell.history_manager.input_hist_raw}  # type: ignore[union-attr]
     formatter = partial(_formatted, shell)
@@ -73,38 +71,47 @@ def question(options: Options, text: str, shell: InteractiveShell) -> Question:
         text, images = prompt.text, {name: data for data, name in prompt.images}
     for named in options.image:
         _add_image(images, named, names, formatter)
+    if not text.strip():
+        raise ValueError("there is nothing to ask: write the question below this line")
     return Question(options, chat, text, [(data, name) for name, data in images.items()])
 
 
 def _add_image(images: dict[str, Any], named: str, names: dict[str, Any], formatter: Formatter) -> None:
     """Add what ``-i`` names: a variable, else a file, else what an expression gives."""
-    value: Any = named
-    missing: list[str] = []
-    if named in names or not os.path.exists(os.path.expanduser(named)):
-        reads = names_read(named) or ()
-        missing = [name for name in reads if name not in names and not hasattr(builtins, name)]
-        if reads and not missing:
-            try:
-                value = _value(names, named)
-            except Exception as error:
-                reason = " ".join("".join(format_exception_only(error)).split())
-                raise ValueError(f"there is no file {named}, and as an expression it raised {reason}") from error
-    if isinstance(value, str | os.PathLike):
-        try:
-            uri = to_data_uri(value, None if value is named else named)
-        except ValueError as error:
-            raise ValueError(f"{error}{f', and no variable {missing[0]}' if missing else ''}") from None
-        name = named if str(value)[:5].lower() == "data:" else os.path.basename(value)
-        images[_free(name, images)] = uri
+    reads = names_read(named) or ()
+    missing = [name for name in reads if name not in names and not hasattr(builtins, name)]
+    if named not in names and (not reads or os.path.exists(os.path.expanduser(named))):
+        name = "image" if named[:5].lower() == "data:" else os.path.basename(named)
+        images[_free(name, images)] = to_data_uri(named)
         return
-    if isinstance(value, bytes | bytearray | memoryview):
+    if missing:
+        raise ValueError(f"there is no file {named} in {os.getcwd()}, and no variable {missing[0]}")
+    try:
+        value = _value(names, named)
+        data = picture(value, formatter)
+    except RAISED as error:
+        raise ValueError(f"there is no file {named}, and as an expression it raised {said_of(error)}") from error
+    if isinstance(value, str | os.PathLike):
+        _add_file(images, value, named)
+    elif isinstance(value, bytes | bytearray | memoryview):
         to_data_uri(value, named)
         attach(images, bytes(value), named)
-    elif data := picture(value, formatter):
+    elif data:
         attach(images, data, named)
     else:
         kind = type(value).__name__
         raise TypeError(f"{named} is of type {kind}, which shows no picture: give a figure, a picture, bytes or a path")
+
+
+def _add_file(images: dict[str, Any], path: str | os.PathLike[str], variable: str) -> None:
+    """Add the file that a variable names, or its data URI; what it holds may be no path, and is not shown."""
+    path = os.fspath(path)
+    if path[:5].lower() == "data:":
+        images[_free(variable, images)] = to_data_uri(path, variable)
+    elif not os.path.exists(os.path.expanduser(path)):
+        raise ValueError(f"{variable} is a text that names no file: give a figure, a picture, bytes or a path")
+    else:
+        images[_free(os.path.basename(path), images)] = to_data_uri(path)
 
 
 def _free(name: str, taken: dict[str, Any]) -> str:
@@ -120,5 +127,13 @@ def _value(names: dict[str, Any], code: str) -> Any:
 
 
 def _formatted(shell: InteractiveShell, value: Any) -> dict[str, Any]:
-    bundle: dict[str, Any] = shell.display_formatter.format(value, include=_PICTURES)[0]  # type: ignore[union-attr]
+    """Give the pictures that the notebook shows for a value; what a formatter raises is the caller's to tell."""
+    bundle = {}
+    for kind in _PICTURES:
+        try:
+            shows = shell.display_formatter.formatters[kind].lookup(value)  # type: ignore[union-attr]
+        except KeyError:
+            continue
+        shown = shows(value)
+        bundle[kind] = shown[0] if isinstance(shown, tuple) else shown
     return bundle

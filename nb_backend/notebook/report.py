@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from .. import settings
 from ..markdown import safe_markdown, safe_terminal
 from ..media import to_data_uri
+from ..redaction import SHORTEST_SECRET, is_secret_name
 
 if TYPE_CHECKING:
     from .question import Question
@@ -35,7 +37,9 @@ class DryRun(Report):
 
     def __init__(self, question: Question) -> None:
         request, options = question.request(), question.options
-        self.body = request.body()
+        key = settings.api_key(request.api_key.value)
+        keys = [secret for secret in (key, *settings.known_keys()) if secret and len(secret) >= SHORTEST_SECRET]
+        self.body: dict[str, Any] = _masked(request.body(), keys)
         where = "no conversation" if options.once else f"the conversation {options.chat!r}"
         left_out = f", without its {request.trimmed} oldest turns" if request.trimmed else ""
         super().__init__(
@@ -45,10 +49,21 @@ class DryRun(Report):
             f"- model: {request.model or 'the choice of the server'}",
             f"- parameters: {_params(self.body)}",
             f"- images: {', '.join(_images(question)) or 'none'}",
-            f"- key: {'set' if request.has_key else 'not set'}",
+            f"- key: {'set' if key else 'not set'}",
             f"- part of {where}{left_out}",
             *(line for message in self.body["messages"] for line in _message(message)),
         )
+
+
+def _masked(value: Any, keys: list[str]) -> Any:
+    """Give a body with ``***`` for the keys in it, and for what is named like a secret."""
+    if isinstance(value, dict):
+        return {name: "***" if is_secret_name(name) else _masked(item, keys) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked(item, keys) for item in value]
+    for key in keys if isinstance(value, str) else ():
+        value = value.replace(key, "***")
+    return value
 
 
 def _params(body: dict[str, Any]) -> str:

@@ -54,10 +54,10 @@ class Kernel:
         self.manager = manager
         self.client = client
 
-    def start(self, code: str, cell: str | None = None) -> str:
-        """Send a cell, with its id as JupyterLab does, or without as nbclient does."""
+    def start(self, code: str, cell: str | None = None, deleted: tuple[str, ...] = ()) -> str:
+        """Send a cell, with its id and those of deleted ones as JupyterLab does, or without as nbclient does."""
         content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
-        metadata = {"cellId": cell} if cell else {}
+        metadata = {"cellId": cell, "deletedCells": [*deleted]} if cell else {}
         message = self.client.session.msg("execute_request", {**content, "stop_on_error": True}, metadata=metadata)
         self.client.shell_channel.send(message)
         message_id: str = message["header"]["msg_id"]
@@ -86,9 +86,14 @@ class Kernel:
         return run
 
     def run(
-        self, code: str, on_message: Callable[[dict[str, Any]], None] | None = None, *, cell: str | None = None
+        self,
+        code: str,
+        on_message: Callable[[dict[str, Any]], None] | None = None,
+        *,
+        cell: str | None = None,
+        deleted: tuple[str, ...] = (),
     ) -> Run:
-        return self.finish(self.start(code, cell), on_message)
+        return self.finish(self.start(code, cell, deleted), on_message)
 
     def run_and_interrupt(self, code: str, when: Callable[[dict[str, Any]], bool], *, cell: str | None = None) -> Run:
         """Run a cell and interrupt it at the first message for which ``when`` holds."""

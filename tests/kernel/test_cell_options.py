@@ -119,6 +119,20 @@ def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(kernel, engine, se
     assert asked(kernel, engine, f"{line}\nI am {{{{ name }}}}: `````x\n**not bold**") == {**body, "api_key": TOKEN}
 
 
+def test_a_dry_run_shows_no_secret(kernel, engine):
+    kernel.run(
+        "import os\nfrom nb_backend import Chat, chats\nname = os.environ['NB_BACKEND_API_KEY']\n"
+        "chats['sec'] = Chat('m', authorization='abc-secret', extra={'headers': {'X-Api-Key': 'def-secret'}}, "
+        "api_key='own-key-0123')"
+    )
+    run = kernel.run("%%backend -c sec --dry-run -p x=own-key-0123\n{{ name }}")
+    assert run.error is None
+    shown = json.dumps(run.messages, default=str) + kernel.run("import json; print(json.dumps(_.body))").printed
+    for secret in (TOKEN, "abc-secret", "def-secret", "own-key-0123"):
+        assert secret not in shown.replace("-p x=own-key-0123", "")
+    assert "***" in shown
+
+
 def test_a_dry_run_checks_what_it_would_send(kernel, engine):
     one_line(kernel.run("%%backend --dry-run\n{{ nothing }}"), "no nothing")
     one_line(kernel.run("%%backend --dry-run -i none.png\nhi"), "no file none.png")

@@ -60,7 +60,7 @@ def test_use_and_alias_choose_the_model_of_the_cells_after(kernel, engine):
     kernel.run("%%backend big\nhi")
     kernel.run("%backend use")
     kernel.run("%%backend\nhi")
-    kernel.run("%backend alias big")
+    kernel.run("%backend alias big;")
     kernel.run("%%backend big\nhi")
     assert [body["model"] for body in engine.history] == ["gpt-9", "other", "gpt-huge", "", "big"]
 
@@ -107,6 +107,8 @@ def test_a_key_that_nobody_can_type_is_one_line(kernel):
         "answer = %backend ask What is {it} $x?",
         "%backend ask What is {it} $x?\n",
         "x = 1\n%backend ask What is {it} $x",
+        "x = 1\nif x:\n    answer = %backend ask What is {it} $x?\ny = 2",
+        "x = 1\nanswer = %backend ask What is {it} $x?\ny = answer",
     ],
 )
 def test_ask_in_one_line(kernel, engine, line):
@@ -117,6 +119,18 @@ def test_ask_in_one_line(kernel, engine, line):
     assert run.result is None  # shown once
     assert kernel.run("answer.text" if "answer" in line else "_.text").result == "'forty-two'"
     assert engine.history[-1]["messages"][-1]["content"].removesuffix("?") == "What is {it} $x"
+
+
+@pytest.mark.parametrize("question", ["What's up?", 'Say "hi', "(a [b?", "a\\?", "{{ '?' }}?", "%x?"])
+def test_any_question_in_one_line(kernel, engine, question):
+    kernel.run(f"%backend ask --once? {question}")  # no option: it is all the question
+    expected = question.replace("{{ '?' }}", "?")
+    assert engine.history[-1]["messages"][-1]["content"] == f"--once? {expected}"
+
+
+def test_help_is_still_help(kernel):
+    assert "ask a model" in str(kernel.run("%%backend?").reply["payload"]).lower()
+    assert "Docstring" in str(kernel.run("len?").reply["payload"])
 
 
 @pytest.mark.parametrize("line", ["%backend nonsense", "%backend ask"])

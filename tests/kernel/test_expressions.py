@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from driver import one_line
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from serving import serving
+from serving import TOKEN, serving
 
 from nb_backend.local.engine import ScriptedEngine
 
@@ -125,3 +127,62 @@ def test_expressions_in_one_line(kernel, engine):
     kernel.run("number = 42")
     text, _ = asked(kernel, engine, "%backend ask What is {{ number }}?")
     assert text == "What is 42?"
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "%%backend\n{{ slow() }} {{ slow() }}",
+        "%%backend -i slow()\nhi",
+        "%backend ask {{ slow() }}",
+        "%%backend --dry-run\n{{ slow() }}",
+    ],
+)
+def test_an_interrupt_ends_an_expression(kernel, engine, cell):
+    kernel.run(
+        "import threading\nruns = []\n"
+        "def slow():\n    runs.append(1)\n    print('slow')\n    threading.Event().wait()  # for ever"
+    )
+    run = kernel.run_and_interrupt(cell, lambda message: "slow" in str(message["content"].get("text")))
+    assert run.error == ("KeyboardInterrupt", "KeyboardInterrupt: stopped, and nothing was sent")
+    assert kernel.run("len(runs)").result == "1"
+    assert engine.history == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("quits()", "SystemExit"),
+        ("Shown()", "RuntimeError: cannot be drawn"),
+        ("Registered()", "RuntimeError: cannot be drawn"),
+        ("figure", "Parse"),
+    ],
+)
+def test_whatever_an_expression_raises_is_one_line(kernel, engine, expression, words):
+    kernel.run(
+        "import matplotlib.pyplot as plt\ndef quits(): raise SystemExit(3)\n"
+        "class Shown:\n    def _repr_png_(self): raise RuntimeError('cannot be drawn')\n"
+        "class Registered: pass\ndef draw(value): raise RuntimeError('cannot be drawn')\n"
+        "get_ipython().display_formatter.formatters['image/png'].for_type(Registered, draw)\n"
+        "figure, axes = plt.subplots(); axes.set_title(r'$\\frac{$'); plt.close(figure)"
+    )
+    for cell in (f"%%backend\n{{{{ {expression} }}}}", f"%%backend -i {expression}\nhi"):
+        run = kernel.run(cell)
+        one_line(run, words, expression)
+        assert len(run.of("error")) == 1
+        assert run.of("stream", "display_data") == []
+    assert engine.history == []
+
+
+def test_nothing_left_to_ask(kernel, engine):
+    one_line(kernel.run("%%backend\n{{ '' }}"), "nothing to ask")
+    assert engine.history == []
+
+
+def test_a_key_is_in_no_line_of_an_error(kernel, engine):
+    kernel.run("import os\nsecret = os.environ['NB_BACKEND_API_KEY']\ndef leak(): raise ValueError(f'no {secret}')")
+    for cell in ("%%backend\n{{ leak() }}", "%%backend -i leak()\nhi", "%%backend -i secret\nhi"):
+        run = kernel.run(cell)
+        one_line(run)
+        assert TOKEN not in json.dumps(run.messages, default=str)
+    assert engine.history == []

@@ -79,6 +79,15 @@ def test_syntax_errors(kernel, engine):
     assert "SyntaxError" in question
 
 
+def test_an_error_while_a_value_is_shown(kernel, engine):
+    kernel.run("1 / 0")
+    cell = "class Odd:\n    def __repr__(self): raise LookupError('odd')\nOdd()"
+    kernel.run(cell)
+    question = asked(kernel, engine)
+    assert cell in question
+    assert "LookupError: odd" in question
+
+
 def test_no_secret_goes_along(kernel, engine):
     kernel.run("import os\nservice_token = 'tok-0123456789'\npassword = 'hunter2hunter2'")
     kernel.run(

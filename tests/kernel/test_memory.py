@@ -120,6 +120,39 @@ def test_a_cell_that_moves_elsewhere_is_taken_back_where_it_was(kernel, engine, 
     assert questions(kernel) == ["a?"]
 
 
+@pytest.mark.parametrize("code", ["x = 1", "import nb_backend; nb_backend.chats['other']('x?');"])
+def test_a_cell_that_asks_no_more_or_elsewhere_is_taken_back(kernel, engine, code):
+    for cell in ("a", "b", "d"):
+        ask(kernel, cell)
+    kernel.run("%%backend --dry-run\nb?", cell="b")
+    assert kernel.run("1 / 0", cell="b").error is not None
+    assert questions(kernel) == ["a?", "b?", "d?"]
+    ask(kernel, "b", code)
+    assert questions(kernel) == ["a?"]
+
+
+def test_a_cell_that_is_deleted_is_forgotten(kernel, engine):
+    for cell in ("a", "b", "d"):
+        ask(kernel, cell)
+    ask(kernel, "x", "x = 1")
+    assert questions(kernel) == ["a?", "b?", "d?"]
+    kernel.run("x = 1", cell="x", deleted=("b", "none"))
+    assert questions(kernel) == ["a?", "d?"]
+    ask(kernel, "f")
+    assert sent(engine) == ["a?", "a?", "d?", "d?", "f?"]
+
+
+def test_a_late_answer_of_the_cell_takes_nothing_back_that_came_meanwhile(kernel, engine):
+    ask(kernel, "a")
+    ask(kernel, "d")
+    kernel.run("import asyncio\ngo = asyncio.Event()")
+    late = "async def later():\n    await go.wait()\n    await nb_backend.chats['main'].ask('late?')\n"
+    ask(kernel, "a", f"{late}task = asyncio.create_task(later())")
+    ask(kernel, "f")
+    ask(kernel, "x", "go.set()\nawait task")
+    assert questions(kernel) == ["f?", "late?"]
+
+
 def test_a_failed_exchange_leaves_no_trace(kernel, engine):
     ask(kernel, "a")
     ask(kernel, "b")
