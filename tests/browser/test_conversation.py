@@ -40,6 +40,20 @@ def test_run_all_twice_and_a_middle_cell_again(nb: Notebook, engine: ScriptedEng
     assert sent(engine)[-1] == once[0]
 
 
+def test_a_deleted_cell_is_forgotten(nb: Notebook, engine: ScriptedEngine) -> None:
+    nb.open(*CELLS[:3], "%%backend\nGoodbye?")
+    nb.run_all()
+    nb.cell(3).get_by_text("[4]:").first.wait_for()
+    nb.done(3)
+    nb.page.evaluate(
+        "() => { jupyterapp.shell.currentWidget.content.activeCellIndex = 2; "
+        "return jupyterapp.commands.execute('notebook:delete-cell'); }"
+    )
+    nb.cell(3).wait_for(state="detached")
+    nb.run(2)
+    assert sent(engine)[-1] == ["Be brief", "I am Ada.", "I am Ada.", "Goodbye?"]
+
+
 def test_code_goes_into_a_new_cell_below(nb: Notebook, engine: ScriptedEngine) -> None:
     engine.enqueue("Here:\n\n```python\nanswer = 6 * 7\n```\n")
     nb.open("%load_ext nb_backend", "%%backend -f code\nWrite it.", "'the last'")
