@@ -191,6 +191,17 @@ def test_it_says_when_the_oldest_turns_are_left_out(kernel, engine):
     assert run.displays[-1]["metadata"]["nb_backend"]["trimmed"] == 2
 
 
+def test_a_notebook_that_begins_with_a_reset_is_right_whatever_was_run_before(kernel, engine):
+    for cell in ("d", "b", "a", "f"):
+        ask(kernel, cell)
+    for _ in range(2):
+        engine.history.clear()
+        ask(kernel, "r", "%backend reset")
+        for cell in ("x", "a", "d"):
+            ask(kernel, cell, f"%%backend\n{cell}?")
+        assert [sent(engine, at) for at in range(3)] == [["x?"], ["x?", "x?", "a?"], ["x?", "x?", "a?", "a?", "d?"]]
+
+
 def test_two_notebooks_never_mix(kernel, engine, server):
     manager, client = start_new_kernel(kernel_name="python3", env={**os.environ, **server.env})
     other = Kernel(manager, client)
