@@ -140,11 +140,12 @@ class AnswerStream(AsyncIterator[RawResponse]):
         self._keep = keep
         self._turns = turns
         self._states: dict[str, Any] = {}
+        self.kept = False
+        self._open = False
         self._events = ask(answer.trimmed)
         self._announces = answer.trimmed > 0
         self._refused = False  # an event said that it is too long; its error is still to come
         self._open = True
-        self.kept = False
 
     async def __anext__(self) -> RawResponse:
         if self._announces:

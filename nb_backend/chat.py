@@ -35,9 +35,10 @@ class Chat:
     >>> answer = await chat.ask("Why is the sky blue?")
     >>> chat("And at sunset?").text  # the same without await
 
-    ``url`` and ``api_key`` come from the settings if they are not given; ``provider`` is a name that g4f knows;
-    ``params`` are fields of every request (``temperature=0.2``). ``messages`` is the conversation so far: an exchange
-    that failed is not in it, the answer of one that was stopped has ``"stopped": True`` (and see ``memory``).
+    ``url`` and ``api_key`` come from the settings if they are not given; ``provider`` is a name that a server with
+    several knows, as g4f has them; ``params`` are fields of every request (``temperature=0.2``). ``messages`` is the
+    conversation so far: an exchange that failed is not in it, the answer of one that was stopped has
+    ``"stopped": True`` (and see ``memory``).
 
     What a cell asks inside ``with from_cell(id)`` takes the place of what it had asked in an earlier run, and of
     everything after that, once there is an answer. A conversation that the model's context has no room for is sent
@@ -63,7 +64,8 @@ class Chat:
         self._api_key = settings.Secret(api_key)
         self._earlier: list[Messages] = []  # the conversations before each that was started over
         self._states: dict[str, Any] = {}  # what providers want back with the next question
-        self._last_provider = ""
+        self._last_provider = ""  # who answered last, and who was asked to
+        self._last_asked: str | None = None
         self._runs: dict[str, memory.CellRun] = {}  # the last run of each cell that has said something
 
     @property
@@ -109,19 +111,18 @@ class Chat:
         """
         from .providers.openai_api import OpenAIApi
 
+        params = {**({"provider": self.provider} if self.provider else {}), **self.params, **params}
+        asked = params.get("provider")
         with _changing:
             goes_on = [] if new else self._as_of(memory.cell_run.get())[-1]
             before = [*goes_on]  # others may ask before this is answered
-            state = (
-                self._states.get(params.get("provider") or self._last_provider) if goes_on is self.messages else None
-            )
+            state = None
+            if goes_on is self.messages:
+                state = self._states.get(self._last_provider if asked == self._last_asked else str(asked))
         said = memory.system_prompt(before) if system is None else system
         api = provider_for(settings.url(self.url))
-        params = {**self.params, **params}
         if issubclass(api, OpenAIApi):
             state = None
-        elif self.provider:
-            params = {"provider": self.provider, **params}
         return Request(
             provider=api,
             model=settings.model(model or self.model),
@@ -244,6 +245,7 @@ class Chat:
                 self._states = {}
             self._states |= states
             self._last_provider = str(answer.provider.get("name") or "")
+            self._last_asked = request.params.get("provider")
             if run is not None:
                 self._runs[run.cell] = run
             self.messages += [question, reply]

@@ -28,9 +28,9 @@ class Conversations(Mapping[str, Chat]):
         self._begun: WeakValueDictionary[str, Chat] = WeakValueDictionary()
 
     def __getitem__(self, name: str) -> Chat:
-        if name not in self:
-            self[name] = self.begun(name)
-        return self._chats[name]
+        chat = self._chats.setdefault(_checked(name), self.begun(name))
+        self._begun.pop(name, None)
+        return chat
 
     def __setitem__(self, name: str, chat: Chat) -> None:
         if not isinstance(chat, Chat):

@@ -66,9 +66,13 @@ def _setup(transcript: Transcript, *, with_model: bool) -> str:
     """Give the first cell: how to ask as this was asked."""
     given: dict[str, Any] = {"model": with_model and transcript.model, "provider": transcript.provider}
     given |= {"system": transcript.system, "params": transcript.params}
-    lines = [f'chats["main"].{name} = {value!r}' for name, value in given.items() if value]
-    names = lines or any("system" in message for message in transcript.messages)
-    imports = ["from nb_backend import chats"] if names else []
+    sets_system = any("system" in message for message in transcript.messages)  # and has it not set at the beginning
+    lines = [
+        f'chats["main"].{name} = {value!r}'
+        for name, value in given.items()
+        if value or (name == "system" and sets_system)
+    ]
+    imports = ["from nb_backend import chats"] if lines else []
     return "\n".join(["%load_ext nb_backend", *imports, *([""] if lines else []), *lines])
 
 

@@ -119,6 +119,24 @@ async def test_the_state_of_a_provider_is_given_back(backend):
     ]
 
 
+async def test_the_state_of_another_provider_is_not_given(backend):
+    chat = Chat(provider="P")
+    backend.engine.enqueue({"type": "conversation", "conversation": {"scripted": 7, "Q": 8}}, "Hi")
+    await chat.ask("Hi?")
+    for provider in ("Q", "R"):
+        assert chat.request("Ho?", provider=provider).body().get("conversation") == (8 if provider == "Q" else None)
+    chat.provider = "R"
+    await chat.ask("Ho?")
+    assert "conversation" not in backend.engine.history[-1]
+
+
+@pytest.mark.parametrize("path", ["", "/v1"])
+def test_the_provider_is_named_to_either_kind_of_server(path):
+    chat = Chat(url=f"http://host{path}", provider="P")
+    assert chat.request("Hi?").body()["provider"] == "P"
+    assert chat.request("Hi?", provider="Q").body()["provider"] == "Q"
+
+
 async def test_images_go_along(backend):
     await Chat().ask("What is it?", images=[PNG, (PNG, "a.png")])
     uri = "data:image/png;base64,iVBORw0KGgo="
@@ -148,7 +166,7 @@ def test_the_url_chooses_the_provider(url, api):
 
 async def test_an_openai_server(wire_server):
     wire_server.answer(status("200 OK", {"model": "big", "choices": [{"message": {"content": "Hi"}}]}))
-    answer = await Chat("m", url=f"{wire_server.url}/v1", provider="ignored").ask("Hi?")
+    answer = await Chat("m", url=f"{wire_server.url}/v1").ask("Hi?")
     assert (answer.text, answer.model, answer.provider["name"]) == ("Hi", "big", "127.0.0.1")
     assert "provider" not in wire_server.requests[0].json
 

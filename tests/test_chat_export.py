@@ -95,7 +95,7 @@ def test_a_system_prompt_that_a_question_has_set(tmp_path):
     text = (tmp_path / "chat.md").read_text(encoding="utf-8")
     assert "Hello\n\n## Instructions\n\nBe brief\n\n## You\n\nHo?" in text
     setup, _, system, _ = exported(tmp_path / "chat.ipynb").cells
-    assert setup.source == "%load_ext nb_backend\nfrom nb_backend import chats"
+    assert setup.source == '%load_ext nb_backend\nfrom nb_backend import chats\n\nchats["main"].system = None'
     assert system.source == "chats[\"main\"].system = 'Be brief'"
 
 

@@ -38,7 +38,7 @@ class Notebook:
 
     def ask(self, *cells: str) -> str:
         self.run(*cells)
-        return self.failure.question(self.shell)
+        return self.failure.prompt(self.shell)
 
 
 @pytest.fixture(scope="module")
@@ -124,17 +124,17 @@ def test_what_is_no_failure_of_the_user_is_not_noted(notebook, error):
     notebook.failure.note(None)
     notebook.run("1 + 1")
     assert notebook.failure.error is before
-    assert "user / 0" in notebook.failure.question(notebook.shell)
+    assert "user / 0" in notebook.failure.prompt(notebook.shell)
 
 
 def test_without_a_note_the_last_exception_counts(notebook, monkeypatch):
     notebook.run("late = 1\nlate / 0")
     monkeypatch.setattr(sys, "last_value", notebook.failure.error, raising=False)
-    assert "```python\nlate = 1\nlate / 0\n```" in LastFailure().question(notebook.shell)
+    assert "```python\nlate = 1\nlate / 0\n```" in LastFailure().prompt(notebook.shell)
     for none in (None, TimedOut("x")):
         monkeypatch.setattr(sys, "last_value", none)
         with pytest.raises(ValueError, match="no exception to fix: run the cell"):
-            LastFailure().question(notebook.shell)
+            LastFailure().prompt(notebook.shell)
 
 
 @hypothesis_settings(deadline=None, max_examples=40)

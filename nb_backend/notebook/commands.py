@@ -12,7 +12,7 @@ from ..chat import Chat
 from ..conversations import chats
 from ..errors import BackendError
 from ..memory import turns
-from .models import available_models
+from .models import available_models, listed_models
 from .options import KEY_ON_THE_LINE, words
 from .report import EMBEDDED, Report
 
@@ -39,7 +39,7 @@ def state(_: str) -> Report:
     """Say which server answers, whether it does, which model is asked, and whether a key is set."""
     url = settings.url()
     try:
-        models = run(available_models())
+        models = run(listed_models(url))
         named = ", ".join(_cell(model) for model in models[:3]) + (", …" if len(models) > 3 else "")
         reachable = f"reachable, {len(models)} model{'' if len(models) == 1 else 's'}: {named}"
     except BackendError as error:

@@ -60,7 +60,7 @@ class LastFailure:
         if isinstance(error, BaseException) and not _is_ours(error) and not getattr(info, "silent", False):
             self.error, self.source = error, getattr(info, "raw_cell", None) or ""
 
-    def question(self, shell: Any) -> str:
+    def prompt(self, shell: Any) -> str:
         """Give the text to ask a model; ``ValueError`` if nothing failed."""
         error, source = self.error, self.source
         if error is None:  # the extension was loaded after the failure

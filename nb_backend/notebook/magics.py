@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from IPython import get_ipython
-from IPython.core.async_helpers import _asyncio_runner
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from IPython.display import display
 from traitlets import Unicode
 
-from .. import memory, settings
+from .. import memory
 from . import completion
-from .lines import AskLine
+from .failures import interruptible, one_line, stop_tells
+from .lines import AskLine, as_call
 from .loop import run, wait_in_cell
 from .options import parse, with_options
 from .traits import DictSetting, TextSetting
@@ -33,22 +27,7 @@ if TYPE_CHECKING:
     from .question import Question
     from .report import Report
 
-_CELL = re.compile(r"\s*%%backend(?=[ \t\r\n]|$)[ \t]*(?P<line>[^\n]*)\n?(?P<body>.*)", re.DOTALL)
-LONGEST_MESSAGE = 1_000  # characters
 _SHOWN_ONCE = ("nb_backend.chat.Answer", "nb_backend.notebook.report.DryRun")
-
-
-class MagicError(ValueError):
-    """A cell that cannot be asked as it stands; the message is one line, says what to do, and has no key in it."""
-
-    def __init__(self, error: Exception) -> None:
-        from ..redaction import redact
-
-        text = " ".join(redact(str(error), settings.known_keys()).split())
-        super().__init__(text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 1]}…")
-
-    def _render_traceback_(self) -> list[str]:
-        return [f"%%backend: {self}"]
 
 
 @magics_class
@@ -58,16 +37,15 @@ class BackendMagics(Magics):
     url = TextSetting(None, allow_none=True, help="The server; None: NB_BACKEND_URL, else the embedded backend.")
     model = TextSetting(None, allow_none=True, help="The model for a cell that names none; None: NB_BACKEND_MODEL.")
     aliases = DictSetting(Unicode(), Unicode(), help="Short names of models: {'small': 'llama3.2:1b'}.")
-    for _setting in (url, model, aliases):
-        _setting.tag(config=True)
-    del _setting
+    url.tag(config=True)
+    model.tag(config=True)
+    aliases.tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
         self.shell: InteractiveShell = shell
         self._shown: list[object] = []  # in the cell that runs
-        self._run: memory.CellRun | None = None
-        self._previewed = False
+        self._runs: dict[str, memory.CellRun] = {}  # of the cells that are running, by their ids
         self._failures: LastFailure | None = None
         self._last_error = getattr(sys, "last_value", None)
 
@@ -97,7 +75,7 @@ class BackendMagics(Magics):
         the key NB_BACKEND_API_KEY; with no url set it is the embedded backend, a small model on this machine. For this
         session alone: %backend url http://localhost:8080, %backend use MODEL, %backend key. %backend help shows more.
         """
-        with _one_line():
+        with one_line():
             return self._command(line) if cell is None else self.ask(self.question(line, cell))
 
     def _command(self, line: str) -> Any:
@@ -107,34 +85,37 @@ class BackendMagics(Magics):
         if verb == "ask":
             return self.ask(self.question("", rest))
         if verb == "fix":
-            return self.ask(self.question(f"--raw {rest}", self.failures.question(self.shell)))
+            return self.ask(self.question(f"--raw {rest}", self.failures.prompt(self.shell)))
         return command(line)
 
     def question(self, line: str, text: str) -> Question:
         """Give what a cell asks, with the values of its expressions; this runs the user's code."""
         from .question import question
 
-        with _interruptible():
+        with interruptible():
             return question(parse(self.backend, line), text.removesuffix("\n"), self.shell)
 
     def ask(self, question: Question) -> Any:
         """Ask, wherever this is called; give what the cell is worth."""
         if question.options.dry_run:
             return self._preview(question)
-        return self._conclude(question, run(self._answer(question)))
+        with stop_tells(question):
+            return self._conclude(question, run(self._answer(question)))
 
     async def ask_awaited(self, question: Question) -> Any:
         """Ask, from a cell of a kernel that can await."""
         if question.options.dry_run:
             return self._preview(question)
-        return self._conclude(question, await wait_in_cell(self._answer(question)))
+        with stop_tells(question):
+            return self._conclude(question, await wait_in_cell(self._answer(question)))
 
     def _preview(self, question: Question) -> Report:
         """Show what would be sent."""
         from .report import DryRun
 
         report = DryRun(question)
-        self._previewed = True
+        if cell_run := memory.cell_run.get():
+            cell_run.previewed = True
         display(report)
         self._shown.append(report)
         return report
@@ -169,16 +150,8 @@ class BackendMagics(Magics):
         hook.fill_exec_result(value)
 
     def transform(self, lines: list[str]) -> list[str]:
-        """Take a ``%%backend`` cell as typed, before IPython strips prompts from it, and await it where that works."""
-        cell = "".join(lines)
-        found = _CELL.fullmatch(cell)
-        if found is None:
-            return lines
-        call = f"({found['line'].strip()!r}, {found['body']!r});\n"
-        awaits = _kernel_runs_this_cell() and self.shell.autoawait
-        if awaits and self.shell.loop_runner is _asyncio_runner:
-            return [f"await __import__('nb_backend').notebook.magics.ask_awaited{call}"]
-        return [f"__import__('nb_backend').notebook.magics.ask{call}"]
+        """Take a ``%%backend`` cell as it was typed."""
+        return as_call(lines, self.shell)
 
     transform.has_side_effects = True  # type: ignore[attr-defined]
 
@@ -187,9 +160,8 @@ class BackendMagics(Magics):
         self._shown.clear()
         if not info.cell_id:  # what a cell runs by itself, by ``run_cell``, has none, and is a part of it
             return
-        self._run = memory.CellRun(info.cell_id)
-        self._previewed = False
-        memory.cell_run.set(self._run)
+        self._runs[info.cell_id] = memory.CellRun(info.cell_id)
+        memory.cell_run.set(self._runs[info.cell_id])
         if (conversations := sys.modules.get("nb_backend.conversations")) is not None:
             for cell in _deleted_cells(self.shell):
                 conversations.chats.forget(cell)
@@ -199,8 +171,10 @@ class BackendMagics(Magics):
         if result is not None and result.info is not None and result.info.cell_id:
             memory.cell_run.set(None)  # the kernel's own context may be where the next cell runs, one without an id
             conversations = sys.modules.get("nb_backend.conversations")
-            if result.success and not self._previewed and self._run is not None and conversations is not None:
-                conversations.chats.take_back(self._run)
+            # a blank cell was never entered
+            run = self._runs.pop(result.info.cell_id, None) or memory.CellRun(result.info.cell_id)
+            if result.success and not run.previewed and conversations is not None:
+                conversations.chats.take_back(run)
         error = getattr(sys, "last_value", None)
         if error is not self._last_error:
             self._last_error = error
@@ -223,14 +197,14 @@ class BackendMagics(Magics):
 async def ask_awaited(line: str, cell: str) -> None:
     """Run a cell of a kernel; the transformed cell awaits this."""
     magics = _loaded(get_ipython())
-    with _one_line():
+    with one_line():
         magics.keep(await magics.ask_awaited(magics.question(line, cell)))
 
 
 def ask(line: str, cell: str) -> None:
     """Run a cell where nothing can be awaited; the transformed cell calls this."""
     magics = _loaded(get_ipython())
-    with _one_line():
+    with one_line():
         magics.keep(magics.ask(magics.question(line, cell)))
 
 
@@ -267,61 +241,12 @@ def unload(shell: InteractiveShell) -> None:
     del shell.magics_manager.registry[BackendMagics.__name__]
 
 
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """Show as one line what is the caller's own mistake, and an interrupt."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        raise MagicError(error) from error
-    except (KeyboardInterrupt, asyncio.CancelledError) as interrupt:
-        _show_as(interrupt, "stopped, and what was said is kept")
-        raise
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let an interrupt end what runs here: in a cell that awaits, ipykernel would only cancel the next ``await``."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt as interrupt:
-        _show_as(interrupt, "stopped, and nothing was sent")
-        raise
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _deleted_cells(shell: InteractiveShell) -> list[str]:
     """Give the ids of cells that are gone since the last run, where the front end tells: JupyterLab and Notebook do."""
     if not hasattr(shell, "get_parent"):
         return []
     deleted = shell.get_parent().get("metadata", {}).get("deletedCells")
     return [cell for cell in deleted if isinstance(cell, str)] if isinstance(deleted, list) else []
-
-
-def _show_as(error: BaseException, words: str) -> None:
-    """Have an exception shown as one line, unless that was said before."""
-    if not hasattr(error, "_render_traceback_"):
-        line = f"{type(error).__name__}: {words}"
-        error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]
-
-
-def _kernel_runs_this_cell() -> bool:
-    """Tell whether what is being transformed is a cell that the kernel runs, which may await.
-
-    Whatever else transforms one (``run_cell``, ``%run``, ``%%time``; in a cell, a task or a thread) runs the code then
-    and there, where a loop may be running already. ipykernel does both in ``do_execute``.
-    """
-    frame = sys._getframe()
-    while frame.f_code is not InteractiveShell.transform_cell.__code__:
-        if frame.f_back is None:
-            return False
-        frame = frame.f_back
-    return frame.f_back is not None and frame.f_back.f_code.co_name == "do_execute"
 
 
 def _display_formatter(shell: InteractiveShell) -> Any:

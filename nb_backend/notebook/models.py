@@ -25,7 +25,7 @@ async def available_models() -> list[Model]:
     from ..chat import provider_for
 
     url = settings.url()
-    models = await _listed(url)
+    models = await listed_models(url)
     providers = sorted({model.provider for model in models})
     if len(providers) > MAX_PROVIDERS or all(model.vision is not None for model in models):
         return models
@@ -59,11 +59,11 @@ def _start(url: str) -> Job[list[Model]] | None:
         running = _fetches.get(url)
         if running is not None and not running.future.done():
             return None
-        fetch = _fetches[url] = Job(_listed(url))
+        fetch = _fetches[url] = Job(listed_models(url))
         return fetch
 
 
-async def _listed(url: str | None) -> list[Model]:
+async def listed_models(url: str | None) -> list[Model]:
     """Ask a server for its models, and remember their names."""
     from ..chat import provider_for
 

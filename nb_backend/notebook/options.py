@@ -23,7 +23,8 @@ KEY_ON_THE_LINE: Final = (
 
 _WORD = re.compile(r"""(?:"(?:\\"|[^"])*"|'[^']*'|[^\s"'])+""")
 _QUOTED = re.compile(r"""(?P<before>[^"'=\s]+=|)(?P<quote>["'])(?P<value>.*)(?P=quote)""", re.DOTALL)
-_OWN = frozenset({"model", "messages", "media"})  # fields of the body that the magic itself fills
+# fields of the body that the magic itself fills, and names that mean something else in Python
+_OWN = frozenset({"model", "messages", "media", "prompt", "images", "system", "new", "self", "cls"})
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,19 @@ def words(line: str) -> list[str]:
 
     Others stay, as JSON needs them: ``stop=["a","b"]``. ``ValueError`` for a quote that nothing closes.
     """
-    found = []
-    at = 0
+    found: list[str] = []
+    at, option = 0, ""
     for word in _WORD.finditer(line):
         if line[at : word.start()].strip():
             break
         at = word.end()
         quoted = _QUOTED.fullmatch(word[0])
-        found.append(word[0] if quoted is None else quoted["before"] + _unescaped(quoted))
+        text = word[0] if quoted is None else quoted["before"] + _unescaped(quoted)
+        if quoted is not None and text.startswith("-") and option:  # argparse takes it for another one
+            found[-1] += f"={text}" if option.startswith("--") else text
+        else:
+            found.append(text)
+        option = text if quoted is None and text.startswith("-") and "=" not in text else ""
     if line[at:].strip():
         raise ValueError(f"nothing closes the quote in {line[at:].strip()[:40]}: see %%backend?")
     return found
@@ -117,7 +123,7 @@ def _param(text: str) -> tuple[str, Any]:
         raise ArgumentTypeError(KEY_ON_THE_LINE)
     if name in _OWN:
         raise ArgumentTypeError(
-            f"{name} is no parameter: the model and the question stand in the cell, images after -i"
+            f"{name} is no parameter: the model and the question stand in the cell, images after -i, system after -s"
         )
     if value in ("True", "False", "None"):
         raise ArgumentTypeError(f"{text} is no JSON: write true, false or null")
@@ -183,7 +189,7 @@ _OPTIONS = (
         help="markdown and text show the answer as such; code puts its code into a new cell below; json checks it, "
         "and _ is the object it says",
     ),
-    argument("--provider", metavar="NAME", help="the provider that g4f is to ask"),
+    argument("--provider", metavar="NAME", help="the provider to ask, of a server that has several, as g4f does"),
     argument("--raw", action="store_true", help="send {{ expressions }} as typed, and evaluate none"),
     argument("--dry-run", action="store_true", help="show what would be sent, and where, and send nothing"),
 )

@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 _PICTURES = ("image/png", "image/jpeg")  # what the notebook is asked to show a value as
 
 
-@dataclass(frozen=True)
+@dataclass
 class Question:
-    """A question as it is asked: nothing in it is evaluated any more."""
+    """A question as it is asked: nothing in it is evaluated any more. ``kept``: its answer is in the conversation."""
 
     options: Options
     chat: Chat
     text: str
     images: list[tuple[Any, str]] = field(default_factory=list)
+    kept: bool = False
 
     def stream(self) -> AnswerStream:
         """Ask."""
@@ -43,6 +44,7 @@ class Question:
 
     def settle(self, answer: Answer, names: dict[str, Any]) -> None:
         """Take in an answer that is kept: it is the variable's, and what earlier runs of the cell had said is gone."""
+        self.kept = True
         if self.options.out:
             names[self.options.out] = answer
         if not self.options.once and self.options.chat not in chats:
@@ -72,7 +74,7 @@ def question(options: Options, text: str, shell: InteractiveShell) -> Question:
     for named in options.image:
         _add_image(images, named, names, formatter)
     if not text.strip():
-        raise ValueError("there is nothing to ask: write the question below this line")
+        raise ValueError("there is nothing to ask: write the question below this line, or behind %backend ask")
     return Question(options, chat, text, [(data, name) for name, data in images.items()])
 
 

@@ -41,7 +41,8 @@ class DryRun(Report):
         keys = [secret for secret in (key, *settings.known_keys()) if secret and len(secret) >= SHORTEST_SECRET]
         self.body: dict[str, Any] = _masked(request.body(), keys)
         where = "no conversation" if options.once else f"the conversation {options.chat!r}"
-        left_out = f", without its {request.trimmed} oldest turns" if request.trimmed else ""
+        how = ", which it starts over" if options.new else ""
+        left_out = f", without its {request.trimmed} oldest turns" if request.trimmed else how
         super().__init__(
             "**Nothing was sent.** It would be:",
             "",

@@ -1,4 +1,4 @@
-"""The options of ``%%backend`` in a real kernel."""
+"""The options of ``%%backend`` in a real kernel, with either kind of server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import json
 
 import pytest
 from driver import one_line
-from serving import TOKEN
+from serving import TOKEN, serving
+
+from nb_backend.local.engine import ScriptedEngine
+
+
+@pytest.fixture(scope="module", params=["", "/v1"], ids=["BackendApi", "OpenAIApi"])
+def server(request):
+    with serving(ScriptedEngine(), request.param) as running:
+        yield running
 
 
 def asked(kernel, engine, cell):
@@ -38,7 +46,7 @@ def test_text_is_shown_as_text(kernel, engine):
     run = kernel.run("%%backend --once -f text\nhi")
     assert run.markdown == []
     shown = run.displays[-1]["data"]["text/plain"]
-    assert shown.startswith("**not bold** [U+001B][31mred end\n\n[answered by scripted")
+    assert shown.startswith("**not bold** [U+001B][31mred end\n\n[answered by ")
     assert run.displays[-1]["metadata"]["nb_backend"]["finish_reason"] == "stop"
     assert kernel.run("_.text").result == repr("**not bold** \x1b[31mred end")
 
@@ -112,11 +120,15 @@ def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(kernel, engine, se
         *("key: set", "Be brief", "first?", "\nI am Ada: `````x\n**not bold**\n", "dry"),
     ):
         assert words in shown
-    assert server.url.partition("//")[2] in shown.replace("\\", "")
-    assert "/backend-api/v2/conversation" in shown
+    path = "/chat/completions" if server.url.endswith("/v1") else "/backend-api/v2/conversation"
+    assert f"{server.url.partition('//')[2]}{path}" in shown.replace("\\", "")
     assert TOKEN not in json.dumps(run.messages, default=str)
     body = json.loads(kernel.run("import json; print(json.dumps(_.body))").printed)
-    assert asked(kernel, engine, f"{line}\nI am {{{{ name }}}}: `````x\n**not bold**") == {**body, "api_key": TOKEN}
+    assert asked(kernel, engine, f"{line}\nI am {{{{ name }}}}: `````x\n**not bold**") == {
+        **body,
+        **({} if server.url.endswith("/v1") else {"api_key": TOKEN}),
+    }
+    assert "which it starts over" in kernel.run("%%backend -c dry -n --dry-run\nhi").markdown[0]
 
 
 def test_a_dry_run_shows_no_secret(kernel, engine):

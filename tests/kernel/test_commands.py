@@ -109,6 +109,7 @@ def test_a_key_that_nobody_can_type_is_one_line(kernel):
         "x = 1\n%backend ask What is {it} $x",
         "x = 1\nif x:\n    answer = %backend ask What is {it} $x?\ny = 2",
         "x = 1\nanswer = %backend ask What is {it} $x?\ny = answer",
+        "answers = {}\nanswers['a'] = %backend ask What is {it} $x?\nanswer = answers['a']",
     ],
 )
 def test_ask_in_one_line(kernel, engine, line):

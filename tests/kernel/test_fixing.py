@@ -19,7 +19,6 @@ def asked(kernel, engine, line="%backend fix"):
 
 
 def test_it_asks_about_the_last_exception(kernel, engine):
-    one_line(kernel.run("%backend fix"), "no exception", "run the cell that fails first")
     assert kernel.run(FAILS).error is not None
     kernel.run("1 + 1")  # a cell that succeeds does not make it forgotten
     question = asked(kernel, engine)
@@ -104,6 +103,9 @@ def test_a_failure_before_the_extension_was_loaded(server, engine):
     manager, client = start_new_kernel(kernel_name="python3", env={**os.environ, **server.env})
     kernel = Kernel(manager, client)
     try:
+        kernel.run("%load_ext nb_backend")
+        one_line(kernel.run("%backend fix"), "no exception", "run the cell that fails first")
+        kernel.run("%unload_ext nb_backend")
         kernel.run(FAILS)
         kernel.run("%load_ext nb_backend")
         question = asked(kernel, engine)

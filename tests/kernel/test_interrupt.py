@@ -26,6 +26,14 @@ def test_an_interrupt_keeps_the_text_and_marks_it(kernel, engine, prefix):
     eventually(lambda: engine.stopped == 1)
 
 
+@pytest.mark.parametrize("prefix", ["", "%%time\n"], ids=["awaited", "waited for"])
+def test_an_interrupt_before_the_first_word_says_that_nothing_is_kept(kernel, engine, prefix):
+    engine.enqueue(...)
+    run = kernel.run_and_interrupt(prefix + "%%backend -c none\nhi", shows("waiting"))
+    assert run.error == ("KeyboardInterrupt", "KeyboardInterrupt: stopped before a word was said")
+    assert kernel.run("'none' in __import__('nb_backend').chats").result == "False"
+
+
 @pytest.mark.parametrize(
     "call", ["await ask()", "await asyncio.create_task(ask())"], ids=["in a coroutine", "in a task of the loop"]
 )

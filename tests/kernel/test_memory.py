@@ -120,12 +120,14 @@ def test_a_cell_that_moves_elsewhere_is_taken_back_where_it_was(kernel, engine, 
     assert questions(kernel) == ["a?"]
 
 
-@pytest.mark.parametrize("code", ["x = 1", "import nb_backend; nb_backend.chats['other']('x?');"])
+@pytest.mark.parametrize("code", ["x = 1", " ", "import nb_backend; nb_backend.chats['other']('x?');"])
 def test_a_cell_that_asks_no_more_or_elsewhere_is_taken_back(kernel, engine, code):
     for cell in ("a", "b", "d"):
         ask(kernel, cell)
     kernel.run("%%backend --dry-run\nb?", cell="b")
     assert kernel.run("1 / 0", cell="b").error is not None
+    assert questions(kernel) == ["a?", "b?", "d?"]
+    ask(kernel, "z", " ")  # blank, and none of these
     assert questions(kernel) == ["a?", "b?", "d?"]
     ask(kernel, "b", code)
     assert questions(kernel) == ["a?"]
