@@ -166,7 +166,7 @@ class Chat:
     def forget(self, cell: str) -> None:
         """Forget what a cell had said and nothing else, for it is gone from the notebook."""
         with _changing:
-            *self._earlier, kept = (memory.without_cell(said, cell) for said in (*self._earlier, self.messages))
+            *self._earlier, kept = memory.without_cell([*self._earlier, self.messages], cell)
             if kept != self.messages:
                 self.messages, self._states = kept, {}
 

@@ -88,15 +88,24 @@ def said_before(conversations: list[Messages], cell: str) -> list[Messages]:
     return conversations
 
 
-def without_cell(messages: Messages, cell: str) -> Messages:
-    """Give a conversation without what one cell asked and was told; what others said stays."""
-    kept, asks = [], False
-    for message in messages:
-        if message.get("role") == "user":
-            asks = message.get("cell") == cell
-        if not asks:
-            kept.append(message)
-    return kept
+def without_cell(conversations: list[Messages], cell: str) -> list[Messages]:
+    """Give conversations that followed each other without what one cell asked and was told; what others said stays.
+
+    What is left of one that the cell itself had begun goes on from the one before it.
+    """
+    left: list[Messages] = []
+    for messages in conversations:
+        kept, asks = [], False
+        for message in messages:
+            if message.get("role") == "user":
+                asks = message.get("cell") == cell
+            if not asks:
+                kept.append(message)
+        if left and (kept[:1] != messages[:1] or not left[-1]):
+            left[-1] += kept
+        else:
+            left.append(kept)
+    return left
 
 
 def system_prompt(messages: Messages) -> str | None:
