@@ -13,7 +13,7 @@ from wire_server import CHUNKED, chunk, content, sse, status
 from nb_backend import Answer, BackendApi, Chat, OpenAIApi, RawResponse
 from nb_backend.errors import ConnectionFailed, ServerError
 
-PNG = b"\x89PNG\r\n\x1a\n"
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
 
 
 def said(*texts: str) -> list[dict]:
@@ -139,7 +139,7 @@ def test_the_provider_is_named_to_either_kind_of_server(path):
 
 async def test_images_go_along(backend):
     await Chat().ask("What is it?", images=[PNG, (PNG, "a.png")])
-    uri = "data:image/png;base64,iVBORw0KGgo="
+    uri = "data:image/png;base64,iVBORw0KGgoAAAAAAAAAAA=="
     assert backend.engine.history[0]["media"] == [[uri, None], [uri, "a.png"]]
 
 

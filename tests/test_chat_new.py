@@ -177,7 +177,7 @@ async def test_a_request_is_what_would_be_sent_and_changes_nothing(backend, opti
     backend.engine.enqueue(STATE, "Hi")
     await run_cells(chat, "a", "b")
     before = [dict(message) for message in chat.messages]
-    png = b"\x89PNG\r\n\x1a\n"
+    png = b"\x89PNG\r\n\x1a\n" + bytes(8)
     with from_cell("b"):
         body = chat.request("c?", [(png, "a.png")], **options).body()
         assert chat.messages == before

@@ -11,8 +11,8 @@ from nb_backend import OpenAIApi
 from nb_backend.errors import AuthError, BackendError, ConnectionFailed, ProtocolError, ServerError
 
 QUESTION = [{"role": "system", "content": "Be short"}, {"role": "user", "content": "Hi?"}]
-PNG = b"\x89PNG\r\n\x1a\n"
-URI = "data:image/png;base64,iVBORw0KGgo="
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
+URI = "data:image/png;base64,iVBORw0KGgoAAAAAAAAAAA=="
 
 
 @pytest.fixture

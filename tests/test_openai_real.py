@@ -52,7 +52,7 @@ async def test_a_refusal(url):
     with pytest.raises(ServerError, match=r"answered 4\d\d \(.+\): "):
         await Chat(url=url).ask("x " * 5000)
     with pytest.raises(ServerError):
-        await Chat(url=url).ask("What is it?", images=[b"\x89PNG\r\n\x1a\n"])
+        await Chat(url=url).ask("What is it?", images=[b"\x89PNG\r\n\x1a\n" + bytes(8)])
 
 
 async def test_its_models(url):

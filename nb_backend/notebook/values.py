@@ -22,6 +22,7 @@ from traceback import format_exception_only
 from typing import Any
 
 from ..media import media_type
+from ..pictures import is_of as is_of
 
 LONGEST_VALUE = 20_000  # characters
 _CELL = 80  # characters in a cell of a table
@@ -57,12 +58,6 @@ def show(value: Any, formatter: Formatter | None) -> str | bytes:
 def picture(value: Any, formatter: Formatter | None) -> bytes | None:
     """Give the picture that a value shows itself as, ``None`` if it does not."""
     return next(filter(_is_picture, map(_decode, _pictures(value, formatter))), None)
-
-
-def is_of(value: Any, package: str, *names: str) -> bool:
-    """Tell whether a value is of one of a package's classes, or of any of them, without importing the package."""
-    kinds = [kind for kind in type(value).__mro__ if str(kind.__module__).partition(".")[0] == package]
-    return any(not names or kind.__name__ in names for kind in kinds)
 
 
 def _plain(value: Any) -> str:

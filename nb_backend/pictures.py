@@ -1,0 +1,135 @@
+"""Objects that show themselves as pictures: their bytes, without importing what did not bring the object.
+
+By the first that fits: a picture of Pillow; what IPython displays; ``_repr_mimebundle_``, ``_repr_png_``,
+``_repr_jpeg_``, ``_repr_svg_``; the figure of matplotlib that a thing is or is part of; an array of pixels.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from .media_types import media_type
+from .pixels import check_size, png_of_array, png_of_image
+
+_KINDS = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/svg+xml")  # the best first
+_MOST_PARTS = 1000  # things of a list that are looked at
+
+
+def picture_of(value: Any) -> bytes | str | None:
+    """Give the bytes of an object's picture, or the address where it is; ``None`` if it has none.
+
+    ``ValueError`` says in half a line why it cannot be given; somebody else's code may raise whatever it likes.
+    """
+    if is_of(value, "PIL", "Image"):
+        return png_of_image(value)
+    if is_of(value, "IPython", "Image", "SVG", "Audio"):
+        return _displayed(value)
+    if (found := _shown(value)) is not None:
+        return found
+    if (figure := _figure_of(value)) is not None:
+        return _drawn(figure)
+    if is_of(value, "pandas") or is_of(value, "polars"):
+        return None  # a table is no picture, even though it is an array
+    if not isinstance(value, type) and callable(getattr(value, "__array__", None)):
+        return png_of_array(value)
+    return None
+
+
+def is_of(value: Any, package: str, *names: str) -> bool:
+    """Tell whether a value is of one of a package's classes, or of any of them, without importing the package."""
+    kinds = [kind for kind in type(value).__mro__ if str(kind.__module__).partition(".")[0] == package]
+    return any(not names or kind.__name__ in names for kind in kinds)
+
+
+def _displayed(value: Any) -> bytes | str:
+    """Give what IPython.display.Image, SVG or Audio holds: its data, or the address that it links to."""
+    data = value.data
+    if isinstance(data, str):
+        return data.encode()
+    if isinstance(data, bytes):
+        return data
+    if isinstance(url := getattr(value, "url", None), str):
+        return url
+    raise ValueError("there is nothing in it")
+
+
+def _shown(value: Any) -> bytes | None:
+    """Give the picture that an object's own methods give; raise what they raised if none of them gives one."""
+    failure: Exception | None = None
+    for show in _ways(value):
+        try:
+            found = [data for data in show() if (media_type(data) or "").startswith("image/")]
+        except NotImplementedError:
+            continue
+        except Exception as error:
+            failure = failure or error
+        else:
+            if found:
+                return found[0]
+    if failure is not None:
+        raise failure
+    return None
+
+
+def _ways(value: Any) -> Iterator[Callable[[], Iterator[bytes]]]:
+    kind = type(value)
+    if callable(getattr(kind, "_repr_mimebundle_", None)):
+        yield lambda: _best(value._repr_mimebundle_(include=set(_KINDS), exclude=None))
+    for hook in ("_repr_png_", "_repr_jpeg_", "_repr_svg_"):
+        if callable(getattr(kind, hook, None)):
+            yield lambda hook=hook: iter([_decode(_without_metadata(getattr(value, hook)()))])  # type: ignore[misc]
+
+
+def _best(shown: Any) -> Iterator[bytes]:
+    bundle = _without_metadata(shown)
+    return (_decode(bundle[kind]) for kind in _KINDS if isinstance(bundle, Mapping) and kind in bundle)
+
+
+def _without_metadata(shown: Any) -> Any:
+    return shown[0] if isinstance(shown, tuple) and shown else shown
+
+
+def _decode(data: Any) -> bytes:
+    if isinstance(data, str):
+        try:
+            return data.encode() if data.lstrip("\ufeff \t\r\n").startswith("<") else base64.b64decode(data)
+        except ValueError:
+            return b""
+    return bytes(data) if isinstance(data, bytes | bytearray | memoryview) else b""
+
+
+def _figure_of(value: Any) -> Any:
+    """Give the figure that a value is, is part of, or that all the parts of a list are part of."""
+    figures = {id(figure): figure for figure in _figures(value, depth=4)}
+    if len(figures) > 1:
+        raise ValueError(f"its parts belong to {len(figures)} figures: give one of them")
+    return next(iter(figures.values()), None)
+
+
+def _figures(value: Any, depth: int) -> Iterator[Any]:
+    if isinstance(value, list | tuple | dict) or (is_of(value, "numpy", "ndarray") and value.dtype == object):
+        parts = value.values() if isinstance(value, dict) else value.flat if hasattr(value, "flat") else value
+        if depth:
+            for part in islice(parts, _MOST_PARTS):
+                yield from _figures(part, depth - 1)
+    elif is_of(value, "matplotlib", "Artist") or is_of(value, "seaborn"):
+        figure = value
+        while figure is not None and not is_of(figure, "matplotlib", "Figure"):
+            up = getattr(figure, "figure", None)
+            figure = None if up is figure else up
+        if figure is None and is_of(value, "matplotlib"):
+            raise ValueError("it belongs to no figure any more")
+        if figure is not None:
+            yield figure
+
+
+def _drawn(figure: Any) -> bytes:
+    """Draw a figure as it is shown in the notebook; it stays open, and as it was."""
+    width, height = (round(side * figure.dpi) for side in figure.get_size_inches())
+    check_size(height, width, 4)
+    figure.savefig(file := io.BytesIO(), format="png", dpi="figure", bbox_inches="tight")
+    return file.getvalue()

@@ -1,0 +1,119 @@
+"""Open files, odd paths, memoryviews and addresses of the web."""
+
+from __future__ import annotations
+
+import array
+import io
+import os
+import tempfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from media_support import PNG, content, refusal
+
+from nb_backend import media, to_data_uri
+
+
+class Once:
+    """Open, and cannot seek; gives little at a time, and an end only if it has one."""
+
+    def __init__(self, *parts, endless=False):
+        self.parts, self.endless, self.given = list(parts), endless, 0
+
+    def read(self, size=-1):
+        self.given += 1
+        return self.parts[0] if self.endless else self.parts.pop(0) if self.parts else b""
+
+
+def test_open_files_are_left_where_they_stood(tmp_path):
+    (path := tmp_path / "ä b.png").write_bytes(PNG)
+    with path.open("rb") as plain, path.open("rb", buffering=0) as raw, tempfile.NamedTemporaryFile() as temporary:
+        temporary.write(PNG)
+        for file in (plain, raw, temporary, io.BytesIO(PNG)):
+            for stood in (0, 5, len(PNG)):
+                file.seek(stood)
+                assert content(file) == PNG
+                assert file.tell() == stood
+                assert not file.closed
+    assert content(Once(PNG[:9], PNG[9:])) == PNG
+
+
+def test_open_files_that_are_refused(tmp_path, monkeypatch):
+    (path := tmp_path / "a.png").write_bytes(PNG)
+    with path.open(encoding="latin-1") as text:
+        assert "a.png cannot be sent: it is open as text: open it with mode 'rb'" in refusal(text)
+        assert text.tell() == 0
+    assert "I/O operation on closed file" in refusal(text) or "open as text" in refusal(text)
+    (closed := io.BytesIO(PNG)).close()
+    assert "the file cannot be sent: I/O operation on closed file" in refusal(closed) or "closed" in refusal(closed)
+    assert "open as text" in refusal(io.StringIO("a"))
+    assert "open as text" in refusal(Once("a"))
+    assert "its read() gives int instead of bytes" in refusal(Once(7))
+    assert "the file is empty" in refusal(Once())
+    assert "the file is no image" in refusal(io.BytesIO(b"text"))
+    monkeypatch.setattr(media, "MAX_SIZE", 2**20)
+    assert "the file has" in refusal(endless := Once(bytes(2**19), endless=True))
+    assert endless.given <= 4
+    with path.open("r+b") as large:
+        large.truncate(3 * 2**30)
+        monkeypatch.setattr(media, "_read_some", None)
+        assert "it has 3072 MB, and 1 MB is the most" in refusal(large)
+
+
+def test_memoryviews():
+    doubled = bytes(byte for byte in PNG for _ in "ab")
+    assert content(memoryview(doubled)[::2]) == PNG
+    assert content(memoryview(PNG).cast("c")) == PNG
+    assert "items have 4 bytes: give its bytes, with .cast('B')" in refusal(memoryview(array.array("I", [1])))
+    (gone := memoryview(PNG)).release()
+    assert "released" in refusal(gone)
+
+
+@pytest.mark.parametrize("url", ["https://example.org/ä.png?x=1#y", "HTTP://127.0.0.1:8080/a.png", " http://a/b "])
+def test_addresses_are_passed_on(url):
+    assert to_data_uri(url) == url.strip()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "https:///a.png", "http://[::1/a.png", "http://a/b c.png", "http://a/\ud800"]
+)
+def test_wrong_addresses_are_refused(url):
+    assert "the URL is no address of the web: 'http" in refusal(url)
+
+
+class OwnPath:
+    """A path that somebody wrote."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __fspath__(self):
+        if isinstance(self.path, Exception):
+            raise self.path
+        return self.path
+
+
+def test_odd_paths(tmp_path, monkeypatch):
+    (tmp_path / "a b ä.png").write_bytes(PNG)
+    (tmp_path / "text.png").write_text("text")
+    assert content(OwnPath(str(tmp_path / "a b ä.png"))) == PNG
+    assert content(OwnPath(os.fsencode(tmp_path / "a b ä.png"))) == PNG
+    assert "text.png is no image" in refusal(tmp_path / "text.png") or len(str(tmp_path)) > 60
+    assert "the OwnPath names no file: broken" in refusal(OwnPath(KeyError("broken"))).replace("'", "")
+    assert "the OwnPath names no file" in refusal(OwnPath(7))
+    assert "no name can have" in refusal("a\ud800b.png")
+    assert "there is no file a b in " in refusal("a\nb")
+    (gone := tmp_path / "gone").mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert "in a folder that is gone" in refusal("a.png")
+    assert "character" in refusal("data:image/png,\ud800")
+
+
+@given(st.text(st.characters(), max_size=300))
+def test_any_text_is_a_file_or_a_short_word(text):
+    try:
+        to_data_uri(text)
+    except ValueError as error:
+        assert len(str(error)) < 200  # noqa: PT017

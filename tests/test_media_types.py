@@ -1,0 +1,90 @@
+"""The types that are easily mistaken, and files whose end is missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from IPython.display import Audio
+from media_support import SVG_TEXT, content, encoded, refusal
+
+from nb_backend import to_data_uri
+from nb_backend.media_types import media_type
+
+
+def box(kind: bytes, data: bytes) -> bytes:
+    return (8 + len(data)).to_bytes(4, "big") + kind + data
+
+
+MP4 = box(b"ftyp", b"isom\0\0\0\0isom") + box(b"moov", bytes(50)) + box(b"mdat", bytes(500))
+MP3 = (b"\xff\xfb\x90\x00" + bytes(413)) * 3
+PDF = b"%PDF-1.7\n" + bytes(800) + b"startxref\n0\n%%EOF\n"
+WAV = bytes(Audio(np.zeros(500), rate=8000, normalize=False).data)
+WHOLE = {
+    **{f"image/{kind.lower()}": encoded(kind) for kind in ("PNG", "JPEG", "GIF", "WebP", "BMP", "TIFF", "AVIF")},
+    "application/pdf": PDF,
+    "video/mp4": MP4,
+    "audio/wav": WAV,
+    "image/svg+xml": SVG_TEXT.encode(),
+}
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_what_is_cut_is_refused(kind, tmp_path):
+    whole = WHOLE[kind]
+    assert to_data_uri(whole).startswith(f"data:{kind};base64,")
+    (path := tmp_path / "cut").write_bytes(whole[: len(whole) * 3 // 4])
+    if kind != "image/tiff":  # whose first directory may stand anywhere
+        assert f"cut is {kind} and cut off: its end is missing" in refusal(str(path))[-80:]
+
+
+@pytest.mark.parametrize("whole", [encoded("JPEG", progressive=True), encoded("PNG"), encoded("WebP", lossless=True)])
+def test_no_beginning_of_a_picture_passes(whole):
+    for end in range(40, len(whole) - 3, 7):
+        refusal(whole[:end])
+    assert content(whole + b"\0\0") == whole + b"\0\0"
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (box(b"ftyp", b"mif1\0\0\0\0mif1avif"), "image/avif"),
+        (box(b"ftyp", b"mif1\0\0\0\0mif1heic"), "image/heic"),
+        (box(b"ftyp", b"hevc\0\0\0\0"), "image/heic"),
+        (box(b"ftyp", b"M4B \0\0\0\0"), "audio/mp4"),
+        (box(b"ftyp", b"qt  \0\0\0\0"), "video/quicktime"),
+        (box(b"ftyp", b"3gp4\0\0\0\0"), "video/3gpp"),
+        (box(b"ftyp", b"crx \0\0\0\0"), None),
+        (b"\x1aE\xdf\xa3\x93B\x82\x88matroska", "video/x-matroska"),
+        (b"\x1aE\xdf\xa3\x9fB\x82\x84webm", "video/webm"),
+        (MP3, "audio/mpeg"),
+        (b"ID3 tags are a text", None),
+        (b"\xff\xfb\xff\xff", None),
+        (
+            b"<?xml version='1.0'?>\n<!DOCTYPE svg PUBLIC '-//W3C'\n 'http://x'>\n<!-- graphviz -->\n<svg/>",
+            "image/svg+xml",
+        ),
+        (b'<!DOCTYPE svg PUBLIC "x" [\n<!ENTITY ns "http://x">\n]>\n<svg>', "image/svg+xml"),
+        (b"<!--" + b"licence " * 300 + b"--><svg></svg>", "image/svg+xml"),
+        (b"<svgs>", None),
+        (b"<!DOCTYPE html><svg>", None),
+    ],
+)
+def test_types_that_are_easily_mistaken(data, kind):
+    assert media_type(data) == kind
+
+
+def test_a_signature_alone_is_cut():
+    assert "the bytes is image/png and cut off" in refusal(b"\x89PNG\r\n\x1a\n")
+
+
+@given(st.one_of(st.sampled_from([*WHOLE.values(), MP3]), st.binary()), st.integers(0, 3000), st.binary(max_size=40))
+def test_damaged_files_give_their_type_or_a_short_word(whole, at, other):
+    for data in (whole[:at], whole[:at] + other + whole[at:], other + whole):
+        try:
+            kind = to_data_uri(data).partition(";")[0]
+        except ValueError as error:
+            assert len(str(error)) < 200  # noqa: PT017
+        else:
+            assert kind == f"data:{media_type(data)}"

@@ -1,0 +1,171 @@
+"""Figures, and what shows itself as a picture: drawn as it is shown, and left as it was."""
+
+from __future__ import annotations
+
+import base64
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from IPython.display import SVG, Audio
+from IPython.display import Image as Displayed
+from matplotlib.figure import Figure
+from media_support import PNG, SVG_TEXT, content, encoded, opened, refusal
+from PIL import Image
+
+from nb_backend import to_data_uri
+
+
+def figure() -> Figure:
+    drawn = Figure(figsize=(2, 1.5), dpi=60)
+    left, right = drawn.subplots(1, 2)
+    left.plot([1, 3, 2], label="a")
+    left.set_title("äöü")
+    right.bar([1, 2], [3, 4])
+    return drawn
+
+
+PARTS = {
+    "figure": lambda fig: fig,
+    "axes": lambda fig: fig.axes[0],
+    "line": lambda fig: fig.axes[0].lines[0],
+    "lines": lambda fig: list(fig.axes[0].lines),
+    "bars": lambda fig: fig.axes[1].containers[0],
+    "what hist gives": lambda fig: (np.arange(3), np.arange(4), fig.axes[1].containers[0]),
+    "what subplots gives": lambda fig: (fig, np.array(fig.axes, dtype=object)),
+    "array of axes": lambda fig: np.array([fig.axes], dtype=object),
+    "mosaic": lambda fig: {"left": fig.axes[0], "right": fig.axes[1]},
+    "title": lambda fig: fig.axes[0].title,
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_figures(name):
+    fig = figure()
+    part = PARTS[name](fig)
+
+    def state():
+        return (
+            *(fig.get_size_inches().tolist(), fig.dpi, id(fig.canvas), fig.get_facecolor(), len(fig.get_children())),
+            *((axes.get_xlim(), axes.get_ylim(), axes.get_position().bounds) for axes in fig.axes),
+        )
+
+    before = state()
+    got = opened(part)
+    fig.savefig(file := io.BytesIO(), format="png", bbox_inches="tight")
+    assert np.array_equal(np.asarray(got), np.asarray(Image.open(file)))
+    assert state() == before
+
+
+def test_a_figure_of_pyplot_stays_open(monkeypatch):
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    lines = plt.plot([1, 2])
+    number, active = plt.gcf().number, plt.gcf()
+    try:
+        assert opened(lines).size == opened(active).size
+        assert plt.fignum_exists(number)
+        assert plt.gcf() is active
+    finally:
+        plt.close(active)
+
+
+def test_a_part_of_a_subfigure():
+    fig = Figure(figsize=(2, 1))
+    axes = fig.subfigures(1, 2)[0].subplots()
+    assert opened(axes).size == opened(fig).size
+
+
+def test_figures_that_cannot_be_drawn():
+    one, other = figure(), figure()
+    assert "its parts belong to 2 figures" in refusal([one.axes[0], other.axes[0]])
+    (line := one.axes[0].lines[0]).remove()
+    one.axes[1].set_title("$\\wrong{$")
+    assert "the Figure cannot be sent: " in refusal(one)
+    assert "belongs to no figure" in refusal(line)
+    assert "pixels" in refusal(Figure(figsize=(500, 500)))
+
+
+class Shows:
+    """Shows itself by the methods that it is given."""
+
+    def __new__(cls, **hooks):
+        def method(shown):
+            def show(self, **options):
+                if isinstance(shown, BaseException):
+                    raise shown
+                return shown
+
+            return show
+
+        return object.__new__(type("Shows", (), {name: method(shown) for name, shown in hooks.items()}))
+
+
+CODED = base64.b64encode(PNG).decode()
+
+
+@pytest.mark.parametrize(
+    ("thing", "wanted"),
+    [
+        (Shows(_repr_png_=PNG), PNG),
+        (Shows(_repr_png_=CODED), PNG),
+        (Shows(_repr_png_=(PNG, {"width": 3})), PNG),
+        (Shows(_repr_png_=None, _repr_jpeg_=encoded("JPEG")), encoded("JPEG")),
+        (Shows(_repr_png_=ValueError("no"), _repr_svg_=SVG_TEXT), SVG_TEXT.encode()),
+        (Shows(_repr_mimebundle_={"text/html": "", "image/svg+xml": SVG_TEXT, "image/png": CODED}), PNG),
+        (Shows(_repr_mimebundle_=({"image/jpeg": PNG}, {})), PNG),
+        (Shows(_repr_mimebundle_=None, _repr_svg_="\ufeff" + SVG_TEXT), ("\ufeff" + SVG_TEXT).encode()),
+        (Shows(_repr_mimebundle_=NotImplementedError(), _repr_png_=PNG), PNG),
+        (Displayed(data=PNG), PNG),
+        (Displayed(data=PNG, width=3), PNG),
+        (SVG(data=SVG_TEXT), content(SVG(data=SVG_TEXT))),
+        (mpl.colormaps["viridis"], mpl.colormaps["viridis"]._repr_png_()),
+    ],
+)
+def test_what_shows_itself(thing, wanted):
+    assert content(thing)[:8] == wanted[:8]
+    assert content(thing) == wanted or isinstance(thing, mpl.colors.Colormap)  # which writes the date
+
+
+def test_what_ipython_displays():
+    assert to_data_uri(Audio(np.zeros(100), rate=8000, normalize=False)).startswith("data:audio/wav;base64,")
+    assert to_data_uri(Displayed(url="https://example.org/a.png")) == "https://example.org/a.png"
+
+
+def test_what_shows_nothing():
+    assert "the Shows cannot be sent: one two" in refusal(Shows(_repr_png_=KeyError("one\ntwo"))).replace(
+        "'", ""
+    ).replace("\\n", " ")
+    assert "is of type Shows" in refusal(Shows(_repr_png_=b"no picture", _repr_mimebundle_={}), TypeError)
+    for thing in (Shows, io.BytesIO, np.ndarray, lambda: 1, [Shows], (), sys, iter([])):
+        assert "is of type" in refusal(thing, TypeError)
+    assert "is of type xxx" in refusal(type("x" * 300, (), {})(), TypeError)
+    loop: list = []
+    loop.append(loop)
+    assert "is of type list" in refusal(loop, TypeError)
+
+
+LAZY = """
+import sys
+from nb_backend import to_data_uri
+def heavy(): return sorted({"numpy", "PIL", "matplotlib", "IPython"} & set(sys.modules))
+for thing in (bytes(9), "https://a/b", object(), [1], open(sys.executable, "rb")):
+    try:
+        to_data_uri(thing)
+    except (TypeError, ValueError):
+        pass
+print(heavy())
+import numpy
+print(to_data_uri(numpy.zeros((2, 2), bool))[:15], heavy())
+"""
+
+
+def test_nothing_is_imported_that_did_not_bring_the_object():
+    code = [sys.executable, "-W", "error::ImportWarning", "-c", LAZY]
+    done = subprocess.run(code, capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent)
+    assert done.stdout.splitlines() == ["[]", "data:image/png; ['numpy']"]

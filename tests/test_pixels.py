@@ -1,0 +1,145 @@
+"""Arrays and pictures of Pillow become PNG: the pixels survive, and the thing stays as it was."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from media_support import GREY, PNG, RGB, RGBA, UNIT, encoded, opened, refusal
+from PIL import Image
+
+ARRAYS = {
+    "grey": (GREY, GREY),
+    "one channel": (GREY[..., None], GREY),
+    "rgb": (RGB, RGB),
+    "rgba": (RGBA, RGBA),
+    "bool": (GREY > 127, (GREY > 127) * np.uint8(255)),
+    "floats": (UNIT, np.round(UNIT * 255).astype(np.uint8)),
+    "half floats": (np.float16([[0, 0.5, 1]]), np.uint8([[0, 128, 255]])),
+    "one pixel": (RGB[:1, :1], RGB[:1, :1]),
+    "backwards": (RGB[::-1, ::-2], RGB[::-1, ::-2]),
+    "channels of a larger one": (RGBA[..., :3], RGB),
+    "by columns": (np.asfortranarray(RGB), RGB),
+    "broadcast": (np.broadcast_to(np.uint8(7), (4, 5)), np.full((4, 5), 7)),
+    "a subclass": (GREY.view(np.recarray), GREY),
+    "nothing masked": (np.ma.masked_array(GREY), GREY),
+    "many rows": (np.tile(GREY, (400, 400)), np.tile(GREY, (400, 400))),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_the_pixels_of_an_array_survive(name):
+    given, wanted = ARRAYS[name]
+    before = np.array(given)
+    image = opened(given)
+    assert np.array_equal(np.asarray(image), wanted)
+    assert image.mode == {2: "L"}.get(wanted.ndim) or {3: "RGB", 4: "RGBA"}[wanted.shape[2]]
+    assert np.array_equal(given, before)
+
+
+class Tensor:
+    """Like one of torch or JAX: an array behind ``__array__``."""
+
+    def __init__(self, values, **other):
+        self.values = values
+        self.shape = other.get("shape", getattr(values, "shape", ()))
+
+    def __array__(self, dtype=None, copy=None):
+        if isinstance(self.values, Exception):
+            raise self.values
+        return self.values
+
+
+def test_what_is_an_array_by_its_own_word():
+    assert np.array_equal(np.asarray(opened(Tensor(UNIT))), np.round(UNIT * 255))
+    assert "shape is 3×5×7" in refusal(Tensor(RGB.transpose(2, 0, 1)))
+    assert "put the channels last" in refusal(Tensor(RGB.transpose(2, 0, 1)))
+    assert refusal(Tensor(TypeError("can't convert cuda:0\n" + "x" * 500), shape=(4, 4))).startswith(
+        "the Tensor cannot"
+    )
+    assert "pixels" in refusal(Tensor(AssertionError("never made"), shape=(2**20, 2**20)))
+    assert "gives list" in refusal(Tensor([1], shape=(4, 4)))
+
+
+@pytest.mark.parametrize(
+    ("thing", "said"),
+    [
+        (np.uint8([1, 2]), "its shape is 2, and a picture's is H×W"),
+        (np.uint8(7), "its shape is ()"),
+        (np.zeros((2, 2, 2), np.uint8), "its shape is 2×2×2"),
+        (np.zeros((2, 2, 3, 1), np.uint8), "its shape is 2×2×3×1"),
+        (np.zeros((0, 4), np.uint8), "no pixels: 4×0"),
+        (np.zeros((2, 2), np.int64), "values of int64: give uint8"),
+        (np.zeros((2, 2), np.uint16), "values of uint16"),
+        (np.zeros((2, 2), complex), "values of complex128"),
+        (np.array([[None, "a"]]), "values of object"),
+        (np.float32([[0, 255]]), "its floats are 0..255 and have to be in 0..1"),
+        (np.float32([[-0.1, 1]]), "its floats are -0.1..1"),
+        (np.float32([[0, np.nan]]), "its floats are nan..nan"),
+        (np.ma.masked_array(GREY, GREY > 9), "are masked"),
+        (np.broadcast_to(np.float64(0), (120_000, 125_000)), "125000×120000 pixels, and 134 million are the most"),
+    ],
+)
+def test_other_arrays_are_refused_with_the_reason(thing, said):
+    assert said in refusal(thing)
+
+
+def palette(**info) -> Image.Image:
+    image = Image.fromarray(RGB).quantize(8)
+    image.info.update(info)
+    return image
+
+
+def sixteen(mode: str) -> Image.Image:
+    values = np.arange(35, dtype=np.int32).reshape(5, 7) * 1800
+    return Image.fromarray(values).convert("I;16") if mode == "I;16" else Image.fromarray(values)
+
+
+IMAGES = {
+    **{mode: Image.fromarray(RGBA).convert(mode) for mode in ("1", "L", "LA", "RGB", "RGBA", "RGBa", "RGBX")},
+    **{mode: Image.fromarray(RGB).convert(mode) for mode in ("CMYK", "YCbCr", "HSV")},
+    "La": Image.fromarray(RGBA).convert("LA").convert("La"),
+    "P": palette(),
+    "P, transparent": palette(transparency=2),
+    "P, of bytes": palette(transparency=bytes(range(0, 240, 30))),
+    "PA": Image.fromarray(RGBA).convert("PA"),
+    "I": sixteen("I"),
+    "I;16": sixteen("I;16"),
+    "F": Image.fromarray(UNIT[..., 0].astype(np.float32)),
+    "a JPEG": Image.open(io.BytesIO(encoded("JPEG"))),
+    "a GIF": Image.open(io.BytesIO(encoded("GIF", save_all=True, append_images=[Image.new("RGB", (64, 64))]))),
+}
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_the_pixels_of_an_image_survive(name):
+    given = IMAGES[name]
+    before, mode, info = given.tobytes(), given.mode, dict(given.info)
+    got = opened(given)
+    if mode == "F":
+        wanted = np.round(np.asarray(given) * 255)
+    elif mode.startswith("I"):
+        wanted = np.asarray(given).astype(int)
+    else:
+        alpha = "transparency" in info or mode in ("La", "LA", "PA", "RGBA", "RGBa")
+        how = "RGBA" if alpha else "RGB"
+        first = given.convert({"La": "LA"}.get(mode, how))
+        got, wanted = got.convert(how), np.asarray(first.convert(how))
+    assert np.array_equal(np.asarray(got), wanted)
+    assert (given.tobytes(), given.mode, given.info) == (before, mode, info)
+
+
+@pytest.mark.parametrize(
+    ("thing", "said"),
+    [
+        (Image.new("LAB", (2, 2)), "the mode LAB, which no PNG has"),
+        (Image.new("I", (2, 2), 70_000), "values of 70000..70000: give 0..65535"),
+        (Image.new("I", (2, 2), -1), "values of -1..-1"),
+        (Image.new("F", (2, 2), 255), "values of 255..255: give 0..1"),
+        (Image.new("L", (0, 2)), "no pixels"),
+        (Image.open(io.BytesIO(PNG[:-60])), "truncated"),
+    ],
+)
+def test_other_images_are_refused_with_the_reason(thing, said):
+    assert said in refusal(thing)
