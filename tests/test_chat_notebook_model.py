@@ -473,6 +473,7 @@ async def test_what_goes_on_without_it_is_not_touched(backend, deleted):
         chat.forget(cell)
     assert chat.messages is messages
     assert messages == as_it_was
+    assert [] not in chat._earlier
     assert chat.system == "U"
     assert state_of(chat) == {"id": 7}
     await run_cells(chat, "c")  # no longer the one that starts over

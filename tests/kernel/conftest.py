@@ -8,7 +8,16 @@ from collections.abc import Iterator
 import pytest
 from driver import Kernel
 from jupyter_client.manager import start_new_kernel
-from serving import Backend
+from serving import Backend, serving
+
+from nb_backend.local.engine import ScriptedEngine
+
+
+@pytest.fixture(scope="module", params=["", "/v1"], ids=["BackendApi", "OpenAIApi"])
+def either_server(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """A scripted server of each kind, for a module whose ``server`` it is."""
+    with serving(ScriptedEngine(), request.param) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,12 @@ import json
 
 import pytest
 from driver import one_line
-from serving import TOKEN, serving
-
-from nb_backend.local.engine import ScriptedEngine
+from serving import TOKEN
 
 
-@pytest.fixture(scope="module", params=["", "/v1"], ids=["BackendApi", "OpenAIApi"])
-def server(request):
-    with serving(ScriptedEngine(), request.param) as running:
-        yield running
+@pytest.fixture(scope="module")
+def server(either_server):
+    return either_server
 
 
 def asked(kernel, engine, cell):

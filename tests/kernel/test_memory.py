@@ -7,9 +7,6 @@ import os
 import pytest
 from driver import Kernel
 from jupyter_client.manager import start_new_kernel
-from serving import serving
-
-from nb_backend.local.engine import ScriptedEngine
 
 NOTEBOOK = {  # cells by their ids
     "a": "%%backend\na?",
@@ -24,10 +21,9 @@ NOTEBOOK = {  # cells by their ids
 }
 
 
-@pytest.fixture(scope="module", params=["", "/v1"], ids=["BackendApi", "OpenAIApi"])
-def server(request):
-    with serving(ScriptedEngine(), request.param) as running:
-        yield running
+@pytest.fixture(scope="module")
+def server(either_server):
+    return either_server
 
 
 @pytest.fixture(autouse=True)
