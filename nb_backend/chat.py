@@ -190,8 +190,8 @@ class Chat:
         self._transcript().export(path)
 
     def __repr__(self) -> str:
-        model, turns = settings.model(self.model), memory.turns(self.messages)
-        return f"<Chat{f' with {model}' if model else ''}: {turns} turn{'' if turns == 1 else 's'}>"
+        model = settings.model(self.model)
+        return f"<Chat{f' with {model}' if model else ''}: {memory.length(self.messages)}>"
 
     def _repr_markdown_(self) -> str:
         return self._transcript().markdown()

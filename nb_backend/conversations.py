@@ -76,10 +76,11 @@ class Conversations(Mapping[str, Chat]):
         """Give a conversation, or one that is listed only once ``__setitem__`` says so; the same one to all who ask."""
         return self.get(name) or self._begun.setdefault(name, Chat())
 
+    def __str__(self) -> str:
+        return ", ".join(f"{name} ({memory.length(chat.messages)})" for name, chat in self.items()) or "none yet"
+
     def __repr__(self) -> str:
-        counts = [(name, memory.turns(chat.messages)) for name, chat in self.items()]
-        shown = ", ".join(f"{name} ({count} turn{'' if count == 1 else 's'})" for name, count in counts)
-        return f"<conversations: {shown or 'none yet'}>"
+        return f"<conversations: {self}>"
 
 
 chats = Conversations()

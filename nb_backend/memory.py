@@ -118,6 +118,12 @@ def turns(messages: Messages) -> int:
     return sum(message.get("role") == "user" for message in messages)
 
 
+def length(messages: Messages) -> str:
+    """Say how long a conversation is: ``1 turn``, ``3 turns``."""
+    count = turns(messages)
+    return f"{count} turn{'' if count == 1 else 's'}"
+
+
 def left_out(messages: Messages) -> int:
     """Give how many of the oldest turns the next question leaves out: as many as the last one had to."""
     trimmed = messages[-1].get("trimmed") if messages else None

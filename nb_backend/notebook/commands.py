@@ -11,7 +11,7 @@ from ..background import run
 from ..chat import Chat
 from ..conversations import chats
 from ..errors import BackendError
-from ..memory import turns
+from ..memory import length
 from .models import available_models, listed_models
 from .options import KEY_ON_THE_LINE, words
 from .report import EMBEDDED, Report
@@ -49,7 +49,7 @@ def state(_: str) -> Report:
         f"- model: {settings.model() or 'the choice of the server'}",
         f"- key: {'set' if settings.api_key() else 'not set'}",
         *([f"- aliases: {_aliases()}"] if settings.current.aliases else []),
-        f"- conversations: {', '.join(f'{name} ({_turns(chat)})' for name, chat in chats.items()) or 'none yet'}",
+        f"- conversations: {chats}",
         "- more: `%backend help`, `%%backend?`",
     )
 
@@ -100,7 +100,9 @@ def alias(text: str) -> Report:
 
 def conversations(_: str) -> Report:
     """List the conversations."""
-    rows = [f"| {_cell(name)} | {_turns(chat)} | {_cell(_last_question(chat))} |" for name, chat in chats.items()]
+    rows = [
+        f"| {_cell(name)} | {length(chat.messages)} | {_cell(_last_question(chat))} |" for name, chat in chats.items()
+    ]
     if not rows:
         return Report("there is no conversation yet: `%%backend` begins one")
     return Report("| conversation | length | last question |", "| --- | --- | --- |", *rows)
@@ -114,7 +116,7 @@ def history(name: str) -> Chat:
 def reset(name: str) -> Report:
     """Start a conversation over: ``%backend reset NAME``; how to ask, its system prompt say, stays as it was given."""
     chat = _conversation(name)
-    had = _turns(chat)
+    had = length(chat.messages)
     chat.reset()
     return Report(f"the conversation {name or 'main'} starts over; it had {had}")
 
@@ -153,11 +155,6 @@ def _conversation(name: str) -> Chat:
     if name != "main" and name not in chats:
         raise ValueError(f"there is no conversation {name!r}: there is {', '.join(chats) or 'none yet'}")
     return chats[name]
-
-
-def _turns(chat: Chat) -> str:
-    count = turns(chat.messages)
-    return f"{count} turn{'' if count == 1 else 's'}"
 
 
 def _last_question(chat: Chat) -> str:

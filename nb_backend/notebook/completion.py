@@ -20,7 +20,6 @@ _HEAD = re.compile(r"\s*%%backend(\s|$)")
 # As ``options.words`` cuts a line, but that the end of the line closes every quote.
 _WORD = re.compile(r"""(?:"(?:\\"|[^"])*(?:"|\Z)|'[^']*(?:'|\Z)|[^\s"'])+""")
 _NEEDS_QUOTES = re.compile(r"[\s'\"]")
-_REPEATABLE = (argparse._AppendAction, argparse._AppendConstAction, argparse._CountAction)
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".svg", ".tif", ".tiff", ".avif", ".heic")
 
 
@@ -180,12 +179,11 @@ def _argument(text: str, known: Known) -> tuple[str, list[str]]:
             waiting = None
         elif not earlier.startswith("-"):
             positions = positions[1:]
-    found = [] if waiting is None else _values(waiting, word, known)
-    if waiting is None or waiting.nargs in ("?", "*"):
-        if positions and not word.startswith("-"):
-            found += _values(positions[0], word, known)
-        left = [option for option in known.options if option not in given or isinstance(option, _REPEATABLE)]
-        for option in left:
+    if waiting is not None:
+        return _fitting(word, _values(waiting, word, known))
+    found = _values(positions[0], word, known) if positions and not word.startswith("-") else []
+    for option in known.options:
+        if option not in given or isinstance(option, argparse._AppendAction):  # which may be repeated
             found += option.option_strings if word else option.option_strings[-1:]
     return _fitting(word, found)
 
