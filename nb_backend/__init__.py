@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .errors import RateLimitError as RateLimitError
     from .errors import ServerError as ServerError
     from .errors import TimedOut as TimedOut
+    from .media import Attachment as Attachment
+    from .media import attach as attach
     from .media import to_data_uri as to_data_uri
     from .providers.backend_api import BackendApi as BackendApi
     from .providers.openai_api import OpenAIApi as OpenAIApi
@@ -34,6 +36,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Answer": "chat",
+    "Attachment": "media",
     "AuthError": "errors",
     "BackendApi": "providers.backend_api",
     "BackendError": "errors",
@@ -45,6 +48,7 @@ _HOMES = {
     "RawResponse": "providers.response",
     "ServerError": "errors",
     "TimedOut": "errors",
+    "attach": "media",
     "chats": "conversations",
     "to_data_uri": "media",
 }

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Iterable
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from . import background, memory, settings
 from .answer import Answer as Answer
 from .answer import AnswerStream as AnswerStream
 from .markdown import safe_terminal
+from .media import attachments
 from .memory import from_cell as from_cell
+from .models import provider_for as provider_for
 from .request import Request
 from .transcript import Transcript
 from .typing import Messages
-
-if TYPE_CHECKING:
-    from .providers.backend_api import BackendApi
-    from .providers.openai_api import OpenAIApi
 
 _changing = threading.RLock()
 """Held where a conversation changes: cells, threads and the background loop ask the same one. (Reentrant, for a stream
@@ -92,7 +89,7 @@ class Chat:
         answer = Answer(model=request.model, trimmed=request.trimmed)
         keep = partial(self._remember, request, run, new)
         turns = memory.turns(request.before)
-        return AnswerStream(request.send, answer, keep, turns)
+        return AnswerStream(request.send, answer, keep, turns, prepare=request.prepare, images=request.own_images())
 
     def request(
         self,
@@ -106,8 +103,9 @@ class Chat:
     ) -> Request:
         """Give what ``stream`` would send, and send nothing.
 
-        ``images`` are whatever ``to_data_uri`` takes, alone or as ``(image, file name)``; ``model`` and ``params``
-        (fields of the body) are for this question, ``system`` is the system prompt from here on.
+        ``images`` are whatever ``to_data_uri`` takes, alone or as ``(image, file name)``; they are converted here, on
+        the caller's thread. ``model`` and ``params`` (fields of the body) are for this question, ``system`` is the
+        system prompt from here on.
         """
         from .providers.openai_api import OpenAIApi
 
@@ -129,7 +127,7 @@ class Chat:
             question={"role": "user", "content": prompt, **({} if system is None else {"system": system})},
             before=before,
             system=self._system if said is None else said,
-            media=[image if isinstance(image, tuple) else (image, None) for image in images] or None,
+            media=attachments(images),
             params=params,
             state=state,
             api_key=self._api_key,
@@ -137,15 +135,11 @@ class Chat:
 
     async def ask(self, prompt: str, images: Iterable[Any] = (), **options: Any) -> Answer:
         """Ask, and give the whole answer; the options are those of ``stream``."""
-        stream = self.stream(prompt, images, **options)
-        async with aclosing(stream):
-            async for _ in stream:
-                pass
-        return stream.answer
+        return await _whole(self.stream(prompt, images, **options))
 
     def __call__(self, prompt: str, images: Iterable[Any] = (), **options: Any) -> Answer:
         """Ask, and wait for the whole answer, from synchronous code anywhere."""
-        return background.run(self.ask(prompt, images, **options))
+        return background.run(_whole(self.stream(prompt, images, **options)))
 
     def reset(self) -> None:
         """Start over: forget what was said, not how to ask."""
@@ -224,7 +218,7 @@ class Chat:
     def _remember(
         self, request: Request, run: memory.CellRun | None, new: bool, answer: Answer, states: dict[str, Any]
     ) -> None:
-        question = request.question
+        question = {**request.question, **({"media": request.media} if request.media else {})}
         reply: dict[str, Any] = {"role": "assistant", "content": answer.text}
         if answer.stopped:
             reply["stopped"] = True
@@ -251,13 +245,8 @@ class Chat:
             self.messages += [question, reply]
 
 
-def provider_for(url: str | None) -> type[BackendApi] | type[OpenAIApi]:
-    """Choose the provider by the server's url; without one it is the embedded backend's."""
-    from .providers.backend_api import BackendApi
-    from .providers.openai_api import OpenAIApi
-
-    if url is None:
-        return BackendApi
-    if re.search(r"/v\d+\w*$", url):
-        return type("OpenAIApi", (OpenAIApi,), {"url": url})
-    return type("BackendApi", (BackendApi,), {"url": url})
+async def _whole(stream: AnswerStream) -> Answer:
+    async with aclosing(stream):
+        async for _ in stream:
+            pass
+    return stream.answer

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .markdown import safe_markdown
 from .markdown_parts import code_span
+from .media import Attachment
 
 if TYPE_CHECKING:
     from .transcript import Transcript
@@ -30,7 +31,8 @@ def to_markdown(transcript: Transcript, level: int = 1) -> str:
         if message.get("system"):
             parts += [f"{speaker} Instructions", _safe(message["system"], level + 1)]
         name, said = _SPEAKERS.get(role) or _span(role), _safe(_text(message), level + 1)
-        parts += [f"{speaker} {name}", said, remark and f"*({remark})*"]
+        shown = [Attachment(*one)._repr_markdown_() for one in message.get("media", ())]
+        parts += [f"{speaker} {name}", said, *shown, remark and f"*({remark})*"]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -44,7 +46,11 @@ def to_notebook(transcript: Transcript) -> str:
         if message["role"] == "user":
             if "system" in message:
                 cells.append(_code(f'chats["main"].system = {message["system"]!r}'))
-            cells.append(_code(_question(text, on_line)))
+            media = message.get("media", ())
+            if media:
+                made = [f"    attach({uri!r}, {name!r}),\n" for uri, name in media]
+                cells.append(_code(f"from nb_backend import attach\n\nattached = [\n{''.join(made)}]"))
+            cells.append(_code(_question(text, on_line, with_media=bool(media))))
         elif message["role"] == "assistant" and cells[-1]["source"][0].startswith("%%backend"):
             cells[-1]["outputs"].append(_output(message, text))
         else:
@@ -76,9 +82,10 @@ def _setup(transcript: Transcript, *, with_model: bool) -> str:
     return "\n".join(["%load_ext nb_backend", *imports, *([""] if lines else []), *lines])
 
 
-def _question(prompt: str, model: str) -> str:
+def _question(prompt: str, model: str, *, with_media: bool) -> str:
     """Give the cell that asks exactly this: nothing in it is taken for an expression to evaluate."""
     words = ["%%backend", *([model] if model else []), *(["--raw"] if "{{" in prompt else [])]
+    words += ["-i attached"] if with_media else []
     end = "\n" if prompt.endswith("\n") else ""  # the magic takes the last line end off
     return f"{' '.join(words)}\n{prompt}{end}"
 

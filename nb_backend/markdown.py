@@ -18,7 +18,7 @@ JupyterLab's own traps: it takes mathematics out before Markdown is read and put
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -27,6 +27,7 @@ from markdown_it.rules_block import StateBlock
 from markdown_it.token import Token
 
 from . import markdown_parts as parts
+from .markdown_data import Held, ended, is_bitmap
 from .markdown_inline import Inline
 
 _DEPTH = 50  # levels; a list takes two
@@ -37,21 +38,52 @@ _opening = re.compile(rf"\$\$(?!\$)|\\\\?\[|\\begin\{{((?:{_ENVIRONMENTS})\*?)\}
 _formula_in_row = re.compile(r"\$(?![\s$])(?:[^$\\]|\\.)+(?<!\s)\$(?!\d)")
 
 
-def safe_markdown(text: str) -> str:
+_wrapper = re.compile(r"^[ \t]*<!-- generated images (?:start|end) -->[ \t]*(?:\n|\Z)", re.MULTILINE)  # of g4f
+
+
+def safe_markdown(text: str, addresses: Mapping[str, str] | None = None) -> str:
     """Give Markdown that shows what ``text`` says and does nothing else; never raises, linear time.
 
     Any prefix of an answer may be given, and what is appended after an empty line stands on its own: a fence left
     open is closed, no list, quote or formula reaches further.
+
+    ``addresses`` says what the address of an image or a link stands for: that is checked and written in its place. It
+    is looked up there once more, as where a relative address stands for a full one, and that for a ``data:`` address,
+    which only an image is given, and only where it is first shown.
     """
+    held = Held()
     text = parts.unicode_text(text)
+    document = _document(text, held, addresses or {})
+    if document is None:
+        return "\n".join(parts.code_block(text, "", nested=False))  # deeper than the parser looks: as it is, as code
+    return held.restore(document.write())
+
+
+def image_addresses(text: str) -> list[str]:
+    """Give the addresses of the images in Markdown as they are written, in order; never raises, linear time."""
+    if "![" not in text:
+        return []
+    held = Held()
+    document = _document(parts.unicode_text(text), held, None)
+    if document is None:
+        return []
+    document.write()
+    return [held.restore(address) for address in document.images]
+
+
+def _document(text: str, held: Held, addresses: Mapping[str, str] | None) -> _Document | None:
+    """Give the blocks of a text, None if they are deeper than the parser looks. Without ``addresses`` for any."""
+    parser = _parser if addresses == {} else _block_parser(_followed(addresses))
+    budget = 4 * len(text) + 65_536
+    text = held.hold(ended(text))
     env: dict[str, Any] = {}
-    tokens = _parser.parse(text, env)
+    tokens = parser.parse(text, env)
     if with_bars := _bars_of_formulas(text, tokens):
         env = {}
-        tokens = _parser.parse(with_bars, env)
+        tokens = parser.parse(with_bars, env)
     if any(token.level >= _DEPTH - 1 and token.nesting == 1 for token in tokens):
-        return "\n".join(parts.code_block(text, "", nested=False))  # deeper than the parser looks: as it is, as code
-    return _Document(tokens, env.get("references", {}), budget=4 * len(text) + 65_536).write()
+        return None
+    return _Document(tokens, env.get("references", {}), budget, held, {**(addresses or {})})
 
 
 def safe_terminal(text: str) -> str:
@@ -60,12 +92,25 @@ def safe_terminal(text: str) -> str:
 
 
 class _Document:
-    """The blocks of an answer, from the parser's tokens. ``budget``: how many characters reference links may add."""
+    """The blocks of an answer, from the parser's tokens. ``budget``: how many characters reference links may add.
 
-    def __init__(self, tokens: list[Token], references: dict[str, dict[str, Any]], budget: int) -> None:
+    ``images`` are the addresses of the images that were met while it was written.
+    """
+
+    def __init__(
+        self,
+        tokens: list[Token],
+        references: dict[str, dict[str, Any]],
+        budget: int,
+        held: Held,
+        addresses: dict[str, str],
+    ) -> None:
         self.tokens = iter(tokens)
         self.references = references
         self.budget = budget
+        self.held = held
+        self.addresses = addresses
+        self.images: list[str] = []
         self.tight: set[int] = set()  # the levels at which the paragraphs of a list's items stand close
 
     def write(self) -> str:
@@ -77,8 +122,22 @@ class _Document:
         if not self.references:
             return ""
         found: str = self.references.get(normalizeReference(label), {}).get("href", "")
-        self.budget -= len(found)
+        self.budget -= len(self.held.restore(found))
         return found if self.budget > 0 else ""
+
+    def stands_for(self, address: str, *, image: bool) -> str:
+        """Give what an address stands for: of a link the last that is no image itself, of an image the image."""
+        if image:
+            self.images.append(address)
+        for _ in range(2):
+            further = self.addresses.get(address, address)
+            if is_bitmap(further) and further != address:
+                if not image:
+                    break
+                del self.addresses[address]  # it may be long: the next time it is a link
+                return self.held.hold(further)
+            address = further
+        return address
 
     def blocks(self, closing: str, *, nested: bool = True) -> Iterator[list[str]]:
         """Give the lines of each block up to the token that closes the container."""
@@ -107,9 +166,9 @@ class _Document:
                     yield self.table()
 
     def inline(self, *, cell: bool = False, starts_lines: bool = False) -> str:
-        source = next(self.tokens).content.strip()
+        source = _wrapper.sub("", next(self.tokens).content).strip()
         next(self.tokens)  # what closes the paragraph, heading or cell
-        return Inline(source, self.reference, cell=cell, starts_lines=starts_lines).write()
+        return Inline(source, self.reference, self.stands_for, cell=cell, starts_lines=starts_lines).write()
 
     def formula(self, token: Token, nested: bool) -> list[str]:
         text = parts.formula(token.content, display=True, lines=not nested)
@@ -222,18 +281,23 @@ def _line(state: StateBlock, number: int) -> str:
     return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]]
 
 
-def _followed(url: str) -> bool:
-    return parts.address(url) is not None or parts.is_bitmap(url)
+def _followed(addresses: Mapping[str, str] | None) -> Callable[[str], bool]:
+    """Give what says whether a reference may lead to an address: to any if there are no ``addresses``."""
+
+    def follows(url: str) -> bool:
+        return addresses is None or url in addresses or parts.address(url) is not None or is_bitmap(url)
+
+    return follows
 
 
-def _block_parser() -> MarkdownIt:
+def _block_parser(follows: Callable[[str], bool]) -> MarkdownIt:
     """Give a parser of blocks alone, in which HTML is text."""
     parser = MarkdownIt("commonmark", {"html": False, "maxNesting": _DEPTH}).enable("table")
     parser.core.ruler.disable("inline")
     parser.block.ruler.before("table", "math", _math_rule, {"alt": ["paragraph", "reference", "blockquote", "list"]})
-    parser.validateLink = _followed  # type: ignore[method-assign]
+    parser.validateLink = follows  # type: ignore[method-assign,assignment]
     parser.normalizeLink = str  # type: ignore[method-assign,assignment]
     return parser
 
 
-_parser = _block_parser()
+_parser = _block_parser(_followed({}))

@@ -6,9 +6,10 @@ import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from . import markdown_parts as parts
+from .markdown_data import is_bitmap
 
 _DOLLAR = "\0"  # a dollar that is no formula's, written when it is known how many there are
 _SPAN_BACKSLASH = "<span>&#92;</span>"  # in a text of its own: MathJax reads the page once more
@@ -42,18 +43,33 @@ _brackets = re.compile(r"\\\\?[(\[]")
 _after_backslash = re.compile(r"(?!(?:begin|ref|eqref)(?![a-z])|https?://|www\.)[a-z0-9]", re.IGNORECASE)  # no syntax
 
 
+class StandsFor(Protocol):
+    """Gives what is written for an address."""
+
+    def __call__(self, address: str, *, image: bool) -> str:
+        """Give it for the address of an image, or of a link."""
+
+
 class Inline:
     """The text of one paragraph, heading or table cell; ``write`` is called once.
 
-    ``reference`` gives the address a label stands for, or "". ``cell``: in a table's row. ``starts_lines``: the text
-    has lines of its own, which must not start a block.
+    ``reference`` gives the address a label stands for, or ""; ``stands_for`` what is written for the address of an
+    image or a link. ``cell``: in a table's row. ``starts_lines``: the text has lines of its own, which must not start a
+    block.
     """
 
     def __init__(
-        self, source: str, reference: Callable[[str], str], *, cell: bool = False, starts_lines: bool = False
+        self,
+        source: str,
+        reference: Callable[[str], str],
+        stands_for: StandsFor,
+        *,
+        cell: bool = False,
+        starts_lines: bool = False,
     ) -> None:
         self.source = source
         self.reference = reference
+        self.stands_for = stands_for
         self.cell = cell
         self.starts_lines = starts_lines
         self.out: list[str] = []
@@ -256,14 +272,21 @@ class Inline:
 
     def _link(self, index: int, start: int, end: int, url: str) -> bool:
         """Write the link or image opened at ``out[index]``, unless its address is none to follow."""
+        url = self.stands_for(url, image=self.out[index] == "![")
         target = parts.address(url)
         if self.out[index] == "![":
             alt = self.source[start:end][:200]
-            if parts.is_bitmap(url):
+            if is_bitmap(url):
                 text = link = f"![{parts.entities(alt)}]({url})"
             elif target and target[1]:
-                text = f"image: {_literal(alt)} ({target[1]})" if alt.strip() else f"image ({target[1]})"
+                text = (
+                    f"image: {_literal(alt)} ({target[1]})"
+                    if alt.strip() not in ("", "image")
+                    else f"image ({target[1]})"
+                )
                 link = f"[{text}]({target[0]})"
+            elif re.match(r"data:[^,]*;base64,", url):
+                text = link = f"image: {_literal(alt)} (no bitmap, or too large)"
             else:
                 return False
             while self.images and self.images[-1][0] >= index:

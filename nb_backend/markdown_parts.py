@@ -25,7 +25,6 @@ _hidden = re.compile(HIDDEN)
 entity = re.compile(_ENTITY, re.IGNORECASE)
 _escape_or_entity = re.compile(rf"\\([{PUNCTUATION}])|{_ENTITY}", re.IGNORECASE)
 _web = re.compile(r"(https?)://([^\s/?#\\@:]{1,253})((?::\d{1,5})?(?:[/?#].*)?)", re.IGNORECASE | re.DOTALL)
-_bitmap = re.compile(r"data:image/(?:png|jpe?g|gif|webp);base64,[A-Za-z0-9+/]+={0,2}")
 _harmful_in_text = re.compile(r"^\s|\s$|^$|`|<[a-z/!?]|\][(\[:]|\$\$|@@|\\(?:begin|end)\b|\\\\|ftp:", re.IGNORECASE)
 _harmful_in_containers = re.compile(
     r"[$\t]|<[a-z/!?]|\][(\[:]|`{3}|~{3}|\\begin\{|\\\\[(\[]|^ +$", re.IGNORECASE | re.MULTILINE
@@ -72,6 +71,11 @@ def entity_sign(name: str) -> str:
     return unescape(name) if name[1] == "#" or name[1:] in html5 else ""
 
 
+def _visible_entity(match: re.Match[str]) -> str:
+    sign = entity_sign(match[0])
+    return "".join(f"[U+{ord(char):04X}]" for char in sign) if sign and has_hidden(sign) else match[0]
+
+
 def code_span(text: str, *, cell: bool = False) -> str:
     """Give a code span; as ``<code>`` if it would act as text, or JupyterLab would find a formula in it."""
     text = visible(text)
@@ -116,11 +120,6 @@ def address(url: str) -> tuple[str, str] | None:
     return start + re.sub(r"&(?=#?\w+;)", "&amp;", rest), host
 
 
-def is_bitmap(url: str) -> bool:
-    """Whether an address is a picture in itself, of a kind that cannot act."""
-    return _bitmap.fullmatch(url) is not None
-
-
 def _percent(match: re.Match[str]) -> str:
     return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8"))
 
@@ -130,7 +129,8 @@ def formula(body: str, *, display: bool, cell: bool = False, lines: bool = False
 
     ``lines``: the body may keep its lines; else it is put on one.
     """
-    body = re.sub(r"\\label\s*\{[^{}]*\}", "", visible(body)).strip()
+    body = entity.sub(_visible_entity, visible(body))
+    body = re.sub(r"\\label\s*\{[^{}]*\}", "", body).strip()
     unfit = not body or body[0] == "$" or body[-1] == "$" or (body[-1] == "\\" and not display) or not _balanced(body)
     if unfit or _acts.search(body) or re.search(r"`|@@|~~~|\$\$|\n\s*\n", body):
         return None

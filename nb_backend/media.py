@@ -3,95 +3,272 @@
 from __future__ import annotations
 
 import base64
-import io
+import mimetypes
 import os
 import re
-import stat
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
-from .media_types import is_cut
+from . import debug, settings
+from .files import check_size, is_open_file, path_of, read, read_open, reason, short
+from .media_types import is_cut, pixel_size
 from .media_types import media_type as media_type
-
-MAX_SIZE = 64 * 2**20  # bytes of one attachment: what the embedded backend takes in one request
 
 _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[^;,]*)*?)(;base64)?,(.*)", re.DOTALL | re.IGNORECASE)
 _URL = re.compile(r"\s*https?://", re.IGNORECASE)
-_CHUNK = 2**20  # bytes read at a time
+_STEMS = {"image": "image", "audio": "sound", "video": "film"}
+_SUFFIXES = {"image/svg+xml": "svg", "audio/mpeg": "mp3", "audio/mp4": "m4a", "video/quicktime": "mov"}
+_SUFFIXES |= {"video/x-matroska": "mkv", "video/3gpp": "3gp"}
+
+
+@dataclass(frozen=True, repr=False)
+class Attachment:
+    """What goes along with a question, as it is sent.
+
+    ``uri`` is a data URI whose type its content decided, or the address of something in the web, which is passed on
+    and never fetched; ``name`` is its file name; ``remark`` says what was done to it, "" if nothing was: ``scaled from
+    6000×4000 to 2048×1365``. In a notebook it shows itself small.
+    """
+
+    uri: str
+    name: str
+    remark: str = ""
+
+    @property
+    def media_type(self) -> str:
+        """Its media type; "" for an address, of which nothing is known."""
+        return self.uri[5 : self.uri.index(";")] if self.uri.startswith("data:") else ""
+
+    @property
+    def data(self) -> bytes:
+        """Its bytes; none for an address."""
+        return base64.b64decode(self.uri.partition(",")[2]) if self.media_type else b""
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is a picture, as far as is known: an address may be one."""
+        return self.media_type.startswith("image/") or not self.media_type
+
+    def thumbnail(self) -> str | None:
+        """Give a small picture of it, as a data URI of at most 40,000 characters; ``None`` if there is none."""
+        from .scaling import thumbnail
+
+        return thumbnail(self.data, self.media_type) if self.media_type.startswith("image/") else None
+
+    def __str__(self) -> str:
+        return f"{short(self.name)} ({', '.join(self._facts())})"
+
+    def __repr__(self) -> str:
+        return f"<Attachment {self}>"
+
+    def _repr_markdown_(self) -> str:
+        from .markdown_parts import code_span
+
+        shown = self.thumbnail()
+        return "\n\n".join([*([f"![image]({shown})"] if shown else []), code_span(str(self))])
+
+    def _facts(self) -> Iterator[str]:
+        if not self.media_type:
+            yield short(self.uri)
+            return
+        data = self.data
+        yield self.media_type
+        if pixels := pixel_size(data, self.media_type):
+            yield f"{pixels[0]}×{pixels[1]}"
+        yield f"{len(data) / 1000:,.1f} kB"
+        if self.remark:
+            yield self.remark
+
+
+def attach(thing: Any, name: str | None = None) -> Attachment:
+    """Make a thing ready to be sent: whatever ``to_data_uri`` takes, under a file name.
+
+    The name is the thing's own if none is given: that of the file, the end of the address, else one by its type. An
+    image above the bounds of the settings (``max_image_side`` in pixels, ``max_image_bytes``) is scaled down. An SVG
+    becomes a PNG if resvg_py or cairosvg is installed. The errors are those of ``to_data_uri``.
+    """
+    if isinstance(thing, Attachment):
+        return thing if name is None else replace(thing, name=name)
+    found, own, said = _content(thing, name)
+    if isinstance(found, str):
+        return Attachment(found, name or own)
+    kind = _checked(found, said)
+    if kind == "image/svg+xml" and (drawn := _drawn(found)):
+        found, kind = drawn, "image/png"
+        name = name and _with_suffix(name, kind)
+    own = _with_suffix(own, kind) if own else file_name("", kind)
+    found, remark = _within_bounds(found, kind, said)
+    return Attachment(_encoded(found, kind), name or own, remark)
+
+
+def attachments(things: Iterable[Any]) -> list[Attachment]:
+    """Make things ready to be sent, each alone or as ``(thing, file name)``; names that are not given are unique.
+
+    What had to be done to one of them is logged as a warning.
+    """
+    found: list[Attachment] = []
+    for thing in things:
+        named = isinstance(thing, tuple) and len(thing) == 2 and isinstance(thing[1], str | None)
+        given, name = thing if named else (thing, None)
+        one = attach(given, name)
+        if one.remark and not isinstance(given, Attachment):
+            debug.warn(f"{one.name} was {one.remark}")
+        found.append(one if name else replace(one, name=free_name(one.name, [other.name for other in found])))
+    return found
+
+
+def free_name(name: str, others: Iterable[str]) -> str:
+    """Give a file name that is none of the others, in capitals or not: plot.png, plot_2.png."""
+    taken = {other.casefold() for other in others}
+    stem, suffix = os.path.splitext(name)
+    numbered = (f"{stem}_{number}{suffix}" for number in count(2))
+    return name if name.casefold() not in taken else next(free for free in numbered if free.casefold() not in taken)
+
+
+def file_name(stem: str, kind: str) -> str:
+    """Give a file name for something of this media type, whose stem says only that if there is none."""
+    stem = stem or _STEMS.get(kind.partition("/")[0], "document")
+    return f"{stem}.{_SUFFIXES.get(kind) or kind.partition('/')[2] or 'image'}"
+
+
+def content_part(uri: str, name: str | None = None) -> dict[str, Any]:
+    """Give an attachment as a part of a message's content.
+
+    Source: https://platform.openai.com/docs/api-reference/chat/create, "content parts": ``image_url``, ``input_audio``
+    of wav and mp3, ``file``.
+    """
+    kind, _, data = uri.partition(";base64,")
+    if kind in ("data:audio/wav", "data:audio/mpeg"):
+        sound = "wav" if kind == "data:audio/wav" else "mp3"
+        return {"type": "input_audio", "input_audio": {"data": data, "format": sound}}
+    if kind.startswith("data:") and not kind.startswith("data:image/"):
+        return {"type": "file", "file": {"filename": name or "file", "file_data": uri}}
+    return {"type": "image_url", "image_url": {"url": uri}}
 
 
 def to_data_uri(data: Any, name: str | None = None) -> str:
     """Give what a person calls a picture as a data URI whose type its content decides; a URL as it is.
 
     Bytes, files by their path or open ones (read from the start, left where they stood), data URIs, arrays of pixels,
-    figures, and objects that show themselves as a picture. A web address is checked, and never fetched.
+    figures, and objects that show themselves as a picture. A web address is checked, and never fetched. An image above
+    the bounds of the settings is scaled down.
 
     ``name`` stands in what is said of a failure. ``ValueError`` says in one line what the thing is and why it cannot go
     along; ``TypeError`` if it is no kind of thing that can be sent.
     """
-    if isinstance(data, str):
-        if data[:5].lower() == "data:":
-            return _encode(_decode_data_uri(data), name or "the data URI")
-        if _URL.match(data):
-            return _web_address(data.strip(), name or "the URL")
-    if isinstance(data, bytes | bytearray | memoryview):
-        return _encode(_bytes_of(data, name or "the bytes"), name or "the bytes")
-    if isinstance(data, str | os.PathLike):
-        return _from_file(data)
-    return _from_object(data, name)
+    if isinstance(data, Attachment):
+        return data.uri
+    found, _, said = _content(data, name)
+    if isinstance(found, str):
+        return found
+    kind = _checked(found, said)
+    found, remark = _within_bounds(found, kind, said)
+    if remark:
+        debug.warn(f"{said} was {remark}")
+    return _encoded(found, kind)
 
 
-def _from_object(value: Any, name: str | None) -> str:
-    from .pictures import picture_of  # only when it is needed
+def _content(thing: Any, name: str | None) -> tuple[bytes | str, str, str]:
+    """Give what a thing holds, or its address; its own file name, if it has one; and what to call it in an error."""
+    if isinstance(thing, str):
+        if thing[:5].lower() == "data:":
+            return _decode_data_uri(thing), "", name or "the data URI"
+        if is_address(thing):
+            address = _web_address(thing.strip(), name or "the URL")
+            return address, _name_of(unquote(urlsplit(address).path)) or "image", address
+    if isinstance(thing, bytes | bytearray | memoryview):
+        return _bytes_of(thing, name or "the bytes"), "", name or "the bytes"
+    if isinstance(thing, str | os.PathLike):
+        path = path_of(thing)
+        return read(path), _name_of(path), str(path)
+    return _content_of_object(thing, name)
 
-    kind = _short(type(value).__name__)
+
+def _content_of_object(value: Any, name: str | None) -> tuple[bytes | str, str, str]:
+    from .pictures import picture_of, pixels_of  # only when they are needed
+
+    kind = short(type(value).__name__)
+    said = name or f"the {kind}"
+    own = getattr(value, "filename", None)  # of Pillow and of IPython
     try:
         found = picture_of(value)
-        if found is None and _is_file(value):
-            named = getattr(value, "name", None)
-            name = name or (named if isinstance(named, str) and named else "the file")
-            found = _read_open(value)
+        if found is None:
+            found = pixels_of(value)
+        if found is None and is_open_file(value):
+            own = getattr(value, "name", None)
+            said = name or (own if isinstance(own, str) and own else "the file")
+            found = read_open(value)
     except Exception as error:  # whatever somebody's object raises
-        raise ValueError(f"{_short(name or f'the {kind}')} cannot be sent: {_reason(error)}") from error
+        raise ValueError(f"{short(said)} cannot be sent: {reason(error)}") from error
+    own = _name_of(own) if isinstance(own, str | os.PathLike) else ""
     if isinstance(found, str):
-        return to_data_uri(found, name)
+        return _content(found, name)
     if found is None:
         wanted = "give bytes, a path or a data URI, a URL, a picture, a figure, an array or an open file"
-        raise TypeError(f"{_short(name or 'this', 40)} is of type {_short(kind, 40)}: {wanted}")
-    return _encode(found, name or f"the {kind}")
+        raise TypeError(f"{short(name or 'this', 40)} is of type {short(kind, 40)}: {wanted}")
+    return found, own, said
 
 
-def _encode(data: bytes, name: str) -> str:
+def _name_of(path: str | os.PathLike[Any]) -> str:
+    """Give the last part of a path as a file name that can be shown."""
+    name = os.fsdecode(path).replace("\\", "/").rpartition("/")[2].encode(errors="replace").decode()
+    return "".join(sign for sign in name if sign.isprintable())[-100:]
+
+
+def _with_suffix(name: str, kind: str) -> str:
+    """Give a name whose suffix is not that of another type: a JPEG that Pillow had opened is sent as a PNG."""
+    known = mimetypes.guess_type(name)[0]
+    return name if known in (None, kind) else file_name(os.path.splitext(name)[0], kind)
+
+
+def _checked(data: bytes, name: str) -> str:
+    """Give the type of what can be sent."""
     if not data:
-        raise ValueError(f"{_short(name)} is empty: there is nothing to send")
-    _check_size(len(data), name)
+        raise ValueError(f"{short(name)} is empty: there is nothing to send")
+    check_size(len(data), name)
     kind = media_type(data)
     if kind is None:
-        raise ValueError(f"{_short(name)} is no image, sound, film or PDF by its content: put text into the question")
+        raise ValueError(f"{short(name)} is no image, sound, film or PDF by its content: put text into the question")
     if is_cut(data, kind):
-        raise ValueError(f"{_short(name)} is {kind} and cut off: its end is missing")
+        raise ValueError(f"{short(name)} is {kind} and cut off: its end is missing")
+    return kind
+
+
+def _within_bounds(data: bytes, kind: str, name: str) -> tuple[bytes, str]:
+    from .scaling import fit
+
+    try:
+        return fit(data, kind, settings.current.max_image_bytes, settings.current.max_image_side)
+    except ValueError as error:
+        raise ValueError(f"{short(name)} cannot be sent: {error}") from None
+
+
+def _drawn(svg: bytes) -> bytes | None:
+    from .drawing import render_svg
+
+    return render_svg(svg, settings.current.max_image_side)
+
+
+def _encoded(data: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def _check_size(size: int, name: str) -> None:
-    if size > MAX_SIZE:
-        raise ValueError(f"{_short(name)} has {size / 2**20:.0f} MB, and {MAX_SIZE / 2**20:.0f} MB is the most")
 
 
 def _bytes_of(data: bytes | bytearray | memoryview, name: str) -> bytes:
     if isinstance(data, memoryview):
         if data.itemsize != 1:
             what = f"a memoryview whose items have {data.itemsize} bytes"
-            raise ValueError(f"{_short(name)} is {what}: give its bytes, with .cast('B') or .tobytes()")
-        _check_size(data.nbytes, name)
+            raise ValueError(f"{short(name)} is {what}: give its bytes, with .cast('B') or .tobytes()")
+        check_size(data.nbytes, name)
     else:
-        _check_size(len(data), name)
+        check_size(len(data), name)
     return bytes(data)
 
 
 def _decode_data_uri(uri: str) -> bytes:
-    _check_size(len(uri) // 3, "the data URI")  # percent-encoded, a byte takes three characters
+    check_size(len(uri) // 3, "the data URI")  # percent-encoded, a byte takes three characters
     found = _DATA_URI.fullmatch(uri.strip())
     if found is None:
         raise ValueError("the data URI has no comma between its type and its data")
@@ -108,102 +285,16 @@ def _decode_data_uri(uri: str) -> bytes:
         raise ValueError("the data URI's base64 is damaged") from None
 
 
+def is_address(text: str) -> bool:
+    """Whether a text is meant as an address of the web."""
+    return _URL.match(text) is not None
+
+
 def _web_address(url: str, name: str) -> str:
     try:
         host = urlsplit(url).hostname
     except ValueError:
         host = None
     if not host or re.search(r"[\s\x00-\x1f\x7f\ud800-\udfff]", url):
-        raise ValueError(f"{_short(name)} is no address of the web: {_short(url)!r}")
+        raise ValueError(f"{short(name)} is no address of the web: {short(url)!r}")
     return url
-
-
-def _from_file(named: str | os.PathLike[Any]) -> str:
-    try:
-        path = Path(os.path.expanduser(os.fsdecode(named)))
-    except Exception as error:  # whatever somebody's __fspath__ raises
-        raise ValueError(f"the {_short(type(named).__name__)} names no file: {_reason(error)}") from error
-    return _encode(_read(path), str(path))
-
-
-def _read(path: Path) -> bytes:
-    name = _short(str(path))
-    if "\0" in str(path):
-        raise ValueError(f"{name!r} names no file: there is a null byte in it")
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            what = "a folder" if stat.S_ISDIR(status.st_mode) else "no ordinary file"
-            raise ValueError(f"{name} is {what}: name a file")
-        _check_size(status.st_size, name)
-        with path.open("rb") as file:
-            return file.read(MAX_SIZE + 1)
-    except FileNotFoundError:
-        raise ValueError(f"there is no file {name} in {_here()}") from None
-    except UnicodeError:
-        raise ValueError(f"{name} names no file: there is a character in it that no name can have") from None
-    except OSError as error:
-        raise ValueError(f"{name} cannot be read: {error.strerror}") from None
-
-
-def _here() -> str:
-    try:
-        return _short(os.getcwd())
-    except OSError:
-        return "a folder that is gone"
-
-
-def _is_file(value: Any) -> bool:
-    return not isinstance(value, type) and callable(getattr(value, "read", None))
-
-
-def _read_open(file: Any) -> bytes:
-    """Read an open file from its start, and leave it where it stood; one that cannot seek is read from there."""
-    if isinstance(file, io.TextIOBase):
-        raise ValueError("it is open as text: open it with mode 'rb'")
-    size = _size_on_disk(file)
-    if size > MAX_SIZE:
-        raise ValueError(f"it has {size / 2**20:.0f} MB, and {MAX_SIZE / 2**20:.0f} MB is the most")
-    seekable = getattr(file, "seekable", None)
-    if not (seekable() if callable(seekable) else hasattr(file, "seek") and hasattr(file, "tell")):
-        return _read_some(file)
-    stood = file.tell()
-    try:
-        file.seek(0)
-        return _read_some(file)
-    finally:
-        file.seek(stood)
-
-
-def _read_some(file: Any) -> bytes:
-    """Read until the end, or until it is too much."""
-    data = bytearray()
-    while len(data) <= MAX_SIZE and (read := file.read(_CHUNK)):
-        if isinstance(read, str):
-            raise ValueError("it is open as text: open it with mode 'rb'")
-        if not isinstance(read, bytes | bytearray | memoryview):
-            if callable(close := getattr(read, "close", None)):  # of a coroutine
-                close()
-            raise ValueError(f"its read() gives {_short(type(read).__name__, 40)} instead of bytes")
-        data += read
-    return bytes(data)
-
-
-def _size_on_disk(file: Any) -> int:
-    try:
-        return os.fstat(file.fileno()).st_size
-    except Exception:  # it is none of the system's
-        return 0
-
-
-def _reason(error: Exception) -> str:
-    """Say what an exception says, in half a line."""
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return _short(said or type(error).__name__, 100)
-
-
-def _short(name: str, most: int = 80) -> str:
-    """Give a text in one line of at most so many characters, without its middle if need be."""
-    half = most // 2
-    name = name if len(name) <= most else f"{name[:half]}…{name[1 - half :]}"
-    return " ".join(name.encode(errors="replace").decode().split())

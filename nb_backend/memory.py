@@ -6,6 +6,7 @@ A message may carry marks of its own, under keys that never leave this machine:
 ``trimmed``  how many of the oldest turns were left out when this was asked
 ``cell``     the id of the cell that asked
 ``system``   the system prompt from this question on
+``media``    what went along with it, a list of ``Attachment``
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Self
 
 from .errors import ServerError
+from .media import content_part
 from .typing import Messages
 
 if TYPE_CHECKING:
     from .providers.response import RawResponse
 
-LOCAL_MARKS = frozenset({"stopped", "trimmed", "cell", "system"})
+LOCAL_MARKS = frozenset({"stopped", "trimmed", "cell", "system", "media"})
 
 _STAYS = frozenset({"system", "developer"})  # roles that are never left out
 _TOO_LONG = re.compile(
@@ -130,13 +132,26 @@ def left_out(messages: Messages) -> int:
     return min(trimmed, turns(messages)) if isinstance(trimmed, int) else 0
 
 
-def to_send(messages: Messages, without: int = 0) -> Messages:
-    """Give the messages as they are sent: no marks, and without the oldest turns; instructions always stay."""
+def to_send(messages: Messages, without: int = 0, *, pictures: bool = True) -> Messages:
+    """Give the messages as they are sent: no marks, and without the oldest turns; instructions always stay.
+
+    What went along with a question does so again, as parts of its content; ``pictures`` says whether they do.
+    """
     sent, questions = [], 0
     for message in messages:
         questions += message.get("role") == "user"
         if questions > without or message.get("role") in _STAYS or not without:
-            sent.append({key: value for key, value in message.items() if key not in LOCAL_MARKS})
+            sent.append(_sent(message, pictures))
+    return sent
+
+
+def _sent(message: dict[str, Any], pictures: bool) -> dict[str, Any]:
+    sent = {key: value for key, value in message.items() if key not in LOCAL_MARKS}
+    media = [one for one in message.get("media", ()) if pictures or not one.is_image]
+    if media:
+        content = message.get("content") or []
+        text = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        sent["content"] = [*(content_part(one.uri, one.name) for one in media), *text]
     return sent
 
 

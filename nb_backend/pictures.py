@@ -1,13 +1,16 @@
 """Objects that show themselves as pictures: their bytes, without importing what did not bring the object.
 
 By the first that fits: a picture of Pillow; what IPython displays; ``_repr_mimebundle_``, ``_repr_png_``,
-``_repr_jpeg_``, ``_repr_svg_``; the figure of matplotlib that a thing is or is part of; an array of pixels.
+``_repr_jpeg_``, ``_repr_svg_``; the figure of matplotlib that a thing is or is part of; what the notebook's formatters
+show; a figure of plotly or a chart of altair, drawn. Besides: an array of pixels.
 """
 
 from __future__ import annotations
 
 import base64
+import importlib.util
 import io
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -32,6 +35,13 @@ def picture_of(value: Any) -> bytes | str | None:
         return found
     if (figure := _figure_of(value)) is not None:
         return _drawn(figure)
+    if (found := _in_notebook(value)) is not None:
+        return found
+    return _exported(value)
+
+
+def pixels_of(value: Any) -> bytes | None:
+    """Give an array of pixels as PNG; ``None`` if it is none. The errors are those of ``picture_of``."""
     if is_of(value, "pandas") or is_of(value, "polars"):
         return None  # a table is no picture, even though it is an array
     if not isinstance(value, type) and callable(getattr(value, "__array__", None)):
@@ -84,6 +94,43 @@ def _ways(value: Any) -> Iterator[Callable[[], Iterator[bytes]]]:
             yield lambda hook=hook: iter([_decode(_without_metadata(getattr(value, hook)()))])  # type: ignore[misc]
 
 
+def _in_notebook(value: Any) -> bytes | None:
+    """Give what the notebook's formatters show for an object, registered for its type or by its name."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    # what is built in has no picture, and what displays itself would do it now
+    if shell is None or type(value).__module__ == "builtins" or hasattr(type(value), "_ipython_display_"):
+        return None
+    formatters = [formatter for kind in _KINDS if (formatter := shell.display_formatter.formatters.get(kind))]
+    for formatter in formatters:
+        try:
+            show = formatter.lookup(value)
+        except KeyError:
+            continue
+        data = _decode(_without_metadata(show(value)))
+        if (media_type(data) or "").startswith("image/"):
+            return data
+    return None
+
+
+def _exported(value: Any) -> bytes | None:
+    """Draw what has no picture to show, but knows how to make one: plotly's figures and altair's charts."""
+    if is_of(value, "plotly") and callable(getattr(value, "to_image", None)):
+        _check_installed("kaleido", "plotly")
+        return bytes(value.to_image(format="png"))
+    if is_of(value, "altair") and callable(getattr(value, "save", None)):
+        _check_installed("vl_convert", "altair")
+        value.save(file := io.BytesIO(), format="png")
+        return file.getvalue()
+    return None
+
+
+def _check_installed(renderer: str, package: str) -> None:
+    if importlib.util.find_spec(renderer) is None:
+        install = {"vl_convert": "vl-convert-python"}.get(renderer, renderer)
+        raise ValueError(f"{package} draws it as a picture only with {install}: pip install {install}")
+
+
 def _best(shown: Any) -> Iterator[bytes]:
     bundle = _without_metadata(shown)
     return (_decode(bundle[kind]) for kind in _KINDS if isinstance(bundle, Mapping) and kind in bundle)
@@ -104,19 +151,24 @@ def _decode(data: Any) -> bytes:
 
 def _figure_of(value: Any) -> Any:
     """Give the figure that a value is, is part of, or that all the parts of a list are part of."""
-    figures = {id(figure): figure for figure in _figures(value, depth=4)}
+    figures = {id(figure): figure for part in islice(_parts(value, depth=4), _MOST_PARTS) for figure in _figures(part)}
     if len(figures) > 1:
         raise ValueError(f"its parts belong to {len(figures)} figures: give one of them")
     return next(iter(figures.values()), None)
 
 
-def _figures(value: Any, depth: int) -> Iterator[Any]:
+def _parts(value: Any, depth: int) -> Iterator[Any]:
+    """Give what is in lists within lists, tuples, dicts and arrays of objects; of anything else, itself."""
     if isinstance(value, list | tuple | dict) or (is_of(value, "numpy", "ndarray") and value.dtype == object):
         parts = value.values() if isinstance(value, dict) else value.flat if hasattr(value, "flat") else value
-        if depth:
-            for part in islice(parts, _MOST_PARTS):
-                yield from _figures(part, depth - 1)
-    elif is_of(value, "matplotlib", "Artist") or is_of(value, "seaborn"):
+        for part in parts if depth else ():
+            yield from _parts(part, depth - 1)
+    else:
+        yield value
+
+
+def _figures(value: Any) -> Iterator[Any]:
+    if is_of(value, "matplotlib", "Artist") or is_of(value, "seaborn"):
         figure = value
         while figure is not None and not is_of(figure, "matplotlib", "Figure"):
             up = getattr(figure, "figure", None)

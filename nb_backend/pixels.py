@@ -34,7 +34,7 @@ def check_size(height: int, width: int, channels: int) -> None:
 def png_of_image(image: Any) -> bytes:
     """Give a picture of Pillow as PNG; the picture stays as it was.
 
-    16 bits a pixel are kept; "I" has to be of 0..65535 and "F" of 0..1.
+    16 bits a pixel are kept; "I" has to be of 0..65535, and "F" of 0..1, or of 0..255 as Pillow converts.
     """
     check_size(image.height, image.width, len(image.getbands()))
     mode, options = image.mode, {}
@@ -45,16 +45,28 @@ def png_of_image(image: Any) -> bytes:
         low, high = image.getextrema()
         if low < 0 or high > 0xFFFF:
             raise ValueError(f"it has the mode {mode} and values of {low}..{high}: give 0..65535, or the mode L")
-        image = image.convert("I;16")
+        image = image.convert("L" if high <= 0xFF and mode == "I" else "I;16")
     elif image.mode == "F":
         low, high = image.getextrema()
-        if not (low >= 0 and high <= 1):
+        if not (low >= 0 and high <= 0xFF):
             raise ValueError(f"it has the mode F and values of {low:.4g}..{high:.4g}: give 0..1, or the mode L")
-        image = image.point(lambda value: value * 255 + 0.5).convert("L")
+        scale = 0xFF if high <= 1 else 1
+        image = image.point(lambda value: value * scale + 0.5).convert("L")
+    elif image.mode == "LAB":
+        image = _from_lab(image)
+        options = {"icc_profile": None}
     elif image.mode not in _AS_THEY_ARE:
         raise ValueError(f"it has the mode {mode}, which no PNG has: give image.convert('RGB')")
     image.save(file := io.BytesIO(), format="PNG", **options)
     return file.getvalue()
+
+
+def _from_lab(image: Any) -> Any:
+    from PIL import ImageCms
+
+    return ImageCms.profileToProfile(
+        image, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
+    )
 
 
 def png_of_array(value: Any) -> bytes:

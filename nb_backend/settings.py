@@ -40,6 +40,8 @@ class Settings:
     api_key: str | None = field(default=None, repr=False)
     model: str | None = None
     aliases: dict[str, str] = field(default_factory=dict)  # short names of models
+    max_image_side: int = 2048  # pixels; a larger image is scaled down before it is sent
+    max_image_bytes: int = 8 * 2**20  # of its file
 
 
 current = Settings()

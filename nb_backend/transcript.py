@@ -17,12 +17,13 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from .media import Attachment, attach
 from .redaction import SHORTEST_SECRET, is_secret_name
 from .typing import Messages
 
 FORMAT = "nb_backend.chat"
 VERSION = 1
-MAX_SIZE = 64 * 2**20  # bytes of a file that is read
+MAX_SIZE = 256 * 2**20  # bytes of a file that is read
 
 _OWN = frozenset({"model", "messages", "media", "api_key"})  # fields of a request that no parameter may set
 
@@ -75,7 +76,14 @@ class Transcript:
         found = cls(**values)
         if wrong := found._wrong():
             raise _damaged(where, wrong)
-        return found.without(None)
+        read = found.without(None)
+        try:
+            for message in read.messages:
+                if "media" in message:
+                    message["media"] = [attach(uri, name) for uri, name in message["media"]]
+        except ValueError as error:
+            raise _damaged(where, str(error)) from None
+        return read
 
     def markdown(self) -> str:
         """Give it as Markdown to be shown among other things."""
@@ -112,8 +120,17 @@ def _is_message(message: Any) -> bool:
         isinstance(content, list) and all(isinstance(part, dict) for part in content)
     )
     texts = isinstance(message.get("cell", ""), str) and isinstance(message.get("system", ""), str)
+    media = message.get("media", [])
+    if not isinstance(media, list) or not all(map(_is_attachment, media)):
+        return False
     marks = type(trimmed) is int and trimmed >= 0 and texts
     return is_content and marks and isinstance(message.get("stopped", False), bool)
+
+
+def _is_attachment(one: Any) -> bool:
+    """Whether this is ``[uri, file name]``, and the uri no path: a stranger's file must not have one of ours sent."""
+    is_pair = isinstance(one, list) and [type(item) for item in one] == [str, str]
+    return is_pair and one[0].startswith(("data:", "http://", "https://"))
 
 
 def _plain(value: Any, secret: str | None) -> Any:
@@ -129,6 +146,8 @@ def _plain(value: Any, secret: str | None) -> Any:
         return {_plain(str(key), secret): _plain(item, secret) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, secret) for item in value]
+    if isinstance(value, Attachment):
+        return _plain([value.uri, value.name], secret)
     if hasattr(value, "tolist"):  # numpy's numbers and arrays
         return _plain(value.tolist(), secret)
     raise ValueError(f"this conversation cannot be written: JSON has nothing for {type(value).__name__}")

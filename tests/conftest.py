@@ -13,7 +13,7 @@ from aioresponses import aioresponses
 from serving import Backend, serving
 from wire_server import WireServer
 
-from nb_backend import BackendApi, settings
+from nb_backend import BackendApi, models, settings
 from nb_backend.local.engine import ScriptedEngine
 from nb_backend.providers import base
 
@@ -25,6 +25,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(("NB_BACKEND_", "G4F_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.setattr(settings, "current", settings.Settings())
+    monkeypatch.setattr(models, "_told", {})
+    monkeypatch.setattr(models, "_fetches", {})
 
 
 @pytest.fixture

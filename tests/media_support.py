@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -37,6 +39,11 @@ def refusal(thing, error=ValueError) -> str:
     return said
 
 
+def saved(image: Image.Image, kind: str, **options) -> bytes:
+    image.save(file := io.BytesIO(), kind, **options)
+    return file.getvalue()
+
+
 def encoded(kind: str, **options) -> bytes:
     Image.fromarray(RGB).resize((64, 64)).save(file := io.BytesIO(), kind, **options)
     return file.getvalue()
@@ -44,3 +51,19 @@ def encoded(kind: str, **options) -> bytes:
 
 PNG = encoded("PNG")
 SVG_TEXT = "<svg xmlns='http://www.w3.org/2000/svg'>ä</svg>"
+
+
+def run(code: str, *args: str, data: bytes = b"") -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *args],
+        input=data,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return done.stdout.decode()
+
+
+# the most memory that a process had: ru_maxrss counts what its parent had as well
+STATUS = "__import__('pathlib').Path('/proc/self/status').read_text()"
+PEAK = f"int({STATUS}.partition('VmHWM:')[2].split()[0]) // 2**10"
+on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is read from /proc")

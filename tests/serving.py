@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from nb_backend import background
-from nb_backend.local.app import create_app
+from nb_backend.local.app import BODY_LIMIT, create_app
 from nb_backend.local.engine import ScriptedEngine
 
 TOKEN = "the-token-of-the-tests"
@@ -61,7 +61,7 @@ def openai_app(engine: ScriptedEngine) -> web.Application:
     async def models(request: web.Request) -> web.Response:
         return web.json_response({"data": [{"id": engine.name, "owned_by": "tests"}]})
 
-    app = web.Application()
+    app = web.Application(client_max_size=BODY_LIMIT)
     app.router.add_post("/v1/chat/completions", completions)
     app.router.add_get("/v1/models", models)
     return app

@@ -250,7 +250,7 @@ async def test_what_is_no_list_of_models(mocked, payload, provider):
 
 async def test_the_scripted_backend_tells_its_models(backend):
     assert await BackendApi.get_models() == ["scripted"]
-    assert (await BackendApi.get_models("scripted"))[0].vision is False
+    assert (await BackendApi.get_models("scripted"))[0].vision is None
 
 
 def test_threads_are_not_left_behind(backend):

@@ -140,7 +140,7 @@ def test_the_provider_is_named_to_either_kind_of_server(path):
 async def test_images_go_along(backend):
     await Chat().ask("What is it?", images=[PNG, (PNG, "a.png")])
     uri = "data:image/png;base64,iVBORw0KGgoAAAAAAAAAAA=="
-    assert backend.engine.history[0]["media"] == [[uri, None], [uri, "a.png"]]
+    assert backend.engine.history[0]["media"] == [[uri, "image.png"], [uri, "a.png"]]
 
 
 # -- where it asks
@@ -213,7 +213,11 @@ async def test_what_an_answer_knows(backend):
         {"type": "content", "content": "two", "urls": ["/a.png", "b.png"], "alt": "x"},
     )
     answer = await Chat("m").ask("Hi?")
-    assert (str(answer), answer.reasoning, answer.images) == ("One two", "Hm hm", ["/a.png", "b.png"])
+    assert (str(answer), answer.reasoning, answer.images) == (
+        "One two",
+        "Hm hm",
+        [f"{backend.url}/{name}.png" for name in "ab"],
+    )
     assert (answer.model, answer.provider["name"], answer.finish_reason) == ("scripted", "scripted", "stop")
     assert answer.usage["prompt_tokens"] == 1
     assert 0 < answer.first_token_seconds <= answer.seconds

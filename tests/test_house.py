@@ -12,7 +12,7 @@ import nb_backend
 HOUSE = Path(nb_backend.__file__).parent
 
 # an import may only lead to the right of where it stands; what is not named here stands at the right end
-ORDER = ["__init__", "notebook", "conversations", "chat", "answer", "request", "memory", "providers"]
+ORDER = ["__init__", "notebook", "conversations", "chat", "answer", "request", "memory", "models", "providers"]
 
 
 def area(module: str) -> int:
@@ -64,8 +64,9 @@ def test_an_import_loads_nothing_heavy_and_opens_no_socket():
 
 def test_the_public_names():
     assert nb_backend.__all__ == [
-        *("Answer", "AuthError", "BackendApi", "BackendError", "Chat", "ConnectionFailed", "OpenAIApi"),
-        *("ProtocolError", "RateLimitError", "RawResponse", "ServerError", "TimedOut", "chats", "to_data_uri"),
+        *("Answer", "Attachment", "AuthError", "BackendApi", "BackendError", "Chat", "ConnectionFailed", "OpenAIApi"),
+        *("ProtocolError", "RateLimitError", "RawResponse", "ServerError", "TimedOut"),
+        *("attach", "chats", "to_data_uri"),
         *("__version__", "load_ipython_extension", "unload_ipython_extension"),
     ]
     for name in nb_backend.__all__:

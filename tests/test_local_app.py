@@ -75,10 +75,11 @@ async def test_an_answer_is_byte_for_byte_what_g4f_would_send(engine, client):
 
 async def test_nothing_enqueued_echoes_and_every_body_is_kept(engine, client):
     body = {**QUESTION, "media": [["data:image/png;base64," + "A" * 5_000_000, "big.png"]], "api_key": "k", "seed": 7}
-    text = " Two\n\n words  and more "
+    text, described = " Two\n\n words  and more ", "of no type that is known, 3,750,000 bytes"
     body["messages"] = [{"role": "user", "content": "x"}, {"role": "user", "content": [{"type": "text", "text": text}]}]
     events = events_of(await ask(client, body))
-    assert "".join(event["content"] for event in events if event["type"] == "content") == text
+    said = "".join(event["content"] for event in events if event["type"] == "content")
+    assert said == f"{text}\n\n- big.png: {described}\n"
     assert engine.history == [body]
     assert engine.stopped == 0
 
@@ -296,7 +297,7 @@ async def test_a_body_beyond_the_limit_is_refused(engine, client, monkeypatch):
 async def test_models_providers_version(client):
     async with client.get(f"{API}/models") as response:
         assert await response.json() == {"scripted": ["scripted"]}
-    abilities = {"vision": False, "image": False, "audio": False}
+    abilities = {"vision": None, "image": False, "audio": False}
     described = {"label": "scripted, on this machine", **abilities}
     async with client.get(f"{API}/models/scripted") as response:
         assert await response.json() == [{"id": "scripted", "default": True, "tags": [], **described}]

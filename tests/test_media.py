@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nb_backend import media, to_data_uri
+from nb_backend import files, to_data_uri
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 PNG_URI = "data:image/png;base64," + base64.b64encode(PNG).decode()
@@ -131,7 +131,7 @@ def test_files(tmp_path, monkeypatch):
 
 
 def test_too_large_is_refused_without_being_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(media, "MAX_SIZE", 10 * 2**20)
+    monkeypatch.setattr(files, "MAX_SIZE", 10 * 2**20)
     with (tmp_path / "big").open("wb") as file:
         file.truncate(3 * 2**30)
     with pytest.raises(ValueError, match="big has 3072 MB, and 10 MB is the most"):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from media_support import PNG, content, refusal
 
-from nb_backend import media, to_data_uri
+from nb_backend import files, to_data_uri
 
 
 class Once:
@@ -52,12 +52,12 @@ def test_open_files_that_are_refused(tmp_path, monkeypatch):
     assert "its read() gives int instead of bytes" in refusal(Once(7))
     assert "the file is empty" in refusal(Once())
     assert "the file is no image" in refusal(io.BytesIO(b"text"))
-    monkeypatch.setattr(media, "MAX_SIZE", 2**20)
+    monkeypatch.setattr(files, "MAX_SIZE", 2**20)
     assert "the file has" in refusal(endless := Once(bytes(2**19), endless=True))
     assert endless.given <= 4
     with path.open("r+b") as large:
         large.truncate(3 * 2**30)
-        monkeypatch.setattr(media, "_read_some", None)
+        monkeypatch.setattr(files, "_read_some", None)
         assert "it has 3072 MB, and 1 MB is the most" in refusal(large)
 
 

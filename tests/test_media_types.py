@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from IPython.display import Audio
-from media_support import SVG_TEXT, content, encoded, refusal
+from media_support import RGBA, SVG_TEXT, content, encoded, refusal
+from PIL import Image
 
 from nb_backend import to_data_uri
-from nb_backend.media_types import media_type
+from nb_backend.media_types import media_type, pixel_size
 
 
 def box(kind: bytes, data: bytes) -> bytes:
@@ -88,3 +91,82 @@ def test_damaged_files_give_their_type_or_a_short_word(whole, at, other):
             assert len(str(error)) < 200  # noqa: PT017
         else:
             assert kind == f"data:{media_type(data)}"
+
+
+def saved(kind: str, mode: str, **options) -> bytes | None:
+    """A picture of 7×5 pixels, if Pillow writes this format in this mode."""
+    try:
+        Image.fromarray(RGBA).convert("F" if mode == "F" else "RGBA").convert(mode).save(
+            file := io.BytesIO(), kind, **options
+        )
+    except (OSError, ValueError, KeyError):
+        return None
+    return file.getvalue()
+
+
+FORMATS = {
+    "PNG": {},
+    "JPEG": {"progressive": True},
+    "GIF": {},
+    "WebP": {"lossless": True},
+    "BMP": {},
+    "TIFF": {"big_tiff": False},
+    "AVIF": {},
+}
+MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "F", "CMYK", "YCbCr")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_size_is_what_pillow_says(kind):
+    written = [saved(kind, mode, **options) for mode in MODES for options in ({}, FORMATS[kind])]
+    assert len([data for data in written if data]) >= 6
+    for data in filter(None, written):
+        assert pixel_size(data, f"image/{kind.lower()}") == Image.open(io.BytesIO(data)).size == (7, 5)
+
+
+def test_the_size_is_as_it_is_stored():
+    (exif := Image.Exif())[0x0112] = 6
+    assert pixel_size(encoded("JPEG", exif=exif, comment=b"\xff\xc0" * 99), "image/jpeg") == (64, 64)
+    for kind in ("JPEG", "PNG", "TIFF"):
+        Image.fromarray(RGBA[..., :3].copy()).save(file := io.BytesIO(), kind, exif=exif)
+        assert pixel_size(file.getvalue(), f"image/{kind.lower()}") == (7, 5)
+
+
+def ispe(width: int, height: int) -> bytes:
+    return box(b"ispe", bytes(4) + width.to_bytes(4, "big") + height.to_bytes(4, "big"))
+
+
+HEIC = box(b"ftyp", b"heic\0\0\0\0mif1heic") + box(
+    b"meta",
+    bytes(4) + box(b"hdlr", bytes(24)) + box(b"iprp", box(b"ipco", ispe(512, 512) + ispe(4032, 3024) + ispe(320, 240))),
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "size"),
+    [
+        (HEIC, "image/heic", (4032, 3024)),
+        (b"BM" + bytes(12) + b"\x0c\0\0\0" + b"\x07\0\x05\0", "image/bmp", (7, 5)),
+        (b"BM" + bytes(12) + b"\x28\0\0\0" + b"\x07\0\0\0" + b"\xfb\xff\xff\xff", "image/bmp", (7, 5)),
+        (b"MM\0*\0\0\0\x08\0\x02\1\0\0\3\0\0\0\1\0\7\0\0\1\1\0\4\0\0\0\1\0\0\0\5", "image/tiff", (7, 5)),
+        (b"RIFF\x20\0\0\0WEBPVP8X\x0a\0\0\0" + bytes(4) + b"\6\0\0\4\0\0", "image/webp", (7, 5)),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR" + bytes(8), "image/png", None),
+        (b"\xff\xd8" + b"\xff\xe0\0\2" * 10_000, "image/jpeg", None),
+        (PDF, "application/pdf", None),
+        (SVG_TEXT.encode(), "image/svg+xml", None),
+    ],
+)
+def test_sizes_in_headers(data, kind, size):
+    assert pixel_size(data, kind) == size
+
+
+@given(
+    st.one_of(st.binary(), st.sampled_from([*WHOLE.values(), HEIC])),
+    st.sampled_from([*WHOLE, "image/heic", "image/x-icon", ""]),
+    st.integers(0, 200),
+    st.binary(max_size=30),
+)
+def test_whatever_the_bytes_their_size_is_two_numbers_or_none(data, kind, at, other):
+    for damaged in (data, data[:at], data[:at] + other + data[at + len(other) :]):
+        size = pixel_size(damaged, kind)
+        assert size is None or min(size) > 0

@@ -138,7 +138,7 @@ def test_what_ipython_displays():
 
 
 def test_what_shows_nothing():
-    assert "the Shows cannot be sent: one two" in refusal(Shows(_repr_png_=KeyError("one\ntwo"))).replace(
+    assert "the Shows cannot be sent: KeyError: one two" in refusal(Shows(_repr_png_=KeyError("one\ntwo"))).replace(
         "'", ""
     ).replace("\\n", " ")
     assert "is of type Shows" in refusal(Shows(_repr_png_=b"no picture", _repr_mimebundle_={}), TypeError)

@@ -24,7 +24,7 @@ ARRAYS = {
     "broadcast": (np.broadcast_to(np.uint8(7), (4, 5)), np.full((4, 5), 7)),
     "a subclass": (GREY.view(np.recarray), GREY),
     "nothing masked": (np.ma.masked_array(GREY), GREY),
-    "many rows": (np.tile(GREY, (400, 400)), np.tile(GREY, (400, 400))),
+    "many rows": (np.tile(GREY, (400, 280)), np.tile(GREY, (400, 280))),
 }
 
 
@@ -36,6 +36,14 @@ def test_the_pixels_of_an_array_survive(name):
     assert np.array_equal(np.asarray(image), wanted)
     assert image.mode == {2: "L"}.get(wanted.ndim) or {3: "RGB", 4: "RGBA"}[wanted.shape[2]]
     assert np.array_equal(given, before)
+
+
+def test_lab_is_seen_as_it_is():
+    from PIL import ImageCms
+
+    srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    given = ImageCms.profileToProfile(Image.new("RGB", (4, 4), (200, 90, 40)), srgb, lab, outputMode="LAB")
+    assert np.abs(np.asarray(opened(given)).astype(int) - (200, 90, 40)).max() <= 3
 
 
 class Tensor:
@@ -106,7 +114,9 @@ IMAGES = {
     "PA": Image.fromarray(RGBA).convert("PA"),
     "I": sixteen("I"),
     "I;16": sixteen("I;16"),
+    "I, of 8 bits": Image.fromarray(GREY).convert("I"),
     "F": Image.fromarray(UNIT[..., 0].astype(np.float32)),
+    "F, as Pillow converts": Image.fromarray(GREY).convert("F"),
     "a JPEG": Image.open(io.BytesIO(encoded("JPEG"))),
     "a GIF": Image.open(io.BytesIO(encoded("GIF", save_all=True, append_images=[Image.new("RGB", (64, 64))]))),
 }
@@ -118,7 +128,7 @@ def test_the_pixels_of_an_image_survive(name):
     before, mode, info = given.tobytes(), given.mode, dict(given.info)
     got = opened(given)
     if mode == "F":
-        wanted = np.round(np.asarray(given) * 255)
+        wanted = np.round(np.asarray(given) * (255 if np.asarray(given).max() <= 1 else 1))
     elif mode.startswith("I"):
         wanted = np.asarray(given).astype(int)
     else:
@@ -133,10 +143,10 @@ def test_the_pixels_of_an_image_survive(name):
 @pytest.mark.parametrize(
     ("thing", "said"),
     [
-        (Image.new("LAB", (2, 2)), "the mode LAB, which no PNG has"),
         (Image.new("I", (2, 2), 70_000), "values of 70000..70000: give 0..65535"),
         (Image.new("I", (2, 2), -1), "values of -1..-1"),
-        (Image.new("F", (2, 2), 255), "values of 255..255: give 0..1"),
+        (Image.new("F", (2, 2), 256), "values of 256..256: give 0..1"),
+        (Image.new("F", (2, 2), float("nan")), "values of nan..nan"),
         (Image.new("L", (0, 2)), "no pixels"),
         (Image.open(io.BytesIO(PNG[:-60])), "truncated"),
     ],

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nb_backend import Answer
-from nb_backend.media import media_type
+from nb_backend import Answer, attach
 from nb_backend.notebook.prompt import Prompt, PromptError, expressions, render
 from nb_backend.notebook.values import LONGEST_VALUE
 
@@ -22,13 +21,18 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 JPEG = b"\xff\xd8\xff\xe0" + bytes(20)
 
 
-def ask(source: str, formatter=None, **names) -> Prompt:
-    return render(source, lambda code: eval(code, names), names=names, formatter=formatter)
+def ask(source: str, **names) -> Prompt:
+    return render(source, lambda code: eval(code, names), names=names)
+
+
+def pictures(prompt: Prompt) -> list[tuple[bytes, str]]:
+    assert all(image.name == name for name, image in prompt.images.items())
+    return [(image.data, name) for name, image in prompt.images.items()]
 
 
 def text(source: str, **names) -> str:
     prompt = ask(source, **names)
-    assert prompt.images == ()
+    assert not prompt.images
     return prompt.text
 
 
@@ -325,14 +329,16 @@ def test_what_has_several_lines_stands_on_its_own_lines():
         (Shows(_repr_png_=base64.b64encode(PNG).decode()), "v.png", PNG),
         (Shows(_repr_png_=(PNG, {"width": 1})), "v.png", PNG),
         (Shows(_repr_png_=None, _repr_jpeg_=JPEG), "v.jpeg", JPEG),
-        (Shows(_repr_svg_="<svg></svg>"), "v.svg", b"<svg></svg>"),
+        (Shows(_repr_svg_="<svg href='http://a/'/>"), "v.svg", b"<svg href='http://a/'/>"),
         (Shows(_repr_mimebundle_={"text/html": "", "image/svg+xml": "<svg/>", "image/png": PNG}), "v.png", PNG),
         (Shows(_repr_mimebundle_=({"image/jpeg": JPEG}, {}), _repr_png_=PNG), "v.jpeg", JPEG),
         (Shows(_repr_mimebundle_={"text/plain": "v"}, _repr_png_=PNG), "v.png", PNG),
     ],
 )
 def test_what_shows_itself_as_a_picture_is_attached(value, name, data):
-    assert ask("see {{ v }}!", v=value) == Prompt(f"see [image: {name}]!", ((data, name),))
+    prompt = ask("see {{ v }}!", v=value)
+    assert prompt.text == f"see [image: {name}]!"
+    assert pictures(prompt) == [(data, name)]
 
 
 @pytest.mark.parametrize(
@@ -343,31 +349,22 @@ def test_what_is_no_picture_is_text(hook):
     assert "Shows" in text("{{ v }}", v=type(Shows(**hook)))
 
 
-def test_the_formatter_is_asked_for_what_knows_no_hook():
-    asked = []
-
-    def formatter(value):
-        asked.append(value)
-        return {"text/plain": "", "image/png": PNG}
-
-    thing, itself = Shows(), Shows(_ipython_display_=None)
-    assert ask("{{ thing }}", formatter, thing=thing).text == "[image: thing.png]"
-    assert ask("{{ thing }}", formatter, thing=[thing]).images == ()
-    assert ask("{{ thing }}", formatter, thing=itself).images == ()
-    assert asked == [thing]
-
-
 def test_names_of_pictures_come_from_their_expressions_and_are_unique():
-    pictures = [PNG + bytes([n]) for n in range(9)]
-    fig = Shows(_repr_png_=pictures[1])
-    names = {"Out": pictures, "fig": fig, "fig_2": pictures[2], "Fig": pictures[3], "x": {"a b": pictures[4]}}
+    made = [PNG + bytes([n]) for n in range(9)]
+    fig = Shows(_repr_png_=made[1])
+    names = {"Out": made, "fig": fig, "fig_2": made[2], "Fig": made[3], "x": {"a b": made[4]}}
     prompt = ask("{{Out[0]}} {{fig_2}} {{fig}} {{Fig}} {{ x['a b'] }} {{ (Out)[5] }} {{Out[6] or 1}} {{fig}}", **names)
     order = [0, 2, 1, 3, 4, 5, 6]
     shown = ["Out_0.png", "fig_2.png", "fig.png", "Fig_3.png", "x_a_b.png", "image.png", "image_2.png"]
-    assert prompt.images == tuple((pictures[n], name) for n, name in zip(order, shown, strict=True))
+    assert pictures(prompt) == [(made[n], name) for n, name in zip(order, shown, strict=True)]
     assert prompt.text == " ".join(f"[image: {name}]" for name in [*shown, "fig.png"])
-    ((_, name),) = ask("{{ " + "a" * 300 + " }}", **{"a" * 300: PNG}).images
-    assert name == "a" * 40 + ".png"
+    assert list(ask("{{ " + "a" * 300 + " }}", **{"a" * 300: PNG}).images) == ["a" * 40 + ".png"]
+
+
+def test_what_is_ready_to_be_sent_keeps_its_name():
+    one, two = attach(PNG + b"1", "before.png"), attach(PNG + b"2", "before.png")
+    assert ask("{{ one }} and {{ two }}", one=one, two=two).text == "[image: before.png] and [image: before_2.png]"
+    assert ask("{{ attach(v) }}", attach=attach, v=PNG).text == "[image: image.png]"
 
 
 def test_a_dataframe_is_a_bounded_table():
@@ -447,17 +444,16 @@ def test_figures_and_axes_are_pictures_and_stay_as_they_are():
     assert before == (fig.dpi, fig.get_size_inches().tolist(), ax.get_position().bounds, fig.get_facecolor())
     assert prompt.text.startswith("[image: fig.png] [image: ")
     assert prompt.text.endswith(" [image: inner.png]")
-    assert all(media_type(data) == "image/png" for data, _ in prompt.images)
-    asked = []
-    assert ask("{{ ax }}", lambda value: asked.append(value) or {"image/png": PNG}, ax=ax).images == ((PNG, "ax.png"),)
-    assert asked == [fig]
+    assert {image.media_type for image in prompt.images.values()} == {"image/png"}
+    assert ask("{{ [[ax]] }} {{ axes }}", ax=ax, axes=fig.subplots(2, 2)).images.keys() == {"axes.png"}
     ax.remove()
-    assert text("{{ ax }}", ax=ax).startswith("Axes(")
+    with pytest.raises(PromptError, match="it belongs to no figure any more"):
+        ask("{{ ax }}", ax=ax)
 
 
 def test_pillow_images():
     image = pytest.importorskip("PIL.Image")
-    ((data, name),) = ask("{{ photo }}", photo=image.new("RGB", (4, 3))).images
+    ((data, name),) = pictures(ask("{{ photo }}", photo=image.new("RGB", (4, 3))))
     assert name == "photo.png"
     assert image.open(io.BytesIO(data)).size == (4, 3)
 
@@ -472,10 +468,9 @@ def test_in_a_shell():
         "{{In[2]}} {{Out[1]}} {{Out[2]}} {{Out[3]}}",
         lambda code: eval(code, shell.user_global_ns, shell.user_ns),
         names=shell.user_ns,
-        formatter=lambda value: shell.display_formatter.format(value, include={"image/png", "image/jpeg"})[0],
     )
     assert prompt.text == "b [image: Out_1.png] *m* <IPython.core.display.HTML object>"
-    assert prompt.images == ((PNG, "Out_1.png"),)
+    assert pictures(prompt) == [(PNG, "Out_1.png")]
 
 
 def test_nothing_heavy_is_imported():

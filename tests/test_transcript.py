@@ -261,7 +261,7 @@ def test_a_file_that_is_none_or_too_large(tmp_path):
         Chat.load(tmp_path / "pipe")
     with (tmp_path / "large.json").open("wb") as file:
         file.truncate(MAX_SIZE + 1)
-    with pytest.raises(ValueError, match="larger than 64 MB"):
+    with pytest.raises(ValueError, match="larger than 256 MB"):
         Chat.load(tmp_path / "large.json")
 
 

@@ -102,16 +102,16 @@ async def models(request: web.Request) -> web.Response:
 
 async def models_of(request: web.Request) -> web.Response:
     """Tell what the model can."""
-    name = request.app[ENGINE].name
-    if request.match_info["provider"] != name:
-        raise Refused(404, f"the only provider here is {name}")
-    return web.json_response([{"id": name, "label": label(name), "default": True, **_ABILITIES, "tags": []}])
+    engine = request.app[ENGINE]
+    if request.match_info["provider"] != engine.name:
+        raise Refused(404, f"the only provider here is {engine.name}")
+    return web.json_response([{"id": engine.name, "default": True, "tags": [], **_description(engine)}])
 
 
 async def providers(request: web.Request) -> web.Response:
     """Tell the providers: one, that wants no key of its own."""
-    name = request.app[ENGINE].name
-    return web.json_response([{"name": name, "label": label(name), **_ABILITIES, "auth": False}])
+    engine = request.app[ENGINE]
+    return web.json_response([{"name": engine.name, "auth": False, **_description(engine)}])
 
 
 async def version(request: web.Request) -> web.Response:
@@ -119,7 +119,8 @@ async def version(request: web.Request) -> web.Response:
     return web.json_response({"version": __version__, "latest_version": __version__})
 
 
-_ABILITIES = {"vision": False, "image": False, "audio": False}
+def _description(engine: Engine) -> dict[str, Any]:
+    return {"label": label(engine.name), "vision": engine.vision, "image": False, "audio": False}
 
 
 async def _watch(request: web.Request, response: web.StreamResponse, answering: asyncio.Task[None]) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from types import EllipsisType
 from typing import Any, ClassVar, Protocol, TypeAlias
+
+from ..media_types import media_type, pixel_size
 
 Body: TypeAlias = dict[str, Any]
 """What was posted: ``{"model", "messages", "media", "api_key", **params}``."""
@@ -28,6 +31,7 @@ class Engine(Protocol):
     """Whatever can answer a conversation."""
 
     name: str
+    vision: bool | None  # whether it sees images; None is not known
 
     def stream(self, body: Body) -> AsyncGenerator[Event | bytes, None]:
         """Give the answer's events; closing the iterator stops the work at once. Bytes go on the socket as they are."""
@@ -41,7 +45,8 @@ class ScriptedEngine:
     ``provider`` comes before the steps, ``finish`` and ``usage`` (one token a word) after them, each unless a step says
     it. An ``error`` or ``auth`` step takes the place of ``finish``.
 
-    With nothing enqueued the default steps are the answer; without any, it is the last user message, word by word.
+    With nothing enqueued the default steps are the answer; without any, it is the last user message, word by word, and
+    what came along with it: ``fig.png: image/png, 640×480, 12,345 bytes``.
     """
 
     history: list[Body]
@@ -51,8 +56,9 @@ class ScriptedEngine:
 
     endings: ClassVar[frozenset[str]] = frozenset({"finish", "error", "auth"})
 
-    def __init__(self, *default_steps: Step, name: str = "scripted") -> None:
+    def __init__(self, *default_steps: Step, name: str = "scripted", vision: bool | None = None) -> None:
         self.name = name
+        self.vision = vision
         self.history = []
         self.stopped = 0
         self._default_steps = default_steps
@@ -65,7 +71,7 @@ class ScriptedEngine:
     async def stream(self, body: Body) -> AsyncGenerator[Event | bytes, None]:
         """Play the next answer."""
         self.history.append(body)
-        steps = self._queue.popleft() if self._queue else self._default_steps or list(_words(last_question(body)))
+        steps = self._queue.popleft() if self._queue else self._default_steps or list(_words(_echo(body)))
         types = {step["type"] for step in steps if isinstance(step, dict)}
         try:
             if "provider" not in types:
@@ -134,6 +140,32 @@ def last_question(body: Body) -> str:
     """Give the text of the last user message."""
     questions = [message for message in body["messages"] if message["role"] == "user"]
     return _text(questions[-1]) if questions else ""
+
+
+def attachments(body: Body) -> Iterator[str]:
+    """Describe what came along with the last user message: name, type and size, as its bytes say."""
+    yield from (_description(uri, name) for uri, name in body.get("media") or [])
+    questions = [message for message in body["messages"] if message["role"] == "user"]
+    content = questions[-1].get("content") if questions else None
+    for part in content if isinstance(content, list) else []:
+        if part.get("type") == "image_url":
+            yield _description(part["image_url"]["url"], "an image")
+        elif part.get("type") == "file":
+            yield _description(part["file"]["file_data"], part["file"]["filename"])
+
+
+def _description(uri: str, name: str) -> str:
+    if not uri.startswith("data:"):
+        return f"{name}: {uri}"
+    data = base64.b64decode(uri.partition(",")[2])
+    kind = media_type(data) or "of no type that is known"
+    pixels = pixel_size(data, kind)
+    return f"{name}: {kind}, {f'{pixels[0]}×{pixels[1]}, ' if pixels else ''}{len(data):,} bytes"
+
+
+def _echo(body: Body) -> str:
+    came = [f"- {one}\n" for one in attachments(body)]
+    return last_question(body) + (f"\n\n{''.join(came)}" if came else "")
 
 
 def _text(message: dict[str, Any]) -> str:

@@ -43,6 +43,8 @@ class PromptTooLongError(EngineError):
 class LlamaEngine:
     """A GGUF model, loaded. ``stream`` may be called from any number of conversations at once."""
 
+    vision: bool | None = False
+
     def __init__(
         self,
         path: Path,

@@ -24,6 +24,8 @@ class LocalModel:
     When that fails, every conversation that waits for it is told, ``complain`` too, and the next one tries again.
     """
 
+    vision: bool | None = LlamaEngine.vision
+
     def __init__(self, file: Path | None = None) -> None:
         self.name = file.stem if file else weights.NAME
         self.complain: Callable[[str], None] = debug.log

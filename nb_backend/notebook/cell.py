@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..chat import Answer, AnswerStream
 from ..markdown import safe_markdown, safe_terminal
+from ..markdown_data import Shortener, live, shortened
 from ..markdown_parts import code_block
 from ..providers.response import RawResponse, reasoning_text
 
@@ -100,29 +101,30 @@ class CellView:
             self._repaint.cancel()
         metadata = {"nb_backend": _record(answer, failed)}
         if self._format == "text":
-            self._publish("", f"{safe_terminal(answer.text)}\n\n[{_who(answer, failed)}]", metadata)
+            self._publish("", f"{safe_terminal(shortened(answer.text))}\n\n[{_who(answer, failed)}]", metadata)
             return
-        blocks = (_reasoning(answer, open_=False), self._body(answer.text), _images(answer))
-        self._publish(_join(*blocks, _footer(answer, failed)), answer.text, metadata)
+        thinking = _reasoning(answer.reasoning, open_=False)
+        self._publish(_join(thinking, self._body(answer), _footer(answer, failed)), shortened(answer.text), metadata)
 
     def _paint(self) -> None:
         started = time.monotonic()
         self._repaint = None
         answer = self._answer
-        waiting = "" if answer.text or answer.reasoning else self._progress or "*waiting for the answer …*"
+        begun = answer.text or answer.reasoning or answer.images
+        waiting = "" if begun else self._progress or "*waiting for the answer …*"
+        plain = shortened(answer.text)
         if self._format == "text":
-            self._publish("", safe_terminal(answer.text) or waiting.strip("*"), {})
+            self._publish("", safe_terminal(plain) or waiting.strip("*"), {})
         else:
-            thinking = _reasoning(answer, open_=not answer.text)
-            self._publish(_join(thinking, self._body(answer.text), waiting), answer.text, {})
+            thinking = _reasoning(live(answer.reasoning), open_=not answer.text)
+            self._publish(_join(thinking, self._body(answer, live=True), waiting), plain, {})
         painted = time.monotonic()
         self._due = painted + max(REPAINT_INTERVAL, _PAUSE * (painted - started))
 
-    def _body(self, text: str) -> str:
-        if self._format == "json" and text.lstrip().startswith(("{", "[", '"')):
-            return "\n".join(code_block(text, "json", nested=False))
-        markdown: str = safe_markdown(text)
-        return markdown
+    def _body(self, answer: Answer, *, live: bool = False) -> str:
+        if self._format == "json" and answer.text.lstrip().startswith(("{", "[", '"')):
+            return "\n".join(code_block(shortened(answer.text) if live else answer.text, "json", nested=False))
+        return answer.to_markdown(live=live)
 
     def _publish(self, markdown: str, plain: str, metadata: dict[str, Any]) -> None:
         self._shell.display_pub.publish(
@@ -140,6 +142,7 @@ class TerminalView:
     def __init__(self) -> None:
         self._in_line = False
         self._thinking = False
+        self._shortener = Shortener()
 
     def update(self, event: RawResponse, answer: Answer) -> None:
         """Print what the event adds."""
@@ -152,10 +155,11 @@ class TerminalView:
             if self._thinking:
                 self._thinking = False
                 self._print("\n\n")
-            self._print(text)
+            self._print(self._shortener.feed(text))
 
     def finish(self, answer: Answer, failed: bool) -> None:
         """End the line, and say who answered."""
+        self._print(self._shortener.flush())
         if self._in_line:
             self._print("\n")
         self._print(f"\n[{_who(answer, failed)}]\n")
@@ -164,23 +168,19 @@ class TerminalView:
         encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
         # What it cannot write is replaced: half an answer is worse.
         print(safe_terminal(text).encode(encoding, "replace").decode(encoding), end="", flush=True)  # noqa: T201
-        self._in_line = not text.endswith("\n")
+        if text:
+            self._in_line = not text.endswith("\n")
 
 
 def _join(*blocks: str) -> str:
     return "\n\n".join(block.strip("\n") for block in blocks if block)
 
 
-def _reasoning(answer: Answer, *, open_: bool) -> str:
-    if not answer.reasoning.strip():
+def _reasoning(text: str, *, open_: bool) -> str:
+    if not text.strip():
         return ""
     tag = "<details open>" if open_ else "<details>"
-    return f"{tag}<summary>Reasoning</summary>\n\n{safe_markdown(answer.reasoning)}\n\n</details>"
-
-
-def _images(answer: Answer) -> str:
-    """Show the images that came without a word of them in the text; safe like the rest."""
-    return safe_markdown("\n\n".join(f"![image]({url})" for url in answer.images if url not in answer.text))
+    return f"{tag}<summary>Reasoning</summary>\n\n{safe_markdown(text)}\n\n</details>"
 
 
 def _footer(answer: Answer, failed: bool) -> str:

@@ -12,7 +12,7 @@ from ..chat import Chat
 from ..conversations import chats
 from ..errors import BackendError
 from ..memory import length
-from .models import available_models, listed_models
+from ..models import available_models, listed_models
 from .options import KEY_ON_THE_LINE, words
 from .report import EMBEDDED, Report
 

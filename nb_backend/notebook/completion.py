@@ -20,6 +20,7 @@ _HEAD = re.compile(r"\s*%%backend(\s|$)")
 # As ``options.words`` cuts a line, but that the end of the line closes every quote.
 _WORD = re.compile(r"""(?:"(?:\\"|[^"])*(?:"|\Z)|'[^']*(?:'|\Z)|[^\s"'])+""")
 _NEEDS_QUOTES = re.compile(r"[\s'\"]")
+_IMAGES = ("@output", "@clipboard")  # what -i names by a word of its own
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".svg", ".tif", ".tiff", ".avif", ".heic")
 
 
@@ -42,7 +43,7 @@ class Known:
             case "model":
                 return [*self.aliases, *self.models()]
             case "image":
-                return [*self.variables, *self.pictures(start)]
+                return [*self.variables, *_IMAGES, *self.pictures(start)]
             case "out":
                 return list(self.variables)
             case "chat" | "history" | "reset":
@@ -73,9 +74,9 @@ class Completer:
 
     def _known(self) -> Known:
         from .. import settings
+        from ..models import known_models
         from .commands import COMMANDS
         from .magics import BackendMagics
-        from .models import known_models
 
         magic: Any = BackendMagics.backend
         space, hidden = self._shell.user_ns, self._shell.user_ns_hidden

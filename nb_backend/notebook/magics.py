@@ -12,12 +12,12 @@ from IPython.display import display
 from traitlets import Unicode
 
 from .. import memory
-from . import completion
+from . import completion, outputs
 from .failures import interruptible, one_line, stop_tells
 from .lines import AskLine, as_call
 from .loop import run, wait_in_cell
 from .options import parse, with_options
-from .traits import DictSetting, TextSetting
+from .traits import DictSetting, NumberSetting, TextSetting
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult
@@ -37,9 +37,13 @@ class BackendMagics(Magics):
     url = TextSetting(None, allow_none=True, help="The server; None: NB_BACKEND_URL, else the embedded backend.")
     model = TextSetting(None, allow_none=True, help="The model for a cell that names none; None: NB_BACKEND_MODEL.")
     aliases = DictSetting(Unicode(), Unicode(), help="Short names of models: {'small': 'llama3.2:1b'}.")
+    max_image_side = NumberSetting(2048, min=1, help="Pixels; a larger image is scaled down before it is sent.")
+    max_image_bytes = NumberSetting(8 * 2**20, min=1000, help="Bytes of an image; a larger one is scaled down.")
     url.tag(config=True)
     model.tag(config=True)
     aliases.tag(config=True)
+    max_image_side.tag(config=True)
+    max_image_bytes.tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
@@ -126,11 +130,25 @@ class BackendMagics(Magics):
 
         stream = question.stream()
         try:
+            await stream.prepare()
+            self._show_attached(question)
             return await show_stream(stream, view_for(self.shell, question.options.format))
         finally:
             self._shown.append(stream.answer)
             if stream.kept:
                 question.settle(stream.answer, self.shell.user_ns)
+
+    def _show_attached(self, question: Question) -> None:
+        """Show what goes along, small; the answer comes below it."""
+        if question.images:
+            from .report import Attached
+
+            attached = Attached(question.images)
+            if hasattr(self.shell, "kernel"):
+                data = {"text/markdown": attached._repr_markdown_(), "text/plain": repr(attached)}
+                self.shell.display_pub.publish(data, {"nb_backend": {"attached": len(question.images)}})
+            else:
+                print(repr(attached))  # noqa: T201
 
     def _conclude(self, question: Question, answer: Answer) -> Any:
         """Give what the cell is worth, in the format that it asks for."""
@@ -221,6 +239,7 @@ def load(shell: InteractiveShell) -> None:
     for shown in _SHOWN_ONCE:
         _display_formatter(shell).for_type(shown, magics.show_once)
     completion.register(shell)
+    outputs.register(shell)
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -229,6 +248,7 @@ def unload(shell: InteractiveShell) -> None:
     if magics is None:
         return
     completion.unregister(shell)
+    outputs.unregister(shell)
     shell.input_transformers_cleanup.remove(magics.transform)
     shell.input_transformer_manager.token_transformers.remove(AskLine)
     shell.events.unregister("pre_run_cell", magics.enter_cell)

@@ -24,12 +24,12 @@ import builtins
 import re
 import warnings
 from collections.abc import Callable, Container, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from traceback import format_exception_only
 from typing import Any
 
-from ..media import media_type
-from .values import Formatter, show
+from ..media import Attachment, file_name, free_name
+from .values import show
 
 LONGEST_EXPRESSION = 2_000  # characters; so a text full of openings is read in linear time
 
@@ -50,10 +50,10 @@ class PromptError(ValueError):
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model is asked: the text, and the pictures that it names, in order, as (bytes, file name)."""
+    """What a model is asked: the text, and the pictures that it names, in order, by their file names."""
 
     text: str
-    images: tuple[tuple[bytes, str], ...] = ()
+    images: dict[str, Attachment] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,19 +71,16 @@ class Expression:
         return f"{{{{ {_line(self.code, 60)} }}}}"
 
 
-def render(
-    source: str, evaluate: Callable[[str], Any], *, names: Container[str], formatter: Formatter | None = None
-) -> Prompt:
+def render(source: str, evaluate: Callable[[str], Any], *, names: Container[str]) -> Prompt:
     """Put the values of the expressions into a prompt; a prompt without expressions is ``source`` itself.
 
-    ``names`` are those of the user's namespace (Python's own are known); ``formatter`` gives what the notebook shows
-    for an object, ``{MIME type: data}``. ``PromptError`` lists the names that are missing, and then nothing was
-    evaluated, or it names the expression that failed.
+    ``names`` are those of the user's namespace (Python's own are known). ``PromptError`` lists the names that are
+    missing, and then nothing was evaluated, or it names the expression that failed.
     """
     found = list(expressions(source))
     _check_names([expression for expression in found if not expression.escaped], names)
     parts: list[str] = []
-    images: dict[str, bytes] = {}
+    images: dict[str, Attachment] = {}
     done = 0
     for expression in found:
         if expression.escaped:
@@ -94,17 +91,17 @@ def render(
         done = expression.end
         try:
             value = evaluate(expression.code)
-            shown = show(value, formatter)
+            shown = show(value)
         except RAISED as error:
             raise PromptError(f"{expression} raised {said_of(error)}: mend it, {_RAW}") from error
-        if isinstance(shown, bytes):
-            shown = f"[image: {attach(images, shown, expression.code)}]"
+        if isinstance(shown, Attachment):
+            shown = f"[image: {add(images, shown, '' if shown is value else expression.code)}]"
         elif "\n" in shown and not isinstance(value, str):  # on lines of its own; behind a table an empty one
             before, after = source[: expression.start][-1:], source[done : done + 2]
             ends, has = 2 if shown.endswith("|") else 1, len(after) - len(after.lstrip("\n"))
             shown = "\n" * (before not in "\n") + shown + "\n" * (ends - has if after else 0)
         parts.append(shown)
-    return Prompt("".join([*parts, source[done:]]) if found else source, tuple((images[name], name) for name in images))
+    return Prompt("".join([*parts, source[done:]]) if found else source, images)
 
 
 def expressions(source: str) -> Iterator[Expression]:
@@ -223,19 +220,26 @@ def _check_names(found: list[Expression], names: Container[str]) -> None:
         raise PromptError(f"{_join(where)}: there is {absent}: define {them}, {_RAW}")
 
 
-def attach(images: dict[str, bytes], data: bytes, code: str) -> str:
-    """Add a picture under a name that its expression gives, and give that name; the same picture goes along once."""
-    for name, attached in images.items():
-        if attached == data:
+def add(images: dict[str, Attachment], image: Attachment, code: str) -> str:
+    """Add a picture under the name of its expression, or its own if that is "", and give that name.
+
+    The same picture goes along once.
+    """
+    for name, added in images.items():
+        if added.uri == image.uri:
             return name
+    if not code:
+        return keep(images, image, image.name)
     simple = re.fullmatch(r"""[\w.]+(?:\[[\w '".-]+\]|\.\w+)*""", code)  # a name, an attribute, a subscript
-    stem = (re.sub(r"\W+", "_", code).strip("_")[:40] if simple else "") or "image"
-    suffix = str(media_type(data)).partition("/")[2].partition("+")[0]
-    taken = {name.casefold() for name in images}
-    numbered = (f"{stem}_{n}.{suffix}" if n > 1 else f"{stem}.{suffix}" for n in range(1, len(images) + 2))
-    name = next(name for name in numbered if name.casefold() not in taken)
-    images[name] = data
-    return name
+    stem = re.sub(r"\W+", "_", code).strip("_")[:40] if simple else ""
+    return keep(images, image, file_name(stem, image.media_type))
+
+
+def keep(images: dict[str, Attachment], image: Attachment, name: str) -> str:
+    """Keep a picture under this name, or one like it that is free, and give that."""
+    free = free_name(name, images)
+    images[free] = replace(image, name=free)
+    return free
 
 
 def _line(text: str, length: int) -> str:

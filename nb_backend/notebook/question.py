@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import builtins
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..chat import Answer, AnswerStream, Chat
 from ..conversations import chats
-from ..media import to_data_uri
+from ..media import Attachment, attach, is_address
 from ..memory import cell_run
+from ..pictures import picture_of
 from ..request import Request
-from .prompt import RAISED, attach, names_read, render, said_of
-from .values import Formatter, picture
+from .prompt import RAISED, add, keep, names_read, render, said_of
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from .options import Options
 
-_PICTURES = ("image/png", "image/jpeg")  # what the notebook is asked to show a value as
+_MOST_OF_A_LIST = 20  # pictures that go along when a list of them is named
 
 
 @dataclass
@@ -31,7 +33,7 @@ class Question:
     options: Options
     chat: Chat
     text: str
-    images: list[tuple[Any, str]] = field(default_factory=list)
+    images: list[Attachment] = field(default_factory=list)
     kept: bool = False
 
     def stream(self) -> AnswerStream:
@@ -66,76 +68,79 @@ def question(options: Options, text: str, shell: InteractiveShell) -> Question:
     chat = Chat() if options.once else chats.begun(options.chat)
     # a copy: cells as they were typed, and what an expression binds (":=") is for the others of this question
     names = {**shell.user_ns, "In": shell.history_manager.input_hist_raw}  # type: ignore[union-attr]
-    formatter = partial(_formatted, shell)
-    images: dict[str, Any] = {}
+    images: dict[str, Attachment] = {}
     if not options.raw:
-        prompt = render(text, partial(_value, names), names=names, formatter=formatter)
-        text, images = prompt.text, {name: data for data, name in prompt.images}
+        prompt = render(text, partial(_value, names), names=names)
+        text, images = prompt.text, prompt.images
     for named in options.image:
-        _add_image(images, named, names, formatter)
+        _add_image(images, named, names, shell)
     if not text.strip():
         raise ValueError("there is nothing to ask: write the question below this line, or behind %backend ask")
-    return Question(options, chat, text, [(data, name) for name, data in images.items()])
+    return Question(options, chat, text, [*images.values()])
 
 
-def _add_image(images: dict[str, Any], named: str, names: dict[str, Any], formatter: Formatter) -> None:
-    """Add what ``-i`` names: a variable, else a file, else what an expression gives."""
+def _add_image(images: dict[str, Attachment], named: str, names: dict[str, Any], shell: InteractiveShell) -> None:
+    """Add what ``-i`` names: a variable, else a file, else what an expression gives, or what one of two words means."""
+    if named in _WORDS:
+        for one in _WORDS[named](shell):
+            keep(images, found := attach(one), found.name)
+        return
     reads = names_read(named) or ()
     missing = [name for name in reads if name not in names and not hasattr(builtins, name)]
     if named not in names and (not reads or os.path.exists(os.path.expanduser(named))):
-        name = "image" if named[:5].lower() == "data:" else os.path.basename(named)
-        images[_free(name, images)] = to_data_uri(named)
+        keep(images, found := attach(named), found.name)
         return
     if missing:
         raise ValueError(f"there is no file {named} in {os.getcwd()}, and no variable {missing[0]}")
     try:
         value = _value(names, named)
-        data = picture(value, formatter)
     except RAISED as error:
         raise ValueError(f"there is no file {named}, and as an expression it raised {said_of(error)}") from error
-    if isinstance(value, str | os.PathLike):
-        _add_file(images, value, named)
-    elif isinstance(value, bytes | bytearray | memoryview):
-        to_data_uri(value, named)
-        attach(images, bytes(value), named)
-    elif data:
-        attach(images, data, named)
+    if isinstance(value, list | tuple) and 0 < len(value) <= _MOST_OF_A_LIST and not _is_one_picture(value):
+        for number, part in enumerate(value):
+            _add_value(images, part, f"{named}[{number}]")
     else:
-        kind = type(value).__name__
-        raise TypeError(f"{named} is of type {kind}, which shows no picture: give a figure, a picture, bytes or a path")
+        _add_value(images, value, named)
 
 
-def _add_file(images: dict[str, Any], path: str | os.PathLike[str], variable: str) -> None:
-    """Add the file that a variable names, or its data URI; what it holds may be no path, and is not shown."""
-    path = os.fspath(path)
-    if path[:5].lower() == "data:":
-        images[_free(variable, images)] = to_data_uri(path, variable)
-    elif not os.path.exists(os.path.expanduser(path)):
-        raise ValueError(f"{variable} is a text that names no file: give a figure, a picture, bytes or a path")
+def _is_one_picture(values: Sequence[Any]) -> bool:
+    """Whether these are artists of one figure, and no pictures each."""
+    try:
+        return picture_of(values) is not None
+    except ValueError:  # of several
+        return False
+
+
+def _add_value(images: dict[str, Attachment], value: Any, code: str) -> None:
+    """Add what an expression gave; a text names a file or an address, or it is a data URI, and is not shown."""
+    if isinstance(value, str) and value[:5].lower() != "data:" and not is_address(value):
+        if not os.path.exists(os.path.expanduser(value)):
+            raise ValueError(f"{code} is a text that names no file: give a figure, a picture, bytes or a path")
+        value = Path(value)
+    has_name = isinstance(value, Attachment | os.PathLike) or (isinstance(value, str) and is_address(value))
+    if has_name:
+        keep(images, found := attach(value), found.name)
     else:
-        images[_free(os.path.basename(path), images)] = to_data_uri(path)
-
-
-def _free(name: str, taken: dict[str, Any]) -> str:
-    """Give a file name that is not taken: plot.png, plot_2.png."""
-    stem, suffix = os.path.splitext(name)
-    return next(
-        free for n in range(1, len(taken) + 2) if (free := f"{stem}_{n}{suffix}" if n > 1 else name) not in taken
-    )
+        add(images, attach(value, code), code)
 
 
 def _value(names: dict[str, Any], code: str) -> Any:
     return eval(code, names)  # noqa: S307  it is the user's own code
 
 
-def _formatted(shell: InteractiveShell, value: Any) -> dict[str, Any]:
-    """Give the pictures that the notebook shows for a value; what a formatter raises is the caller's to tell."""
-    bundle = {}
-    for kind in _PICTURES:
-        try:
-            shows = shell.display_formatter.formatters[kind].lookup(value)  # type: ignore[union-attr]
-        except KeyError:
-            continue
-        shown = shows(value)
-        bundle[kind] = shown[0] if isinstance(shown, tuple) else shown
-    return bundle
+def _output(shell: InteractiveShell) -> tuple[bytes, ...]:
+    from .outputs import last_images
+
+    images = last_images(shell)
+    if not images:
+        raise ValueError("no cell has shown an image yet: -i @output takes those that the last one to do so has shown")
+    return images
+
+
+def _clipboard(_: InteractiveShell) -> list[Any]:
+    from ..clipboard import clipboard
+
+    return clipboard()
+
+
+_WORDS = {"@output": _output, "@clipboard": _clipboard}  # no variable can have such a name

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import settings
 from ..markdown import safe_markdown, safe_terminal
-from ..media import to_data_uri
+from ..markdown_parts import code_span
+from ..media import Attachment
 from ..redaction import SHORTEST_SECRET, is_secret_name
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class DryRun(Report):
             f"- to: {request.url or EMBEDDED}",
             f"- model: {request.model or 'the choice of the server'}",
             f"- parameters: {_params(self.body)}",
-            f"- images: {', '.join(_images(question)) or 'none'}",
+            f"- images: {', '.join(f'`{one}`' for one in question.images) or 'none'}",
             f"- key: {'set' if key else 'not set'}",
             f"- part of {where}{left_out}",
             *(line for message in self.body["messages"] for line in _message(message)),
@@ -72,11 +73,17 @@ def _params(body: dict[str, Any]) -> str:
     return ", ".join(f"`{name} = {json.dumps(value, ensure_ascii=False)}`" for name, value in params.items()) or "none"
 
 
-def _images(question: Question) -> Iterator[str]:
-    """Give the name, type and size of each image."""
-    for data, name in question.images:
-        kind, _, code = to_data_uri(data, name).removeprefix("data:").partition(";base64,")
-        yield f"`{name}` ({kind}, {len(code) * 3 / 4 / 1000:,.1f} kB)"
+class Attached(Report):
+    """What went along with a question, small."""
+
+    def __init__(self, attachments: list[Attachment]) -> None:
+        self._attachments = attachments
+        super().__init__(f"[with {', '.join(map(str, attachments))}]")
+
+    def _repr_markdown_(self) -> str:
+        shown = " ".join(f"![image]({small})" for one in self._attachments if (small := one.thumbnail()))
+        names = f"<small>with {', '.join(code_span(str(one)) for one in self._attachments)}</small>"
+        return f"{shown}\n\n{names}" if shown else names
 
 
 def _message(message: dict[str, Any]) -> Iterator[str]:

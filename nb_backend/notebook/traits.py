@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from traitlets import Dict, TraitError, TraitType, Unicode
+from traitlets import Dict, Int, TraitError, TraitType, Unicode
 
 from .. import settings
 
@@ -29,6 +29,10 @@ class _Setting(TraitType[Any, Any]):
 
 class TextSetting(_Setting, Unicode[Any, Any]):
     """A text that ``settings.current`` holds."""
+
+
+class NumberSetting(_Setting, Int[Any, Any]):
+    """A whole number that ``settings.current`` holds."""
 
 
 class DictSetting(_Setting, Dict):

@@ -6,34 +6,31 @@ A value becomes, by the first that fits:
 2. an exception: its type and message; an ``Answer``: its text; a DataFrame or Series of pandas or polars: shape, dtypes
    and a Markdown table of at most 20 rows and columns; a numpy array: shape, dtype, summary; bytes: their picture;
 3. what ``_repr_markdown_`` or ``_repr_latex_`` gives (sympy has a picture as well: the LaTeX wins);
-4. a picture, if it shows itself as one: by ``_repr_mimebundle_``, ``_repr_png_``, ``_repr_jpeg_``, ``_repr_svg_``, the
-   notebook's formatter, or as a figure of matplotlib or part of one. The picture is attached, and ``[image: fig.png]``
-   stands in the text;
+4. a picture, if it shows itself as one, by the rules of ``pictures``. The picture is attached, and
+   ``[image: fig.png]`` stands in the text;
 5. what its class defines as ``str``, else what IPython prints for it.
 """
 
 from __future__ import annotations
 
-import base64
 import io
 import sys
-from collections.abc import Callable, Iterator, Mapping
 from traceback import format_exception_only
 from typing import Any
 
-from ..media import media_type
+from ..media import Attachment, attach, media_type
 from ..pictures import is_of as is_of
+from ..pictures import picture_of
 
 LONGEST_VALUE = 20_000  # characters
 _CELL = 80  # characters in a cell of a table
 _ENDS = 10  # rows, and columns, shown at either end of a table
-_PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/svg+xml")  # the best first
-
-Formatter = Callable[[Any], Mapping[str, Any]]
 
 
-def show(value: Any, formatter: Formatter | None) -> str | bytes:
-    """Give a value as text, or as the bytes of a picture, by the rules above."""
+def show(value: Any) -> str | Attachment:
+    """Give a value as text, or as a picture to attach, by the rules above."""
+    if isinstance(value, Attachment):
+        return value
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, BaseException):
@@ -42,22 +39,25 @@ def show(value: Any, formatter: Formatter | None) -> str | bytes:
         return _cut(value.text)
     if is_of(value, "pandas", "DataFrame", "Series") or is_of(value, "polars", "DataFrame", "Series"):
         return _table(value)
-    if is_of(value, "numpy", "ndarray"):
+    if is_of(value, "numpy", "ndarray") and (value.dtype != object or picture_of(value) is None):
         with sys.modules["numpy"].printoptions(threshold=1000, edgeitems=3 if value.ndim < 4 else 1):
             return _cut(f"{type(value).__name__}, shape {value.shape}, dtype {value.dtype}:\n{value!r}")
     if isinstance(value, bytes | bytearray | memoryview):
         data, most = bytes(value), LONGEST_VALUE // 4  # a byte takes up to four characters
         rest = f" … [{len(data) - most:,} more bytes left out]" if len(data) > most else ""
-        return data if _is_picture(data) else f"{data[:most]!r}{rest}"
+        is_image = (media_type(data) or "").startswith("image/")
+        return attach(data) if is_image else f"{data[:most]!r}{rest}"
     for hook in ("_repr_markdown_", "_repr_latex_"):
         if isinstance(text := _call(value, hook), str):
             return _cut(text)
-    return picture(value, formatter) or _plain(value)
+    return _picture(value) or _plain(value)
 
 
-def picture(value: Any, formatter: Formatter | None) -> bytes | None:
-    """Give the picture that a value shows itself as, ``None`` if it does not."""
-    return next(filter(_is_picture, map(_decode, _pictures(value, formatter))), None)
+def _picture(value: Any) -> Attachment | None:
+    if type(value).__module__ == "builtins":
+        return None
+    found = picture_of(value)
+    return None if found is None else attach(found)
 
 
 def _plain(value: Any) -> str:
@@ -120,50 +120,15 @@ def _cell(value: Any) -> str:
     return text.replace("|", "\\|").replace("\r", "\\r").replace("\n", "\\n")
 
 
-def _pictures(value: Any, formatter: Formatter | None) -> Iterator[Any]:
-    """Give the pictures that a value can show itself as, one way after the other, the best first."""
-    yield from _best(_call(value, "_repr_mimebundle_", include=set(_PICTURES), exclude=None))
-    yield from (_call(value, hook) for hook in ("_repr_png_", "_repr_jpeg_", "_repr_svg_"))
-    figure = value
-    while is_of(figure, "matplotlib") or is_of(figure, "seaborn"):  # axes, or a grid of them: their figure
-        if is_of(figure, "matplotlib", "Figure") or (up := getattr(figure, "figure", None)) is figure:
-            break
-        figure = up
-    figure = value if figure is None else figure
-    # what displays itself would do it now, in the cell; what is built in has no picture
-    if formatter and type(value).__module__ != "builtins" and not hasattr(type(value), "_ipython_display_"):
-        yield from _best(formatter(figure))
-    if is_of(figure, "matplotlib", "Figure"):
-        figure.savefig(file := io.BytesIO(), format="png", bbox_inches="tight")
-        yield file.getvalue()
-
-
-def _best(bundle: Any) -> list[Any]:
-    return [bundle[kind] for kind in _PICTURES if kind in bundle] if isinstance(bundle, Mapping) else []
-
-
-def _call(value: Any, hook: str, **options: Any) -> Any:
+def _call(value: Any, hook: str) -> Any:
     """Ask an object to show itself, if its class knows how to."""
     if not callable(getattr(type(value), hook, None)):
         return None
     try:
-        shown = getattr(value, hook)(**options)
+        shown = getattr(value, hook)()
     except NotImplementedError:
         return None
     return shown[0] if isinstance(shown, tuple) and shown else shown  # and not its metadata
-
-
-def _decode(data: Any) -> bytes:
-    if isinstance(data, str):
-        try:
-            return data.encode() if data.lstrip().startswith("<") else base64.b64decode(data)
-        except ValueError:
-            return b""
-    return bytes(data) if isinstance(data, bytes | bytearray) else b""
-
-
-def _is_picture(data: bytes) -> bool:
-    return (media_type(data) or "").startswith("image/")
 
 
 def _cut(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from .. import settings
-from ..media import to_data_uri
+from ..media import attachments
 from ..typing import MediaListType, Messages
 from .base import ABILITIES, AsyncGeneratorProvider, Model, ProviderModelMixin
 from .failures import not_a_backend
@@ -36,14 +36,15 @@ class BackendApi(AsyncGeneratorProvider, ProviderModelMixin):
     @classmethod
     def body(cls, model: str, messages: Messages, media: MediaListType, key: str | None) -> dict[str, Any]:
         """Give the body that g4f takes; ``media`` as ``[[data URI, file name], ...]``."""
-        uris = None if media is None else [[to_data_uri(data, name), name] for data, name in media]
-        return {"model": model, "messages": messages, "media": uris, "api_key": key}
+        given = [(data, name) for data, name in media or []]
+        uris = [[one.uri, name and one.name] for one, (_, name) in zip(attachments(given), given, strict=True)]
+        return {"model": model, "messages": messages, "media": None if media is None else uris, "api_key": key}
 
     @classmethod
-    async def get_models(cls, provider: str | None = None) -> list[Model]:
+    async def get_models(cls, provider: str | None = None, *, api_key: str | None = None) -> list[Model]:
         """Ask the server for its models: of one provider, with what each can, or the ids of all (g4f is slow there)."""
         path = "models" if provider is None else f"models/{quote(provider, safe='')}"
-        key = settings.api_key()
+        key = settings.api_key(api_key)
         url, headers = await cls.server(key)
         if key:
             headers = {"x-api-key": key, **headers}
@@ -55,7 +56,7 @@ class BackendApi(AsyncGeneratorProvider, ProviderModelMixin):
             return [
                 Model.of(
                     item["id"],
-                    label=item.get("label") or "",
+                    label=item.get("label"),
                     provider=provider,
                     **{ability: item.get(ability) for ability in ABILITIES},
                 )

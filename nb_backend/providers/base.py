@@ -12,7 +12,7 @@ from ..errors import BackendError, ProtocolError
 from ..typing import AsyncResult, MediaListType, Messages
 from .failures import delay_before_retry, event_error, not_a_backend
 from .response import RawResponse
-from .session import StreamSession
+from .session import StreamSession, own_url
 from .wire import EventDecoder
 
 ABILITIES = ("vision", "audio", "image")  # of models, as g4f names them
@@ -30,14 +30,16 @@ class Model(str):
     image: bool | None
 
     @classmethod
-    def of(cls, name: object, *, label: str = "", provider: str = "", **abilities: bool | None) -> Self:
-        """Make a model of its id and what the server says of it."""
+    def of(cls, name: object, *, label: object = "", provider: object = "", **abilities: object) -> Self:
+        """Make a model of its id and what the server says of it; what is said oddly is not said."""
         if not isinstance(name, str):
             raise TypeError(f"a model's id is a text, not {type(name).__name__}")
         model = cls(name)
-        model.label, model.provider = label or name, provider
+        model.label = label if isinstance(label, str) and label else name
+        model.provider = provider if isinstance(provider, str) else ""
         for ability in ABILITIES:
-            setattr(model, ability, abilities.get(ability))
+            can = abilities.get(ability)
+            setattr(model, ability, can if isinstance(can, bool) else None)
         return model
 
 
@@ -102,6 +104,19 @@ class AsyncGeneratorProvider:
             if reading.started or attempt == cls.max_retries or not failure.retryable:
                 raise failure
             await asyncio.sleep(delay_before_retry(attempt, failure))
+
+    @classmethod
+    async def get_file(cls, address: str, most: int, api_key: str | None = None) -> bytes:
+        """Fetch a file of the server's own, of ``most`` bytes; ``ValueError`` for an address that is another's."""
+        key = settings.api_key(api_key)
+        server, headers = await cls.server(key)
+        url = own_url(server, address)
+        if url is None:
+            raise ValueError(f"not on {server}")
+        if key and "Authorization" not in headers:
+            headers = {"x-api-key": key, **headers}
+        async with cls.session({"Accept": "image/*", **headers}, key) as session:
+            return await session.get_bytes(url, most, ssl=cls.ssl)
 
     @classmethod
     async def server(cls, key: str | None) -> tuple[str, dict[str, str]]:

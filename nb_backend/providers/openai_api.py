@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from .. import settings
-from ..media import to_data_uri
+from ..media import Attachment, attachments, content_part
 from ..typing import MediaListType, Messages
 from .base import AsyncGeneratorProvider, Model, ProviderModelMixin, Reading
 from .failures import not_a_backend
@@ -36,8 +36,8 @@ class OpenAIApi(AsyncGeneratorProvider, ProviderModelMixin):
 
     @classmethod
     def body(cls, model: str, messages: Messages, media: MediaListType, key: str | None) -> dict[str, Any]:
-        """Give the body of a streamed chat completion; ``media`` as ``image_url`` parts of the last user message."""
-        messages = with_images(messages, [to_data_uri(data, name) for data, name in media or []])
+        """Give the body of a streamed chat completion; ``media`` as parts of the last user message."""
+        messages = with_media(messages, attachments((data, name) for data, name in media or []))
         return {"model": model, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
 
     @classmethod
@@ -46,14 +46,14 @@ class OpenAIApi(AsyncGeneratorProvider, ProviderModelMixin):
         return ChunkReading(url, key)
 
     @classmethod
-    async def get_models(cls, provider: str | None = None) -> list[Model]:
-        """Ask the server for its models; what they can see, these servers do not say."""
-        key = settings.api_key()
+    async def get_models(cls, provider: str | None = None, *, api_key: str | None = None) -> list[Model]:
+        """Ask the server for its models, all in any case; whether they see images, only some servers say."""
+        key = settings.api_key(api_key)
         url, headers = await cls.server(key)
         async with cls.session(headers, key) as session:
             found = await session.get_json(f"{url}/models", ssl=cls.ssl)
         try:
-            return [Model.of(item["id"], provider=item.get("owned_by") or "") for item in found["data"]]
+            return [Model.of(item["id"], provider=item.get("owned_by"), vision=_vision(item)) for item in found["data"]]
         except (AttributeError, KeyError, TypeError):
             raise not_a_backend(url, repr(found).encode(), key) from None
 
@@ -119,18 +119,30 @@ class ChunkReading(Reading):
                 call["function"][key] += value if isinstance(value, str) else encode_json(value).decode()
 
 
-def with_images(messages: Messages, uris: list[str]) -> Messages:
-    """Give the messages with the images as parts of the last one of the user; the caller's are left as they were."""
-    if not uris:
+def with_media(messages: Messages, media: list[Attachment]) -> Messages:
+    """Give the messages with what goes along as parts of the user's last one; the caller's are left as they were."""
+    if not media:
         return messages
     places = [index for index, message in enumerate(messages) if message.get("role") == "user"]
     if not places:
-        raise ValueError("images go along with a message of the user, and there is none")
+        raise ValueError("attachments go along with a message of the user, and there is none")
     last = messages[places[-1]]
     content = last.get("content") or []
     text = [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
-    images = [{"type": "image_url", "image_url": {"url": uri}} for uri in uris]
-    return [*messages[: places[-1]], {**last, "content": [*images, *text]}, *messages[places[-1] + 1 :]]
+    parts = [content_part(one.uri, one.name) for one in media]
+    return [*messages[: places[-1]], {**last, "content": [*parts, *text]}, *messages[places[-1] + 1 :]]
+
+
+def _vision(item: dict[str, Any]) -> bool | None:
+    """Find whether a model sees images, as g4f, Mistral or OpenRouter say it."""
+    match item:
+        case {"vision": False, "provider": False}:  # g4f's /v1 says this of every model, whatever it sees
+            return None
+        case {"vision": bool(said)} | {"capabilities": {"vision": bool(said)}}:
+            return said
+        case {"architecture": {"input_modalities": [_, *_] as inputs}}:
+            return "image" in inputs
+    return None
 
 
 def _dicts(items: Any) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import ssl as tls
 import urllib.request
 from collections import deque
@@ -25,7 +26,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from ..errors import BackendError, ConnectionFailed, TimedOut
+from ..errors import BackendError, ConnectionFailed, ProtocolError, TimedOut
 from .failures import connection_error, not_a_backend, status_error
 from .wire import LineDecoder, valid_unicode
 
@@ -80,6 +81,16 @@ class StreamSession:
             return orjson.loads(body)
         except orjson.JSONDecodeError:
             raise not_a_backend(url, body, self._secret) from None
+
+    async def get_bytes(self, url: str, most: int, *, ssl: tls.SSLContext | bool | None = None) -> bytes:
+        """Fetch a file; ``ProtocolError`` if it has more than ``most`` bytes."""
+        body = bytearray()
+        async with _Request(self, "GET", url, ssl) as response:
+            while chunk := await response.read():
+                body += chunk
+                if len(body) > most:
+                    raise ProtocolError(f"{response.url.origin()} sent more than {most} bytes: nothing of it is used")
+        return bytes(body)
 
     async def open(self, method: str, url: URL, ssl: tls.SSLContext | bool, body: bytes | None) -> StreamResponse:
         """Send a request and give the response with its head; ``BackendError`` for an error status."""
@@ -277,6 +288,22 @@ def encode_json(value: Any) -> bytes:
             return orjson.dumps(valid_unicode(value), option=orjson.OPT_SERIALIZE_NUMPY)
         except RecursionError:
             raise error from None
+
+
+def own_url(server: str, address: str) -> str | None:
+    """Give an address on a server in full, be it written as a url or relative to the server's; None if on another one.
+
+    Nothing is read into what is written in a way that a browser, a person or another library might read otherwise.
+    """
+    if re.search(r"[\s\\\x00-\x20\x7f]|^//|^(?!https?://[^/?#])[^/?#]*:|^$", address, re.IGNORECASE):
+        return None
+    try:
+        here = URL(server)
+        there = here.join(URL(address))
+        same = here.host and (there.scheme, there.host, there.port) == (here.scheme, here.host, here.port)
+    except ValueError:
+        return None
+    return str(there) if same and there.user is None and there.password is None else None
 
 
 def _redirected(url: URL, location: str) -> URL:

@@ -55,7 +55,7 @@ def test_a_cell_that_cannot_be_asked(kernel, engine, cell, words):
 
 def test_a_thing_that_is_no_image(kernel, engine):
     kernel.run("thing = object()")
-    one_line(kernel.run("%%backend -i thing\nhi"), "thing is of type object", "no picture")
+    one_line(kernel.run("%%backend -i thing\nhi"), "thing is of type object", "a figure")
     one_line(kernel.run("%%backend -i thing.shape\nhi"), "no file thing.shape", "AttributeError")
     one_line(kernel.run("%%backend -i things[0]\nhi"), "no file things[0]", "no variable things")
     assert engine.history == []

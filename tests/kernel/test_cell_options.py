@@ -113,7 +113,7 @@ def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(kernel, engine, se
     assert engine.history == []
     (shown,) = run.markdown
     for words in (
-        *("Nothing was sent", "gpt-9", "temperature = 0.5", "seed = 7", "plot.png", "image/png, 1.0 kB"),
+        *("Nothing was sent", "gpt-9", "temperature = 0.5", "seed = 7", "plot.png", "(image/png, 1.0 kB)"),
         *("key: set", "Be brief", "first?", "\nI am Ada: `````x\n**not bold**\n", "dry"),
     ):
         assert words in shown

@@ -1,0 +1,168 @@
+"""The models of the servers: asked for, remembered for the next Tab, and whether one sees a question's images."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from . import settings
+from .background import Job
+from .errors import BackendError
+
+if TYPE_CHECKING:
+    from .providers.backend_api import BackendApi
+    from .providers.base import Model
+    from .providers.openai_api import OpenAIApi
+
+MAX_PROVIDERS = 8  # asked for what their models can; g4f has dozens, and asking all takes minutes
+PATIENCE = 5.0  # seconds that a question with images waits for what is not known yet
+REMEMBERED = 300.0  # seconds; a server may load another model
+ASKED_AGAIN = 30.0  # seconds after a server has been asked in vain
+
+clock = time.monotonic
+
+Api: TypeAlias = "type[BackendApi] | type[OpenAIApi]"
+Place: TypeAlias = tuple[str | None, str | None]
+"""The url of a server (``None``: the embedded backend), and one of its providers (``None``: all of them)."""
+
+_told: dict[Place, tuple[float, list[Model]]] = {}  # when, and what
+_fetches: dict[Place, tuple[float, Job[list[Model]]]] = {}  # the last one in the background, and when it started
+_lock = threading.Lock()  # those who ask at once (other threads, a kernel's subshells) start one fetch
+
+
+def provider_for(url: str | None) -> Api:
+    """Choose the provider by the server's url; without one it is the embedded backend's."""
+    from .providers.backend_api import BackendApi
+    from .providers.openai_api import OpenAIApi
+
+    if url is None:
+        return BackendApi
+    if re.search(r"/v\d+\w*$", url):
+        return type("OpenAIApi", (OpenAIApi,), {"url": url})
+    return type("BackendApi", (BackendApi,), {"url": url})
+
+
+async def listed_models(url: str | None) -> list[Model]:
+    """Ask a server for its models, and remember them."""
+    return await _ask(provider_for(url), (url, None))
+
+
+async def available_models() -> list[Model]:
+    """Ask for the models; where there are few providers, for what each of their models can, too."""
+    url = settings.url()
+    models = await listed_models(url)
+    providers = sorted({model.provider for model in models})
+    if len(providers) > MAX_PROVIDERS or all(model.vision is not None for model in models):
+        return models
+    known: dict[tuple[str, str], Model] = {(model.provider, str(model)): model for model in models}
+    for name in providers:
+        with suppress(BackendError):
+            known |= {(name, str(model)): model for model in await _ask(provider_for(url), (url, name))}
+    return list(known.values())
+
+
+def known_models(seconds: float = 2.0) -> list[str]:
+    """Give the names of the server's models, as far as they are known or come within so many seconds.
+
+    For completion: it raises and prints nothing, and callable where an event loop runs. The names of a server that
+    has told them are remembered. Otherwise they are asked for in the background, and nobody waits for longer than so
+    many seconds after the start of this; a call after a failure asks again. The embedded backend is not started for it.
+    """
+    try:
+        url = settings.url()
+    except ValueError:
+        return []
+    place = (url, None)
+    if url is not None and not _told.get(place, (0, []))[1]:
+        started, fetch = _fetch(provider_for(url), place)
+        with suppress(TimeoutError, KeyboardInterrupt):  # an interrupt ends this wait, which no cell waits for
+            fetch.future.exception(max(0, started + seconds - clock()))
+    return list(dict.fromkeys(str(model) for model in _told.get(place, (0, []))[1]))
+
+
+async def sees_images(api: Api, model: str, provider: str | None = None, *, api_key: str | None = None) -> bool | None:
+    """Whether a model sees images, by the server's ``vision`` flag; ``None`` if that is not known soon enough.
+
+    ``""`` is the model of the server's choice, ``provider`` one of a g4f server's. What is not known is asked for in
+    the background, where it goes on for the next question. Whatever fails of that is not known, and raises nothing.
+    """
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await _sees(api, model, provider, api_key)
+    except Exception:  # the question itself will tell what is wrong
+        return None
+
+
+async def models_with_vision(api: Api, provider: str | None = None) -> list[str]:
+    """Give the names of the models that are known to see images, this provider's first; nothing is asked for it."""
+    url = settings.url(api.url)
+    found = [model for place in list(_told) if place[0] == url for model in _remembered(place) if model.vision]
+    found.sort(key=lambda model: model.provider != provider)
+    return list(dict.fromkeys(str(model) for model in found if model.isprintable()))
+
+
+async def _sees(api: Api, model: str, provider: str | None, api_key: str | None) -> bool | None:
+    from .providers.openai_api import OpenAIApi
+
+    url = settings.url(api.url)
+    if url is None:
+        model, provider = "", None  # whatever is named, its only one answers
+    owners: set[str | None] = {provider}
+    if issubclass(api, OpenAIApi):
+        owners = {None}  # there is one list of all
+    elif not provider:
+        owners = {one.provider for one in await _known(api, (url, None), api_key) if one == model or not model}
+        if not 0 < len(owners) <= (MAX_PROVIDERS if model else 1):
+            return None
+    told = await asyncio.gather(*(_known(api, (url, owner), api_key) for owner in owners))
+    said: set[bool | None] = set()
+    for models in told:
+        said |= {one.vision for one in models if not model or one == model} or {None}
+    return True if True in said else False if said == {False} else None
+
+
+async def _known(api: Api, place: Place, api_key: str | None) -> list[Model]:
+    """Give the models of a place, once they are known; none if another question has waited for them in vain."""
+    if not _remembered(place):
+        started, fetch = _fetch(api, place, api_key, pause=ASKED_AGAIN)
+        if clock() - started < PATIENCE:
+            await _end_of(fetch)
+    return _remembered(place)
+
+
+def _remembered(place: Place) -> list[Model]:
+    when, models = _told.get(place, (0.0, []))
+    return models if models and clock() - when < REMEMBERED else []
+
+
+def _fetch(api: Api, place: Place, api_key: str | None = None, pause: float = 0) -> tuple[float, Job[list[Model]]]:
+    """Give the fetch for a place that is under way, or ended less than a pause after its start; or start one."""
+    with _lock:
+        now = clock()
+        started, fetch = _fetches.get(place, (now, None))
+        if fetch is None or now - started >= (pause if fetch.future.done() else REMEMBERED):
+            fetch = Job(asyncio.wait_for(_ask(api, place, api_key), REMEMBERED))
+            started, _ = _fetches[place] = now, fetch
+        return started, fetch
+
+
+async def _ask(api: Api, place: Place, api_key: str | None = None) -> list[Model]:
+    models = await api.get_models(place[1], api_key=api_key)
+    _told[place] = clock(), models
+    return models
+
+
+async def _end_of(job: Job[Any]) -> None:
+    """Wait for a job's end, and leave it alone if that is cancelled (``asyncio.wrap_future`` would cancel it, too)."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+    def tell(_: object) -> None:
+        with suppress(RuntimeError):  # the loop that waited is closed
+            loop.call_soon_threadsafe(ended.set)
+
+    job.future.add_done_callback(tell)
+    await ended.wait()

@@ -1,0 +1,445 @@
+"""Images in an answer: which are known, which are fetched and from where, how they are shown."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+import test_markdown
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from image_serving import FILES, PNG, ImageServer, png, serving_images, uri
+from serving import TOKEN
+from test_markdown import FRAGMENTS, HOSTILE, wrong_in
+
+from nb_backend import Answer, Chat, RawResponse, answer_images, markdown_data
+from nb_backend.answer import AnswerStream
+from nb_backend.local.engine import ScriptedEngine
+from nb_backend.markdown import image_addresses, safe_markdown
+from nb_backend.markdown_data import Shortener, live, shortened
+from nb_backend.providers.session import own_url
+
+SECOND = FILES["second.png"]
+LARGE = uri(FILES["large.png"])
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageServer]:
+    """A backend that keeps images; the settings lead to it."""
+    with serving_images(ScriptedEngine()) as running:
+        for name, value in running.env.items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+def images(*urls: object, **more: object) -> dict[str, object]:
+    return {"type": "content", "urls": list(urls), **more}
+
+
+# -- which images
+
+
+@pytest.mark.parametrize(
+    ("text", "addresses"),
+    [
+        ("![a](/x.png) and ![b](<a b.png> 'title')", ["/x.png", "a b.png"]),
+        ("![a][r] ![r] ![r][]\n\n[r]: /x.png", ["/x.png"] * 3),
+        ("[![a](x.png)](https://e.x) - ![b](https://e.x/b.png)", ["x.png", "https://e.x/b.png"]),
+        ("`![a](x.png)`\n\n```\n![b](y.png)\n```\n\n    ![c](z.png)", []),
+        ("\\![a](x.png) [b](y.png) ! [c](z.png) ![d] (w.png)", []),
+        ("| ![a](x.png) |\n| --- |\n| ![b](y.png) |\n\n> - ![c](z.png)", ["x.png", "y.png", "z.png"]),
+        (f"![a]({LARGE})", [LARGE]),
+        ("![a](x.png?a&amp;b)", ["x.png?a&b"]),
+        ("", []),
+    ],
+)
+def test_the_images_of_markdown(text, addresses):
+    assert image_addresses(text) == addresses
+
+
+def test_each_image_once_in_order():
+    answer = Answer(text="![a](https://e.x/2.png) ![b](https://e.x/3.png) ![c](https://e.x/2.png)")
+    for urls in (["https://e.x/1.png", "https://e.x/2.png", 7, None, {"url": "x"}], "https://e.x/1.png"):
+        answer.add(RawResponse(type="content", urls=urls))
+    answer.end()
+    answer.end()
+    assert answer.images == ["https://e.x/1.png", "https://e.x/2.png", "https://e.x/3.png"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from([*FRAGMENTS, LARGE, f"![a]({LARGE})", "![b](/x.png)"]), max_size=16).map("".join))
+def test_finding_images_never_raises(text):
+    answer = Answer(text=text)
+    answer.add(RawResponse(type="content", urls=[text], alt=text))
+    answer.end()
+    assert len(set(answer.images)) == len(answer.images)
+    for is_live in (True, False):
+        assert isinstance(answer.to_markdown(live=is_live), str)
+
+
+# -- which are fetched
+
+
+async def test_an_image_of_the_server_stands_in_the_answer(server):
+    server.engine.enqueue("Here: ", images("/media/x.png", alt="a [red] dot"), images("/media/x.png"))
+    answer = await Chat().ask("Draw")
+    assert answer.images == [f"{server.url}/media/x.png"]
+    assert answer.to_markdown() == f"Here:\n\n![a red dot]({uri(PNG)})"
+    assert answer._repr_markdown_() == answer.to_markdown()
+    assert server.asked == ["/media/x.png"]
+    for same in (pickle.loads(pickle.dumps(answer)), copy.deepcopy(answer), copy.copy(answer)):
+        assert (same, same.to_markdown()) == (answer, answer.to_markdown())
+
+
+async def test_as_g4f_writes_it(server):
+    text = (
+        "<!-- generated images start -->\n[![#1 dot](/media/x.png?w=5)](/media/x.png)\n"
+        "[![#2 dot](/media/second.png)](https://e.x/second.png)\n<!-- generated images end -->\n"
+    )
+    server.engine.enqueue(images("/media/x.png", "/media/second.png", content=text, alt="dot"))
+    answer = await Chat().ask("Draw")
+    shown = (
+        f"[![&#35;1 dot]({uri(PNG)})]({server.url}/media/x.png)\n[![&#35;2 dot]({uri(SECOND)})](https://e.x/second.png)"
+    )
+    assert answer.to_markdown() == shown
+    assert answer.text == text
+    assert sorted(server.asked) == ["/media/second.png", "/media/x.png", "/media/x.png?w=5"]
+
+
+async def test_an_image_of_the_text_is_fetched_at_the_end_and_is_drawn_once(server):
+    server.engine.enqueue("![a](/me", "dia/x.png) ![b][r] `![c](/media/second.png)`\n\n", "[r]: /media/x.png")
+    answer = await Chat().ask("Draw")
+    url = f"{server.url}/media/x.png"
+    assert answer.to_markdown() == (
+        f"![a]({uri(PNG)}) [image: b (127.0.0.1)]({url}) <code>&#33;&#91;c&#93;&#40;&#47;media&#47;second&#46;png&#41;"
+        "</code>"
+    )
+    assert (answer.images, server.asked) == ([url], ["/media/x.png"])
+
+
+async def test_an_openai_server_has_the_same_origin(server):
+    get = Chat(url=f"{server.url}/v1").request("Hi?").own_images().fetch
+    assert await get(f"{server.url}/media/near.png") == uri(PNG)
+    assert await get(f"{server.url}/media/near.png") is None  # once
+    assert server.asked == ["/media/near.png", "/media/x.png"]
+
+
+@pytest.mark.parametrize("name", ["drawn.svg", "page.png", "empty.png", "huge.png", "none.png", "away.png", "slow.png"])
+async def test_what_is_no_picture_stays_a_link(server, monkeypatch, name):
+    monkeypatch.setattr(answer_images, "MAX_SECONDS", 30 if name != "slow.png" else 0.05)
+    server.engine.enqueue(images(f"/media/{name}"), f"Words ![pic](/media/{name})")
+    answer = await Chat().ask("Draw")
+    url = f"{server.url}/media/{name}"
+    assert answer.to_markdown() == f"Words [image: pic (127.0.0.1)]({url})"
+    assert (answer.images, server.asked, server.strange) == ([url], [f"/media/{name}"], [])
+    assert not answer.stopped
+
+
+async def test_the_bounds_of_an_answer(server, monkeypatch):
+    monkeypatch.setattr(answer_images, "MAX_ANSWER", len(PNG) + len(SECOND))
+    server.engine.enqueue(images("/media/large.png", "/media/x.png", "/media/second.png", "/media/near.png"))
+    answer = await Chat().ask("Draw")
+    assert answer.to_markdown().count("](data:") == 2
+    assert server.asked == ["/media/large.png", "/media/x.png", "/media/second.png"]
+    monkeypatch.setattr(answer_images, "MAX_COUNT", 1)
+    server.engine.enqueue(images("/media/x.png", "/media/second.png"))
+    assert (await Chat().ask("Draw")).to_markdown().count("](data:") == 1
+
+
+async def test_nothing_is_fetched_for_a_conversation_without_images(server):
+    await Chat().ask("![a](/media/x.png")
+    assert server.asked == []
+
+
+STRANGE = [
+    "http://{strange}/x.png", "HTTP://{strange}/x.png", "https://127.0.0.1:{port}/media/x.png", "//{strange}/x.png",
+    "///{strange}/x.png", "\\\\{strange}\\x.png", "/\\{strange}/x.png", "http:{strange}", "http:/{strange}/x.png",
+    "http:///{strange}/x.png", "http:\\\\{strange}\\x.png", "http://127.0.0.1:{port}@{strange}/",
+    "http://u:p@127.0.0.1:{port}/media/x.png", "http://127.0.0.1:{port}\\@{strange}/", "http://localhost:{port}/x.png",
+    "http://127.0.0.1:{port}%2f@{strange}/", "http://127.0.0.1:{port}%23@{strange}/", "http://127.0.0.1.:{port}/x",
+    "http://127.1:{port}/x.png", "http://2130706433:{port}/x.png", "http://0x7f.0.0.1:{port}/x", "http://[::1]:{port}/",
+    "http://[::ffff:127.0.0.1]:{port}/", "http://127.0.0.1/media/x.png", "http://127.0.0.1:99999/x.png",
+    "http://127.0.0.1:{port} @{strange}/", "http://127.0.0.1:{port}\t@{strange}/", "\t//{strange}/x.png",
+    " http://{strange}/x.png", "\x01http://{strange}/x.png", "/\t/{strange}/x.png", "http://\u24d5.x/x.png",
+    "http://127\u30020\u30020\u30022/x.png", "ftp://{strange}/x.png", "file:///etc/passwd", "ws://{strange}/",
+    "javascript:hit()", "blob:http://{strange}/x", "view-source:http://{strange}/", "data:text/html,pwned", "//",
+    "http://", "https:", "http://[", "http://127.0.0.1:{port}:80/x.png", "x:/media/x.png", "unix:///x",
+    "?\n//{strange}", "http://{strange}#@127.0.0.1:{port}/", "http://{strange}?@127.0.0.1:{port}/",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", STRANGE)
+def test_an_address_of_another_server_is_not_the_servers(address):
+    assert own_url("http://127.0.0.1:8080", address.format(port=8080, strange="127.0.0.1:8081")) is None
+
+
+@pytest.mark.parametrize(
+    ("server", "address", "url"),
+    [
+        ("http://h:8080", "/media/x.png", "http://h:8080/media/x.png"),
+        ("http://h:8080/v1", "/media/x.png?a=b#c", "http://h:8080/media/x.png?a=b#c"),
+        ("http://h/under/v1", "x.png", "http://h/under/x.png"),
+        ("http://h", "../../x.png", "http://h/x.png"),
+        ("http://h", "/a/http://e.x/y", "http://h/a/http://e.x/y"),
+        ("http://h", "?x=http://e.x/", "http://h?x=http://e.x/"),
+        ("http://h:80", "HTTP://H/x.png", "http://h/x.png"),
+        ("https://h:443/v1", "https://h/é.png", "https://h/%C3%A9.png"),
+        ("http://münchen.de", "http://xn--mnchen-3ya.de/x", "http://xn--mnchen-3ya.de/x"),
+    ],
+)
+def test_an_address_in_full(server, address, url):
+    assert own_url(server, address) in (url, url.replace("h?", "h/?"))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=60) | st.lists(st.sampled_from([*"/\\:@?#.x", "http", "evil", "127.0.0.1:80"])).map("".join))
+def test_whatever_is_the_servers_is_asked_of_the_server(address):
+    url = own_url("http://127.0.0.1:80", address)
+    assert url is None or re.match(r"http://127\.0\.0\.1([/?#]|$)", url)
+
+
+async def test_no_stranger_is_ever_asked(server):
+    strange = server.stranger.removeprefix("http://")
+    addresses = [address.format(port=server.port, strange=strange) for address in STRANGE]
+    text = "\n\n".join(f"![a](<{address}>) ![b]({address})" for address in addresses)
+    references = "\n\n".join(f"![r{n}]\n\n[r{n}]: <{address}>" for n, address in enumerate(addresses))
+    server.engine.enqueue(images(*addresses), f"{text}\n\n{references}")
+    answer = await Chat().ask("Draw")
+    assert server.strange == []
+    assert set(server.asked) <= {"/media/x.png"}  # of what a cut address leaves, if any
+    assert "](data:" not in answer.to_markdown()
+    assert addresses[0] in answer.images
+
+
+async def test_the_key_is_in_nothing(server):
+    server.engine.enqueue(images("/media/x.png", "/media/none.png"), "![a](/media/away.png)")
+    answer = await Chat().ask("Draw")
+    assert server.asked  # they want the key
+    assert TOKEN not in f"{vars(answer)} {answer!r} {answer.to_markdown()} {pickle.dumps(answer)!r}"
+    assert "data:" not in repr(answer)
+
+
+@pytest.mark.parametrize("at_the_end", [False, True])
+async def test_an_interrupt_while_an_image_is_fetched_keeps_the_text(server, at_the_end):
+    server.engine.enqueue("Words", "![a](/media/slow.png)" if at_the_end else images("/media/slow.png", content="!"))
+    chat = Chat()
+    task = asyncio.create_task(chat.ask("Draw"))
+    while not server.asked:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert chat.messages[-1]["content"] == "Words" + ("![a](/media/slow.png)" if at_the_end else "!")
+
+
+# -- how they are shown
+
+
+def test_addresses_stand_for_others():
+    addresses = {
+        "/x.png": "http://h/x.png",
+        "http://h/x.png": uri(PNG),
+        "/y": "https://e.x/y",
+        "/z": "javascript:hit()",
+    }
+    for text, safe in {
+        "![a](/x.png)": f"![a]({uri(PNG)})",
+        "[a](/x.png)": "[a](http://h/x.png)",
+        "[![a](/x.png)](/x.png)": f"[![a]({uri(PNG)})](http://h/x.png)",
+        "![a](/x.png) ![b](/x.png)": f"![a]({uri(PNG)}) [image: b (h)](http://h/x.png)",
+        "![a][r] [b][r]\n\n[r]: /x.png": f"![a]({uri(PNG)}) [b](http://h/x.png)",
+        "![a](/y) [b](/y)": "[image: a (e.x)](https://e.x/y) [b](https://e.x/y)",
+        "![a](/z) [b](/z)": "![a]&#40;/z) [b]&#40;/z)",
+        "`![a](/x.png)` /x.png": "<code>&#33;&#91;a&#93;&#40;&#47;x&#46;png&#41;</code> /x.png",
+        "![a](/&#120;.png)": f"![a]({uri(PNG)})",
+    }.items():
+        assert safe_markdown(text, addresses) == safe
+    assert safe_markdown("![a](x)", {"x": "y", "y": "x"}) == "![a]&#40;x)"
+
+
+VALUES = [
+    uri(PNG), LARGE, uri(b"<script>hit()</script>"), uri(PNG, "image/svg+xml"), "javascript:hit()", "https://e.x/a",
+    "x.png", "", "data:text/html,<script>hit()</script>", f'{uri(PNG)}"onload="hit()', f"{uri(PNG)})\n<script>",
+    "https://e.x/)\n\n<script>hit()</script>", "\ud800", "https://e.x/\u202e", "\x00", *HOSTILE[:8],
+]  # fmt: skip
+KEYS = ["https://e.x/i.png", "https://e.x/y", "javascript:hit()", "/x", "https://e.x/a", "x.png", "", *VALUES[:4]]
+FORMS = [
+    "[a](https://e.x/(",
+    f"![a](https://e.x/{LARGE} '",
+    f"<{LARGE}>",
+    "![a](/x)",
+    "[a](/x)",
+    "![r]",
+    "[![a](/x)](x.png)",
+    "[r]: /x\n",
+    "![a](<x.png>)",
+    LARGE,
+    f"![a]({LARGE})",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    text=st.lists(st.sampled_from([*FRAGMENTS, *FORMS]), max_size=16).map("".join),
+    addresses=st.dictionaries(st.sampled_from(KEYS), st.sampled_from(VALUES) | st.text(max_size=20)),
+)
+@pytest.mark.parametrize("most", [markdown_data.MAX_IMAGE, 1000])
+def test_no_address_acts(most, text, addresses):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(markdown_data, "MAX_IMAGE", most)
+        patch.setattr(test_markdown, "safe_markdown", lambda text: safe_markdown(text, addresses))
+        assert wrong_in(text) == []
+        patch.setattr(test_markdown, "safe_markdown", lambda text: safe_markdown(live(text), addresses))
+        assert wrong_in(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        (f"![a]({uri(b'<script>')}) words", "image: a (no bitmap, or too large) words"),
+        (f"![a]({uri(PNG, 'image/svg+xml')})", "image: a (no bitmap, or too large)"),
+        (f"![a]({uri(png(noise=bytes(9 * 2**20)))})", "image: a (no bitmap, or too large)"),
+        (f"![a]({LARGE})", f"![a]({LARGE})"),
+        (f"[![a]({LARGE})](https://e.x)", f"[![a]({LARGE})](https://e.x)"),
+        (f"![a][r]\n\n[r]: {LARGE}", f"![a]({LARGE})"),
+        (f"```\n![a]({LARGE})\n```\n\nand {LARGE} so", f"```\n![a]({LARGE})\n```\n\nand {LARGE} so"),
+        (f"`{uri(bytes(9_000_000))}`", "`data:image/png;base64,… (9.0 MB)`"),
+        (f"[a](https://e.x/{LARGE})", f"[a]&#40;https://e.x/{LARGE})"),
+        (f"stopped ![a]({LARGE[:9000]}", "stopped *(an image of 7 kB)*"),
+        (f"stopped {LARGE[:9000]}", "stopped *(an image of 7 kB)*"),
+    ],
+    ids=range(11),
+)
+def test_images_in_the_text(text, safe):
+    assert safe_markdown(text) == safe
+
+
+BLOWUPS = ["data:", "data:;base64,", "![](data:a;base64,", ";base64,", "![a](", "![", "![a](\t", "data:" + ";" * 99,
+           "=", "![a](data:;base64,AAAA ", f"![a]({uri(PNG)}) ", "<!-- generated images start -->\n"]  # fmt: skip
+
+
+@pytest.mark.parametrize("fragment", BLOWUPS)
+def test_linear_time(fragment):
+    text = (fragment * (200_000 // len(fragment) + 1))[:200_000]
+    started = time.perf_counter()
+    assert len(safe_markdown(live(text), {"": "x"})) < 20 * len(text)
+    image_addresses(text)
+    shortened(text)
+    assert time.perf_counter() - started < 10  # a quadratic one takes minutes
+
+
+def test_references_to_a_large_image_do_not_multiply():
+    text = f"[r]: {LARGE}\n\n" + "![r] " * 1000
+    assert len(safe_markdown(text)) < 10 * len(text)
+
+
+FORMS_OF_IMAGES = ["![a]({})", "[![a]({} 'title')](https://e.x)", "![a](<{}>)", "![a][r]\n\n[r]: {}", "<img src='{}'>"]
+
+
+@pytest.mark.parametrize("form", FORMS_OF_IMAGES)
+@pytest.mark.parametrize("size", [2000, 60_000])
+def test_no_prefix_is_a_wall_of_base64(form, size):
+    image = uri(png(noise=bytes(range(256)) * (size // 256)))
+    text = "Before\n\n" + form.format(image) + "\n\nafter"
+    begin = text.index("base64,") + len("base64,")
+    for end in [*range(begin), *range(begin, len(text) - 60, 997), *range(len(text) - 60, len(text) + 1)]:
+        shown = safe_markdown(live(text[:end]))
+        without_pictures = re.sub(r"!\[[^\]]*\]\(data:[^)]*\)", "", shown)
+        assert not re.search(r"[A-Za-z0-9+/]{201}", without_pictures)
+        assert len(shown) < 30_000
+        assert shown.startswith("Before"[:end])
+    assert "*(an image of 6" in safe_markdown(live(text)) or size < 20_000
+    assert safe_markdown(live(f"![a]({uri(PNG)})")) == f"![a]({uri(PNG)})"
+
+
+def test_what_grows_shows_a_large_image_as_a_word_or_a_link():
+    answer = Answer(text=f"![a]({LARGE}) ![b](/x)")
+    answer._addresses |= {"/x": "http://h/x", "http://h/x": LARGE}
+    assert answer.to_markdown(live=True) == "*(an image of 60 kB)* [image: b (h)](http://h/x)"
+    assert answer.to_markdown() == f"![a]({LARGE}) ![b]({LARGE})"
+
+
+def test_where_it_is_read_as_text_it_is_shortened():
+    text = f"an image ![a]({LARGE}) and ;base64,{uri(PNG)}"
+    short = f"an image ![a](data:image/png;base64,… (60 kB)) and ;base64,{uri(PNG)}"
+    assert shortened(text) == short
+    for length in (1, 2, 3, 7, 8, 1000):
+        shortener = Shortener()
+        pieces = [shortener.feed(text[start : start + length]) for start in range(0, len(text), length)]
+        assert "".join(pieces) + shortener.flush() == short
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(["data:", "image/png", ";base64,", ";base", "64,", "A", "=", "A" * 300, " ", "é"])))
+def test_pieces_are_shortened_as_the_whole(pieces):
+    shortener = Shortener()
+    assert "".join(map(shortener.feed, pieces)) + shortener.flush() == shortened("".join(pieces))
+
+
+# -- before the question
+
+
+class Asked:
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    async def prepare(self) -> None:
+        self.log.append("prepare")
+
+    async def ask(self, without: int):
+        self.log.append("ask")
+        yield RawResponse(type="content", content="Hi")
+
+    def stream(self, prepare=None, **options) -> AnswerStream:
+        made = lambda without: (self.log.append("made"), self.ask(without))[1]  # noqa: E731
+        return AnswerStream(made, Answer(), lambda *_: self.log.append("kept"), prepare=prepare or self.prepare)
+
+
+async def test_prepare_comes_before_the_question():
+    asked = Asked()
+    stream = asked.stream()
+    assert asked.log == []
+    assert [str(event) async for event in stream] == ["Hi"]
+    assert asked.log == ["prepare", "made", "ask", "kept"]
+
+
+@pytest.mark.parametrize("error", [ValueError("the context is too long"), asyncio.CancelledError()])
+async def test_what_prepare_raises_ends_the_stream(error):
+    async def fail() -> None:
+        raise error
+
+    asked = Asked()
+    stream = asked.stream(fail)
+    with pytest.raises(type(error)):
+        await anext(stream)
+    assert [event async for event in stream] == asked.log == []
+    await stream.aclose()
+    assert not stream.kept
+    assert stream.answer.stopped == isinstance(error, asyncio.CancelledError)
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+async def test_a_stream_left_before_its_question_asks_nothing(when):
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        begun.set()
+        await go_on.wait()
+
+    asked = Asked()
+    stream = asked.stream(wait)
+    if when == "meanwhile":
+        task = asyncio.ensure_future(anext(stream))
+        await begun.wait()
+    await stream.aclose()
+    go_on.set()
+    if when == "meanwhile":
+        with pytest.raises(StopAsyncIteration):
+            await task
+    assert [event async for event in stream] == asked.log == []
+    assert stream.answer.stopped

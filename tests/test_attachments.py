@@ -1,0 +1,379 @@
+"""Whatever a person calls a picture goes along: what the server receives of it, and under which name."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import io
+import logging
+import threading
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from IPython.display import Image as Displayed
+from matplotlib.figure import Figure
+from media_support import GREY, PNG, RGB, RGBA, SVG_TEXT, UNIT, encoded
+from PIL import Image
+from serving import TOKEN, serving
+
+from nb_backend import Attachment, Chat, attach, background, settings
+from nb_backend.files import MAX_SIZE
+from nb_backend.local.engine import ScriptedEngine
+from nb_backend.media import content_part
+
+URL = "https://example.org/cats/a%20cat.png?size=1"
+PIXELS = np.asarray(Image.open(io.BytesIO(PNG)))
+PDF = b"%PDF-1.7\n%%EOF"
+JPEG = encoded("JPEG")
+MP3 = b"\xff\xfb\x90\x00" + bytes(100)
+
+
+@pytest.fixture(params=["", "/v1"], ids=["g4f", "openai"])
+def server(request):
+    with serving(ScriptedEngine(), request.param) as running:
+        yield running
+
+
+def received(server) -> list[tuple[str, str | None]]:
+    """What came with the last question, as (uri, file name); OpenAI's format has no names of images."""
+    body = server.engine.history[-1]
+    if server.url.endswith("/v1"):
+        *parts, text = body["messages"][-1]["content"]
+        assert text == {"type": "text", "text": "What is it?"}
+        assert all(part["type"] == "image_url" for part in parts)
+        return [(part["image_url"]["url"], None) for part in parts]
+    assert body["messages"][-1]["content"] == "What is it?"
+    return [(uri, name) for uri, name in body["media"]]
+
+
+async def send(server, *images):
+    chat = Chat(url=server.url, api_key=TOKEN)
+    await chat.ask("What is it?", images)
+    return received(server)
+
+
+def pixels(uri: str) -> np.ndarray:
+    kind, _, code = uri.partition(";base64,")
+    assert kind.startswith("data:image/")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(code, validate=True))))
+
+
+def named(file: io.BytesIO, name: str) -> io.BytesIO:
+    file.name = name
+    return file
+
+
+def figure() -> Figure:
+    fig = Figure(figsize=(2, 1), dpi=50)
+    fig.subplots().plot([1, 3, 2])
+    return fig
+
+
+def drawn(fig: Figure) -> np.ndarray:
+    fig.savefig(file := io.BytesIO(), format="png", dpi="figure", bbox_inches="tight")
+    return np.asarray(Image.open(file))
+
+
+def pandas_plot():
+    axes = pd.DataFrame({"a": [1, 2]}).plot(ax=(fig := Figure(figsize=(2, 1))).subplots())
+    return axes, drawn(fig)
+
+
+class Tensor:
+    shape = UNIT.shape
+
+    def __array__(self, dtype=None, copy=None):
+        return UNIT
+
+
+class Shows:
+    def _repr_png_(self):
+        return PNG
+
+
+FIG = figure()
+THINGS = {  # what is given, its pixels, its name
+    "bytes": (PNG, PIXELS, "image.png"),
+    "bytearray": (bytearray(PNG), PIXELS, "image.png"),
+    "memoryview": (memoryview(PNG), PIXELS, "image.png"),
+    "with a name": ((PNG, "mine"), PIXELS, "mine"),
+    "without one": ((PNG, None), PIXELS, "image.png"),
+    "data URI": (f"data:image/png;base64,{base64.b64encode(PNG).decode()}", PIXELS, "image.png"),
+    "percent-encoded": (f"data:,{''.join(f'%{byte:02X}' for byte in PNG)}", PIXELS, "image.png"),
+    "open file": (named(io.BytesIO(PNG), "/tmp/ä b.png"), PIXELS, "ä b.png"),
+    "file without a name": (io.BytesIO(JPEG), np.asarray(Image.open(io.BytesIO(JPEG))), "image.jpeg"),
+    "figure": (FIG, drawn(FIG), "image.png"),
+    "axes": (FIG.axes[0], drawn(FIG), "image.png"),
+    "artists": (list(FIG.axes[0].lines), drawn(FIG), "image.png"),
+    "plot of pandas": (*pandas_plot(), "image.png"),
+    "Pillow": (Image.fromarray(RGBA), RGBA, "image.png"),
+    "grey": (GREY, GREY, "image.png"),
+    "rgb": (RGB, RGB, "image.png"),
+    "bool": (GREY > 9, (GREY > 9) * np.uint8(255), "image.png"),
+    "floats": (UNIT, np.round(UNIT * 255), "image.png"),
+    "tensor": (Tensor(), np.round(UNIT * 255), "image.png"),
+    "IPython's image": (Displayed(data=PNG), PIXELS, "image.png"),
+    "shows itself": (Shows(), PIXELS, "image.png"),
+    "ready": (attach(PNG, "ready.png"), PIXELS, "ready.png"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", THINGS)
+async def test_the_server_receives_the_pixels_under_a_name(server, name):
+    thing, wanted, file_name = THINGS[name]
+    ((uri, received_name),) = await send(server, thing)
+    assert np.array_equal(pixels(uri), wanted)
+    assert received_name in (file_name, None)
+
+
+@pytest.mark.parametrize("path", ["a plot.png", "ä ü.png", "~/sub/x.png", "sub/../sub/x.png"])
+@pytest.mark.parametrize("kind", [str, Path])
+def test_files_go_along_under_their_own_names(server, path, kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "sub").mkdir()
+    file = Path(path).expanduser()
+    file.write_bytes(PNG)
+    ((uri, name),) = background.run(send(server, kind(path)))
+    assert np.array_equal(pixels(uri), PIXELS)
+    assert name in (file.name, None)
+
+
+async def test_an_address_is_passed_on_and_not_fetched(server):
+    ((uri, name),) = await send(server, URL)
+    assert (uri, name) in ((URL, "a cat.png"), (URL, None))
+
+
+@pytest.mark.parametrize(
+    ("thing", "name"),
+    [
+        ("https://example.org/", "image"),
+        ("https://example.org/a/..%2Fb%0A.png", "b.png"),
+        (Displayed(url="https://example.org/p.gif"), "p.gif"),
+        (Image.open(io.BytesIO(encoded("JPEG"))), "image.png"),
+        (named(io.BytesIO(PNG), "C:\\photos\\me.PNG"), "me.PNG"),
+        (named(io.BytesIO(PNG), "song.mp3"), "song.png"),
+        (named(io.BytesIO(PNG), "plot.v2"), "plot.v2"),
+        (named(io.BytesIO(PNG), "x" * 200), "x" * 100),
+        (PDF, "document.pdf"),
+        (MP3, "sound.mp3"),
+        (b"\x1aE\xdf\xa3webm", "film.webm"),
+    ],
+)
+def test_names(thing, name):
+    assert attach(thing).name == name
+
+
+def test_a_picture_that_pillow_has_opened_is_named_after_its_file(tmp_path):
+    (path := tmp_path / "me.jpg").write_bytes(encoded("JPEG"))
+    with Image.open(path) as image:
+        assert attach(image).name == "me.png"
+
+
+def test_an_svg_is_sent_as_a_png_where_it_can_be_drawn(tmp_path, monkeypatch):
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="4"><rect width="8" height="4" fill="red"/></svg>'
+    (path := tmp_path / "plan.svg").write_text(svg)
+    sent = attach(path)
+    assert sent.name == "plan.png"
+    shown = pixels(sent.uri)
+    assert shown.shape[1] == 2 * shown.shape[0]
+    assert shown[shown.shape[0] // 2, shown.shape[1] // 2].tolist() == [255, 0, 0, 255]
+    assert attach(svg.encode(), "mine.svg").name == "mine.png"
+    monkeypatch.setattr("nb_backend.drawing.render_svg", lambda data, side: None)
+    assert attach(path) == Attachment(
+        f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}", "plan.svg"
+    )
+
+
+async def test_several_things_have_names_of_their_own(server):
+    got = await send(server, PNG, RGB, (PNG, "a.png"), (RGB, "a.png"), attach(RGBA))
+    assert [name for _, name in got] in (["image.png", "image_2.png", "a.png", "a.png", "image_3.png"], [None] * 5)
+
+
+async def test_the_things_stay_as_they_were(server):
+    file, array, values = io.BytesIO(PNG), RGB.copy(), [PNG, (RGB, "x.png")]
+    file.seek(5)
+    before = copy.copy(values)
+    await Chat(url=server.url, api_key=TOKEN).ask("What is it?", values)
+    await send(server, file, array, FIG)
+    assert (file.tell(), file.closed) == (5, False)
+    assert np.array_equal(array, RGB)
+    assert len(values) == 2
+    assert all(one is other for one, other in zip(values, before, strict=True))
+    assert np.array_equal(drawn(FIG), drawn(figure()))
+
+
+class DrawnHere:
+    def __init__(self):
+        self.threads = []
+
+    def _repr_png_(self):
+        self.threads.append(threading.current_thread())
+        return PNG
+
+
+def test_things_are_converted_once_on_the_thread_that_asks(server):
+    thing = DrawnHere()
+    Chat(url=server.url, api_key=TOKEN)("What is it?", [thing])
+    assert thing.threads == [threading.current_thread()]
+
+
+@pytest.mark.parametrize(
+    ("thing", "said"),
+    [
+        ("missing.png", "there is no file missing.png in "),
+        (b"", "the bytes is empty"),
+        (np.zeros((2, 2), complex), "the ndarray cannot be sent: it has values of complex128"),
+        ((b"text", "a.png"), "a.png is no image"),
+    ],
+)
+async def test_what_cannot_be_sent_is_said_before_anything_is(server, thing, said):
+    with pytest.raises(ValueError, match=said):
+        await send(server, PNG, thing)
+    assert server.engine.history == []
+
+
+async def test_what_goes_along_in_openais_format():
+    assert content_part(attach(MP3).uri) == {
+        "type": "input_audio",
+        "input_audio": {"data": base64.b64encode(MP3).decode(), "format": "mp3"},
+    }
+    document = attach(PDF, "a.pdf")
+    assert content_part(document.uri, "a.pdf") == {
+        "type": "file",
+        "file": {"filename": "a.pdf", "file_data": document.uri},
+    }
+
+
+# -- the bounds
+
+
+async def test_what_is_too_large_is_scaled_with_a_word(server, caplog):
+    large = Image.linear_gradient("L").resize((3000, 1500))
+    with caplog.at_level(logging.WARNING):
+        ((uri, _),) = await send(server, large)
+    assert pixels(uri).shape == (1024, 2048)
+    (said,) = caplog.messages
+    assert said.startswith("image.png was scaled from 3000×1500 to 2048×1024")
+    one = attach(large)
+    assert one.remark in said
+    assert one.remark in str(one)
+
+
+def test_the_bounds_can_be_set():
+    settings.current.max_image_side = 10
+    assert pixels(attach(PNG).uri).shape[:2] == (10, 10)
+    settings.current.max_image_side = 4096
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8))
+    whole = attach(noise)
+    assert whole.remark == ""
+    settings.current.max_image_bytes = 50_000
+    assert len(attach(noise).data) <= 50_000
+    assert attach(noise).remark
+
+
+def test_a_file_above_the_most_is_refused_without_being_read(tmp_path):
+    with (tmp_path / "big.png").open("wb") as file:
+        file.write(PNG)
+        file.truncate(3 * 2**30)
+    with pytest.raises(ValueError, match=f"big.png has 3072 MB, and {MAX_SIZE // 2**20} MB is the most"):
+        attach(tmp_path / "big.png")
+
+
+def test_a_huge_array_is_refused_without_being_copied():
+    huge = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (200_000, 200_000, 3), (0, 0, 0))
+    with pytest.raises(ValueError, match="200000×200000 pixels"):
+        attach(huge)
+
+
+# -- what it looks like
+
+
+def test_it_shows_itself_small():
+    one = attach(PNG, "a `b`.png")
+    assert repr(one) == f"<Attachment a `b`.png (image/png, 64×64, {len(PNG) / 1000:.1f} kB)>"
+    assert repr(attach(URL)) == f"<Attachment a cat.png ({URL})>"
+    shown = attach(Image.effect_noise((2000, 1000), 90))._repr_markdown_()
+    assert shown.startswith("![image](data:image/")
+    assert len(shown) < 41_000
+    assert "data:" not in attach(URL)._repr_markdown_()
+    assert one.data == PNG
+    assert attach(URL).data == b""
+
+
+@given(st.binary(max_size=200) | st.binary(max_size=200).map(PNG[:40].__add__))
+def test_any_bytes_are_an_attachment_or_a_short_word(data):
+    try:
+        one = attach(data, "thing")
+    except ValueError as error:
+        assert len(str(error)) < 200  # noqa: PT017
+    else:
+        assert one.data == data or one.remark or data.lstrip()[:1] == b"<"
+        one._repr_markdown_()
+
+
+# -- the conversation
+
+
+async def test_what_was_attached_earlier_goes_along_with_the_next_question(server):
+    chat = Chat(url=server.url, api_key=TOKEN)
+    await chat.ask("What is it?", [(PNG, "a.png")])
+    await chat.ask("And its colour?")
+    first, _, last = server.engine.history[-1]["messages"]
+    uri = attach(PNG).uri
+    assert first["content"] == [
+        {"type": "image_url", "image_url": {"url": uri}},
+        {"type": "text", "text": "What is it?"},
+    ]
+    assert last["content"] == "And its colour?"
+    assert not server.engine.history[-1].get("media")
+    assert "base64" not in repr(chat.messages)
+
+
+async def test_a_model_without_vision_is_refused_images_but_asked_on(server):
+    server.engine.vision = False
+    if server.url.endswith("/v1"):
+        pytest.skip("these servers do not say it")
+    chat = Chat(url=server.url, api_key=TOKEN)
+    with pytest.raises(ValueError, match=r"scripted sees no images, and a\.png was not sent: ask a server"):
+        await Chat("scripted", url=server.url, api_key=TOKEN).ask("What is it?", [(PNG, "a.png")])
+    assert server.engine.history == []
+    chat.messages = [
+        {"role": "user", "content": "What is it?", "media": [attach(PNG), attach(PDF)]},
+        {"role": "assistant", "content": "A plot."},
+    ]
+    await chat.ask("Sure?")
+    document, text = server.engine.history[-1]["messages"][0]["content"]
+    assert (document["type"], text["text"]) == ("file", "What is it?")
+
+
+def test_it_is_saved_and_exported(tmp_path):
+    with serving(ScriptedEngine()) as server:
+        chat = Chat(url=server.url, api_key=TOKEN)
+        chat("What is it?", [(PNG, "a.png"), URL])
+        chat.save(tmp_path / "chat.json")
+        again = Chat.load(tmp_path / "chat.json")
+        assert again.messages == chat.messages
+        assert [one.name for one in again.messages[0]["media"]] == ["a.png", "a cat.png"]
+        for name in ("chat.md", "chat.ipynb"):
+            chat.export(tmp_path / name)
+            assert "a.png" in (tmp_path / name).read_text()
+            assert "data:image/png;base64," in (tmp_path / name).read_text()
+
+
+@pytest.mark.parametrize("media", ['"x"', '["x"]', '[["/etc/passwd", "x"]]', '[["data:,text", "x"]]', "[[1, 2]]"])
+def test_a_damaged_attachment_in_a_file_is_told(tmp_path, media):
+    (path := tmp_path / "chat.json").write_text(
+        '{"format": "nb_backend.chat", "version": 1, "model": null, "provider": null, "system": null, "params": {},'
+        f' "messages": [{{"role": "user", "content": "x", "media": {media}}}]}}'
+    )
+    with pytest.raises(ValueError, match="is no conversation saved by nb_backend"):
+        Chat.load(path)
+
+
+def test_svg_text_is_drawn_or_sent_as_it_is():
+    assert attach(SVG_TEXT.encode()).media_type in ("image/png", "image/svg+xml")

@@ -1,0 +1,423 @@
+"""Whether a model sees images: asked of the server, remembered, and never in the way of a question."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from serving import TOKEN, serving
+
+from nb_backend import BackendApi, OpenAIApi, background, models, settings
+from nb_backend.local import process
+from nb_backend.local.engine import ScriptedEngine
+from nb_backend.local.model import LocalModel
+from nb_backend.models import models_with_vision, provider_for, sees_images
+
+ALL = "/backend-api/v2/models"
+KEY = "the-secret-key"
+
+
+class Server:
+    """Answers each path by its table: JSON, bytes as they are, or a status; and only once ``gate`` is open."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, Any] = {}
+        self.asked: list[str] = []
+        self.keys: list[str | None] = []
+        self.arrived = threading.Semaphore(0)
+        self.gate = threading.Event()
+        self.gate.set()
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked.append(request.path)
+        self.keys.append(request.headers.get("x-api-key") or request.headers.get("Authorization"))
+        self.arrived.release()
+        await asyncio.to_thread(self.gate.wait, 10)
+        table = self.tables.get(request.path, 404)
+        if isinstance(table, int):
+            said = {"error": {"message": f"no, {self.keys[-1]}"}}
+            return web.json_response(said, status=table)
+        return web.Response(body=table) if isinstance(table, bytes) else web.json_response(table)
+
+    def provides(self, **providers: list[dict[str, Any]]) -> None:
+        self.tables[ALL] = {name: [model["id"] for model in listed] for name, listed in providers.items()}
+        self.tables |= {f"{ALL}/{name}": listed for name, listed in providers.items()}
+
+    @property
+    def api(self) -> type[BackendApi] | type[OpenAIApi]:
+        return provider_for(self.url)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+
+    async def start() -> web.AppRunner:
+        app = web.Application()
+        app.router.add_get("/{path:.*}", server.answer)
+        runner = web.AppRunner(app, shutdown_timeout=1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return runner
+
+    runner = background.run(start())
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield server
+    server.gate.set()
+    background.run(runner.cleanup())
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch) -> Clock:
+    """A clock that stands still, and nothing that another test has learnt."""
+    clock = Clock()
+    monkeypatch.setattr(models, "clock", clock)
+    monkeypatch.setattr(models, "_told", {})
+    monkeypatch.setattr(models, "_fetches", {})
+    return clock
+
+
+def eyes(name: str, can: Any = True, **more: Any) -> dict[str, Any]:
+    return {"id": name, "vision": can, **more}
+
+
+# -- a server with providers
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "expected"),
+    [
+        ("a", "P", True),
+        ("b", "P", False),
+        ("c", "P", None),
+        ("missing", "P", None),
+        ("", "P", True),  # some do: the server picks
+        ("", "Q", None),
+        ("a", "Missing", None),
+        ("a", "Q", False),
+        ("a", None, True),  # P or Q: the server picks
+        ("b", None, False),
+        ("both blind", None, False),
+        ("one odd", None, None),
+        ("missing", None, None),
+        ("", None, None),
+        ("a", "", True),
+    ],
+)
+async def test_the_flag_of_a_model(server, model, provider, expected):
+    server.provides(
+        P=[eyes("a"), eyes("b", False), {"id": "c"}, eyes("both blind", False), eyes("one odd", False)],
+        Q=[eyes("a", False), eyes("both blind", False), eyes("one odd", "no")],
+    )
+    assert await sees_images(server.api, model, provider) is expected
+
+
+@pytest.mark.parametrize("flag", [None, 0, 1, "true", [], {}, 1.5])
+async def test_a_flag_that_is_no_bool_says_nothing(server, flag):
+    server.provides(P=[eyes("a", flag)])
+    assert await sees_images(server.api, "a", "P") is None
+
+
+@pytest.mark.parametrize(("others", "expected"), [([], False), ([eyes("b")], True), ([{"id": "c"}], None)])
+async def test_the_servers_choice_is_one_of_its_models(server, others, expected):
+    server.provides(P=[eyes("a", False), *others])
+    assert await sees_images(server.api, "") is expected
+
+
+async def test_a_server_with_several_providers_may_choose_any(server):
+    server.provides(P=[eyes("a", False)], Q=[eyes("b", False)])
+    assert await sees_images(server.api, "") is None
+    assert server.asked == [ALL]
+
+
+async def test_what_is_said_oddly_is_not_said(server):
+    server.provides(P=[eyes("a", "yes", label=7)])
+    assert await sees_images(server.api, "", "P") is None
+    (model,) = await server.api.get_models("P")
+    assert model.label == "a"
+
+
+async def test_an_owner_that_does_not_answer_is_not_known(server):
+    server.provides(P=[eyes("a", False)], Q=[eyes("a", False)])
+    server.tables[f"{ALL}/Q"] = 500
+    assert await sees_images(server.api, "a") is None
+
+
+@pytest.mark.parametrize(("count", "expected"), [(8, False), (9, None)])
+async def test_not_all_of_many_owners_are_asked(server, count, expected):
+    server.provides(**{f"P{n}": [eyes("a", False)] for n in range(count)})
+    assert await sees_images(server.api, "a") is expected
+    assert len(server.asked) == (1 + count if expected is False else 1)
+
+
+async def test_only_what_is_needed_is_asked(server):
+    server.provides(P=[eyes("a")], Q=[eyes("b")])
+    await sees_images(server.api, "a", "P")
+    assert server.asked == [f"{ALL}/P"]
+    await sees_images(server.api, "b")
+    assert server.asked == [f"{ALL}/P", ALL, f"{ALL}/Q"]
+
+
+async def test_a_provider_of_an_odd_name(server):
+    server.tables[f"{ALL}/A/B ?é"] = [eyes("a")]
+    assert await sees_images(server.api, "a", "A/B ?é") is True
+    assert await sees_images(server.api, "a", {"order": ["A"]}) is None
+
+
+async def test_the_models_that_see(server):
+    server.provides(P=[eyes("p"), eyes("x"), eyes("b", False)], Q=[eyes("x"), eyes("q"), eyes("b", False), eyes("\n!")])
+    assert await models_with_vision(server.api, "Q") == []
+    await sees_images(server.api, "b", "P")
+    await sees_images(server.api, "b", "Q")
+    asked = len(server.asked)
+    assert await models_with_vision(server.api, "Q") == ["x", "q", "p"]
+    assert await models_with_vision(server.api) == ["p", "x", "q"]
+    assert await models_with_vision(provider_for("http://127.0.0.1:9")) == []
+    assert len(server.asked) == asked
+
+
+# -- the embedded backend
+
+
+@pytest.mark.parametrize("vision", [True, False, None])
+async def test_the_embedded_backend_has_one_model_whatever_is_named(monkeypatch, vision):
+    with serving(ScriptedEngine(vision=vision)) as embedded:
+
+        async def ensure_running() -> process.Address:
+            return process.Address(embedded.url, TOKEN)
+
+        monkeypatch.setattr(process, "ensure_running", ensure_running)
+        for model, provider in [("", None), ("gpt-4o", None), ("gpt-4o", "P")]:
+            assert await sees_images(BackendApi, model, provider) is vision
+        assert await models_with_vision(BackendApi) == (["scripted"] if vision else [])
+
+
+async def test_what_the_embedded_backend_says_of_its_engine():
+    assert LocalModel().vision is False
+    with serving(ScriptedEngine(vision=True)) as embedded:
+        async with (
+            aiohttp.ClientSession(headers={"x-api-key": TOKEN}) as client,
+            client.get(f"{embedded.url}/backend-api/v2/providers") as response,
+        ):
+            assert [said["vision"] for said in await response.json()] == [True]
+
+
+# -- an OpenAI-compatible server
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({}, None),
+        ({"vision": True}, True),
+        ({"vision": False}, False),
+        ({"vision": "yes"}, None),
+        ({"vision": None, "capabilities": {"vision": True}}, True),
+        ({"capabilities": {"vision": False}}, False),
+        ({"capabilities": {"vision": 1}}, None),
+        ({"capabilities": ["vision"]}, None),
+        ({"architecture": {"input_modalities": ["text", "image"]}}, True),
+        ({"architecture": {"input_modalities": ["text"]}}, False),
+        ({"architecture": {"input_modalities": []}}, None),
+        ({"architecture": {"input_modalities": "image"}}, None),
+        ({"architecture": "image"}, None),
+        ({"vision": True, "provider": False}, True),  # g4f
+        ({"vision": False, "provider": False}, None),  # which says this of every model
+        ({"vision": False, "provider": True}, False),
+    ],
+)
+async def test_what_openai_servers_say(server, said, expected):
+    server.url += "/v1"
+    server.tables["/v1/models"] = {"data": [{"id": "m", "owned_by": ["odd"], **said}, eyes("other", not expected)]}
+    assert issubclass(server.api, OpenAIApi)
+    assert await sees_images(server.api, "m", "ignored") is expected
+    assert await sees_images(server.api, "") is (expected is True or not expected)
+    assert await sees_images(server.api, "missing") is None
+    assert server.asked == ["/v1/models"]
+    assert [model.provider for model in await server.api.get_models()] == ["", ""]
+    assert await models_with_vision(server.api) == [["m"], ["other"]][not expected]
+
+
+# -- what may go wrong
+
+ODD = [
+    *(401, 404, 429, 500, b"", b"<html>", b"\xff\xfe", b"[" * 100_000, b'{"a":' * 500 + b"1" + b"}" * 500, b"NaN"),
+    *(None, 7, "a", [], {}, [[]], [None], ["a"], [{}], [{"id": 7}], [{"id": "a"}, 7]),
+    *({"a": 7}, {"a": "a"}, {"a": [7]}, {"data": 7}, {"data": [7]}, {"data": [{"id": ["a"]}]}, {"data": {"id": "a"}}),
+    [{"id": f"model {n}", "vision": True} for n in range(50_000)],
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+@pytest.mark.parametrize("path", ["", "/v1"])
+@pytest.mark.parametrize("provider", [None, "P"])
+async def test_an_odd_answer_is_not_known_and_quiet(server, odd, path, provider, caplog, capsys):
+    server.url += path
+    server.tables = {ALL: odd, f"{ALL}/P": odd, "/v1/models": odd}
+    settings.current.api_key = KEY
+    for model in ("a", ""):
+        assert await sees_images(server.api, model, provider) is None or (not model and "model 0" in str(odd))
+    await models_with_vision(server.api, provider)
+    assert set(server.keys) == {f"Bearer {KEY}" if path else KEY}
+    assert (caplog.text, *capsys.readouterr()) == ("", "", "")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://127.0.0.1:9/v1", "http://nowhere.invalid", "no url"])
+async def test_nobody_there_is_not_known(url):
+    for api in (BackendApi, OpenAIApi):
+        assert await sees_images(type("Api", (api,), {"url": url}), "a") is None
+
+
+async def test_no_url_and_an_odd_key_are_not_known(server):
+    assert await sees_images(OpenAIApi, "a") is None
+    settings.current.api_key = "a\nb"
+    assert await sees_images(server.api, "a") is None
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("path", ["", "/v1"])
+async def test_a_conversations_own_key_goes_in_place_of_the_settings(server, path):
+    server.url += path
+    settings.current.api_key = "of another server"
+    await sees_images(server.api, "a", api_key=KEY)
+    assert server.keys == [f"Bearer {KEY}" if path else KEY]
+
+
+# -- time
+
+
+@pytest.fixture(params=["", "/v1"])
+def slow(server, request) -> Server:
+    """A server whose models are told only when the gate opens."""
+    server.url += request.param
+    server.tables = {f"{ALL}/P": [eyes("a")], "/v1/models": {"data": [eyes("a")]}}
+    server.gate.clear()
+    return server
+
+
+async def opened(server: Server) -> None:
+    """Open the gate, and wait until what was asked is answered."""
+    server.gate.set()
+    for _, fetch in models._fetches.values():
+        await asyncio.to_thread(fetch.future.exception, 10)
+
+
+async def test_a_slow_server_is_not_waited_for_and_the_next_question_knows(slow, monkeypatch, clock):
+    monkeypatch.setattr(models, "PATIENCE", 0.01)
+    assert await sees_images(slow.api, "a", "P") is None
+    clock.now += 100
+    waits = []
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "_end_of", waits.append)
+        assert await sees_images(slow.api, "a", "P") is None
+    assert waits == []
+    await opened(slow)
+    assert await sees_images(slow.api, "a", "P") is True
+    assert len(slow.asked) == 1
+
+
+async def test_questions_at_once_ask_once(slow):
+    here = [asyncio.ensure_future(sees_images(slow.api, "a", "P")) for _ in range(5)]
+    there = [asyncio.to_thread(asyncio.run, sees_images(slow.api, "a", "P")) for _ in range(5)]
+    there += [asyncio.to_thread(background.run, sees_images(slow.api, "a", "P"))]
+    everywhere = asyncio.gather(*here, *there)
+    assert await asyncio.to_thread(slow.arrived.acquire, timeout=10)
+    slow.gate.set()
+    assert set(await everywhere) == {True}
+    assert len(slow.asked) == 1
+
+
+async def test_cancelled_while_it_waits(slow):
+    asking = asyncio.ensure_future(sees_images(slow.api, "a", "P"))
+    assert await asyncio.to_thread(slow.arrived.acquire, timeout=10)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await opened(slow)
+    assert await sees_images(slow.api, "a", "P") is True
+    assert len(slow.asked) == 1
+
+
+@pytest.mark.parametrize("answer", [None, 500])
+async def test_a_loop_that_has_ended_is_not_told(slow, monkeypatch, caplog, capsys, answer):
+    monkeypatch.setattr(models, "PATIENCE", 0.01)
+    slow.tables |= {path: answer for path in slow.tables if answer}
+    assert await asyncio.to_thread(asyncio.run, sees_images(slow.api, "a", "P")) is None
+    await opened(slow)
+    assert (caplog.text, *capsys.readouterr()) == ("", "", "")
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(299, 1), (301, 2)])
+async def test_what_was_learnt_is_forgotten(server, clock, seconds, asked):
+    server.provides(P=[eyes("a")])
+    assert await sees_images(server.api, "a", "P") is True
+    server.provides(P=[eyes("a", False)])
+    clock.now += seconds
+    assert await sees_images(server.api, "a", "P") is (asked == 1)
+    assert await models_with_vision(server.api) == (["a"] if asked == 1 else [])
+    assert len(server.asked) == asked
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(29, 1), (31, 2)])
+async def test_a_failure_is_remembered_for_a_short_time(server, clock, seconds, asked):
+    server.tables[f"{ALL}/P"] = 500
+    assert await sees_images(server.api, "a", "P") is None
+    server.provides(P=[eyes("a")])
+    clock.now += seconds
+    assert await sees_images(server.api, "a", "P") is (None if asked == 1 else True)
+    assert len(server.asked) == asked
+
+
+async def test_a_fetch_without_end_is_given_up(slow, monkeypatch, clock):
+    monkeypatch.setattr(models, "PATIENCE", 0.01)
+    assert await sees_images(slow.api, "a", "P") is None
+    assert await asyncio.to_thread(slow.arrived.acquire, timeout=10)
+    clock.now += models.REMEMBERED
+    monkeypatch.setattr(models, "PATIENCE", 5)
+    asking = asyncio.ensure_future(sees_images(slow.api, "a", "P"))
+    assert await asyncio.to_thread(slow.arrived.acquire, timeout=10)
+    slow.gate.set()
+    assert await asking is True
+    assert len(slow.asked) == 2
+
+
+async def test_servers_are_told_apart(server):
+    server.provides(P=[eyes("a")])
+    settings.current.url = server.url
+    assert await sees_images(BackendApi, "a", "P") is True
+    assert await sees_images(server.api, "a", "P") is True
+    assert await sees_images(provider_for("http://127.0.0.1:9"), "a", "P") is None
+    assert len(server.asked) == 1
+
+
+# -- Tab and %backend share what is known
+
+
+def test_tab_knows_what_a_question_has_asked_for(server):
+    server.provides(P=[eyes("a")])
+    settings.current.url = server.url
+    background.run(sees_images(server.api, "a"))
+    asked = len(server.asked)
+    assert models.known_models() == ["a"]
+    assert [model.vision for model in background.run(models.available_models())] == [True]
+    assert len(server.asked) == asked + 2  # who lists them wants to know what is so now
+
+
+def test_tab_asks_again_at_once_after_a_failure(server):
+    settings.current.url = server.url
+    assert background.run(sees_images(server.api, "a")) is None
+    server.provides(P=[eyes("a")])
+    assert models.known_models() == ["a"]
+    assert background.run(sees_images(server.api, "a")) is True
