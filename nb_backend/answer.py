@@ -122,6 +122,10 @@ class Answer:
             self._addresses[address] = full
         return self._addresses[address]
 
+    def kept_images(self) -> dict[str, str]:
+        """Give what the addresses of its images stand for, if one of them is at hand: see ``safe_markdown``."""
+        return dict(self._addresses) if any(map(markdown_data.is_bitmap, self._addresses.values())) else {}
+
     def to_markdown(self, *, live: bool = False) -> str:
         """Give the answer as Markdown that is safe to show, with its images; ``live``: large ones as a word or link."""
         addresses, text = self._addresses, self.text

@@ -224,6 +224,8 @@ class Chat:
             reply["stopped"] = True
         if answer.trimmed:
             reply["trimmed"] = answer.trimmed
+        if images := answer.kept_images():
+            reply["images"] = images
         with _changing:
             if run is not None:
                 if self._is_over(run):

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from .markdown import safe_markdown
+from .markdown_data import is_bitmap
 from .markdown_parts import code_span
 from .media import Attachment
 
@@ -30,7 +31,7 @@ def to_markdown(transcript: Transcript, level: int = 1) -> str:
         remark = _remark(message)
         if message.get("system"):
             parts += [f"{speaker} Instructions", _safe(message["system"], level + 1)]
-        name, said = _SPEAKERS.get(role) or _span(role), _safe(_text(message), level + 1)
+        name, said = _SPEAKERS.get(role) or _span(role), _safe(_answered(message), level + 1, message.get("images"))
         shown = [Attachment(*one)._repr_markdown_() for one in message.get("media", ())]
         parts += [f"{speaker} {name}", said, *shown, remark and f"*({remark})*"]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -92,7 +93,8 @@ def _question(prompt: str, model: str, *, with_media: bool) -> str:
 
 def _output(message: dict[str, Any], text: str) -> dict[str, Any]:
     remark = _remark(message)
-    shown = "\n\n".join(part for part in (safe_markdown(text), remark and f"<small>{remark}</small>") if part)
+    said = safe_markdown(_answered(message), message.get("images"))
+    shown = "\n\n".join(part for part in (said, remark and f"<small>{remark}</small>") if part)
     record = {key: message[key] for key in ("stopped", "trimmed") if message.get(key)}
     return {
         "output_type": "display_data",
@@ -117,10 +119,19 @@ def _text(message: dict[str, Any]) -> str:
     return "\n\n".join(text if isinstance(text := part.get("text"), str) else "(an attachment)" for part in content)
 
 
-def _safe(text: str, below: int = 2) -> str:
+def _answered(message: dict[str, Any]) -> str:
+    """Give what a message says, and behind it the images that came beside the text."""
+    text, images = _text(message), message.get("images", {})
+    at_hand = [address for address, stands_for in images.items() if is_bitmap(stands_for)]
+    spelt = {one: [one, *(other for other in images if images[other] == one)] for one in at_hand}
+    alone = [f"![image](<{one}>)" for one in at_hand if not any(other in text for other in spelt[one])]
+    return "\n\n".join([*([text] if text else []), *alone])
+
+
+def _safe(text: str, below: int = 2, images: dict[str, str] | None = None) -> str:
     """Make a text harmless, with its headings below those of this level."""
     lines, fence = [], ""
-    for line in safe_markdown(text).split("\n"):
+    for line in safe_markdown(text, images).split("\n"):
         if fence:
             fence = "" if line == fence else fence
         elif found := re.match("`{3,}", line):

@@ -7,6 +7,7 @@ A message may carry marks of its own, under keys that never leave this machine:
 ``cell``     the id of the cell that asked
 ``system``   the system prompt from this question on
 ``media``    what went along with it, a list of ``Attachment``
+``images``   what the addresses of images in an answer stand for, as ``safe_markdown`` takes it
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Self
 
 from .errors import ServerError
+from .markdown_data import shortened
 from .media import content_part
 from .typing import Messages
 
 if TYPE_CHECKING:
     from .providers.response import RawResponse
 
-LOCAL_MARKS = frozenset({"stopped", "trimmed", "cell", "system", "media"})
+LOCAL_MARKS = frozenset({"stopped", "trimmed", "cell", "system", "media", "images"})
 
 _STAYS = frozenset({"system", "developer"})  # roles that are never left out
 _TOO_LONG = re.compile(
@@ -148,6 +150,8 @@ def to_send(messages: Messages, without: int = 0, *, pictures: bool = True) -> M
 def _sent(message: dict[str, Any], pictures: bool) -> dict[str, Any]:
     sent = {key: value for key, value in message.items() if key not in LOCAL_MARKS}
     media = [one for one in message.get("media", ()) if pictures or not one.is_image]
+    if message.get("role") == "assistant" and isinstance(said := sent.get("content"), str):
+        sent["content"] = shortened(said)  # an image in it is read by nobody as text
     if media:
         content = message.get("content") or []
         text = [{"type": "text", "text": content}] if isinstance(content, str) else content

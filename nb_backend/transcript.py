@@ -121,6 +121,9 @@ def _is_message(message: Any) -> bool:
     )
     texts = isinstance(message.get("cell", ""), str) and isinstance(message.get("system", ""), str)
     media = message.get("media", [])
+    images = message.get("images", {})
+    if not isinstance(images, dict) or not all(isinstance(one, str) for one in images.values()):
+        return False
     if not isinstance(media, list) or not all(map(_is_attachment, media)):
         return False
     marks = type(trimmed) is int and trimmed >= 0 and texts

@@ -22,6 +22,7 @@ from nb_backend.answer import AnswerStream
 from nb_backend.local.engine import ScriptedEngine
 from nb_backend.markdown import image_addresses, safe_markdown
 from nb_backend.markdown_data import Shortener, live, shortened
+from nb_backend.models import provider_for
 from nb_backend.providers.session import own_url
 
 SECOND = FILES["second.png"]
@@ -443,3 +444,42 @@ async def test_a_stream_left_before_its_question_asks_nothing(when):
             await task
     assert [event async for event in stream] == asked.log == []
     assert stream.answer.stopped
+
+
+# -- what a conversation keeps of them
+
+
+@pytest.mark.parametrize(
+    "path", ["/backend-api/v2/create?prompt=x", "/media/../backend-api/v2/x.png", "/%62ackend-api/x"]
+)
+async def test_a_call_of_the_server_is_no_image(server, path):
+    with pytest.raises(ValueError, match="no file on"):
+        await provider_for(server.url).get_file(path, 1000)
+    assert await provider_for(server.url).get_file("/media/x.png", 1000) == PNG
+
+
+async def test_an_image_in_an_answer_is_not_sent_back_as_text(server):
+    chat = Chat()
+    server.engine.enqueue(f"Here: ![a]({LARGE})")
+    await chat.ask("Draw")
+    await chat.ask("Another")
+    assert chat.messages[1]["content"] == f"Here: ![a]({LARGE})"
+    said = server.engine.history[-1]["messages"][1]["content"]
+    assert said.startswith("Here: ![a](data:image/png;base64,… (")
+    assert len(said) < 100
+
+
+async def test_the_images_are_in_what_is_saved_and_exported(server, tmp_path):
+    chat = Chat()
+    server.engine.enqueue("Here: ![a](/media/x.png)", images("/media/second.png"))
+    await chat.ask("Draw")
+    chat.save(tmp_path / "chat.json")
+    for one in (chat, Chat.load(tmp_path / "chat.json")):
+        for name in ("chat.md", "chat.ipynb"):
+            one.export(tmp_path / name)
+            written = (tmp_path / name).read_text()
+            assert f"![a]({uri(PNG)})" in written
+            assert f"![image]({uri(SECOND)})" in written
+        assert uri(PNG) in one._repr_markdown_()
+    await chat.ask("Another")
+    assert "images" not in server.engine.history[-1]["messages"][1]

@@ -6,6 +6,7 @@ import asyncio
 import ssl as tls
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Self
+from urllib.parse import unquote
 
 from .. import debug, settings
 from ..errors import BackendError, ProtocolError
@@ -107,12 +108,15 @@ class AsyncGeneratorProvider:
 
     @classmethod
     async def get_file(cls, address: str, most: int, api_key: str | None = None) -> bytes:
-        """Fetch a file of the server's own, of ``most`` bytes; ``ValueError`` for an address that is another's."""
+        """Fetch a file of the server's own, of ``most`` bytes; ``ValueError`` for an address that is another's.
+
+        The calls of g4f's backend API are no files: some of them do something (``create`` makes an image).
+        """
         key = settings.api_key(api_key)
         server, headers = await cls.server(key)
         url = own_url(server, address)
-        if url is None:
-            raise ValueError(f"not on {server}")
+        if url is None or "/backend-api/" in unquote(url).casefold():
+            raise ValueError(f"no file on {server}")
         if key and "Authorization" not in headers:
             headers = {"x-api-key": key, **headers}
         async with cls.session({"Accept": "image/*", **headers}, key) as session:
