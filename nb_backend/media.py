@@ -78,7 +78,7 @@ class Attachment:
         yield self.media_type
         if pixels := pixel_size(data, self.media_type):
             yield f"{pixels[0]}×{pixels[1]}"
-        yield f"{len(data) / 1000:,.1f} kB"
+        yield f"{len(data) / 1e6:,.1f} MB" if len(data) >= 1e6 else f"{len(data) / 1e3:,.1f} kB"
         if self.remark:
             yield self.remark
 

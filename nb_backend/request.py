@@ -103,4 +103,4 @@ class Request:
 def _sees_no_images(model: str, images: list[str], others: list[str]) -> ValueError:
     them = images[0] if len(images) == 1 else f"{images[0]} and {len(images) - 1} more"
     instead = f"ask one that does: {', '.join(others[:5])}" if others else "ask a server with a model that does"
-    return ValueError(f"{model} sees no images, and {them} was not sent: {instead}")
+    return ValueError(f"{model} sees no images, so {them} cannot be sent: {instead}")

@@ -339,7 +339,7 @@ async def test_a_model_without_vision_is_refused_images_but_asked_on(server):
     if server.url.endswith("/v1"):
         pytest.skip("these servers do not say it")
     chat = Chat(url=server.url, api_key=TOKEN)
-    with pytest.raises(ValueError, match=r"scripted sees no images, and a\.png was not sent: ask a server"):
+    with pytest.raises(ValueError, match=r"scripted sees no images, so a\.png cannot be sent: ask a server"):
         await Chat("scripted", url=server.url, api_key=TOKEN).ask("What is it?", [(PNG, "a.png")])
     assert server.engine.history == []
     chat.messages = [

@@ -175,7 +175,8 @@ _OPTIONS = (
         action="append",
         default=[],
         metavar="EXPRESSION_OR_PATH",
-        help="a figure, a picture, bytes, or a file, to go along with the question; may be repeated",
+        help="a figure, a picture, an array, bytes, a file, an address, or a list of them, to go along with the "
+        "question; @output is what the last cell has shown, @clipboard what was copied; may be repeated",
     ),
     argument("-c", "--chat", metavar="NAME", help='the conversation that this is part of; "main" if not said'),
     argument("-n", "--new", action="store_true", help="start the conversation over with this question"),

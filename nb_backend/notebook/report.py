@@ -90,7 +90,7 @@ def _message(message: dict[str, Any]) -> Iterator[str]:
     content = message.get("content") or ""
     yield f"\n**{message['role']}**\n"
     for part in [{"text": content}] if isinstance(content, str) else content:
-        yield fenced(part["text"], "text") if isinstance(part.get("text"), str) else "(an image, as above)"
+        yield fenced(part["text"], "text") if isinstance(part.get("text"), str) else "(an attachment)"
 
 
 def fenced(text: str, language: str = "") -> str:

@@ -202,7 +202,7 @@ def test_a_model_without_vision_is_not_sent_images(kernel, engine, server):
     forget = "import nb_backend.models as models; models._told.clear(); models._fetches.clear()"
     kernel.run(forget)
     run = kernel.run("%%backend scripted -i rgb\nhi")
-    one_line(run, "scripted sees no images", "rgb.png was not sent")
+    one_line(run, "scripted sees no images", "rgb.png cannot be sent")
     assert run.displays == []
     assert engine.history == []
     engine.vision = True
