@@ -19,8 +19,9 @@ from matplotlib.figure import Figure
 from media_support import GREY, PNG, RGB, RGBA, SVG_TEXT, UNIT, encoded
 from PIL import Image
 from serving import TOKEN, serving
+from test_pixels import ARRAYS, IMAGES
 
-from nb_backend import Attachment, Chat, attach, background, settings
+from nb_backend import Attachment, Chat, attach, background, settings, to_data_uri
 from nb_backend.files import MAX_SIZE
 from nb_backend.local.engine import ScriptedEngine
 from nb_backend.media import content_part
@@ -377,3 +378,8 @@ def test_a_damaged_attachment_in_a_file_is_told(tmp_path, media):
 
 def test_svg_text_is_drawn_or_sent_as_it_is():
     assert attach(SVG_TEXT.encode()).media_type in ("image/png", "image/svg+xml")
+
+
+async def test_every_mode_and_array_arrives_as_it_is_converted(server):
+    things = [*(thing for thing, _ in ARRAYS.values()), *IMAGES.values()]
+    assert [uri for uri, _ in await send(server, *things)] == [to_data_uri(thing) for thing in things]
