@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Self
@@ -79,7 +78,7 @@ class Chat:
                 for message in messages:
                     message.pop("system", None)
 
-    def stream(self, prompt: str, images: Iterable[Any] = (), *, new: bool = False, **options: Any) -> AnswerStream:
+    def stream(self, prompt: str, images: Any = (), *, new: bool = False, **options: Any) -> AnswerStream:
         """Ask, and give the events of the answer as they come; leaving early stops the answer and keeps its text.
 
         The options are those of ``request``; ``new`` starts the conversation over, once there is an answer.
@@ -94,7 +93,7 @@ class Chat:
     def request(
         self,
         prompt: str,
-        images: Iterable[Any] = (),
+        images: Any = (),
         *,
         model: str | None = None,
         system: str | None = None,
@@ -133,11 +132,11 @@ class Chat:
             api_key=self._api_key,
         )
 
-    async def ask(self, prompt: str, images: Iterable[Any] = (), **options: Any) -> Answer:
+    async def ask(self, prompt: str, images: Any = (), **options: Any) -> Answer:
         """Ask, and give the whole answer; the options are those of ``stream``."""
         return await _whole(self.stream(prompt, images, **options))
 
-    def __call__(self, prompt: str, images: Iterable[Any] = (), **options: Any) -> Answer:
+    def __call__(self, prompt: str, images: Any = (), **options: Any) -> Answer:
         """Ask, and wait for the whole answer, from synchronous code anywhere."""
         return background.run(_whole(self.stream(prompt, images, **options)))
 

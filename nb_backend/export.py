@@ -49,7 +49,7 @@ def to_notebook(transcript: Transcript) -> str:
                 cells.append(_code(f'chats["main"].system = {message["system"]!r}'))
             media = message.get("media", ())
             if media:
-                made = [f"    attach({uri!r}, {name!r}),\n" for uri, name in media]
+                made = [f"    attach({uri!r}, {name!r}),\n" for uri, name, *_ in media]
                 cells.append(_code(f"from nb_backend import attach\n\nattached = [\n{''.join(made)}]"))
             cells.append(_code(_question(text, on_line, with_media=bool(media))))
         elif message["role"] == "assistant" and cells[-1]["source"][0].startswith("%%backend"):

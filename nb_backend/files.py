@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,16 +99,18 @@ def _size_on_disk(file: Any) -> int:
         return 0
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Say what an exception says, in half a line."""
     if isinstance(error, OSError) and error.strerror:
         return short(error.strerror, 100)
-    kind, said = type(error).__name__, str(error)
+    kind, said = type(error).__name__, ""
+    with suppress(Exception):
+        said = str(error)
     return short(said if said and isinstance(error, ValueError | OSError) else f"{kind}: {said}".rstrip(": "), 100)
 
 
 def short(name: str, most: int = 80) -> str:
-    """Give a text in one line of at most so many characters, without its middle if need be."""
+    """Give a text in one line of at most so many characters, without its middle if need be; no sign in it acts."""
     half = most // 2
     name = name if len(name) <= most else f"{name[:half]}…{name[1 - half :]}"
-    return " ".join(name.encode(errors="replace").decode().split())
+    return " ".join("".join(sign if sign.isprintable() or sign.isspace() else "\ufffd" for sign in name).split())

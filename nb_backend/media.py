@@ -6,7 +6,7 @@ import base64
 import mimetypes
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, ValuesView
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -19,7 +19,9 @@ from .media_types import media_type as media_type
 
 _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[^;,]*)*?)(;base64)?,(.*)", re.DOTALL | re.IGNORECASE)
 _URL = re.compile(r"\s*https?://", re.IGNORECASE)
-_STEMS = {"image": "image", "audio": "sound", "video": "film"}
+_SENT = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,|(?i:https?)://")
+_BLOCK = 2**20  # characters decoded at a time
+_STEMS = ("image", "audio", "video")
 _SUFFIXES = {"image/svg+xml": "svg", "audio/mpeg": "mp3", "audio/mp4": "m4a", "video/quicktime": "mov"}
 _SUFFIXES |= {"video/x-matroska": "mkv", "video/3gpp": "3gp"}
 
@@ -36,6 +38,10 @@ class Attachment:
     uri: str
     name: str
     remark: str = ""
+
+    def __post_init__(self) -> None:
+        if not _SENT.match(self.uri):
+            raise ValueError(f"{short(self.uri)!r} is neither a data URI in base64 nor an address of the web")
 
     @property
     def media_type(self) -> str:
@@ -90,7 +96,9 @@ def attach(thing: Any, name: str | None = None) -> Attachment:
     image above the bounds of the settings (``max_image_side`` in pixels, ``max_image_bytes``) is scaled down. An SVG
     becomes a PNG if resvg_py or cairosvg is installed. The errors are those of ``to_data_uri``.
     """
-    if isinstance(thing, Attachment):
+    if not isinstance(name, str | None):
+        raise TypeError(f"a file name is a text, not {type(name).__name__}")
+    if type(thing) is Attachment:
         return thing if name is None else replace(thing, name=name)
     found, own, said = _content(thing, name)
     if isinstance(found, str):
@@ -104,13 +112,13 @@ def attach(thing: Any, name: str | None = None) -> Attachment:
     return Attachment(_encoded(found, kind), name or own, remark)
 
 
-def attachments(things: Iterable[Any]) -> list[Attachment]:
-    """Make things ready to be sent, each alone or as ``(thing, file name)``; names that are not given are unique.
+def attachments(things: Any) -> list[Attachment]:
+    """Make one thing or several ready to be sent, each alone or as ``(thing, file name)``; other names are unique.
 
     What had to be done to one of them is logged as a warning.
     """
     found: list[Attachment] = []
-    for thing in things:
+    for thing in things if _are_several(things) else [things]:
         named = isinstance(thing, tuple) and len(thing) == 2 and isinstance(thing[1], str | None)
         given, name = thing if named else (thing, None)
         one = attach(given, name)
@@ -118,6 +126,12 @@ def attachments(things: Iterable[Any]) -> list[Attachment]:
             debug.warn(f"{one.name} was {one.remark}")
         found.append(one if name else replace(one, name=free_name(one.name, [other.name for other in found])))
     return found
+
+
+def _are_several(things: Any) -> bool:
+    """Whether these are several things; a figure of plotly and an open file can be gone through, and are one."""
+    kinds = (list, tuple, set, frozenset, ValuesView, Iterator)
+    return isinstance(things, kinds) and not is_open_file(things)
 
 
 def free_name(name: str, others: Iterable[str]) -> str:
@@ -130,7 +144,8 @@ def free_name(name: str, others: Iterable[str]) -> str:
 
 def file_name(stem: str, kind: str) -> str:
     """Give a file name for something of this media type, whose stem says only that if there is none."""
-    stem = stem or _STEMS.get(kind.partition("/")[0], "document")
+    major = kind.partition("/")[0]
+    stem = stem or (major if major in _STEMS else "document")
     return f"{stem}.{_SUFFIXES.get(kind) or kind.partition('/')[2] or 'image'}"
 
 
@@ -154,12 +169,12 @@ def to_data_uri(data: Any, name: str | None = None) -> str:
 
     Bytes, files by their path or open ones (read from the start, left where they stood), data URIs, arrays of pixels,
     figures, and objects that show themselves as a picture. A web address is checked, and never fetched. An image above
-    the bounds of the settings is scaled down.
+    the bounds of the settings is scaled down. (``attach`` also draws an SVG, and gives a name.)
 
     ``name`` stands in what is said of a failure. ``ValueError`` says in one line what the thing is and why it cannot go
     along; ``TypeError`` if it is no kind of thing that can be sent.
     """
-    if isinstance(data, Attachment):
+    if type(data) is Attachment:
         return data.uri
     found, _, said = _content(data, name)
     if isinstance(found, str):
@@ -173,8 +188,18 @@ def to_data_uri(data: Any, name: str | None = None) -> str:
 
 def _content(thing: Any, name: str | None) -> tuple[bytes | str, str, str]:
     """Give what a thing holds, or its address; its own file name, if it has one; and what to call it in an error."""
+    try:
+        return _content_of(thing, name)
+    except (ValueError, TypeError):
+        raise
+    except (Exception, SystemExit, GeneratorExit) as error:  # whatever somebody's object raises
+        raise ValueError(f"{short(name or f'the {type(thing).__name__}')} cannot be sent: {reason(error)}") from error
+
+
+def _content_of(thing: Any, name: str | None) -> tuple[bytes | str, str, str]:
     if isinstance(thing, str):
-        if thing[:5].lower() == "data:":
+        thing = getattr(thing, "data_uri", None) or thing  # an image of an answer, which may be gone from the web
+        if thing.lstrip()[:5].lower() == "data:":
             return _decode_data_uri(thing), "", name or "the data URI"
         if is_address(thing):
             address = _web_address(thing.strip(), name or "the URL")
@@ -192,8 +217,8 @@ def _content_of_object(value: Any, name: str | None) -> tuple[bytes | str, str, 
 
     kind = short(type(value).__name__)
     said = name or f"the {kind}"
-    own = getattr(value, "filename", None)  # of Pillow and of IPython
     try:
+        own = getattr(value, "filename", None)  # of Pillow and of IPython
         found = picture_of(value)
         if found is None:
             found = pixels_of(value)
@@ -201,7 +226,7 @@ def _content_of_object(value: Any, name: str | None) -> tuple[bytes | str, str, 
             own = getattr(value, "name", None)
             said = name or (own if isinstance(own, str) and own else "the file")
             found = read_open(value)
-    except Exception as error:  # whatever somebody's object raises
+    except (Exception, SystemExit, GeneratorExit) as error:  # whatever somebody's object raises
         raise ValueError(f"{short(said)} cannot be sent: {reason(error)}") from error
     own = _name_of(own) if isinstance(own, str | os.PathLike) else ""
     if isinstance(found, str):
@@ -215,13 +240,17 @@ def _content_of_object(value: Any, name: str | None) -> tuple[bytes | str, str, 
 def _name_of(path: str | os.PathLike[Any]) -> str:
     """Give the last part of a path as a file name that can be shown."""
     name = os.fsdecode(path).replace("\\", "/").rpartition("/")[2].encode(errors="replace").decode()
-    return "".join(sign for sign in name if sign.isprintable())[-100:]
+    name = "".join(sign for sign in name if sign.isprintable())[-100:]
+    return name if name.strip(".") else ""
 
 
 def _with_suffix(name: str, kind: str) -> str:
     """Give a name whose suffix is not that of another type: a JPEG that Pillow had opened is sent as a PNG."""
-    known = mimetypes.guess_type(name)[0]
-    return name if known in (None, kind) else file_name(os.path.splitext(name)[0], kind)
+    known, packed = mimetypes.guess_type(name)
+    stem = os.path.splitext(name)[0]
+    if packed or (known != kind and mimetypes.guess_type(stem)[0] == kind):  # photo.png.gz, photo.png.bak
+        return stem
+    return name if known in (None, kind) else file_name(stem, kind)
 
 
 def _checked(data: bytes, name: str) -> str:
@@ -240,8 +269,12 @@ def _checked(data: bytes, name: str) -> str:
 def _within_bounds(data: bytes, kind: str, name: str) -> tuple[bytes, str]:
     from .scaling import fit
 
+    most_bytes, _ = settings.image_bounds()
+    if kind == "image/svg+xml" and len(data) > most_bytes:
+        most = f"{most_bytes / 1e6:.1f} MB is the most"
+        raise ValueError(f"{short(name)} has {len(data) / 1e6:.1f} MB, and {most} for an SVG that cannot be drawn here")
     try:
-        return fit(data, kind, settings.current.max_image_bytes, settings.current.max_image_side)
+        return fit(data, kind, *settings.image_bounds())
     except ValueError as error:
         raise ValueError(f"{short(name)} cannot be sent: {error}") from None
 
@@ -249,7 +282,7 @@ def _within_bounds(data: bytes, kind: str, name: str) -> tuple[bytes, str]:
 def _drawn(svg: bytes) -> bytes | None:
     from .drawing import render_svg
 
-    return render_svg(svg, settings.current.max_image_side)
+    return render_svg(svg, settings.image_bounds()[1])
 
 
 def _encoded(data: bytes, kind: str) -> str:
@@ -273,7 +306,7 @@ def _decode_data_uri(uri: str) -> bytes:
     if found is None:
         raise ValueError("the data URI has no comma between its type and its data")
     try:
-        raw = unquote_to_bytes(found[4])
+        raw = b"".join(map(unquote_to_bytes, _blocks(found[4])))
     except ValueError:
         raise ValueError("the data URI has a character in it that no file can have") from None
     if not found[3]:
@@ -285,6 +318,17 @@ def _decode_data_uri(uri: str) -> bytes:
         raise ValueError("the data URI's base64 is damaged") from None
 
 
+def _blocks(text: str) -> Iterator[str]:
+    """Cut a percent-encoded text, which takes a hundred times its memory to decode; not within an escape."""
+    at = 0
+    while at < len(text):
+        end = at + _BLOCK
+        if end < len(text) and (escape := text.rfind("%", end - 2, end)) >= 0:
+            end = escape
+        yield text[at:end]
+        at = end
+
+
 def is_address(text: str) -> bool:
     """Whether a text is meant as an address of the web."""
     return _URL.match(text) is not None
@@ -292,9 +336,12 @@ def is_address(text: str) -> bool:
 
 def _web_address(url: str, name: str) -> str:
     try:
-        host = urlsplit(url).hostname
+        parts = urlsplit(url)
+        host, has_key = parts.hostname, "@" in parts.netloc
     except ValueError:
-        host = None
+        host, has_key = None, False
+    if has_key:
+        raise ValueError("an address with a password in it is not passed on: give one without")
     if not host or re.search(r"[\s\x00-\x1f\x7f\ud800-\udfff]", url):
         raise ValueError(f"{short(name)} is no address of the web: {short(url)!r}")
     return url

@@ -11,15 +11,18 @@ import base64
 import importlib.util
 import io
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from .media_types import media_type
-from .pixels import check_size, png_of_array, png_of_image
+from .pixels import check_size, drawing, png_of_array, png_of_image
 
 _KINDS = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/svg+xml")  # the best first
 _MOST_PARTS = 1000  # things of a list that are looked at
+_MOST_STEPS = 8  # from an artist to its figure
+_WAYS_UP = ("figure", "ax", "canvas", "_fig", "wedges", "lines")  # of a colour bar, a manager, an animation, a pie ...
+_FAR = 4  # times the figure, from where on what is drawn outside of it is left out
 
 
 def picture_of(value: Any) -> bytes | str | None:
@@ -33,7 +36,7 @@ def picture_of(value: Any) -> bytes | str | None:
         return _displayed(value)
     if (found := _shown(value)) is not None:
         return found
-    if (figure := _figure_of(value)) is not None:
+    if (figure := figure_of(value)) is not None:
         return _drawn(figure)
     if (found := _in_notebook(value)) is not None:
         return found
@@ -149,8 +152,11 @@ def _decode(data: Any) -> bytes:
     return bytes(data) if isinstance(data, bytes | bytearray | memoryview) else b""
 
 
-def _figure_of(value: Any) -> Any:
-    """Give the figure that a value is, is part of, or that all the parts of a list are part of."""
+def figure_of(value: Any) -> Any:
+    """Give the figure that a value is, is part of, or that all the parts of a list are part of; ``None`` if none is.
+
+    ``ValueError`` if they are of several figures, or of none any more.
+    """
     figures = {id(figure): figure for part in islice(_parts(value, depth=4), _MOST_PARTS) for figure in _figures(part)}
     if len(figures) > 1:
         raise ValueError(f"its parts belong to {len(figures)} figures: give one of them")
@@ -158,30 +164,45 @@ def _figure_of(value: Any) -> Any:
 
 
 def _parts(value: Any, depth: int) -> Iterator[Any]:
-    """Give what is in lists within lists, tuples, dicts and arrays of objects; of anything else, itself."""
-    if isinstance(value, list | tuple | dict) or (is_of(value, "numpy", "ndarray") and value.dtype == object):
-        parts = value.values() if isinstance(value, dict) else value.flat if hasattr(value, "flat") else value
-        for part in parts if depth else ():
-            yield from _parts(part, depth - 1)
-    else:
+    """Give what is in lists within lists, dicts, Series and arrays of objects, after each ``None``; else the value."""
+    objects = (is_of(value, "numpy", "ndarray") or is_of(value, "pandas", "Series")) and value.dtype == object
+    if not (objects or isinstance(value, Sequence | dict)) or isinstance(value, str | bytes):
         yield value
+        return
+    yield None
+    parts = value.values() if isinstance(value, dict) else value.flat if hasattr(value, "flat") else value
+    for part in parts if depth else ():
+        yield from _parts(part, depth - 1)
 
 
 def _figures(value: Any) -> Iterator[Any]:
-    if is_of(value, "matplotlib", "Artist") or is_of(value, "seaborn"):
-        figure = value
-        while figure is not None and not is_of(figure, "matplotlib", "Figure"):
-            up = getattr(figure, "figure", None)
-            figure = None if up is figure else up
-        if figure is None and is_of(value, "matplotlib"):
-            raise ValueError("it belongs to no figure any more")
-        if figure is not None:
+    """Go up from an artist, or whatever of matplotlib has to do with a figure, to the whole of it."""
+    if not (is_of(value, "matplotlib") or is_of(value, "seaborn")):
+        return
+    figure = value
+    for _ in range(_MOST_STEPS):
+        if is_of(figure, "matplotlib", "Figure"):
             yield figure
+            return
+        names = ("figure",) if is_of(figure, "matplotlib", "Artist") else _WAYS_UP
+        ways = (getattr(figure, name, None) for name in names)
+        up = next((way for way in ways if way is not None and way is not figure), None)
+        figure = up[0] if isinstance(up, Sequence) and up else up
+    if is_of(value, "matplotlib", "Artist"):
+        raise ValueError("it belongs to no figure any more")
 
 
 def _drawn(figure: Any) -> bytes:
-    """Draw a figure as it is shown in the notebook; it stays open, and as it was."""
-    width, height = (round(side * figure.dpi) for side in figure.get_size_inches())
-    check_size(height, width, 4)
-    figure.savefig(file := io.BytesIO(), format="png", dpi="figure", bbox_inches="tight")
+    """Draw a figure as it is shown in the notebook, or without what lies far outside; it stays open, and as it was.
+
+    Matplotlib changes a figure while it saves it: threads take turns.
+    """
+    file = io.BytesIO()
+    with drawing:
+        figure.draw_without_rendering()
+        around = figure.get_tightbbox()
+        is_far = max(around.width, around.height) > _FAR * max(figure.get_size_inches())
+        width, height = figure.get_size_inches() if is_far else (around.width, around.height)
+        check_size(round(height * figure.dpi), round(width * figure.dpi))
+        figure.savefig(file, format="png", dpi="figure", bbox_inches=None if is_far else "tight")
     return file.getvalue()

@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 import struct
 import sys
+import threading
 import zlib
 from typing import Any
 
-MOST_VALUES = 2**27  # pixels times channels: more than a camera gives, and little enough for the memory
+MOST_PIXELS = 2**27  # more than a camera gives, and little enough for the memory
+
+drawing = threading.RLock()
+"""Held while somebody's figure is drawn, or picture read: neither matplotlib nor Pillow takes two threads at that."""
 
 _AS_THEY_ARE = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")  # the modes that a PNG has
 _CONVERTED = {
@@ -20,27 +24,36 @@ _CONVERTED = {
 }
 _COLOUR_TYPES = {1: 0, 3: 2, 4: 6}  # a PNG's number for so many channels
 _BLOCK = 2**20  # values encoded at a time
+_ORIENTATION = 0x0112  # EXIF's number for how a picture is turned
 
 
-def check_size(height: int, width: int, channels: int) -> None:
+def check_size(height: int, width: int) -> None:
     """Refuse what has no pixels, or too many."""
     if not height * width:
         raise ValueError(f"it has no pixels: {width}×{height}")
-    if height * width * channels > MOST_VALUES:
-        most = MOST_VALUES // channels / 1e6
+    if height * width > MOST_PIXELS:
+        most = MOST_PIXELS / 1e6
         raise ValueError(f"it has {width}×{height} pixels, and {most:.0f} million are the most: make it smaller")
 
 
 def png_of_image(image: Any) -> bytes:
     """Give a picture of Pillow as PNG; the picture stays as it was.
 
-    16 bits a pixel are kept; "I" has to be of 0..65535, and "F" of 0..1, or of 0..255 as Pillow converts.
+    16 bits a pixel, and the orientation in its EXIF, are kept; "I" has to be of 0..65535, and "F" of 0..1, or of 0..255
+    as Pillow converts.
     """
-    check_size(image.height, image.width, len(image.getbands()))
-    mode, options = image.mode, {}
+    check_size(image.height, image.width)
+    with drawing:
+        return _png_of(image)
+
+
+def _png_of(image: Any) -> bytes:
+    mode = image.mode
+    options: dict[str, Any] = {}
+    turn = image.getexif().get(_ORIENTATION, 1)
     if mode in _CONVERTED:
         image = image.convert(_CONVERTED[mode])
-        options = {"icc_profile": None}  # it was for the other colours
+        options["icc_profile"] = None  # it was for the other colours
     if image.mode == "I":
         low, high = image.getextrema()
         if low < 0 or high > 0xFFFF:
@@ -54,9 +67,12 @@ def png_of_image(image: Any) -> bytes:
         image = image.point(lambda value: value * scale + 0.5).convert("L")
     elif image.mode == "LAB":
         image = _from_lab(image)
-        options = {"icc_profile": None}
+        options["icc_profile"] = None
     elif image.mode not in _AS_THEY_ARE:
         raise ValueError(f"it has the mode {mode}, which no PNG has: give image.convert('RGB')")
+    if turn != 1:
+        options["exif"] = image.getexif().__class__()
+        options["exif"][_ORIENTATION] = turn
     image.save(file := io.BytesIO(), format="PNG", **options)
     return file.getvalue()
 
@@ -102,7 +118,7 @@ def _check_shape(shape: tuple[int, ...]) -> None:
         swap = ": put the channels last" if len(shape) == 3 and shape[0] in _COLOUR_TYPES else ""
         size = "×".join(map(str, shape[:6])) or "()"
         raise ValueError(f"its shape is {size}, and a picture's is H×W, H×W×1, H×W×3 or H×W×4{swap}")
-    check_size(shape[0], shape[1], shape[2] if len(shape) == 3 else 1)
+    check_size(shape[0], shape[1])
 
 
 def _encode(array: Any) -> bytes:

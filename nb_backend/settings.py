@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -40,8 +41,8 @@ class Settings:
     api_key: str | None = field(default=None, repr=False)
     model: str | None = None
     aliases: dict[str, str] = field(default_factory=dict)  # short names of models
-    max_image_side: int = 2048  # pixels; a larger image is scaled down before it is sent
-    max_image_bytes: int = 8 * 2**20  # of its file
+    max_image_side: int | None = 2048  # pixels; a larger image is scaled down before it is sent
+    max_image_bytes: int | None = 8 * 2**20  # of its file
 
 
 current = Settings()
@@ -85,6 +86,16 @@ def api_key(argument: str | None = None) -> str | None:
     if not key.isprintable():
         raise ValueError("the key has a line end, or another character that none has, within: set it again")
     return key or None
+
+
+def image_bounds() -> tuple[int, int]:
+    """Give the most bytes, and the most pixels a side, that an image is sent with. ``ValueError`` if they are none."""
+    bounds = current.max_image_bytes, current.max_image_side
+    for name, bound in zip(("max_image_bytes", "max_image_side"), bounds, strict=True):
+        if bound is not None and (not isinstance(bound, int) or bound < 1):
+            raise ValueError(f"{name} is {bound!r}: it has to be a whole number from 1 up, or None for no bound")
+    found_bytes, found_side = (sys.maxsize if bound is None else bound for bound in bounds)
+    return found_bytes, found_side
 
 
 def known_keys() -> list[str]:

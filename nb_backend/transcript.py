@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from .media import Attachment, attach
+from .media import Attachment
 from .redaction import SHORTEST_SECRET, is_secret_name
 from .typing import Messages
 
@@ -54,7 +54,11 @@ class Transcript:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as JSON."""
         record = {"format": FORMAT, "version": VERSION, **asdict(self)}
-        _write(_expanded(path), json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+        text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+        if (size := len(text.encode())) > MAX_SIZE:
+            most = f"{MAX_SIZE >> 20} MB is the most that is read again"
+            raise ValueError(f"this conversation has {size >> 20} MB with its attachments, and {most}: export it")
+        _write(_expanded(path), text)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -80,7 +84,7 @@ class Transcript:
         try:
             for message in read.messages:
                 if "media" in message:
-                    message["media"] = [attach(uri, name) for uri, name in message["media"]]
+                    message["media"] = [Attachment(*one) for one in message["media"]]
         except ValueError as error:
             raise _damaged(where, str(error)) from None
         return read
@@ -131,9 +135,12 @@ def _is_message(message: Any) -> bool:
 
 
 def _is_attachment(one: Any) -> bool:
-    """Whether this is ``[uri, file name]``, and the uri no path: a stranger's file must not have one of ours sent."""
-    is_pair = isinstance(one, list) and [type(item) for item in one] == [str, str]
-    return is_pair and one[0].startswith(("data:", "http://", "https://"))
+    """Whether this is ``[uri, file name]``, perhaps with a remark, and the uri no path.
+
+    A stranger's file must not have one of ours sent.
+    """
+    is_one = isinstance(one, list) and len(one) in (2, 3) and all(isinstance(item, str) for item in one)
+    return is_one and one[0].startswith(("data:", "http://", "https://"))
 
 
 def _plain(value: Any, secret: str | None) -> Any:
@@ -150,7 +157,7 @@ def _plain(value: Any, secret: str | None) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item, secret) for item in value]
     if isinstance(value, Attachment):
-        return _plain([value.uri, value.name], secret)
+        return _plain([value.uri, value.name, *([value.remark] if value.remark else [])], secret)
     if hasattr(value, "tolist"):  # numpy's numbers and arrays
         return _plain(value.tolist(), secret)
     raise ValueError(f"this conversation cannot be written: JSON has nothing for {type(value).__name__}")

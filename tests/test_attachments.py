@@ -8,6 +8,7 @@ import io
 import logging
 import threading
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import pandas as pd
@@ -16,15 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from IPython.display import Image as Displayed
 from matplotlib.figure import Figure
-from media_support import GREY, PNG, RGB, RGBA, SVG_TEXT, UNIT, encoded
+from media_support import GREY, PNG, RGB, RGBA, SVG_TEXT, UNIT, encoded, on_linux, run
 from PIL import Image
 from serving import TOKEN, serving
 from test_pixels import ARRAYS, IMAGES
 
-from nb_backend import Attachment, Chat, attach, background, settings, to_data_uri
+from nb_backend import Attachment, Chat, attach, background, media, settings, to_data_uri, transcript
 from nb_backend.files import MAX_SIZE
 from nb_backend.local.engine import ScriptedEngine
-from nb_backend.media import content_part
+from nb_backend.media import attachments, content_part
 
 URL = "https://example.org/cats/a%20cat.png?size=1"
 PIXELS = np.asarray(Image.open(io.BytesIO(PNG)))
@@ -160,9 +161,12 @@ async def test_an_address_is_passed_on_and_not_fetched(server):
         (named(io.BytesIO(PNG), "song.mp3"), "song.png"),
         (named(io.BytesIO(PNG), "plot.v2"), "plot.v2"),
         (named(io.BytesIO(PNG), "x" * 200), "x" * 100),
+        (named(io.BytesIO(PNG), "photo.png.gz"), "photo.png"),
+        (named(io.BytesIO(PNG), "photo.png.bak"), "photo.png"),
+        (named(io.BytesIO(PNG), "../.."), "image.png"),
         (PDF, "document.pdf"),
-        (MP3, "sound.mp3"),
-        (b"\x1aE\xdf\xa3webm", "film.webm"),
+        (MP3, "audio.mp3"),
+        (b"\x1aE\xdf\xa3webm", "video.webm"),
     ],
 )
 def test_names(thing, name):
@@ -383,3 +387,133 @@ def test_svg_text_is_drawn_or_sent_as_it_is():
 async def test_every_mode_and_array_arrives_as_it_is_converted(server):
     things = [*(thing for thing, _ in ARRAYS.values()), *IMAGES.values()]
     assert [uri for uri, _ in await send(server, *things)] == [to_data_uri(thing) for thing in things]
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        PNG,
+        bytearray(PNG),
+        RGB,
+        Image.fromarray(RGB),
+        FIG,
+        "a.png",
+        Path("a.png"),
+        io.BytesIO(PNG),
+        attach(PNG),
+        Shows(),
+    ],
+    ids=lambda thing: type(thing).__name__,
+)
+def test_one_thing_needs_no_list(thing, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.png").write_bytes(PNG)
+    (alone,) = attachments(thing)
+    for several in ([thing], (thing,), iter([thing]), {"a": thing}.values()):
+        assert attachments(several) == [alone]
+    assert attachments([]) == attachments(()) == []
+
+
+@pytest.mark.parametrize("uri", ["data:image/png,abc", "data:image/png;base64", "a.png", "", "file:///a.png", "DATA:,"])
+def test_an_attachment_is_ready_to_be_sent(uri):
+    with pytest.raises(ValueError, match="is neither a data URI in base64 nor an address of the web"):
+        Attachment(uri, "a.png")
+
+
+def test_a_property_that_fails_is_one_line():
+    class Failing:
+        @property
+        def filename(self):
+            raise RuntimeError("one\ntwo")
+
+    with pytest.raises(ValueError, match=r"^the Failing cannot be sent: RuntimeError: one two$"):
+        attach(Failing())
+
+
+@pytest.mark.parametrize("bound", [0, -5, "x", 1.5])
+def test_a_bound_that_is_none_is_told(bound):
+    settings.current.max_image_side = bound
+    with pytest.raises(ValueError, match=r"max_image_side is .*: it has to be a whole number from 1 up"):
+        attach(PNG)
+    settings.current.max_image_side = None
+    assert attach(PNG).remark == ""
+
+
+@given(st.text(st.sampled_from("%0A9fz;,+ "), max_size=40), st.integers(3, 9))
+def test_percent_encoding_is_decoded_piece_by_piece(text, block):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(media, "_BLOCK", block)
+        assert b"".join(map(unquote_to_bytes, media._blocks(text))) == unquote_to_bytes(text)
+
+
+@on_linux
+def test_a_long_percent_encoded_uri_takes_little_memory():
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_DATA, (2**30, 2**30))"
+    code = f"{limit}\nfrom nb_backend import attach\ntry: attach('data:image/png,' + '%41' * 2**24)\n" + (
+        "except ValueError as error: print(error)"
+    )
+    assert "is no image" in run(code)
+
+
+def test_a_saved_conversation_is_read_as_it_was_sent(tmp_path):
+    svg = f"data:image/svg+xml;base64,{base64.b64encode(SVG_TEXT.encode()).decode()}"
+    chat = Chat()
+    chat.messages = [{"role": "user", "content": "x", "media": [Attachment(svg, "plan.svg"), attach(PNG)]}]
+    chat.save(tmp_path / "chat.json")
+    settings.current.max_image_side = 8
+    assert Chat.load(tmp_path / "chat.json").messages == chat.messages
+
+
+@pytest.mark.parametrize("name", ["\x1b]0;title\x07\x1b[2J", "\u202egnp.x", "a\nb\x00c", "\ud800"])
+def test_a_name_drives_no_terminal(name):
+    for said in (str(attach(PNG, name)), repr(attach(PNG, name))):
+        assert said.isprintable()
+    with pytest.raises(ValueError, match="is no image") as refusal:
+        attach(b"text", name)
+    assert str(refusal.value).isprintable()
+
+
+def test_a_name_is_a_text():
+    with pytest.raises(TypeError, match="a file name is a text, not bytes"):
+        attach(PNG, b"x")
+
+
+def test_an_address_with_a_password_is_not_passed_on():
+    with pytest.raises(ValueError, match="with a password in it is not passed on") as refusal:
+        attach("https://me:secret@example.org/a.png")
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_large_svg_that_cannot_be_drawn_is_refused(monkeypatch):
+    monkeypatch.setattr("nb_backend.drawing.render_svg", lambda data, side: None)
+    settings.current.max_image_bytes = 1000
+    with pytest.raises(ValueError, match=r"the bytes has 0\.0 MB, and 0\.0 MB is the most for an SVG"):
+        attach(SVG_TEXT.encode() + b" " * 1000 + b">")
+
+
+def test_a_turned_picture_stays_turned():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(RGB).save(file := io.BytesIO(), "PNG", exif=exif)
+    given = Image.open(file)
+    sent = Image.open(io.BytesIO(attach(given).data))
+    assert np.array_equal(np.asarray(sent), RGB)
+    assert dict(sent.getexif()) == {0x0112: 6}
+
+
+def test_a_remark_is_saved(tmp_path):
+    chat = Chat()
+    chat.messages = [{"role": "user", "content": "x", "media": [attach(Image.new("L", (4000, 10)))]}]
+    chat.save(tmp_path / "chat.json")
+    assert Chat.load(tmp_path / "chat.json").messages == chat.messages
+
+
+def test_what_could_not_be_loaded_is_not_saved(tmp_path, monkeypatch):
+    chat = Chat()
+    chat.save(tmp_path / "chat.json")
+    before = (tmp_path / "chat.json").read_text()
+    monkeypatch.setattr(transcript, "MAX_SIZE", 2**20)
+    chat.messages = [{"role": "user", "content": "x", "media": [attach(b"%PDF-" + bytes(2**20) + b"%%EOF")]}]
+    with pytest.raises(ValueError, match="this conversation has 1 MB with its attachments, and 1 MB is the most"):
+        chat.save(tmp_path / "chat.json")
+    assert (tmp_path / "chat.json").read_text() == before

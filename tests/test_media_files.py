@@ -100,7 +100,7 @@ def test_odd_paths(tmp_path, monkeypatch):
     assert content(OwnPath(str(tmp_path / "a b ä.png"))) == PNG
     assert content(OwnPath(os.fsencode(tmp_path / "a b ä.png"))) == PNG
     assert "text.png is no image" in refusal(tmp_path / "text.png") or len(str(tmp_path)) > 60
-    assert "the OwnPath names no file: broken" in refusal(OwnPath(KeyError("broken"))).replace("'", "")
+    assert "the OwnPath names no file: KeyError: broken" in refusal(OwnPath(KeyError("broken"))).replace("'", "")
     assert "the OwnPath names no file" in refusal(OwnPath(7))
     assert "no name can have" in refusal("a\ud800b.png")
     assert "there is no file a b in " in refusal("a\nb")

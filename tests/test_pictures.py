@@ -6,15 +6,19 @@ import base64
 import io
 import subprocess
 import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from IPython.display import SVG, Audio
 from IPython.display import Image as Displayed
+from matplotlib.animation import FuncAnimation
 from matplotlib.figure import Figure
-from media_support import PNG, SVG_TEXT, content, encoded, opened, refusal
+from media_support import PNG, RGBA, SVG_TEXT, content, encoded, opened, refusal
 from PIL import Image
 
 from nb_backend import to_data_uri
@@ -40,6 +44,9 @@ PARTS = {
     "array of axes": lambda fig: np.array([fig.axes], dtype=object),
     "mosaic": lambda fig: {"left": fig.axes[0], "right": fig.axes[1]},
     "title": lambda fig: fig.axes[0].title,
+    "the artists of axes": lambda fig: fig.axes[0].lines,
+    "canvas": lambda fig: fig.canvas,
+    "Series of axes": lambda fig: pd.Series(fig.axes, dtype=object),
 }
 
 
@@ -79,6 +86,37 @@ def test_a_part_of_a_subfigure():
     fig = Figure(figsize=(2, 1))
     axes = fig.subfigures(1, 2)[0].subplots()
     assert opened(axes).size == opened(fig).size
+
+
+def test_what_belongs_to_a_figure():
+    fig = Figure(figsize=(3, 2))
+    axes = fig.subplots()
+    image = axes.imshow(np.eye(3))
+    for part in (fig.colorbar(image), Figure().subplots().pie([1, 2]), FuncAnimation(fig, lambda number: [image], 1)):
+        assert opened(part).size
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it was never rendered
+        del part
+
+
+def test_what_lies_far_outside_is_left_out():
+    fig = Figure(figsize=(2, 1), dpi=50)
+    axes = fig.subplots()
+    axes.text(60, 60, "far")
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    assert opened(fig).size == (100, 50)
+
+
+def test_threads_take_turns():
+    fig = figure()
+    alone, size = content(fig), fig.get_size_inches().tolist()
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(content, [fig] * 24)) == {alone}
+    assert fig.get_size_inches().tolist() == size
+    Image.fromarray(RGBA).save(file := io.BytesIO(), "PNG")
+    photo = Image.open(file)
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(content, [photo] * 24))) == 1
 
 
 def test_figures_that_cannot_be_drawn():
@@ -135,6 +173,47 @@ def test_what_shows_itself(thing, wanted):
 def test_what_ipython_displays():
     assert to_data_uri(Audio(np.zeros(100), rate=8000, normalize=False)).startswith("data:audio/wav;base64,")
     assert to_data_uri(Displayed(url="https://example.org/a.png")) == "https://example.org/a.png"
+
+
+class Hostile:
+    """Raises what it is given, where it is touched."""
+
+    def __init__(self, error, where):
+        self.error, self.where = error, where
+
+    @property
+    def filename(self):
+        if self.where == "filename":
+            raise self.error
+
+    def _repr_png_(self):
+        raise self.error
+
+
+class Unsayable(Exception):
+    def __str__(self):
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a\nb"), Unsayable(), SystemExit(2), GeneratorExit(), MemoryError()])
+@pytest.mark.parametrize("where", ["filename", "picture"])
+def test_whatever_is_raised_is_one_line(error, where):
+    assert f"the Hostile cannot be sent: {type(error).__name__}" in refusal(Hostile(error, where))
+
+
+def test_a_class_that_raises_is_one_line():
+    lazy = type("Lazy", (), {"__class__": property(lambda self: 1 / 0)})()
+    assert "the Lazy cannot be sent: ZeroDivisionError" in refusal(lazy)
+
+
+def test_what_goes_round_in_circles():
+    class Round(mpl.artist.Artist):
+        figure = property(lambda self: self.other)
+
+    one, other = Round(), Round()
+    one.other, other.other = other, one
+    assert "belongs to no figure" in refusal(one)
+    assert "is of type list" in refusal([[[]] * 10**6] * 10, TypeError)
 
 
 def test_what_shows_nothing():

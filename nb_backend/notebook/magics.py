@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..chat import Answer
     from .fix import LastFailure
     from .question import Question
-    from .report import Report
+    from .report import Attached, Report
 
 _SHOWN_ONCE = ("nb_backend.chat.Answer", "nb_backend.notebook.report.DryRun")
 
@@ -37,8 +37,12 @@ class BackendMagics(Magics):
     url = TextSetting(None, allow_none=True, help="The server; None: NB_BACKEND_URL, else the embedded backend.")
     model = TextSetting(None, allow_none=True, help="The model for a cell that names none; None: NB_BACKEND_MODEL.")
     aliases = DictSetting(Unicode(), Unicode(), help="Short names of models: {'small': 'llama3.2:1b'}.")
-    max_image_side = NumberSetting(2048, min=1, help="Pixels; a larger image is scaled down before it is sent.")
-    max_image_bytes = NumberSetting(8 * 2**20, min=1000, help="Bytes of an image; a larger one is scaled down.")
+    max_image_side = NumberSetting(
+        2048, min=1, allow_none=True, help="Pixels; a larger image is scaled down before it is sent."
+    )
+    max_image_bytes = NumberSetting(
+        8 * 2**20, min=1, allow_none=True, help="Bytes of an image; a larger one is scaled down."
+    )
     url.tag(config=True)
     model.tag(config=True)
     aliases.tag(config=True)
@@ -131,24 +135,21 @@ class BackendMagics(Magics):
         stream = question.stream()
         try:
             await stream.prepare()
-            self._show_attached(question)
+            if question.attached:
+                self._show_attached(question.attached)
             return await show_stream(stream, view_for(self.shell, question.options.format))
         finally:
             self._shown.append(stream.answer)
             if stream.kept:
                 question.settle(stream.answer, self.shell.user_ns)
 
-    def _show_attached(self, question: Question) -> None:
+    def _show_attached(self, attached: Attached) -> None:
         """Show what goes along, small; the answer comes below it."""
-        if question.images:
-            from .report import Attached
-
-            attached = Attached(question.images)
-            if hasattr(self.shell, "kernel"):
-                data = {"text/markdown": attached._repr_markdown_(), "text/plain": repr(attached)}
-                self.shell.display_pub.publish(data, {"nb_backend": {"attached": len(question.images)}})
-            else:
-                print(repr(attached))  # noqa: T201
+        if hasattr(self.shell, "kernel"):
+            data = {"text/markdown": attached._repr_markdown_(), "text/plain": repr(attached)}
+            self.shell.display_pub.publish(data, {"nb_backend": {"attached": True}})
+        else:
+            print(repr(attached))  # noqa: T201
 
     def _conclude(self, question: Question, answer: Answer) -> Any:
         """Give what the cell is worth, in the format that it asks for."""

@@ -21,12 +21,14 @@ from __future__ import annotations
 
 import ast
 import builtins
+import os
 import re
 import warnings
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from traceback import format_exception_only
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..media import Attachment, file_name, free_name
 from .values import show
@@ -232,11 +234,14 @@ def add(images: dict[str, Attachment], image: Attachment, code: str) -> str:
         return keep(images, image, image.name)
     simple = re.fullmatch(r"""[\w.]+(?:\[[\w '".-]+\]|\.\w+)*""", code)  # a name, an attribute, a subscript
     stem = re.sub(r"\W+", "_", code).strip("_")[:40] if simple else ""
-    return keep(images, image, file_name(stem, image.media_type))
+    of_address = f"{stem or 'image'}{os.path.splitext(urlsplit(image.uri).path)[1]}"
+    return keep(images, image, file_name(stem, image.media_type) if image.media_type else of_address)
 
 
 def keep(images: dict[str, Attachment], image: Attachment, name: str) -> str:
-    """Keep a picture under this name, or one like it that is free, and give that."""
+    """Keep a picture under this name, or one like it that is free, and give that; once, if it is named so already."""
+    if name in images and images[name].uri == image.uri:
+        return name
     free = free_name(name, images)
     images[free] = replace(image, name=free)
     return free

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..chat import Answer, AnswerStream, Chat
 from ..conversations import chats
+from ..files import short
 from ..media import Attachment, attach, is_address
 from ..memory import cell_run
-from ..pictures import picture_of
+from ..pictures import figure_of
 from ..request import Request
 from .prompt import RAISED, add, keep, names_read, render, said_of
+from .report import Attached
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -34,6 +36,7 @@ class Question:
     chat: Chat
     text: str
     images: list[Attachment] = field(default_factory=list)
+    attached: Attached | None = None
     kept: bool = False
 
     def stream(self) -> AnswerStream:
@@ -76,7 +79,9 @@ def question(options: Options, text: str, shell: InteractiveShell) -> Question:
         _add_image(images, named, names, shell)
     if not text.strip():
         raise ValueError("there is nothing to ask: write the question below this line, or behind %backend ask")
-    return Question(options, chat, text, [*images.values()])
+    attachments = [*images.values()]
+    attached = Attached(attachments) if attachments and not options.dry_run else None
+    return Question(options, chat, text, attachments, attached)
 
 
 def _add_image(images: dict[str, Attachment], named: str, names: dict[str, Any], shell: InteractiveShell) -> None:
@@ -91,12 +96,16 @@ def _add_image(images: dict[str, Attachment], named: str, names: dict[str, Any],
         keep(images, found := attach(named), found.name)
         return
     if missing:
-        raise ValueError(f"there is no file {named} in {os.getcwd()}, and no variable {missing[0]}")
+        raise ValueError(f"there is no file {short(named)} in {os.getcwd()}, and no variable {short(missing[0])}")
     try:
         value = _value(names, named)
     except RAISED as error:
-        raise ValueError(f"there is no file {named}, and as an expression it raised {said_of(error)}") from error
-    if isinstance(value, list | tuple) and 0 < len(value) <= _MOST_OF_A_LIST and not _is_one_picture(value):
+        raise ValueError(f"there is no file {short(named)}, and as an expression it raised {said_of(error)}") from error
+    if type(value) in (list, tuple) and value and not _is_one_picture(value):
+        if len(value) > _MOST_OF_A_LIST:
+            raise ValueError(
+                f"{short(named)} has {len(value)} things in it, and {_MOST_OF_A_LIST} is the most that go along"
+            )
         for number, part in enumerate(value):
             _add_value(images, part, f"{named}[{number}]")
     else:
@@ -106,7 +115,7 @@ def _add_image(images: dict[str, Attachment], named: str, names: dict[str, Any],
 def _is_one_picture(values: Sequence[Any]) -> bool:
     """Whether these are artists of one figure, and no pictures each."""
     try:
-        return picture_of(values) is not None
+        return figure_of(values) is not None
     except ValueError:  # of several
         return False
 
@@ -115,7 +124,7 @@ def _add_value(images: dict[str, Attachment], value: Any, code: str) -> None:
     """Add what an expression gave; a text names a file or an address, or it is a data URI, and is not shown."""
     if isinstance(value, str) and value[:5].lower() != "data:" and not is_address(value):
         if not os.path.exists(os.path.expanduser(value)):
-            raise ValueError(f"{code} is a text that names no file: give a figure, a picture, bytes or a path")
+            raise ValueError(f"{short(code)} is a text that names no file: give a figure, a picture, bytes or a path")
         value = Path(value)
     has_name = isinstance(value, Attachment | os.PathLike) or (isinstance(value, str) and is_address(value))
     if has_name:

@@ -50,7 +50,7 @@ class DryRun(Report):
             f"- to: {request.url or EMBEDDED}",
             f"- model: {request.model or 'the choice of the server'}",
             f"- parameters: {_params(self.body)}",
-            f"- images: {', '.join(f'`{one}`' for one in question.images) or 'none'}",
+            f"- images: {', '.join(_in_code(one) for one in question.images) or 'none'}",
             f"- key: {'set' if key else 'not set'}",
             f"- part of {where}{left_out}",
             *(line for message in self.body["messages"] for line in _message(message)),
@@ -73,17 +73,21 @@ def _params(body: dict[str, Any]) -> str:
     return ", ".join(f"`{name} = {json.dumps(value, ensure_ascii=False)}`" for name, value in params.items()) or "none"
 
 
+def _in_code(text: object) -> str:
+    return f"`{str(text).replace('`', chr(39))}`"
+
+
 class Attached(Report):
     """What went along with a question, small."""
 
     def __init__(self, attachments: list[Attachment]) -> None:
-        self._attachments = attachments
         super().__init__(f"[with {', '.join(map(str, attachments))}]")
+        shown = " ".join(f"![image]({small})" for one in attachments if (small := one.thumbnail()))
+        names = f"<small>with {', '.join(code_span(str(one)) for one in attachments)}</small>"
+        self._shown = f"{shown}\n\n{names}" if shown else names
 
     def _repr_markdown_(self) -> str:
-        shown = " ".join(f"![image]({small})" for one in self._attachments if (small := one.thumbnail()))
-        names = f"<small>with {', '.join(code_span(str(one)) for one in self._attachments)}</small>"
-        return f"{shown}\n\n{names}" if shown else names
+        return self._shown
 
 
 def _message(message: dict[str, Any]) -> Iterator[str]:

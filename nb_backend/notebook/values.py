@@ -18,6 +18,7 @@ import sys
 from traceback import format_exception_only
 from typing import Any
 
+from ..markdown_data import shortened
 from ..media import Attachment, attach, media_type
 from ..pictures import is_of as is_of
 from ..pictures import picture_of
@@ -36,7 +37,7 @@ def show(value: Any) -> str | Attachment:
     if isinstance(value, BaseException):
         return _cut("".join(format_exception_only(value)).strip())
     if is_of(value, "nb_backend", "Answer"):
-        return _cut(value.text)
+        return _cut(shortened(value.text))
     if is_of(value, "pandas", "DataFrame", "Series") or is_of(value, "polars", "DataFrame", "Series"):
         return _table(value)
     if is_of(value, "numpy", "ndarray") and (value.dtype != object or picture_of(value) is None):

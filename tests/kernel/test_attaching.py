@@ -30,6 +30,10 @@ photos = [photo, path]
 ready = attach(rgb, 'before.png')
 blob = io.BytesIO(); photo.save(blob, 'PNG')
 raw = blob.getvalue()
+broken = plt.figure(); broken.subplots(1, 2)
+def fail(*args): raise RuntimeError('no latex')
+broken.axes[0].draw = fail
+plt.close('all')
 """
 
 
@@ -94,6 +98,10 @@ def test_every_picture_of_a_list_goes_along(kernel, engine):
     uris, names, _ = attached(kernel, engine, "-i photos -i photos[0]")
     assert names in (["photos_0.png", "a photo.jpg"], None)
     assert len(uris) == 2
+    assert attached(kernel, engine, "-i path -i 'a photo.jpg' -i lines -i fig.axes")[1] in (
+        ["a photo.jpg", "lines.png"],
+        None,
+    )
     uris, names, _ = attached(kernel, engine, "-i [fig,bars]")
     assert names in (["image.png", "image_2.png"], None)
 
@@ -187,6 +195,8 @@ def test_a_dry_run_lists_them(kernel, engine):
         ("-i len", ["len is of type"]),
         ("-i .", ["is a folder"]),
         ("-i raw[:-60]", ["cut off"]),
+        ("-i [photo]*21", ["[photo]*21 has 21 things in it, and 20 is the most"]),
+        ("-i broken.axes", ["broken.axes cannot be sent: ", "RuntimeError: no latex"]),
     ],
 )
 def test_what_cannot_be_sent_is_one_line_and_nothing_is_sent(kernel, engine, line, words):
