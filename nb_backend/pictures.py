@@ -16,13 +16,13 @@ from itertools import islice
 from typing import Any
 
 from .media_types import media_type
-from .pixels import check_size, drawing, png_of_array, png_of_image
+from .pixels import MOST_PIXELS, check_size, drawing, png_of_array, png_of_image
 
 _KINDS = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/svg+xml")  # the best first
 _MOST_PARTS = 1000  # things of a list that are looked at
 _MOST_STEPS = 8  # from an artist to its figure
 _WAYS_UP = ("figure", "ax", "canvas", "_fig", "wedges", "lines")  # of a colour bar, a manager, an animation, a pie ...
-_FAR = 4  # times the figure, from where on what is drawn outside of it is left out
+_FAR = 4  # times the pixels of a figure: with more of them, what is drawn outside of it is left out
 
 
 def picture_of(value: Any) -> bytes | str | None:
@@ -198,11 +198,12 @@ def _drawn(figure: Any) -> bytes:
     Matplotlib changes a figure while it saves it: threads take turns.
     """
     file = io.BytesIO()
+    width, height = (round(side * figure.dpi) for side in figure.get_size_inches())
+    check_size(height, width)
     with drawing:
         figure.draw_without_rendering()
         around = figure.get_tightbbox()
-        is_far = max(around.width, around.height) > _FAR * max(figure.get_size_inches())
-        width, height = figure.get_size_inches() if is_far else (around.width, around.height)
-        check_size(round(height * figure.dpi), round(width * figure.dpi))
+        most = min(_FAR * width * height, MOST_PIXELS)
+        is_far = around.width * around.height * figure.dpi**2 > most
         figure.savefig(file, format="png", dpi="figure", bbox_inches=None if is_far else "tight")
     return file.getvalue()
