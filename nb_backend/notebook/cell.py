@@ -165,11 +165,15 @@ class TerminalView:
         self._print(f"\n[{_who(answer, failed)}]\n")
 
     def _print(self, text: str) -> None:
-        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-        # What it cannot write is replaced: half an answer is worse.
-        print(safe_terminal(text).encode(encoding, "replace").decode(encoding), end="", flush=True)  # noqa: T201
+        print_safely(text)
         if text:
             self._in_line = not text.endswith("\n")
+
+
+def print_safely(text: str) -> None:
+    """Print with nothing that would steer the terminal; what it cannot write is replaced: half an answer is worse."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(safe_terminal(text).encode(encoding, "replace").decode(encoding), end="", flush=True)  # noqa: T201
 
 
 def _join(*blocks: str) -> str:

@@ -145,11 +145,13 @@ class BackendMagics(Magics):
 
     def _show_attached(self, attached: Attached) -> None:
         """Show what goes along, small; the answer comes below it."""
+        from .cell import print_safely
+
         if hasattr(self.shell, "kernel"):
             data = {"text/markdown": attached._repr_markdown_(), "text/plain": repr(attached)}
             self.shell.display_pub.publish(data, {"nb_backend": {"attached": True}})
         else:
-            print(repr(attached))  # noqa: T201
+            print_safely(f"{attached!r}\n")
 
     def _conclude(self, question: Question, answer: Answer) -> Any:
         """Give what the cell is worth, in the format that it asks for."""
