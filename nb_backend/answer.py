@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from . import markdown_data
-from .markdown import image_addresses, safe_markdown, safe_terminal
+from .answer_images import ImageUrl, OwnImages, answer_markdown
+from .markdown import image_addresses, safe_terminal
+from .markdown_data import MAX_LIVE, is_bitmap, shortened
 from .memory import is_too_long
 from .providers.response import RawResponse, reasoning_text
 
-if TYPE_CHECKING:
-    from .answer_images import OwnImages
+MAX_ADDRESSES = 1000  # of images that an answer takes note of
 
 
 class Growing:
@@ -40,10 +39,11 @@ class Growing:
 class Answer:
     """What came back for a question. ``str()`` is the text; in a notebook it shows itself as Markdown.
 
-    ``provider`` says who answered (``name``, ``label``, ``model``); ``usage`` has the token counts as the server spells
-    them; ``images`` has the address of each image in full, or the image itself as a ``data:`` address, and is complete
-    at the end; ``seconds`` run from the question to the end, ``first_token_seconds`` to the first text or reasoning;
-    ``trimmed`` is how many of the oldest turns were not sent, for the model's context has no room for them.
+    ``provider`` says who answered (``name``, ``label``, ``model``); ``usage`` has the token counts as the server
+    spells them; ``images`` has the address of each image in full, whose ``data_uri`` is the image itself where the
+    server had it or the text holds it, and is complete at the end: the first thousand; ``seconds`` run from the
+    question to the end, ``first_token_seconds`` to the first text or reasoning; ``trimmed`` is how many of the oldest
+    turns were not sent, for the model's context has no room for them.
     """
 
     text: Growing = Growing()
@@ -52,15 +52,15 @@ class Answer:
     provider: dict[str, Any] = field(default_factory=dict)
     usage: dict[str, Any] = field(default_factory=dict)
     finish_reason: str | None = None
-    images: list[str] = field(default_factory=list)
+    images: list[ImageUrl] = field(default_factory=list)
     seconds: float = 0.0
     first_token_seconds: float | None = None
     stopped: bool = False
     trimmed: int = 0
     _started: float = field(default_factory=time.monotonic, compare=False)
     _server: str = field(default="", compare=False)  # the url that was asked, which addresses are relative to
-    _addresses: dict[str, str] = field(default_factory=dict, compare=False)  # what each stands for: see safe_markdown
-    _alts: dict[str, str] = field(default_factory=dict, compare=False)  # of images that came by events
+    _addresses: dict[str, ImageUrl] = field(default_factory=dict, compare=False)  # of the images, as they are written
+    _alts: dict[str, str] = field(default_factory=dict, compare=False)  # of images that came beside the text
 
     @property
     def code(self) -> list[str]:
@@ -89,8 +89,8 @@ class Answer:
         if kind == "content":
             alt = event.get("alt")
             for url in urls_of(event):
-                self._alts.setdefault(url, alt if isinstance(alt, str) else "")
-                self._see(url)
+                if self._sees(url):
+                    self._alts.setdefault(url, alt if isinstance(alt, str) else "")
         elif kind == "provider" and isinstance(who := event.get("provider"), dict):
             self.provider = {**self.provider, **who}
             self.model = str(who.get("model") or self.model)
@@ -108,33 +108,36 @@ class Answer:
         self.seconds = time.monotonic() - self._started
         self.stopped = stopped
         for address in image_addresses(self.text):
-            self._see(address)
+            if self._sees(address):
+                self._alts.pop(address, None)
 
-    def _see(self, address: str) -> str:
-        """Note an image, and give its address in full."""
-        if address not in self._addresses:
-            from .providers.session import own_url
+    def _sees(self, address: str) -> bool:
+        """Note an image, and say whether it is noted: too many are not."""
+        if address not in self._addresses and len(self._addresses) < MAX_ADDRESSES:
+            from .addresses import own_url
 
             full = own_url(self._server, address) or address
             if full not in self._addresses:
-                self.images.append(full)
-                self._addresses[full] = full
-            self._addresses[address] = full
-        return self._addresses[address]
+                image = ImageUrl(full)
+                image.data_uri = full if is_bitmap(full) else None
+                self.images.append(image)
+                self._addresses[full] = image
+            self._addresses[address] = self._addresses[full]
+        return address in self._addresses
+
+    def _stand_for(self) -> dict[str, str]:
+        """Give what the addresses of its images stand for: see ``safe_markdown``."""
+        return {url: image.data_uri or url if url == image else str(image) for url, image in self._addresses.items()}
 
     def kept_images(self) -> dict[str, str]:
-        """Give what the addresses of its images stand for, if one of them is at hand: see ``safe_markdown``."""
-        return dict(self._addresses) if any(map(markdown_data.is_bitmap, self._addresses.values())) else {}
+        """Give what the text does not say of what its images stand for, if one of them is at hand."""
+        alone = {url for url in self._alts if is_bitmap(url)}
+        kept = {url: target for url, target in self._stand_for().items() if url != target or url in alone}
+        return kept if any(map(is_bitmap, kept.values())) else {}
 
     def to_markdown(self, *, live: bool = False) -> str:
         """Give the answer as Markdown that is safe to show, with its images; ``live``: large ones as a word or link."""
-        addresses, text = self._addresses, self.text
-        alone = [url for url in self._alts if url not in text and addresses[url] not in text]
-        pictures = "\n\n".join(f"![{_words(self._alts[url]) or 'image'}](<{url}>)" for url in alone)
-        if live:
-            addresses = {url: target for url, target in addresses.items() if markdown_data.is_live(target)}
-            text, pictures = markdown_data.live(text), markdown_data.live(pictures)
-        return "\n\n".join(safe_markdown(part, addresses) for part in (text, pictures) if part)
+        return answer_markdown(self.text, self._stand_for(), self._alts, MAX_LIVE if live else None)
 
     def __str__(self) -> str:
         return self.text
@@ -147,18 +150,13 @@ class Answer:
         return self.to_markdown()
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(safe_terminal(markdown_data.shortened(self.text)))
+        printer.text(safe_terminal(shortened(self.text)))
 
 
 def urls_of(event: RawResponse) -> list[str]:
     """Give the addresses of the images that a ``content`` event brings."""
     urls = event.get("urls") if event.type == "content" else None
     return [url for url in (urls if isinstance(urls, list) else [urls]) if isinstance(url, str)]
-
-
-def _words(text: str) -> str:
-    """Give the words of a text, as the text of an image."""
-    return " ".join(re.sub(r"[\[\]\\`<>&$]", " ", text).split())
 
 
 Answer.__module__ = "nb_backend.chat"  # its public home, which pickles and IPython's formatters name
@@ -173,8 +171,9 @@ class AnswerStream(AsyncIterator[RawResponse]):
 
     ``keep`` is called once, with the answer and the states that providers want back, if there is something to keep: at
     the end, or when the stream is left before it; then ``kept`` is true. ``prepare`` is awaited once, before the first
-    question is sent; what it raises ends the stream. ``images`` fetches those that are the server's own: they stand in
-    the answer from then on. (A class and no generator: see ``create_async_generator``.)
+    question is sent; what it raises ends the stream. ``images`` fetches those that are the server's own meanwhile: they
+    stand in the answer as they come. The end waits for them; left only then, the answer is whole but for them. (A class
+    and no generator: see ``create_async_generator``.)
     """
 
     def __init__(
@@ -198,6 +197,7 @@ class AnswerStream(AsyncIterator[RawResponse]):
         self._events: AsyncGenerator[RawResponse, None] | None = None  # until it is asked
         self._announces = answer.trimmed > 0
         self._refused = False  # an event said that it is too long; its error is still to come
+        self._whole = False  # nothing more comes from the server
         self._open = True
 
     async def __anext__(self) -> RawResponse:
@@ -207,32 +207,38 @@ class AnswerStream(AsyncIterator[RawResponse]):
                 self._announces = False
                 return RawResponse(type="trimmed", turns=self.answer.trimmed)
             event = await events.__anext__()
+            if self._images is not None and not self.answer._server:
+                self.answer._server = await self._images.server()
         except StopAsyncIteration:
-            if self._open:
-                await self._fetch(image_addresses(self.answer.text))
-            self._end()
+            try:
+                await self._wait_for_images()
+            finally:
+                self._leave()
             raise
         except asyncio.CancelledError:
             self._leave()
             raise
         except BaseException as error:
             if self._events is None or not (self._can_ask_again() and (self._refused or is_too_long(error))):
-                self._open = False
-                self.answer.end()
+                self._close()
                 raise
             self._ask_again()
         else:
             if not (is_too_long(event) and self._can_ask_again()):
-                await self._take(event)
+                self._take(event)
                 return event
             self._refused = True  # and not shown: it is mended before its error is raised
         return await anext(self)
 
     async def prepare(self) -> None:
         """Do now what has to be done before the question is sent, and raise what stands against it."""
-        prepare, self._prepare = self._prepare, None
-        if self._open and prepare is not None:
-            await prepare()
+        if self._open and self._prepare is not None:
+            try:
+                await self._prepare()
+            except BaseException as error:
+                self._close(stopped=isinstance(error, asyncio.CancelledError))
+                raise
+            self._prepare = None
 
     async def _begin(self) -> AsyncGenerator[RawResponse, None]:
         await self.prepare()
@@ -241,23 +247,20 @@ class AnswerStream(AsyncIterator[RawResponse]):
         self._events = self._ask(self.answer.trimmed)
         return self._events
 
-    async def _take(self, event: RawResponse) -> None:
-        if self._images is not None and not self.answer._server:
-            self.answer._server = await self._images.server()
+    def _take(self, event: RawResponse) -> None:
+        known = len(self.answer.images)
         self.answer.add(event)
         if event.type == "conversation" and isinstance(state := event.get("conversation"), dict):
             self._states |= state
-        await self._fetch(urls_of(event))
+        if self._images is not None and self._open:
+            self._images.fetch(self.answer.images[known:])
 
-    async def _fetch(self, addresses: list[str]) -> None:
-        """Have the images that are the server's own stand in the answer themselves."""
-        try:
-            for url in map(self.answer._see, addresses):
-                if self._open and self._images is not None and (image := await self._images.fetch(url)):
-                    self.answer._addresses[url] = image
-        except asyncio.CancelledError:
-            self._leave()
-            raise
+    async def _wait_for_images(self) -> None:
+        self._whole = True
+        if self._open and self._images is not None:
+            self.answer.end()  # which finds those of the text
+            self._images.fetch(self.answer.images)
+            await self._images.wait()
 
     def _can_ask_again(self) -> bool:
         begun = self.answer.text or self.answer.reasoning or self.answer.images
@@ -275,17 +278,23 @@ class AnswerStream(AsyncIterator[RawResponse]):
         self._leave()
         if self._events is not None:
             await self._events.aclose()
+        if self._images is not None:
+            await self._images.wait()
 
     def __del__(self) -> None:
         self._leave()
 
-    def _end(self, *, stopped: bool = False) -> None:
+    def _close(self, *, stopped: bool = False) -> None:
         if self._open:
             self._open = False
             self.answer.end(stopped=stopped)
+            if self._images is not None:
+                self._images.cancel()
+
+    def _leave(self) -> None:
+        if self._open:
+            stopped = not self._whole and self.answer.finish_reason is None
+            self._close(stopped=stopped)
             if self.answer.text or not stopped:
                 self._keep(self.answer, self._states)
                 self.kept = True
-
-    def _leave(self) -> None:
-        self._end(stopped=self.answer.finish_reason is None)

@@ -1,25 +1,36 @@
-"""The images of an answer that its server keeps: fetched while it is there, for it soon forgets them."""
+"""The images of an answer: those that its server keeps are fetched while it is there, for it soon forgets them."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from base64 import b64encode
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 
-from .markdown_data import MAX_IMAGE
-from .media_types import BITMAPS, media_type
+from .markdown import markdown_and_images, safe_markdown
+from .markdown_data import MAX_IMAGE, is_bitmap, is_shown, live
+from .media_types import media_type
 
 MAX_ANSWER = 32 * 2**20  # bytes of all images of an answer
-MAX_COUNT = 64  # of them
+MAX_COUNT = 64  # of them that are asked for
 MAX_SECONDS = 30.0  # for all of them
+
+_linked = re.compile(r"!\[[^\[\]]*\]\(\s*<?([^\s()<>]++)[^()]*+\)\]\(\s*<?([^\s()<>]++)")
+
+
+class ImageUrl(str):
+    """The address of an image in full; ``data_uri`` is the image itself, in base64, ``None`` if it is not at hand."""
+
+    data_uri: str | None = None
 
 
 class OwnImages:
-    """Fetches the images of one answer from the server that gave it; ``get`` refuses what is another's.
+    """Fetches the images of one answer from the server that gave it, one after the other.
 
-    ``get`` takes a url and how many bytes it may have at the most, ``server`` gives the url that was asked.
+    ``server`` gives the url that was asked, ``get`` takes a url and how many bytes it may have at the most.
     """
 
     def __init__(self, server: Callable[[], Awaitable[str]], get: Callable[[str, int], Awaitable[bytes]]) -> None:
@@ -28,7 +39,9 @@ class OwnImages:
         self._server: str | None = None
         self._bytes = MAX_ANSWER
         self._seconds = MAX_SECONDS
-        self._fetched: set[str] = set()
+        self._asked: set[str] = set()
+        self._waiting: deque[ImageUrl] = deque()
+        self._task: asyncio.Task[None] | None = None
 
     async def server(self) -> str:
         """Give the url that was asked, "" if there is none."""
@@ -38,21 +51,73 @@ class OwnImages:
                 self._server = await self._ask()
         return self._server
 
-    async def fetch(self, url: str) -> str | None:
-        """Give an image as a data URI, once; None if it is not the server's, no bitmap, or cannot be had."""
-        if url in self._fetched or len(self._fetched) >= MAX_COUNT or self._seconds <= 0 or self._bytes <= 0:
-            return None
-        started = time.monotonic()
+    def fetch(self, images: Iterable[ImageUrl]) -> None:
+        """Begin to fetch those that are the server's, each once: they get their ``data_uri`` as they come."""
+        from .addresses import own_url
+
+        for image in images:
+            if len(self._asked) < MAX_COUNT and image not in self._asked and own_url(self._server or "", image):
+                self._asked.add(image)
+                self._waiting.append(image)
+        if self._waiting and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._fetch_waiting())
+
+    async def wait(self) -> None:
+        """Wait until nothing is fetched any more."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    def cancel(self) -> None:
+        """Fetch no more, from any thread."""
+        self._waiting.clear()
+        if self._task is not None and not self._task.done():
+            with suppress(RuntimeError):  # its loop is closed
+                self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+
+    async def _fetch_waiting(self) -> None:
+        while self._waiting and self._seconds > 0 and self._bytes > 0:
+            image = self._waiting.popleft()
+            image.data_uri = await self._data_uri(image)
+
+    async def _data_uri(self, url: str) -> str | None:
+        """Give an image; None if it is no bitmap, too large, or cannot be had."""
+        started, data = time.monotonic(), b""
         try:
-            async with asyncio.timeout(self._seconds):
-                data = await self._get(url, min(MAX_IMAGE, self._bytes))
-        except ValueError:  # another's
-            return None
-        except Exception:
-            data = b""
+            with suppress(Exception):
+                async with asyncio.timeout(self._seconds):
+                    data = await self._get(url, min(MAX_IMAGE, self._bytes))
         finally:
             self._seconds -= time.monotonic() - started
-        self._fetched.add(url)
         self._bytes -= len(data)
-        kind = media_type(data)
-        return f"data:{kind};base64,{b64encode(data).decode()}" if kind in BITMAPS else None
+        uri = f"data:{media_type(data)};base64,{b64encode(data).decode()}"
+        return uri if is_bitmap(uri) else None
+
+
+def answer_markdown(text: str, addresses: Mapping[str, str], alts: Mapping[str, str], most: int | None = None) -> str:
+    """Give the text of an answer as Markdown that is safe to show, and behind it those of its images not seen in it.
+
+    ``addresses`` is what ``safe_markdown`` takes, ``alts`` has the words for each image that came beside the text;
+    those of more than ``most`` bytes, if it is given, are a word or a link.
+    """
+    if most is not None:
+        text = live(text, most)
+        addresses = {address: target for address, target in addresses.items() if is_shown(target, most)}
+
+    def in_full(address: str) -> str:
+        target = addresses.get(address, address)
+        return address if target.startswith("data:") else target
+
+    shown, inside = markdown_and_images(text, addresses)
+    seen = {in_full(address) for address in inside}
+    if alts:  # what a picture of the text is a link to, is that picture: as g4f writes them
+        seen |= {in_full(link[2]) for link in _linked.finditer(text) if in_full(link[1]) in seen}
+    beside = {in_full(url): f"![{_words(alt) or 'image'}](<{url}>)" for url, alt in alts.items()}
+    pictures = "\n\n".join(picture for url, picture in beside.items() if url not in seen)
+    if most is not None:
+        pictures = live(pictures, most)
+    return "\n\n".join(part for part in (shown, safe_markdown(pictures, addresses)) if part)
+
+
+def _words(text: str) -> str:
+    """Give the words of a text, as the text of an image."""
+    return " ".join(re.sub(r"[\[\]\\`<>&$]", " ", text).split())

@@ -12,6 +12,7 @@ from . import background, memory, settings
 from .answer import Answer as Answer
 from .answer import AnswerStream as AnswerStream
 from .markdown import safe_terminal
+from .markdown_data import shortened
 from .media import attachments
 from .memory import from_cell as from_cell
 from .models import provider_for as provider_for
@@ -190,7 +191,7 @@ class Chat:
         return self._transcript().markdown()
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(safe_terminal(self._transcript().markdown()))
+        printer.text(safe_terminal(shortened(self._transcript().markdown())))
 
     def _transcript(self) -> Transcript:
         key = settings.api_key(self._api_key.value)

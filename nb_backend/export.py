@@ -6,20 +6,25 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from .markdown import safe_markdown
-from .markdown_data import is_bitmap
+from .answer_images import answer_markdown
+from .markdown_data import is_bitmap, shortened
 from .markdown_parts import code_span
 from .media import Attachment
 
 if TYPE_CHECKING:
     from .transcript import Transcript
 
+_MAX_SHOWN = 200_000  # bytes of a picture that is shown each time the conversation is
 _SPEAKERS = {"user": "You", "assistant": "Answer", "system": "Instructions", "developer": "Instructions"}
 _MODEL_ON_A_LINE = re.compile(r"[\w.:/@+][\w.:/@+-]*", re.ASCII)  # as ``%%backend MODEL`` takes it without quotes
 
 
 def to_markdown(transcript: Transcript, level: int = 1) -> str:
-    """Give a Markdown document: headings, from this level on, say who speaks; those in what was said are below them."""
+    """Give a Markdown document: headings, from this level on, say who speaks; those in what was said are below them.
+
+    Below the first level it is to be shown among other things: large pictures of answers are a word or a link in it.
+    """
+    most = _MAX_SHOWN if level > 1 else None
     speaker = "#" * (level + 1)
     parts = [f"{speaker[1:]} Conversation"]
     if transcript.model:
@@ -31,7 +36,7 @@ def to_markdown(transcript: Transcript, level: int = 1) -> str:
         remark = _remark(message)
         if message.get("system"):
             parts += [f"{speaker} Instructions", _safe(message["system"], level + 1)]
-        name, said = _SPEAKERS.get(role) or _span(role), _safe(_answered(message), level + 1, message.get("images"))
+        name, said = _SPEAKERS.get(role) or _span(role), _safe(_text(message), level + 1, message.get("images"), most)
         shown = [Attachment(*one)._repr_markdown_() for one in message.get("media", ())]
         parts += [f"{speaker} {name}", said, *shown, remark and f"*({remark})*"]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -93,12 +98,12 @@ def _question(prompt: str, model: str, *, with_media: bool) -> str:
 
 def _output(message: dict[str, Any], text: str) -> dict[str, Any]:
     remark = _remark(message)
-    said = safe_markdown(_answered(message), message.get("images"))
+    said = _answered(text, message.get("images"))
     shown = "\n\n".join(part for part in (said, remark and f"<small>{remark}</small>") if part)
     record = {key: message[key] for key in ("stopped", "trimmed") if message.get(key)}
     return {
         "output_type": "display_data",
-        "data": {"text/markdown": _lines(shown), "text/plain": _lines(text)},
+        "data": {"text/markdown": _lines(shown), "text/plain": _lines(shortened(text))},
         "metadata": {"nb_backend": record},
     }
 
@@ -119,19 +124,16 @@ def _text(message: dict[str, Any]) -> str:
     return "\n\n".join(text if isinstance(text := part.get("text"), str) else "(an attachment)" for part in content)
 
 
-def _answered(message: dict[str, Any]) -> str:
-    """Give what a message says, and behind it the images that came beside the text."""
-    text, images = _text(message), message.get("images", {})
-    at_hand = [address for address, stands_for in images.items() if is_bitmap(stands_for)]
-    spelt = {one: [one, *(other for other in images if images[other] == one)] for one in at_hand}
-    alone = [f"![image](<{one}>)" for one in at_hand if not any(other in text for other in spelt[one])]
-    return "\n\n".join([*([text] if text else []), *alone])
+def _answered(text: str, images: dict[str, str] | None, most: int | None = None) -> str:
+    """Make a text harmless, and put the images behind it that came beside it."""
+    at_hand = {address: "" for address, stands_for in (images or {}).items() if is_bitmap(stands_for)}
+    return answer_markdown(text, images or {}, at_hand, most)
 
 
-def _safe(text: str, below: int = 2, images: dict[str, str] | None = None) -> str:
+def _safe(text: str, below: int = 2, images: dict[str, str] | None = None, most: int | None = None) -> str:
     """Make a text harmless, with its headings below those of this level."""
     lines, fence = [], ""
-    for line in safe_markdown(text, images).split("\n"):
+    for line in _answered(text, images, most).split("\n"):
         if fence:
             fence = "" if line == fence else fence
         elif found := re.match("`{3,}", line):

@@ -51,24 +51,22 @@ def safe_markdown(text: str, addresses: Mapping[str, str] | None = None) -> str:
     is looked up there once more, as where a relative address stands for a full one, and that for a ``data:`` address,
     which only an image is given, and only where it is first shown.
     """
-    held = Held()
-    text = parts.unicode_text(text)
-    document = _document(text, held, addresses or {})
-    if document is None:
-        return "\n".join(parts.code_block(text, "", nested=False))  # deeper than the parser looks: as it is, as code
-    return held.restore(document.write())
+    return markdown_and_images(text, addresses or {})[0]
 
 
 def image_addresses(text: str) -> list[str]:
     """Give the addresses of the images in Markdown as they are written, in order; never raises, linear time."""
-    if "![" not in text:
-        return []
+    return markdown_and_images(text, None)[1] if "![" in text else []
+
+
+def markdown_and_images(text: str, addresses: Mapping[str, str] | None) -> tuple[str, list[str]]:
+    """Give what both give, of one reading; without ``addresses`` a reference may lead to any."""
     held = Held()
-    document = _document(parts.unicode_text(text), held, None)
+    text = parts.unicode_text(text)
+    document = _document(text, held, addresses)
     if document is None:
-        return []
-    document.write()
-    return [held.restore(address) for address in document.images]
+        return "\n".join(parts.code_block(text, "", nested=False)), []  # deeper than the parser looks: shown as code
+    return held.restore(document.write()), [held.restore(address) for address in document.images]
 
 
 def _document(text: str, held: Held, addresses: Mapping[str, str] | None) -> _Document | None:
@@ -131,9 +129,9 @@ class _Document:
             self.images.append(address)
         for _ in range(2):
             further = self.addresses.get(address, address)
-            if is_bitmap(further) and further != address:
-                if not image:
-                    break
+            if not image and further.startswith("data:"):
+                break
+            if further != address and is_bitmap(further):
                 del self.addresses[address]  # it may be long: the next time it is a link
                 return self.held.hold(further)
             address = further

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import secrets
 from base64 import b64decode
+from functools import partial
 
-from .media_types import BITMAPS, media_type
+from .media_types import BITMAPS, media_type, pixel_size
 
 MAX_IMAGE = 8 * 2**20  # bytes of an image that is shown
-_MAX_LIVE = 20_000  # bytes of an image that is sent again and again while the answer grows
+MAX_PIXELS = 2**27  # of it: whoever opens the notebook has them all in memory
+MAX_LIVE = 20_000  # bytes of an image that is sent again and again while the answer grows
 _MAX_TEXT = 200  # signs of base64 that a reader may be shown
 _HELD = 2_000  # signs from which on base64 is kept away from the parser
 _KEPT = 64  # of them stay: they tell what it is
@@ -23,19 +25,32 @@ _unfinished = re.compile(
     rf"(?:!\[[^\[\]]*\]\(\s*<?|(?<!\]:)(?<!\]: )(?<!\]: <)){_HEAD}([A-Za-z0-9+/]{{{_MAX_TEXT},}}+={{0,2}})\Z", re.ASCII
 )
 _bitmap = re.compile(r"data:image/(?:png|jpe?g|gif|webp);base64,([A-Za-z0-9+/]++={0,2})")
-_payload = re.compile(r"[A-Za-z0-9+/=]*")
 _START = ";base64,"
+_payload = re.compile(r"[A-Za-z0-9+/=]*")
+_long = re.compile(rf"(?<={_START})[A-Za-z0-9+/=]{{{_MAX_TEXT + 1},}}+")
 
 
 def is_bitmap(url: str) -> bool:
     """Whether an address is a picture in itself, of a kind that cannot act, and small enough to be shown."""
     found = _bitmap.fullmatch(url)
-    if found is None or len(found[1]) * 3 // 4 > MAX_IMAGE + 2:
+    return found is not None and _is_small(found[1]) and media_type(_start(found[1])) in BITMAPS
+
+
+def _is_small(data: str) -> bool:
+    """Whether an image in base64 has no more bytes, nor as far as it says pixels, than one that is shown."""
+    if len(data) * 3 // 4 > MAX_IMAGE + 2:
         return False
-    start = found[1][:_KEPT].rstrip("=")
+    start = _start(data)
+    width, height = pixel_size(start, media_type(start) or "") or (0, 0)
+    return width * height <= MAX_PIXELS
+
+
+def _start(data: str) -> bytes:
+    """Give the first bytes of what is in base64, where its kind and size stand; of a JPEG all."""
+    start = (data if data.startswith("/9j/") else data[:_KEPT]).rstrip("=")
     if len(start) % 4 == 1:  # half a byte
         start = start[:-1]
-    return media_type(b64decode(start + "=" * (-len(start) % 4))) in BITMAPS
+    return b64decode(start + "=" * (-len(start) % 4))
 
 
 class Held:
@@ -56,7 +71,7 @@ class Held:
 
     def _stand_in(self, match: re.Match[str]) -> str:
         head, data = match.groups()
-        kept = _KEPT if len(data) * 3 // 4 <= MAX_IMAGE + 2 else 0  # without its first signs it is no bitmap
+        kept = _KEPT if _is_small(data) else 0  # without its first signs it is no bitmap
         self._payloads.append(data[kept:] if kept else _amount(data))
         return f"{head}{data[:kept]}{self._mark}{len(self._payloads) - 1}x"
 
@@ -66,19 +81,19 @@ def ended(text: str) -> str:
     return _unfinished.sub(lambda match: _word(match[1]), text) if _START in text else text
 
 
-def live(text: str) -> str:
-    """Give the Markdown of an answer that grows: images that are large, or not all there yet, as a word."""
-    return _picture.sub(_live, text) if _START in text else text
+def live(text: str, most: int = MAX_LIVE) -> str:
+    """Give the Markdown of an answer that grows: images above ``most`` bytes, or not all there yet, as a word."""
+    return _picture.sub(partial(_live, most), text) if _START in text else text
 
 
-def is_live(url: str) -> bool:
-    """Whether an address is short enough to be sent again and again."""
-    return len(url) * 3 // 4 <= _MAX_LIVE
+def is_shown(url: str, most: int) -> bool:
+    """Whether an address, if it is an image in itself, has no more bytes than ``most``."""
+    return len(url) * 3 // 4 <= most
 
 
-def _live(match: re.Match[str]) -> str:
+def _live(most: int, match: re.Match[str]) -> str:
     opening, data, closing = match.groups()
-    if len(data) <= _MAX_TEXT or (opening and closing and is_live(data)):
+    if len(data) <= _MAX_TEXT or (opening and closing and is_shown(data, most)):
         return match[0]
     return _word(data) if opening else f"{_word(data)}{closing or ''}"
 
@@ -106,21 +121,22 @@ class Shortener:
 
     def feed(self, text: str) -> str:
         """Give what may be shown of the text with this piece."""
-        out = []
-        while text:
-            if self._data is not None:
-                found = _payload.match(text)
-                end = found.end() if found else 0
-                self._data.append(text[:end])
-                text = text[end:]
-                if text:
+        out, at = [], len(self._before)
+        text = self._before + text
+        while at < len(text):
+            if self._data is None:
+                found = text.find(_START, max(0, at - len(_START) + 1))
+                end = found + len(_START) if found >= 0 else len(text)
+                out.append(text[at:end])
+                self._data = [] if found >= 0 else None
+            else:
+                payload = _payload.match(text, at)
+                end = payload.end() if payload else at
+                self._data.append(text[at:end])
+                if end < len(text):
                     out.append(self.flush())
-                continue
-            at = (self._before + text).find(_START)
-            end = at + len(_START) - len(self._before) if at >= 0 else len(text)
-            out.append(text[:end])
-            self._before, self._data = ("", []) if at >= 0 else ((self._before + text)[1 - len(_START) :], None)
-            text = text[end:]
+            at = end
+        self._before = text[1 - len(_START) :] if self._data is None else ""
         return "".join(out)
 
     def flush(self) -> str:
@@ -132,5 +148,4 @@ class Shortener:
 
 def shortened(text: str) -> str:
     """Give a text with its base64 shortened, for people who read it as it is."""
-    shortener = Shortener()
-    return shortener.feed(text) + shortener.flush()
+    return _long.sub(lambda match: _amount(match[0]), text)

@@ -131,6 +131,9 @@ def formula(body: str, *, display: bool, cell: bool = False, lines: bool = False
     """
     body = entity.sub(_visible_entity, visible(body))
     body = re.sub(r"\\label\s*\{[^{}]*\}", "", body).strip()
+    spelt = unescape(body)
+    if any(spelt.count(sign) > body.count(sign) for sign in "$\\`"):  # an entity that would end it, or act
+        return None
     unfit = not body or body[0] == "$" or body[-1] == "$" or (body[-1] == "\\" and not display) or not _balanced(body)
     if unfit or _acts.search(body) or re.search(r"`|@@|~~~|\$\$|\n\s*\n", body):
         return None

@@ -35,7 +35,11 @@ def uri(data: bytes, kind: str = "image/png") -> str:
 
 
 PNG = png()
+BOMB = PNG[:16] + struct.pack(">II", 65_000, 65_000) + PNG[24:] + bytes(3000)
+_EXIF = b"\xff\xe1" + struct.pack(">H", 4002) + bytes(4000)
 FILES = {
+    "bomb.png": BOMB,
+    "bomb.jpg": b"\xff\xd8" + _EXIF + b"\xff\xc0" + struct.pack(">HBHHB", 17, 8, 65_000, 65_000, 3) + bytes(3000),
     "x.png": PNG,
     "a b.png": PNG,
     "second.png": png(6, 6),

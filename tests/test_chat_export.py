@@ -8,6 +8,7 @@ import nbformat
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from image_serving import png, uri
 
 from nb_backend import Chat
 
@@ -122,3 +123,26 @@ def test_an_empty_conversation(tmp_path):
         Chat().export(tmp_path / name)
     assert (tmp_path / "chat.md").read_text(encoding="utf-8") == "# Conversation\n"
     assert [cell.source for cell in exported(tmp_path / "chat.ipynb").cells] == ["%load_ext nb_backend"]
+
+
+def test_large_pictures_are_in_files_and_not_in_what_is_shown(tmp_path):
+    small, large = uri(png()), uri(png(noise=bytes(300_000)))
+    chat = chat_of("Draw", f"![a]({large}) ![b]({small}) ![c](/x.png)")
+    chat.messages[1]["images"] = {"/x.png": "http://h/x.png", "http://h/x.png": large}
+    shown = chat._repr_markdown_()
+    assert f"*(an image of 300 kB)* ![b]({small}) [image: c (h)](http://h/x.png)" in shown
+    assert len(shown) < 1000
+    chat.export(tmp_path / "chat.md")
+    assert f"![a]({large}) ![b]({small}) ![c]({large})" in (tmp_path / "chat.md").read_text(encoding="utf-8")
+    chat.export(tmp_path / "chat.ipynb")
+    data = exported(tmp_path / "chat.ipynb").cells[1].outputs[0].data
+    assert f"![a]({large}) ![b]({small}) ![c]({large})" in data["text/markdown"]
+    assert data["text/plain"] == f"![a](data:image/png;base64,… (300 kB)) ![b]({small}) ![c](/x.png)"
+
+
+def test_an_image_that_the_text_merely_mentions_is_in_it(tmp_path):
+    chat = chat_of("Draw", "It is `/x.png`, not ![a](/x.png?id=10)")
+    chat.messages[1]["images"] = {"/x.png": "http://h/x.png", "http://h/x.png": uri(png())}
+    for name in ("chat.md", "chat.ipynb"):
+        chat.export(tmp_path / name)
+        assert f"![image]({uri(png())})" in (tmp_path / name).read_text(encoding="utf-8")

@@ -50,7 +50,7 @@ async def show_stream(stream: AnswerStream, view: View) -> Answer:
                 view.update(event, stream.answer)
         failed = False
     except asyncio.CancelledError:
-        stream.answer.stopped, failed = True, False
+        failed = False
         raise
     finally:
         view.finish(stream.answer, failed)

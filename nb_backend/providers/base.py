@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl as tls
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Self
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from .. import debug, settings
+from ..addresses import own_url
 from ..errors import BackendError, ProtocolError
 from ..typing import AsyncResult, MediaListType, Messages
 from .failures import delay_before_retry, event_error, not_a_backend
 from .response import RawResponse
-from .session import StreamSession, own_url
+from .session import StreamSession
 from .wire import EventDecoder
 
 ABILITIES = ("vision", "audio", "image")  # of models, as g4f names them
@@ -110,7 +112,8 @@ class AsyncGeneratorProvider:
     async def get_file(cls, address: str, most: int, api_key: str | None = None) -> bytes:
         """Fetch a file of the server's own, of ``most`` bytes; ``ValueError`` for an address that is another's.
 
-        The calls of g4f's backend API are no files: some of them do something (``create`` makes an image).
+        The calls of g4f's backend API are no files: some of them do something (``create`` makes an image), so no
+        redirect may lead there. What is not below the server's url may be somebody else's: the key is not sent there.
         """
         key = settings.api_key(api_key)
         server, headers = await cls.server(key)
@@ -119,7 +122,8 @@ class AsyncGeneratorProvider:
             raise ValueError(f"no file on {server}")
         if key and "Authorization" not in headers:
             headers = {"x-api-key": key, **headers}
-        async with cls.session({"Accept": "image/*", **headers}, key) as session:
+        async with cls.session({"Accept": "image/*", **(headers if _is_below(server, url) else {})}, key) as session:
+            session.follows_redirects = False
             return await session.get_bytes(url, most, ssl=cls.ssl)
 
     @classmethod
@@ -141,6 +145,13 @@ class AsyncGeneratorProvider:
     def session(cls, headers: dict[str, str], secret: str | None = None) -> StreamSession:
         """Open a session with the options of the class; ``secret`` is kept out of what it raises."""
         return StreamSession(headers, connect_timeout=cls.connect_timeout, idle_timeout=cls.idle_timeout, secret=secret)
+
+
+def _is_below(server: str, url: str) -> bool:
+    """Whether a url on a server is below the server's own, but for its ``/v1``; not if others may read it otherwise."""
+    base, path = re.sub(r"(?:/v\d+\w*)?/*$", "", urlsplit(server).path), urlsplit(url).path
+    unclear = re.search(r"%(?:2e|2f|5c|25)|/\.\.?(?:[/;]|$)", path, re.IGNORECASE)
+    return not base or (path.startswith(f"{base}/") and not unclear)
 
 
 class Reading:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import re
 import ssl as tls
 import urllib.request
 from collections import deque
@@ -54,6 +53,7 @@ class StreamSession:
         self.headers = {"Accept-Encoding": "identity", **(headers or {})}
         self.connect_timeout = connect_timeout
         self.idle_timeout = idle_timeout
+        self.follows_redirects = True
         self._secret = secret
 
     async def __aenter__(self) -> Self:
@@ -117,7 +117,7 @@ class StreamSession:
             except Exception as error:
                 raise connection_error(error, str(url)) from None
             location = response.headers.get("Location")
-            if response.status not in (301, 302, 307, 308) or not location:
+            if not self.follows_redirects or response.status not in (301, 302, 307, 308) or not location:
                 return response
             response.close()
             url = _redirected(url, location)
@@ -288,22 +288,6 @@ def encode_json(value: Any) -> bytes:
             return orjson.dumps(valid_unicode(value), option=orjson.OPT_SERIALIZE_NUMPY)
         except RecursionError:
             raise error from None
-
-
-def own_url(server: str, address: str) -> str | None:
-    """Give an address on a server in full, be it written as a url or relative to the server's; None if on another one.
-
-    Nothing is read into what is written in a way that a browser, a person or another library might read otherwise.
-    """
-    if re.search(r"[\s\\\x00-\x20\x7f]|^//|^(?!https?://[^/?#])[^/?#]*:|^$", address, re.IGNORECASE):
-        return None
-    try:
-        here = URL(server)
-        there = here.join(URL(address))
-        same = here.host and (there.scheme, there.host, there.port) == (here.scheme, here.host, here.port)
-    except ValueError:
-        return None
-    return str(there) if same and there.user is None and there.password is None else None
 
 
 def _redirected(url: URL, location: str) -> URL:

@@ -71,7 +71,8 @@ def test_own_images_are_seen_for_good_and_others_are_links(
 
 
 def test_an_image_is_seen_while_the_answer_comes(nb: Notebook, engine: ScriptedEngine) -> None:
-    engine.enqueue({"type": "content", "urls": ["/media/x.png", "/media/large.png"]}, "Words", ..., "never")
+    more = [step for _ in range(300) for step in (0.1, ".")]  # each may show what has come
+    engine.enqueue({"type": "content", "urls": ["/media/large.png", "/media/x.png"]}, "Words", *more, ..., "never")
     nb.open("%load_ext nb_backend", ASK)
     nb.run(0)
     nb.run(1, wait=False)
