@@ -41,6 +41,7 @@ _SVG = re.compile(
 _HEAD = 4096  # bytes in which an SVG has to begin
 _PDF_LEAST = 512  # bytes from which on a PDF has to have an end
 _UNKNOWN = 0x7FFFFFFF  # a RIFF file of this size or more was written to a pipe
+_MOST_CHUNKS = 2**17  # that are gone through in search of the end
 _MOST_PARTS = 4096  # segments and boxes that are gone through in search of a size
 _JPEG_MARKER = re.compile(rb"\xff++(.)", re.DOTALL)
 _JPEG_BARE = (0x01, *range(0xD0, 0xD9))  # markers that have no length
@@ -223,30 +224,34 @@ def _png_is_cut(data: bytes) -> bool:
     if data[12:16] != b"IHDR":
         return False  # no order to go by
     at = len(_PNG)
-    while at + 12 <= len(data):
+    for _ in range(_MOST_CHUNKS):
+        if at + 12 > len(data):
+            return True
         if data[at + 4 : at + 8] == b"IEND":
             return False
         at += 12 + int.from_bytes(data[at : at + 4], "big")
-    return True
+    return False
 
 
 def _jpeg_is_cut(data: bytes) -> bool:
     """Go through the segments to the first scan, after which an end has to come."""
     at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        if data[at + 1] == 0xFF:  # a byte that fills
-            at += 1
-            continue
-        if data[at + 1] == 0xDA:
-            return b"\xff\xd9" not in data[at:]
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    for _ in range(_MOST_CHUNKS):
+        marker = _JPEG_MARKER.match(data, at)  # with the bytes that fill
+        if marker is None or marker.end() + 2 > len(data):
+            break
+        if marker[1] == b"\xda":
+            return data.find(b"\xff\xd9", at) < 0
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
     return at + 4 > len(data) > 32  # below that there is no more than the first bytes
 
 
 def _box_is_cut(data: bytes) -> bool:
     """Go through the boxes that follow the first one: one that is longer than what is left."""
     at = int.from_bytes(data[:4], "big")
-    while at >= 8 and at + 8 <= len(data):
+    for _ in range(_MOST_CHUNKS):
+        if at < 8 or at + 8 > len(data):
+            break
         size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         if size == 1:
             size = int.from_bytes(data[at + 8 : at + 16], "big")

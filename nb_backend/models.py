@@ -97,7 +97,7 @@ async def sees_images(api: Api, model: str, provider: str | None = None, *, api_
         return None
 
 
-async def models_with_vision(api: Api, provider: str | None = None) -> list[str]:
+def models_with_vision(api: Api, provider: str | None = None) -> list[str]:
     """Give the names of the models that are known to see images, this provider's first; nothing is asked for it."""
     url = settings.url(api.url)
     found = [model for place in list(_told) if place[0] == url for model in _remembered(place) if model.vision]

@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import math
-import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from .drawing import render_svg
 from .media_types import BITMAPS, is_cut, pixel_size
+from .pixels import drawing
 
 _FORMATS = {f"image/{name.lower()}": name for name in ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")}
 _FORMATS["image/heic"] = "HEIF"  # which Pillow has if pillow-heif was registered
@@ -60,7 +59,7 @@ def fit(data: bytes, kind: str, max_bytes: int, max_side: int) -> tuple[bytes, s
     if not kind.startswith("image/") or kind == "image/svg+xml":
         return data, ""
     size, small = pixel_size(data, kind), len(data) <= max_bytes
-    if small and (max(size) <= max_side if size else "PIL" not in sys.modules):
+    if small and (size is None or max(size) <= max_side):
         return data, ""
     what = f"{_amount(len(data))}, {_amount(max_bytes)}"
     if size and max(size) > max_side:
@@ -85,10 +84,11 @@ def fit(data: bytes, kind: str, max_bytes: int, max_side: int) -> tuple[bytes, s
 
 
 def thumbnail(data: bytes, kind: str, side: int = 160, most: int = 40_000) -> str | None:
-    """Give a picture within side×side pixels as a data URI of at most so many characters; ``None`` if there is none."""
+    """Give a picture within side×side pixels as a data URI of at most so many characters; ``None`` if there is none.
+
+    An SVG has none: it would have been drawn, if it could be.
+    """
     try:
-        if kind == "image/svg+xml":
-            data, kind = render_svg(data, side) or b"", "image/png"
         longest = max(pixel_size(data, kind) or (0, 0))
         same = _data_uri(data, kind) if len(data) < most and kind in BITMAPS and not is_cut(data, kind) else ""
         fits = longest and 0 < len(same) <= most
@@ -135,7 +135,7 @@ def _read(data: bytes, kind: str, side: int, *, moving: bool = True) -> _Picture
 
     name = _FORMATS[kind]
     moving = moving and name in _MOVING
-    with warnings.catch_warnings():
+    with drawing, warnings.catch_warnings():  # which is for one thread at a time
         warnings.simplefilter("ignore")  # of large pictures and of odd metadata
         with Image.open(io.BytesIO(data), formats=[name]) as image:
             _check_pixels(image.size)

@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from media_support import PEAK, on_linux, opened, run, saved
@@ -16,7 +16,6 @@ from PIL import Image
 from nb_backend import drawing
 from nb_backend.drawing import render_svg
 from nb_backend.media_types import pixel_size
-from nb_backend.scaling import thumbnail
 
 NAMES = "xmlns='http://www.w3.org/2000/svg' xmlns:xlink='http://www.w3.org/1999/xlink'"
 SQUARE = "<rect width='5' height='5' fill='red'/>"
@@ -63,7 +62,6 @@ def test_a_figure_is_drawn_with_its_words():
     words = svg("<text y='20' font-size='20' font-family='no such font'>words</text>", "width='60' height='30'")
     drawn = render_svg(words, 2048)
     assert drawn is None or opened(drawn).getbbox() is not None
-    assert thumbnail(file.getvalue(), "image/svg+xml").startswith("data:image/png;base64,")
 
 
 @pytest.fixture
@@ -171,9 +169,9 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 2**10)
 def test_without_a_renderer_there_is_no_drawing(monkeypatch):
     monkeypatch.setattr(drawing.importlib.util, "find_spec", lambda name: None)
     assert render_svg(svg(SQUARE), 2048) is None
-    assert thumbnail(svg(SQUARE), "image/svg+xml") is None
 
 
-@given(st.binary() | st.builds(lambda at, other: svg(SQUARE)[:at] + other, st.integers(0, 200), st.binary(max_size=20)))
+@settings(deadline=None, max_examples=50)
+@given(st.binary() | st.builds(lambda at, other: svg(SQUARE)[:at] + other, st.integers(0, 140), st.binary(max_size=20)))
 def test_nothing_is_raised_whatever_it_is(data):
     render_svg(data, 100)

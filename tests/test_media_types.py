@@ -12,7 +12,7 @@ from IPython.display import Audio
 from media_support import RGBA, SVG_TEXT, content, encoded, refusal
 from PIL import Image
 
-from nb_backend import to_data_uri
+from nb_backend import media_types, to_data_uri
 from nb_backend.media_types import media_type, pixel_size
 
 
@@ -170,3 +170,14 @@ def test_whatever_the_bytes_their_size_is_two_numbers_or_none(data, kind, at, ot
     for damaged in (data, data[:at], data[:at] + other + data[at + len(other) :]):
         size = pixel_size(damaged, kind)
         assert size is None or min(size) > 0
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
+def test_the_end_is_searched_for_within_bounds(kind, monkeypatch):
+    monkeypatch.setattr(media_types, "_MOST_CHUNKS", 10)
+    head, part = {
+        "jpeg": (b"\xff\xd8", b"\xff\xff\xe0\0\2"),
+        "png": (b"\x89PNG\r\n\x1a\n" + bytes(4) + b"IHDR" + bytes(4), bytes(4) + b"teSt" + bytes(4)),
+    }[kind]
+    assert media_types.is_cut(head + part * 8 + b"\xff\xe0\xff", f"image/{kind}")
+    assert not media_types.is_cut(head + part * 20 + b"\xff\xe0\xff", f"image/{kind}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -348,3 +350,11 @@ def test_nothing_but_a_short_word_is_raised(data, kind, at, other, most, side):
             assert bool(remark) == (smaller != damaged)
             assert len(smaller) <= most or kind in ("image/svg+xml", "audio/wav", "")
         thumbnail(damaged, kind)
+
+
+def test_the_warnings_of_others_stay_as_they_were():
+    before = list(warnings.filters)
+    large = saved(NOISE, "PNG")
+    with ThreadPoolExecutor(6) as threads:
+        assert len(set(threads.map(lambda _: fit(large, "image/png", MUCH, 50), range(18)))) == 1
+    assert warnings.filters == before

@@ -178,13 +178,13 @@ async def test_a_provider_of_an_odd_name(server):
 
 async def test_the_models_that_see(server):
     server.provides(P=[eyes("p"), eyes("x"), eyes("b", False)], Q=[eyes("x"), eyes("q"), eyes("b", False), eyes("\n!")])
-    assert await models_with_vision(server.api, "Q") == []
+    assert models_with_vision(server.api, "Q") == []
     await sees_images(server.api, "b", "P")
     await sees_images(server.api, "b", "Q")
     asked = len(server.asked)
-    assert await models_with_vision(server.api, "Q") == ["x", "q", "p"]
-    assert await models_with_vision(server.api) == ["p", "x", "q"]
-    assert await models_with_vision(provider_for("http://127.0.0.1:9")) == []
+    assert models_with_vision(server.api, "Q") == ["x", "q", "p"]
+    assert models_with_vision(server.api) == ["p", "x", "q"]
+    assert models_with_vision(provider_for("http://127.0.0.1:9")) == []
     assert len(server.asked) == asked
 
 
@@ -201,7 +201,7 @@ async def test_the_embedded_backend_has_one_model_whatever_is_named(monkeypatch,
         monkeypatch.setattr(process, "ensure_running", ensure_running)
         for model, provider in [("", None), ("gpt-4o", None), ("gpt-4o", "P")]:
             assert await sees_images(BackendApi, model, provider) is vision
-        assert await models_with_vision(BackendApi) == (["scripted"] if vision else [])
+        assert models_with_vision(BackendApi) == (["scripted"] if vision else [])
 
 
 async def test_what_the_embedded_backend_says_of_its_engine():
@@ -247,7 +247,7 @@ async def test_what_openai_servers_say(server, said, expected):
     assert await sees_images(server.api, "missing") is None
     assert server.asked == ["/v1/models"]
     assert [model.provider for model in await server.api.get_models()] == ["", ""]
-    assert await models_with_vision(server.api) == [["m"], ["other"]][not expected]
+    assert models_with_vision(server.api) == [["m"], ["other"]][not expected]
 
 
 # -- what may go wrong
@@ -269,7 +269,7 @@ async def test_an_odd_answer_is_not_known_and_quiet(server, odd, path, provider,
     settings.current.api_key = KEY
     for model in ("a", ""):
         assert await sees_images(server.api, model, provider) is None or (not model and "model 0" in str(odd))
-    await models_with_vision(server.api, provider)
+    models_with_vision(server.api, provider)
     assert set(server.keys) == {f"Bearer {KEY}" if path else KEY}
     assert (caplog.text, *capsys.readouterr()) == ("", "", "")
 
@@ -366,7 +366,7 @@ async def test_what_was_learnt_is_forgotten(server, clock, seconds, asked):
     server.provides(P=[eyes("a", False)])
     clock.now += seconds
     assert await sees_images(server.api, "a", "P") is (asked == 1)
-    assert await models_with_vision(server.api) == (["a"] if asked == 1 else [])
+    assert models_with_vision(server.api) == (["a"] if asked == 1 else [])
     assert len(server.asked) == asked
 
 

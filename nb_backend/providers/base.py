@@ -50,7 +50,7 @@ class ProviderModelMixin:
     """What a provider says about its models."""
 
     @classmethod
-    async def get_models(cls, provider: str | None = None) -> list[Model]:
+    async def get_models(cls, provider: str | None = None, *, api_key: str | None = None) -> list[Model]:
         """Ask the server for its models."""
         raise NotImplementedError
 
