@@ -1,16 +1,19 @@
 """What a file is by its content: the media types of pictures, sounds, films and PDFs, their size, and missing ends.
 
 Names decide nothing. Only what is cheap is looked at: the first bytes, and the lengths that a format writes down. What
-has no more than its first bytes is given the type that they say.
+has no more than its first bytes is given the type that they say. Besides: what objects show, and data URIs.
 """
 
 from __future__ import annotations
 
+import base64
 import re
 import struct
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
+SHOWN = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/svg+xml")  # what objects show, the best first
 BITMAPS = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})  # every browser shows them; none can act
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -66,6 +69,26 @@ def media_type(data: bytes) -> str | None:
     if _SVG.match(data[:_HEAD].removeprefix(b"\xef\xbb\xbf")):
         return "image/svg+xml"
     return None
+
+
+def shown_bytes(data: Any) -> bytes:
+    """Give the bytes that an object shows: as they are, in base64, or the text of an SVG; b"" if it is none of them."""
+    if isinstance(data, str):
+        try:
+            return data.encode() if data.lstrip("\ufeff \t\r\n").startswith("<") else base64.b64decode(data)
+        except ValueError:
+            return b""
+    return bytes(data) if isinstance(data, bytes | bytearray | memoryview) else b""
+
+
+def data_uri(data: bytes, kind: str) -> str:
+    """Give bytes of a media type as a data URI in base64."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def amount(size: int) -> str:
+    """Tell a number of bytes in decimal units: 7.9 kB, 12.3 MB."""
+    return f"{size / 1e6:,.1f} MB" if size >= 999_950 else f"{size / 1e3:.1f} kB"
 
 
 def is_cut(data: bytes, kind: str) -> bool:

@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from . import settings
 from .background import Job
@@ -26,8 +26,22 @@ ASKED_AGAIN = 30.0  # seconds after a server has been asked in vain
 clock = time.monotonic
 
 Api: TypeAlias = "type[BackendApi] | type[OpenAIApi]"
-Place: TypeAlias = tuple[str | None, str | None]
-"""The url of a server (``None``: the embedded backend), and one of its providers (``None``: all of them)."""
+
+
+class Place(NamedTuple):
+    """What is asked: a server (``None``: the embedded backend), one of its providers (``None``: all of them), and the
+    key that it is asked with, as a hash: a server may tell each key of other models.
+    """
+
+    url: str | None
+    provider: str | None
+    key: int
+
+    @classmethod
+    def of(cls, url: str | None, provider: str | None, api_key: str | None = None) -> Place:
+        """Make a place with this key, else with that of the settings; ``ValueError`` if it is none."""
+        return cls(url, provider, hash(settings.api_key(api_key)))
+
 
 _told: dict[Place, tuple[float, list[Model]]] = {}  # when, and what
 _fetches: dict[Place, tuple[float, Job[list[Model]]]] = {}  # the last one in the background, and when it started
@@ -48,7 +62,7 @@ def provider_for(url: str | None) -> Api:
 
 async def listed_models(url: str | None) -> list[Model]:
     """Ask a server for its models, and remember them."""
-    return await _ask(provider_for(url), (url, None))
+    return await _ask(provider_for(url), Place.of(url, None))
 
 
 async def available_models() -> list[Model]:
@@ -61,7 +75,7 @@ async def available_models() -> list[Model]:
     known: dict[tuple[str, str], Model] = {(model.provider, str(model)): model for model in models}
     for name in providers:
         with suppress(BackendError):
-            known |= {(name, str(model)): model for model in await _ask(provider_for(url), (url, name))}
+            known |= {(name, str(model)): model for model in await _ask(provider_for(url), Place.of(url, name))}
     return list(known.values())
 
 
@@ -74,9 +88,9 @@ def known_models(seconds: float = 2.0) -> list[str]:
     """
     try:
         url = settings.url()
+        place = Place.of(url, None)
     except ValueError:
         return []
-    place = (url, None)
     if url is not None and not _told.get(place, (0, []))[1]:
         started, fetch = _fetch(provider_for(url), place)
         with suppress(TimeoutError, KeyboardInterrupt):  # an interrupt ends this wait, which no cell waits for
@@ -97,10 +111,11 @@ async def sees_images(api: Api, model: str, provider: str | None = None, *, api_
         return None
 
 
-def models_with_vision(api: Api, provider: str | None = None) -> list[str]:
+def models_with_vision(api: Api, provider: str | None = None, *, api_key: str | None = None) -> list[str]:
     """Give the names of the models that are known to see images, this provider's first; nothing is asked for it."""
-    url = settings.url(api.url)
-    found = [model for place in list(_told) if place[0] == url for model in _remembered(place) if model.vision]
+    place = Place.of(settings.url(api.url), None, api_key)
+    places = [told for told in list(_told) if told._replace(provider=None) == place]
+    found = [model for told in places for model in _remembered(told) if model.vision]
     found.sort(key=lambda model: model.provider != provider)
     return list(dict.fromkeys(str(model) for model in found if model.isprintable()))
 
@@ -115,18 +130,19 @@ async def _sees(api: Api, model: str, provider: str | None, api_key: str | None)
     if issubclass(api, OpenAIApi):
         owners = {None}  # there is one list of all
     elif not provider:
-        owners = {one.provider for one in await _known(api, (url, None), api_key) if one == model or not model}
+        owners = {one.provider for one in await _known(api, url, None, api_key) if one == model or not model}
         if not 0 < len(owners) <= (MAX_PROVIDERS if model else 1):
             return None
-    told = await asyncio.gather(*(_known(api, (url, owner), api_key) for owner in owners))
+    told = await asyncio.gather(*(_known(api, url, owner, api_key) for owner in owners))
     said: set[bool | None] = set()
     for models in told:
         said |= {one.vision for one in models if not model or one == model} or {None}
     return True if True in said else False if said == {False} else None
 
 
-async def _known(api: Api, place: Place, api_key: str | None) -> list[Model]:
+async def _known(api: Api, url: str | None, provider: str | None, api_key: str | None) -> list[Model]:
     """Give the models of a place, once they are known; none if another question has waited for them in vain."""
+    place = Place.of(url, provider, api_key)
     if not _remembered(place):
         started, fetch = _fetch(api, place, api_key, pause=ASKED_AGAIN)
         if clock() - started < PATIENCE:
@@ -151,7 +167,7 @@ def _fetch(api: Api, place: Place, api_key: str | None = None, pause: float = 0)
 
 
 async def _ask(api: Api, place: Place, api_key: str | None = None) -> list[Model]:
-    models = await api.get_models(place[1], api_key=api_key)
+    models = await api.get_models(place.provider, api_key=api_key)
     _told[place] = clock(), models
     return models
 

@@ -7,7 +7,6 @@ show; a figure of plotly or a chart of altair, drawn. Besides: an array of pixel
 
 from __future__ import annotations
 
-import base64
 import importlib.util
 import io
 import sys
@@ -15,10 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from .media_types import media_type
+from .media_types import SHOWN, media_type, shown_bytes
 from .pixels import MOST_PIXELS, check_size, drawing, png_of_array, png_of_image
 
-_KINDS = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/svg+xml")  # the best first
 _MOST_PARTS = 1000  # things of a list that are looked at
 _MOST_STEPS = 8  # from an artist to its figure
 _WAYS_UP = ("figure", "ax", "canvas", "_fig", "wedges", "lines")  # of a colour bar, a manager, an animation, a pie ...
@@ -91,10 +89,10 @@ def _shown(value: Any) -> bytes | None:
 def _ways(value: Any) -> Iterator[Callable[[], Iterator[bytes]]]:
     kind = type(value)
     if callable(getattr(kind, "_repr_mimebundle_", None)):
-        yield lambda: _best(value._repr_mimebundle_(include=set(_KINDS), exclude=None))
+        yield lambda: _best(value._repr_mimebundle_(include=set(SHOWN), exclude=None))
     for hook in ("_repr_png_", "_repr_jpeg_", "_repr_svg_"):
         if callable(getattr(kind, hook, None)):
-            yield lambda hook=hook: iter([_decode(_without_metadata(getattr(value, hook)()))])  # type: ignore[misc]
+            yield lambda hook=hook: iter([shown_bytes(_without_metadata(getattr(value, hook)()))])  # type: ignore[misc]
 
 
 def _in_notebook(value: Any) -> bytes | None:
@@ -104,13 +102,13 @@ def _in_notebook(value: Any) -> bytes | None:
     # what is built in has no picture, and what displays itself would do it now
     if shell is None or type(value).__module__ == "builtins" or hasattr(type(value), "_ipython_display_"):
         return None
-    formatters = [formatter for kind in _KINDS if (formatter := shell.display_formatter.formatters.get(kind))]
+    formatters = [formatter for kind in SHOWN if (formatter := shell.display_formatter.formatters.get(kind))]
     for formatter in formatters:
         try:
             show = formatter.lookup(value)
         except KeyError:
             continue
-        data = _decode(_without_metadata(show(value)))
+        data = shown_bytes(_without_metadata(show(value)))
         if (media_type(data) or "").startswith("image/"):
             return data
     return None
@@ -136,20 +134,11 @@ def _check_installed(renderer: str, package: str) -> None:
 
 def _best(shown: Any) -> Iterator[bytes]:
     bundle = _without_metadata(shown)
-    return (_decode(bundle[kind]) for kind in _KINDS if isinstance(bundle, Mapping) and kind in bundle)
+    return (shown_bytes(bundle[kind]) for kind in SHOWN if isinstance(bundle, Mapping) and kind in bundle)
 
 
 def _without_metadata(shown: Any) -> Any:
     return shown[0] if isinstance(shown, tuple) and shown else shown
-
-
-def _decode(data: Any) -> bytes:
-    if isinstance(data, str):
-        try:
-            return data.encode() if data.lstrip("\ufeff \t\r\n").startswith("<") else base64.b64decode(data)
-        except ValueError:
-            return b""
-    return bytes(data) if isinstance(data, bytes | bytearray | memoryview) else b""
 
 
 def figure_of(value: Any) -> Any:

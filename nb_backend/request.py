@@ -61,7 +61,7 @@ class Request:
         self.blind = await sees_images(self.provider, self.model, provider, api_key=self.api_key.value) is False
         if self.blind and images:
             who = (self.model or "the model") if self.url else "the embedded model"
-            raise _sees_no_images(who, images, models_with_vision(self.provider, provider))
+            raise _sees_no_images(who, images, models_with_vision(self.provider, provider, api_key=self.api_key.value))
 
     def send(self, without: int) -> AsyncGenerator[RawResponse, None]:
         """Ask, and give the events of the answer."""

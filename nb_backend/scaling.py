@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import math
+import re
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from .media_types import BITMAPS, is_cut, pixel_size
-from .pixels import drawing
+from .media_types import BITMAPS, amount, data_uri, is_cut, pixel_size
 
 _FORMATS = {f"image/{name.lower()}": name for name in ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")}
 _FORMATS["image/heic"] = "HEIF"  # which Pillow has if pillow-heif was registered
@@ -34,6 +34,8 @@ _MOST_MOVING = 2**26  # pixels of all the frames
 _LEAST_FRAME = 2**16  # pixels, so that there are not too many small ones
 _ROUNDS = 8  # of encoding, until there are few enough bytes
 _ORIENTATION = 0x0112  # EXIF's number for it
+_READERS = re.compile(r"(?:PIL|pillow_heif)\b")  # which warn of large pictures and of odd metadata
+_UNWARNED = ("ignore", None, Warning, _READERS, 0)  # as in warnings.filters
 
 
 class _Refused(ValueError):
@@ -61,7 +63,7 @@ def fit(data: bytes, kind: str, max_bytes: int, max_side: int) -> tuple[bytes, s
     size, small = pixel_size(data, kind), len(data) <= max_bytes
     if small and (size is None or max(size) <= max_side):
         return data, ""
-    what = f"{_amount(len(data))}, {_amount(max_bytes)}"
+    what = f"{amount(len(data))}, {amount(max_bytes)}"
     if size and max(size) > max_side:
         what = f"{_times(size)} pixels, {max_side}"
     try:
@@ -75,11 +77,9 @@ def fit(data: bytes, kind: str, max_bytes: int, max_side: int) -> tuple[bytes, s
         missing = "Pillow, which would scale it, is not installed: pip install pillow"
         raise ValueError(f"it has {what} is the most, and {missing}") from None
     except Exception as error:  # whatever Pillow raises
-        if small and size is None:
-            return data, ""
         raise ValueError(f"it has {what} is the most, and Pillow cannot read it: make it smaller yourself") from error
     if reached == picture.size:
-        return fitting, f"made smaller, from {_amount(len(data))} to {_amount(len(fitting))}{picture.left_out}"
+        return fitting, f"made smaller, from {amount(len(data))} to {amount(len(fitting))}{picture.left_out}"
     return fitting, f"scaled from {_times(picture.size)} to {_times(reached)}{picture.left_out}"
 
 
@@ -90,7 +90,7 @@ def thumbnail(data: bytes, kind: str, side: int = 160, most: int = 40_000) -> st
     """
     try:
         longest = max(pixel_size(data, kind) or (0, 0))
-        same = _data_uri(data, kind) if len(data) < most and kind in BITMAPS and not is_cut(data, kind) else ""
+        same = data_uri(data, kind) if len(data) < most and kind in BITMAPS and not is_cut(data, kind) else ""
         fits = longest and 0 < len(same) <= most
         if fits and longest <= side:
             return same
@@ -107,14 +107,6 @@ def _times(size: tuple[int, int]) -> str:
     return f"{size[0]}×{size[1]}"
 
 
-def _amount(size: int) -> str:
-    return f"{size / 2**20:.1f} MB" if size >= 2**20 / 10 else f"{size / 2**10:.1f} kB"
-
-
-def _data_uri(data: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
-
-
 def _within(size: tuple[int, int], side: int) -> tuple[int, int]:
     longest = max(size)
     if longest <= side:
@@ -128,6 +120,21 @@ def _check_pixels(size: tuple[int, int]) -> None:
         raise _Refused(f"it has {_times(size)} pixels, and {most}: make it smaller yourself")
 
 
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """Let Pillow warn of nothing, with a filter in the list that is there, and out of the same list again.
+
+    ``warnings.catch_warnings`` changes lists, which it would leave for good where threads, the user's too, overlap.
+    """
+    filters: Any = warnings.filters
+    filters.insert(0, _UNWARNED)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # somebody has reset them
+            filters.remove(_UNWARNED)
+
+
 def _read(data: bytes, kind: str, side: int, *, moving: bool = True) -> _Picture:
     """Read a picture within a side; whatever Pillow raises if it cannot."""
     _check_pixels(pixel_size(data, kind) or (0, 0))  # some decoders take their memory when they are opened
@@ -135,28 +142,26 @@ def _read(data: bytes, kind: str, side: int, *, moving: bool = True) -> _Picture
 
     name = _FORMATS[kind]
     moving = moving and name in _MOVING
-    with drawing, warnings.catch_warnings():  # which is for one thread at a time
-        warnings.simplefilter("ignore")  # of large pictures and of odd metadata
-        with Image.open(io.BytesIO(data), formats=[name]) as image:
-            _check_pixels(image.size)
-            if name == "TIFF":
-                image.load()  # which turns it upright
-            size, target = image.size, _within(image.size, side)
-            if target != size:
-                image.draft(None, (2 * target[0], 2 * target[1]))  # a JPEG is decoded smaller
-            most = _MOST_MOVING // max(size[0] * size[1], _LEAST_FRAME) if moving else 1
-            frames: list[Any] = []
-            durations = []
-            for _ in _frames(image) if moving else (0,):
-                if frames and len(frames) >= most:
-                    del frames[1:]
-                    break
-                image.load()
-                turn = image.getexif().get(_ORIENTATION)
-                frames.append(_turned(_resized(_scalable(image), target), turn))
-                durations.append(image.info.get("duration", 0))
-            options = {key: image.info[key] for key in _KEPT if key in image.info}
-            cut = len(frames) == 1 and name != "JPEG" and getattr(image, "is_animated", False)
+    with _unwarned(), Image.open(io.BytesIO(data), formats=[name]) as image:
+        _check_pixels(image.size)
+        if name == "TIFF":
+            image.load()  # which turns it upright
+        size, target = image.size, _within(image.size, side)
+        if target != size:
+            image.draft(None, (2 * target[0], 2 * target[1]))  # a JPEG is decoded smaller
+        most = _MOST_MOVING // max(size[0] * size[1], _LEAST_FRAME) if moving else 1
+        frames: list[Any] = []
+        durations = []
+        for _ in _frames(image) if moving else (0,):
+            if frames and len(frames) >= most:
+                del frames[1:]
+                break
+            image.load()
+            turn = image.getexif().get(_ORIENTATION)
+            frames.append(_turned(_resized(_scalable(image), target), turn))
+            durations.append(image.info.get("duration", 0))
+        options = {key: image.info[key] for key in _KEPT if key in image.info}
+        cut = len(frames) == 1 and name != "JPEG" and getattr(image, "is_animated", False)
     if len(frames) > 1:
         del durations[: bool(options.get("default_image"))]  # which is shown where nothing moves
         options |= _MOVING[name] | {"save_all": True, "duration": durations}
@@ -213,7 +218,7 @@ def _fitting(picture: _Picture, kind: str, max_bytes: int) -> tuple[bytes, tuple
         if len(data) <= max_bytes:
             return data, size
         size = _within(size, int(max(size) * min(0.9, 0.95 * math.sqrt(max_bytes / len(data)))) or 1)
-    raise _Refused(f"it has more than {_amount(max_bytes)}, however small it is made")
+    raise _Refused(f"it has more than {amount(max_bytes)}, however small it is made")
 
 
 def _encoded(frames: list[Any], name: str, options: dict[str, Any]) -> bytes:
@@ -248,4 +253,4 @@ def _tries(image: Any) -> Iterator[str]:
     for part in (1, 2, 4):
         small = _resized(image, (max(1, image.width // part), max(1, image.height // part)))
         for name, options in (("PNG", {}), (lossy, {"quality": 85}), (lossy, {"quality": 50})):
-            yield _data_uri(_encoded([small], name, options), f"image/{name.lower()}")
+            yield data_uri(_encoded([small], name, options), f"image/{name.lower()}")

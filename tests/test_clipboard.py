@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -79,13 +79,19 @@ def test_something_else_than_a_picture(program, tmp_path, keep):
 
 
 def test_it_can_be_interrupted(program, tmp_path):
-    os.mkfifo(tmp_path / "begun")
-    program(f"trap '' INT; echo > {tmp_path}/begun; exec /bin/sleep 1000")
+    begun, end = tmp_path / "begun", time.monotonic() + 20
+    program(f"trap '' INT; echo > {begun}; exec /bin/sleep 60")
     script = "from nb_backend.clipboard import clipboard; clipboard()"
     with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) as python:
-        (tmp_path / "begun").read_text()
-        python.send_signal(signal.SIGINT)
-        assert python.communicate()[1].endswith("KeyboardInterrupt\n")
+        try:
+            while not begun.exists():
+                assert python.poll() is None, python.communicate()[1]
+                assert time.monotonic() < end, "it does not begin"
+                time.sleep(0.01)
+            python.send_signal(signal.SIGINT)
+            assert python.communicate(timeout=20)[1].endswith("KeyboardInterrupt\n")
+        finally:
+            python.kill()
 
 
 def test_copied_files(monkeypatch):

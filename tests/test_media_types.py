@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pytest
+from cpu_time import cpu_time
 from hypothesis import given
 from hypothesis import strategies as st
 from IPython.display import Audio
@@ -13,7 +14,7 @@ from media_support import RGBA, SVG_TEXT, content, encoded, refusal
 from PIL import Image
 
 from nb_backend import media_types, to_data_uri
-from nb_backend.media_types import media_type, pixel_size
+from nb_backend.media_types import amount, data_uri, media_type, pixel_size, shown_bytes
 
 
 def box(kind: bytes, data: bytes) -> bytes:
@@ -181,3 +182,57 @@ def test_the_end_is_searched_for_within_bounds(kind, monkeypatch):
     }[kind]
     assert media_types.is_cut(head + part * 8 + b"\xff\xe0\xff", f"image/{kind}")
     assert not media_types.is_cut(head + part * 20 + b"\xff\xe0\xff", f"image/{kind}")
+
+
+@pytest.mark.parametrize(
+    ("head", "part", "kind"),
+    [
+        (b"\xff\xd8", b"\xff", "image/jpeg"),
+        (b"\xff\xd8", b"\xff\xe0\0\2", "image/jpeg"),
+        (b"\xff\xd8", b"\xff\xda", "image/jpeg"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(4) + b"IHDR" + bytes(4), bytes(4) + b"teSt" + bytes(4), "image/png"),
+        (box(b"ftyp", b"heic"), box(b"free", b""), "image/heic"),
+    ],
+)
+def test_hostile_bytes_are_read_in_no_time(head, part, kind):
+    data = head + part * (2**25 // len(part))
+    with cpu_time(most=1):
+        media_types.is_cut(data, kind)
+        pixel_size(data, kind)
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"a", b"a"),
+        (memoryview(b"a"), b"a"),
+        ("YQ==\n", b"a"),
+        ("\ufeff <svg/>", "\ufeff <svg/>".encode()),
+        ("<\ud800", b""),
+        ("é", b""),
+        ("YQ", b""),
+        (None, b""),
+        (["YQ=="], b""),
+    ],
+)
+def test_what_objects_show(data, found):
+    assert shown_bytes(data) == found
+
+
+def test_bytes_are_sent_as_a_data_uri():
+    assert data_uri(b"a", "image/png") == "data:image/png;base64,YQ=="
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (0, "0.0 kB"),
+        (7_949, "7.9 kB"),
+        (999_949, "999.9 kB"),
+        (999_950, "1.0 MB"),
+        (12_345_678, "12.3 MB"),
+        (3 * 10**9, "3,000.0 MB"),
+    ],
+)
+def test_amounts(size, said):
+    assert amount(size) == said

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cpu_time import cpu_time
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -187,7 +188,8 @@ def test_reading_is_linear(unit):
 
 def test_a_hundred_thousand_openings_are_read_in_no_time():
     for unit in ("{{", "{{ ", "{{ '"):
-        assert list(expressions(unit * 10**5)) == []
+        with cpu_time(most=2):
+            assert list(expressions(unit * 10**5)) == []
 
 
 @pytest.mark.parametrize(

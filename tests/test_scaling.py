@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,7 +16,7 @@ from media_support import PEAK, on_linux, run, saved
 from PIL import Image, ImageOps
 
 from nb_backend import scaling
-from nb_backend.media_types import media_type
+from nb_backend.media_types import amount, media_type
 from nb_backend.scaling import fit, thumbnail
 
 MUCH = 10**8
@@ -101,7 +102,7 @@ def test_first_the_same_size_is_tried():
     data = saved(NOISE, "JPEG", quality=100, subsampling=0)
     smaller, remark = fit(data, "image/jpeg", len(data) * 2 // 3, 200)
     assert opened(smaller).size == NOISE.size
-    assert remark == f"made smaller, from {len(data) / 1024:.1f} kB to {len(smaller) / 1024:.1f} kB"
+    assert remark == f"made smaller, from {amount(len(data))} to {amount(len(smaller))}"
 
 
 def test_the_short_side_keeps_a_pixel():
@@ -219,8 +220,8 @@ HEIC = (
             (HEIC, "image/heic", MUCH, 2048),
             "it has 6000×4000 pixels, 2048 is the most, and Pillow cannot read it: make ",
         ),
-        ((b"GIF89a" + bytes(2**20), "image/gif", 2**19, 10), "it has 1.0 MB, 0.5 MB is the most, and Pillow cannot"),
-        ((bytes(2**20), "image/x-icon", 2**19, 100), "it has 1.0 MB, 0.5 MB is the most"),
+        ((b"GIF89a" + bytes(2**20), "image/gif", 2**19, 10), "it has 1.0 MB, 524.3 kB is the most, and Pillow cannot"),
+        ((bytes(2**20), "image/x-icon", 2**19, 100), "it has 1.0 MB, 524.3 kB is the most"),
         ((JPEG, "image/jpeg", 100, 100), "it has more than 0.1 kB, however small it is made"),
         (
             (saved(Image.new("1", (20_000, 10_000)), "PNG"), "image/png", MUCH, 2048),
@@ -283,7 +284,7 @@ def test_without_pillow(how):
     lines = run(WITHOUT_PILLOW, how, data=data).splitlines()
     missing = "is the most, and Pillow, which would scale it, is not installed: pip install pillow"
     wanted = [f"it has 200×120 pixels, 50 {missing}"] * 2
-    wanted += [f"it has {len(data) / 1024:.1f} kB, 0.0 kB {missing}", "True None", "None None"]
+    wanted += [f"it has {amount(len(data))}, 0.0 kB {missing}", "True None", "None None"]
     assert lines == (wanted if how == "blocked" else [])
     assert max(map(len, lines), default=0) <= 120
 
@@ -358,3 +359,36 @@ def test_the_warnings_of_others_stay_as_they_were():
     with ThreadPoolExecutor(6) as threads:
         assert len(set(threads.map(lambda _: fit(large, "image/png", MUCH, 50), range(18)))) == 1
     assert warnings.filters == before
+
+
+def test_who_changes_the_warnings_meanwhile_gets_them_back(monkeypatch):
+    before, resized = list(warnings.filters), scaling._resized
+    inside, goes_on = threading.Event(), threading.Event()
+
+    def wait(*args):
+        inside.set()
+        assert goes_on.wait(10)
+        return resized(*args)
+
+    monkeypatch.setattr(scaling, "_resized", wait)
+    with ThreadPoolExecutor() as threads:
+        scaling_it = threads.submit(fit, saved(NOISE, "PNG"), "image/png", MUCH, 50)
+        assert inside.wait(10)
+        with warnings.catch_warnings():
+            goes_on.set()
+            scaling_it.result()
+    assert warnings.filters == before
+
+
+def test_odd_metadata_is_no_matter():
+    data = saved(NOISE, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\7\0")
+    with pytest.warns(UserWarning, match="EXIF"):
+        Image.open(io.BytesIO(data)).getexif()
+    assert fit(data, "image/jpeg", MUCH, 100)[1] == "scaled from 200×120 to 100×60"
+
+
+def test_what_cannot_be_measured_is_left_as_it_is_whatever_is_imported(monkeypatch):
+    data = saved(NOISE, "TIFF")
+    monkeypatch.setattr(scaling, "pixel_size", lambda *args: None)
+    assert fit(data, "image/tiff", MUCH, 10) == (data, "")
+    assert fit(data, "image/tiff", len(data) - 1, 10)[1] == "scaled from 200×120 to 10×6"

@@ -295,6 +295,21 @@ async def test_a_conversations_own_key_goes_in_place_of_the_settings(server, pat
     assert server.keys == [f"Bearer {KEY}" if path else KEY]
 
 
+@pytest.mark.parametrize("answer", [401, {"P": ["a"]}])
+async def test_each_key_has_its_own_models(server, answer):
+    server.provides(P=[eyes("a", False)])
+    server.tables[ALL] = answer
+    assert await sees_images(server.api, "a", api_key="A") is (None if answer == 401 else False)
+    server.provides(P=[eyes("a")])
+    assert await sees_images(server.api, "a", api_key=KEY) is True
+    assert await sees_images(server.api, "a", api_key="A") is (None if answer == 401 else False)
+    assert models_with_vision(server.api, api_key=KEY) == ["a"]
+    assert models_with_vision(server.api, api_key="A") == []
+    settings.current.api_key = KEY  # the same, wherever it is from
+    assert models_with_vision(server.api) == ["a"]
+    assert KEY not in f"{models._told} {models._fetches}"
+
+
 # -- time
 
 

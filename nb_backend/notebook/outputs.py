@@ -6,7 +6,6 @@ the cell as its parent. So this sees what the front end sees: what ``%%capture``
 
 from __future__ import annotations
 
-import base64
 from contextlib import suppress
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 MOST_CELLS: Final = 10
 MOST_BYTES: Final = 32 * 2**20
 
-_KINDS = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/svg+xml")  # the best first
 _SHOW = ("display_data", "update_display_data", "execute_result")
 _NOTED = frozenset({*_SHOW, "execute_input", "stream", "error", "clear_output", "status"})
 
@@ -44,16 +42,23 @@ class _Cell:
 
 
 class Recorder:
-    """Notes what a session sends, and sends it as before."""
+    """Notes what a session sends from ``open`` to ``close``, and sends it as before."""
 
     def __init__(self, shell: Any, session: Any) -> None:
         self._shell = shell
         self._session = session
-        self._open = True
+        self._open = False
         self._cells: dict[str, _Cell] = {}  # by the requests that ran them, the oldest first
         self._lock = RLock()
         self._send = session.send
-        session.send = self.send
+
+    def open(self) -> None:
+        """Begin to note; a second time changes nothing."""
+        if self._open:
+            return
+        self._open = True
+        if self._session.send == self._send:  # else somebody has wrapped what is there still
+            self._session.send = self.send
         with suppress(Exception):  # the cell that loads this has begun already, if it is one that does
             parent = self._shell.get_parent()
             if parent["header"]["msg_type"] == "execute_request" and not parent["content"].get("silent"):
@@ -69,11 +74,14 @@ class Recorder:
             self._look(message)
         return message
 
-    def close(self) -> None:
-        """Note nothing more."""
-        self._open = False
-        if self._session.send == self.send:  # else somebody has done the same since
+    def close(self) -> bool:
+        """Note nothing more, and forget; tell whether the session is as it was, with nobody between who needs this."""
+        with self._lock:
+            self._open = False
+            self._cells = {}
+        if self._session.send == self.send:
             self._session.send = self._send
+        return bool(self._session.send == self._send)
 
     def recent(self, running: bool = True) -> list[CellImages]:
         """Give what cells show, the newest first, with or without those that are running."""
@@ -83,9 +91,11 @@ class Recorder:
 
     def _look(self, message: Any) -> None:
         with suppress(Exception):  # whatever somebody publishes, it is no matter of the cell
-            if message["header"]["msg_type"] in _NOTED and self._open:
+            if message["header"]["msg_type"] in _NOTED:
                 with self._lock:
-                    self._note(message["header"]["msg_type"], message["parent_header"]["msg_id"], message["content"])
+                    if self._open:
+                        request = message["parent_header"]["msg_id"]
+                        self._note(message["header"]["msg_type"], request, message["content"])
 
     def _note(self, kind: str, request: str, content: dict[str, Any]) -> None:
         cell = self._cells.get(request)
@@ -149,12 +159,14 @@ def register(shell: InteractiveShell) -> None:
     session = getattr(getattr(shell, "kernel", None), "session", None)
     if shell not in _recorders and hasattr(session, "send"):
         _recorders[shell] = Recorder(shell, session)
+    if shell in _recorders:
+        _recorders[shell].open()
 
 
 def unregister(shell: InteractiveShell) -> None:
     """Take away what ``register`` added, and what was noted."""
-    if (recorder := _recorders.pop(shell, None)) is not None:
-        recorder.close()
+    if shell in _recorders and _recorders[shell].close():
+        del _recorders[shell]
 
 
 def recent_images(shell: InteractiveShell) -> list[CellImages]:
@@ -173,18 +185,11 @@ def last_images(shell: InteractiveShell) -> tuple[bytes, ...]:
 
 def _image_of(bundle: dict[str, Any]) -> bytes:
     """Give the best image of what is shown as one thing, b"" if there is none."""
-    from ..media_types import is_cut, media_type  # only once something is shown
+    from ..media_types import SHOWN, is_cut, media_type, shown_bytes  # only once something is shown
 
-    for kind in _KINDS:
-        data = _decoded(bundle.get(kind))
+    for kind in SHOWN:
+        data = shown_bytes(bundle.get(kind))
         found = media_type(data) or ""
         if found.startswith("image/") and len(data) <= MOST_BYTES and not is_cut(data, found):
             return data
     return b""
-
-
-def _decoded(data: Any) -> bytes:
-    if isinstance(data, str):
-        with suppress(ValueError):
-            return data.encode() if data.lstrip("\ufeff \t\r\n").startswith("<") else base64.b64decode(data)
-    return data if isinstance(data, bytes) else b""

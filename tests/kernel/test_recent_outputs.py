@@ -219,8 +219,14 @@ def test_somebody_else_sees_what_is_sent_too(kernel):
     """Who has wrapped the same method since is left in peace, and no image is noted through it."""
     kernel.run("inner = session.send; session.send = lambda *args, **options: inner(*args, **options)")
     assert one(kernel, "display(Shown(wide(3)))") == [3]
-    kernel.run("%reload_ext nb_backend")
+    kernel.run("somebody = session.send\nfor _ in range(3):\n    %reload_ext nb_backend")
+    assert kernel.run("session.send is somebody, session.send == inner").result == "(True, False)"
     assert one(kernel, "display(Shown(wide(3)))") == [3]
+    kernel.run("%unload_ext nb_backend")
+    kernel.run("display(Shown(wide(4)))")
+    assert recent(kernel) == [[], []]
+    kernel.run("%load_ext nb_backend")
+    assert one(kernel, "display(Shown(wide(5)))") == [5]
     kernel.run("%unload_ext nb_backend\nsession.send = type(session).send.__get__(session)\n%load_ext nb_backend")
 
 
