@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from base64 import b64encode
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 
 from .markdown import markdown_and_images, safe_markdown
 from .markdown_data import MAX_IMAGE, is_bitmap, is_shown, live
-from .media_types import media_type
+from .media_types import data_uri, media_type
 
 MAX_ANSWER = 32 * 2**20  # bytes of all images of an answer
 MAX_COUNT = 64  # of them that are asked for
@@ -89,7 +88,7 @@ class OwnImages:
         finally:
             self._seconds -= time.monotonic() - started
         self._bytes -= len(data)
-        uri = f"data:{media_type(data)};base64,{b64encode(data).decode()}"
+        uri = data_uri(data, media_type(data) or "")
         return uri if is_bitmap(uri) else None
 
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from . import debug, settings
 from .files import check_size, is_open_file, path_of, read, read_open, reason, short
-from .media_types import is_cut, pixel_size
+from .media_types import amount, data_uri, is_cut, pixel_size
 from .media_types import media_type as media_type
 
 _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[^;,]*)*?)(;base64)?,(.*)", re.DOTALL | re.IGNORECASE)
@@ -84,7 +84,7 @@ class Attachment:
         yield self.media_type
         if pixels := pixel_size(data, self.media_type):
             yield f"{pixels[0]}×{pixels[1]}"
-        yield f"{len(data) / 1e6:,.1f} MB" if len(data) >= 1e6 else f"{len(data) / 1e3:,.1f} kB"
+        yield amount(len(data))
         if self.remark:
             yield self.remark
 
@@ -109,7 +109,7 @@ def attach(thing: Any, name: str | None = None) -> Attachment:
         name = name and _with_suffix(name, kind)
     own = _with_suffix(own, kind) if own else file_name("", kind)
     found, remark = _within_bounds(found, kind, said)
-    return Attachment(_encoded(found, kind), name or own, remark)
+    return Attachment(data_uri(found, kind), name or own, remark)
 
 
 def attachments(things: Any) -> list[Attachment]:
@@ -183,7 +183,7 @@ def to_data_uri(data: Any, name: str | None = None) -> str:
     found, remark = _within_bounds(found, kind, said)
     if remark:
         debug.warn(f"{said} was {remark}")
-    return _encoded(found, kind)
+    return data_uri(found, kind)
 
 
 def _content(thing: Any, name: str | None) -> tuple[bytes | str, str, str]:
@@ -271,8 +271,8 @@ def _within_bounds(data: bytes, kind: str, name: str) -> tuple[bytes, str]:
 
     most_bytes, _ = settings.image_bounds()
     if kind == "image/svg+xml" and len(data) > most_bytes:
-        most = f"{most_bytes / 1e6:.1f} MB is the most"
-        raise ValueError(f"{short(name)} has {len(data) / 1e6:.1f} MB, and {most} for an SVG that cannot be drawn here")
+        most = f"{amount(most_bytes)} is the most for an SVG that cannot be drawn here"
+        raise ValueError(f"{short(name)} has {amount(len(data))}, and {most}")
     try:
         return fit(data, kind, *settings.image_bounds())
     except ValueError as error:
@@ -283,10 +283,6 @@ def _drawn(svg: bytes) -> bytes | None:
     from .drawing import render_svg
 
     return render_svg(svg, settings.image_bounds()[1])
-
-
-def _encoded(data: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _bytes_of(data: bytes | bytearray | memoryview, name: str) -> bytes:

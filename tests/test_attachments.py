@@ -487,7 +487,7 @@ def test_an_address_with_a_password_is_not_passed_on():
 def test_a_large_svg_that_cannot_be_drawn_is_refused(monkeypatch):
     monkeypatch.setattr("nb_backend.drawing.render_svg", lambda data, side: None)
     settings.current.max_image_bytes = 1000
-    with pytest.raises(ValueError, match=r"the bytes has 0\.0 MB, and 0\.0 MB is the most for an SVG"):
+    with pytest.raises(ValueError, match=r"the bytes has 1\.0 kB, and 1\.0 kB is the most for an SVG"):
         attach(SVG_TEXT.encode() + b" " * 1000 + b">")
 
 

@@ -159,6 +159,7 @@ class StreamResponse:
         self.headers = response.headers
         self.url = response.url
         self._response = response
+        self._transport = response.connection.transport if response.connection is not None else None
         self._closing = _closing(response)
         self._idle_timeout = idle_timeout
         self._loop = asyncio.get_running_loop()
@@ -221,6 +222,8 @@ class StreamResponse:
         self._watchdog.cancel()
         self._drain.cancel()
         self._response.close()
+        if isinstance(self._transport, asyncio.WriteTransport) and self._transport.get_write_buffer_size():
+            self._transport.abort()  # else it waits for a server that does not read what is left of the body
         await asyncio.wait([self._drain])
 
     async def _read(self) -> None:
