@@ -269,12 +269,12 @@ def _checked(data: bytes, name: str) -> str:
 def _within_bounds(data: bytes, kind: str, name: str) -> tuple[bytes, str]:
     from .scaling import fit
 
-    most_bytes, _ = settings.image_bounds()
+    most_bytes, most_side = settings.image_bounds()
     if kind == "image/svg+xml" and len(data) > most_bytes:
         most = f"{amount(most_bytes)} is the most for an SVG that cannot be drawn here"
         raise ValueError(f"{short(name)} has {amount(len(data))}, and {most}")
     try:
-        return fit(data, kind, *settings.image_bounds())
+        return fit(data, kind, most_bytes, most_side)
     except ValueError as error:
         raise ValueError(f"{short(name)} cannot be sent: {error}") from None
 

@@ -10,6 +10,7 @@ from unittest.mock import Mock
 import pytest
 from aiohttp import ClientResponse
 from aioresponses import aioresponses
+from image_serving import ImageServer, serving_images
 from serving import Backend, serving
 from wire_server import WireServer
 
@@ -43,6 +44,15 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
         for name, value in server.env.items():
             monkeypatch.setenv(name, value)
         yield server
+
+
+@pytest.fixture
+def image_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageServer]:
+    """A backend that keeps images; the settings lead to it."""
+    with serving_images(ScriptedEngine()) as running:
+        for name, value in running.env.items():
+            monkeypatch.setenv(name, value)
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,11 @@ def uri(data: bytes, kind: str = "image/png") -> str:
     return f"data:{kind};base64,{b64encode(data).decode()}"
 
 
+def images(*urls: object, **more: object) -> dict[str, object]:
+    """The event that brings images."""
+    return {"type": "content", "urls": list(urls), **more}
+
+
 PNG = png()
 BOMB = PNG[:16] + struct.pack(">II", 65_000, 65_000) + PNG[24:] + bytes(3000)
 _EXIF = b"\xff\xe1" + struct.pack(">H", 4002) + bytes(4000)

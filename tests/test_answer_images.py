@@ -6,20 +6,18 @@ import copy
 import pickle
 import re
 import time
-from collections.abc import Iterator
 
 import pytest
 import test_markdown
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_serving import BOMB, FILES, PNG, ImageServer, png, serving_images, uri
+from image_serving import BOMB, FILES, PNG, ImageServer, images, png, uri
 from serving import TOKEN
 from test_markdown import FRAGMENTS, HOSTILE, wrong_in
 
 from nb_backend import Answer, Chat, RawResponse, answer_images, markdown_data
 from nb_backend.addresses import own_url
 from nb_backend.answer_images import ImageUrl
-from nb_backend.local.engine import ScriptedEngine
 from nb_backend.markdown import image_addresses, safe_markdown
 from nb_backend.markdown_data import Shortener, live, shortened
 from nb_backend.transcript import Transcript
@@ -29,16 +27,8 @@ LARGE = uri(FILES["large.png"])
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageServer]:
-    """A backend that keeps images; the settings lead to it."""
-    with serving_images(ScriptedEngine()) as running:
-        for name, value in running.env.items():
-            monkeypatch.setenv(name, value)
-        yield running
-
-
-def images(*urls: object, **more: object) -> dict[str, object]:
-    return {"type": "content", "urls": list(urls), **more}
+def server(image_server: ImageServer) -> ImageServer:
+    return image_server
 
 
 # -- which images

@@ -5,31 +5,22 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import aclosing
 
 import pytest
-from image_serving import PNG, ImageServer, serving_images, uri
+from image_serving import PNG, ImageServer, images, uri
 
 from nb_backend import Answer, AuthError, Chat, RawResponse
 from nb_backend.answer import AnswerStream
 from nb_backend.answer_images import ImageUrl, OwnImages
-from nb_backend.local.engine import ScriptedEngine
 from nb_backend.models import provider_for
 from nb_backend.providers.base import _is_below
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageServer]:
-    """A backend that keeps images; the settings lead to it."""
-    with serving_images(ScriptedEngine()) as running:
-        for name, value in running.env.items():
-            monkeypatch.setenv(name, value)
-        yield running
-
-
-def images(*urls: str, **more: object) -> dict[str, object]:
-    return {"type": "content", "urls": list(urls), **more}
+def server(image_server: ImageServer) -> ImageServer:
+    return image_server
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -20,8 +20,8 @@ from typing import Any
 
 from ..markdown_data import shortened
 from ..media import Attachment, attach, media_type
+from ..pictures import figure_of, picture_of
 from ..pictures import is_of as is_of
-from ..pictures import picture_of
 
 LONGEST_VALUE = 20_000  # characters
 _CELL = 80  # characters in a cell of a table
@@ -40,7 +40,7 @@ def show(value: Any) -> str | Attachment:
         return _cut(shortened(value.text))
     if is_of(value, "pandas", "DataFrame", "Series") or is_of(value, "polars", "DataFrame", "Series"):
         return _table(value)
-    if is_of(value, "numpy", "ndarray") and (value.dtype != object or picture_of(value) is None):
+    if is_of(value, "numpy", "ndarray") and (value.dtype != object or figure_of(value) is None):
         with sys.modules["numpy"].printoptions(threshold=1000, edgeitems=3 if value.ndim < 4 else 1):
             return _cut(f"{type(value).__name__}, shape {value.shape}, dtype {value.dtype}:\n{value!r}")
     if isinstance(value, bytes | bytearray | memoryview):
