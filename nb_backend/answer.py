@@ -1,17 +1,17 @@
-"""An answer, and the stream that makes it."""
+"""An answer: what has come back for a question."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
-from .answer_images import ImageUrl, OwnImages, answer_markdown
+from .answer_images import ImageUrl, answer_markdown
 from .markdown import image_addresses, safe_terminal
 from .markdown_data import MAX_LIVE, is_bitmap, shortened
-from .memory import is_too_long
+from .media import text_of
+from .memory import about
 from .providers.response import RawResponse, reasoning_text
 
 MAX_ADDRESSES = 1000  # of images that an answer takes note of
@@ -62,6 +62,27 @@ class Answer:
     _addresses: dict[str, ImageUrl] = field(default_factory=dict, compare=False)  # of the images, as they are written
     _alts: dict[str, str] = field(default_factory=dict, compare=False)  # of images that came beside the text
 
+    @classmethod
+    def of(cls, message: Mapping[str, Any]) -> Self:
+        """Give the answer that a message of a conversation was, as far as it is known: also one from a file."""
+        known = about(message)
+        usage, provider = known.get("usage"), known.get("provider")
+        finish, seconds, first = known.get("finish_reason"), known.get("seconds"), known.get("first_token_seconds")
+        answer = cls(
+            text=text_of(message),
+            reasoning=str(known.get("reasoning") or ""),
+            model=str(known.get("model") or ""),
+            provider=provider if isinstance(provider, dict) else {},
+            usage=usage if isinstance(usage, dict) else {},
+            finish_reason=str(finish) if finish else None,
+            seconds=seconds if isinstance(seconds, int | float) else 0.0,
+            first_token_seconds=first if isinstance(first, int | float) else None,
+            stopped=message.get("stopped") is True,
+            trimmed=trimmed if isinstance(trimmed := message.get("trimmed"), int) else 0,
+        )
+        answer._know(message.get("images") or {})
+        return answer
+
     @property
     def code(self) -> list[str]:
         """The contents of the fenced code blocks, in order."""
@@ -111,6 +132,28 @@ class Answer:
             if self._sees(address):
                 self._alts.pop(address, None)
 
+    def record(self) -> dict[str, Any]:
+        """Give what is known of it apart from what it says, as plain JSON."""
+        return {
+            "model": self.model,
+            "provider": self.provider,
+            "usage": self.usage,
+            "finish_reason": self.finish_reason,
+            "seconds": round(self.seconds, 3),
+            "first_token_seconds": self.first_token_seconds and round(self.first_token_seconds, 3),
+        }
+
+    def _know(self, images: Mapping[str, str]) -> None:
+        """Take what ``kept_images`` had given."""
+        for address, target in images.items():
+            image = ImageUrl(address if target.startswith("data:") else target)
+            image = self._addresses.setdefault(image, image)
+            self._addresses[address] = image
+            if is_bitmap(target):
+                image.data_uri = target
+                self._alts[address] = ""
+        self.images += dict.fromkeys(self._addresses.values())
+
     def _sees(self, address: str) -> bool:
         """Note an image, and say whether it is noted: too many are not."""
         if address not in self._addresses and len(self._addresses) < MAX_ADDRESSES:
@@ -125,19 +168,24 @@ class Answer:
             self._addresses[address] = self._addresses[full]
         return address in self._addresses
 
-    def _stand_for(self) -> dict[str, str]:
+    @property
+    def alts(self) -> Mapping[str, str]:
+        """The words for each image that came beside the text, by its address."""
+        return self._alts
+
+    def stand_for(self) -> dict[str, str]:
         """Give what the addresses of its images stand for: see ``safe_markdown``."""
         return {url: image.data_uri or url if url == image else str(image) for url, image in self._addresses.items()}
 
     def kept_images(self) -> dict[str, str]:
         """Give what the text does not say of what its images stand for, if one of them is at hand."""
         alone = {url for url in self._alts if is_bitmap(url)}
-        kept = {url: target for url, target in self._stand_for().items() if url != target or url in alone}
+        kept = {url: target for url, target in self.stand_for().items() if url != target or url in alone}
         return kept if any(map(is_bitmap, kept.values())) else {}
 
     def to_markdown(self, *, live: bool = False) -> str:
         """Give the answer as Markdown that is safe to show, with its images; ``live``: large ones as a word or link."""
-        return answer_markdown(self.text, self._stand_for(), self._alts, MAX_LIVE if live else None)
+        return answer_markdown(self.text, self.stand_for(), self._alts, MAX_LIVE if live else None)
 
     def __str__(self) -> str:
         return self.text
@@ -160,141 +208,3 @@ def urls_of(event: RawResponse) -> list[str]:
 
 
 Answer.__module__ = "nb_backend.chat"  # its public home, which pickles and IPython's formatters name
-
-
-class AnswerStream(AsyncIterator[RawResponse]):
-    """The events of an answer as they come; ``answer`` is what they have made so far.
-
-    ``ask`` is given how many of the oldest turns to leave out, ``answer.trimmed`` at first. When the server says that
-    what is sent is too long, and nothing of an answer has come, half of the turns that are left go, and it is asked
-    again; an event of this side, ``trimmed`` with the number of ``turns`` left out, comes before the server's own.
-
-    ``keep`` is called once, with the answer and the states that providers want back, if there is something to keep: at
-    the end, or when the stream is left before it; then ``kept`` is true. ``prepare`` is awaited once, before the first
-    question is sent; what it raises ends the stream. ``images`` fetches those that are the server's own meanwhile: they
-    stand in the answer as they come. The end waits for them; left only then, the answer is whole but for them. (A class
-    and no generator: see ``create_async_generator``.)
-    """
-
-    def __init__(
-        self,
-        ask: Callable[[int], AsyncGenerator[RawResponse, None]],
-        answer: Answer,
-        keep: Callable[[Answer, dict[str, Any]], None],
-        turns: int = 0,
-        *,
-        prepare: Callable[[], Awaitable[None]] | None = None,
-        images: OwnImages | None = None,
-    ) -> None:
-        self.answer = answer
-        self._ask = ask
-        self._keep = keep
-        self._turns = turns
-        self._states: dict[str, Any] = {}
-        self.kept = False
-        self._prepare = prepare
-        self._images = images
-        self._events: AsyncGenerator[RawResponse, None] | None = None  # until it is asked
-        self._announces = answer.trimmed > 0
-        self._refused = False  # an event said that it is too long; its error is still to come
-        self._whole = False  # nothing more comes from the server
-        self._open = True
-
-    async def __anext__(self) -> RawResponse:
-        try:
-            events = self._events or await self._begin()
-            if self._announces:
-                self._announces = False
-                return RawResponse(type="trimmed", turns=self.answer.trimmed)
-            event = await events.__anext__()
-            if self._images is not None and not self.answer._server:
-                self.answer._server = await self._images.server()
-        except StopAsyncIteration:
-            try:
-                await self._wait_for_images()
-            finally:
-                self._leave()
-            raise
-        except asyncio.CancelledError:
-            self._leave()
-            raise
-        except BaseException as error:
-            if self._events is None or not (self._can_ask_again() and (self._refused or is_too_long(error))):
-                self._close()
-                raise
-            self._ask_again()
-        else:
-            if not (is_too_long(event) and self._can_ask_again()):
-                self._take(event)
-                return event
-            self._refused = True  # and not shown: it is mended before its error is raised
-        return await anext(self)
-
-    async def prepare(self) -> None:
-        """Do now what has to be done before the question is sent, and raise what stands against it."""
-        if self._open and self._prepare is not None:
-            try:
-                await self._prepare()
-            except BaseException as error:
-                self._close(stopped=isinstance(error, asyncio.CancelledError))
-                raise
-            self._prepare = None
-
-    async def _begin(self) -> AsyncGenerator[RawResponse, None]:
-        await self.prepare()
-        if not self._open:  # left before its first question, or meanwhile
-            raise StopAsyncIteration
-        self._events = self._ask(self.answer.trimmed)
-        return self._events
-
-    def _take(self, event: RawResponse) -> None:
-        known = len(self.answer.images)
-        self.answer.add(event)
-        if event.type == "conversation" and isinstance(state := event.get("conversation"), dict):
-            self._states |= state
-        if self._images is not None and self._open:
-            self._images.fetch(self.answer.images[known:])
-
-    async def _wait_for_images(self) -> None:
-        self._whole = True
-        if self._open and self._images is not None:
-            self.answer.end()  # which finds those of the text
-            self._images.fetch(self.answer.images)
-            await self._images.wait()
-
-    def _can_ask_again(self) -> bool:
-        begun = self.answer.text or self.answer.reasoning or self.answer.images
-        return self._open and not begun and self.answer.trimmed < self._turns
-
-    def _ask_again(self) -> None:
-        self.answer.trimmed += (self._turns - self.answer.trimmed + 1) // 2
-        self._states = {}
-        self._refused = False
-        self._announces = True
-        self._events = self._ask(self.answer.trimmed)
-
-    async def aclose(self) -> None:
-        """Stop: the connection is closed, and the text that had come is kept."""
-        self._leave()
-        if self._events is not None:
-            await self._events.aclose()
-        if self._images is not None:
-            await self._images.wait()
-
-    def __del__(self) -> None:
-        self._leave()
-
-    def _close(self, *, stopped: bool = False) -> None:
-        if self._open:
-            self._open = False
-            self.answer.end(stopped=stopped)
-            if self._images is not None:
-                self._images.cancel()
-
-    def _leave(self) -> None:
-        if self._open:
-            stopped = not self._whole and self.answer.finish_reason is None
-            self._close(stopped=stopped)
-            if self.answer.text or not stopped:
-                self._keep(self.answer, self._states)
-                self.kept = True

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Self
 
 from . import background, memory, settings
 from .answer import Answer as Answer
-from .answer import AnswerStream as AnswerStream
 from .markdown import safe_terminal
 from .markdown_data import shortened
 from .media import attachments
 from .memory import from_cell as from_cell
 from .models import provider_for as provider_for
 from .request import Request
+from .stream import AnswerStream as AnswerStream
+from .stream import Turn as Turn
 from .transcript import Transcript
 from .typing import Messages
+from .watching import Watched
 
 _changing = threading.RLock()
 """Held where a conversation changes: cells, threads and the background loop ask the same one. (Reentrant, for a stream
@@ -84,12 +88,8 @@ class Chat:
 
         The options are those of ``request``; ``new`` starts the conversation over, once there is an answer.
         """
-        run = memory.cell_run.get()
         request = self.request(prompt, images, new=new, **options)
-        answer = Answer(model=request.model, trimmed=request.trimmed)
-        keep = partial(self._remember, request, run, new)
-        turns = memory.turns(request.before)
-        return AnswerStream(request.send, answer, keep, turns, prepare=request.prepare, images=request.own_images())
+        return AnswerStream(request, partial(self._remember, request, new), Watched.of(self).tell)
 
     def request(
         self,
@@ -99,38 +99,45 @@ class Chat:
         model: str | None = None,
         system: str | None = None,
         new: bool = False,
+        instead: dict[str, Any] | None = None,
         **params: Any,
     ) -> Request:
         """Give what ``stream`` would send, and send nothing.
 
         ``images`` are whatever ``to_data_uri`` takes, alone or as ``(image, file name)``; they are converted here, on
         the caller's thread. ``model`` and ``params`` (fields of the body) are for this question, ``system`` is the
-        system prompt from here on.
+        system prompt from here on. ``instead``, a question of ``messages``, is asked anew: it goes, and all after it,
+        once there is an answer; ``ValueError`` if it is gone already.
         """
         from .providers.openai_api import OpenAIApi
 
         params = {**({"provider": self.provider} if self.provider else {}), **self.params, **params}
         asked = params.get("provider")
+        run = memory.cell_run.get()
         with _changing:
-            goes_on = [] if new else self._as_of(memory.cell_run.get())[-1]
+            goes_on = [] if new else self._as_of(run)[-1] if instead is None else self._before(instead)
             before = [*goes_on]  # others may ask before this is answered
             state = None
             if goes_on is self.messages:
                 state = self._states.get(self._last_provider if asked == self._last_asked else str(asked))
+        system = instead.get("system") if instead is not None and system is None else system
         said = memory.system_prompt(before) if system is None else system
         api = provider_for(settings.url(self.url))
         if issubclass(api, OpenAIApi):
             state = None
+        question = {"role": "user", "content": prompt, **({} if system is None else {"system": system})}
         return Request(
             provider=api,
             model=settings.model(model or self.model),
-            question={"role": "user", "content": prompt, **({} if system is None else {"system": system})},
+            question=memory.Message(question, {"time": time.time()}),
             before=before,
             system=self._system if said is None else said,
             media=attachments(images),
             params=params,
             state=state,
             api_key=self._api_key,
+            run=run,
+            instead=instead,
         )
 
     async def ask(self, prompt: str, images: Any = (), **options: Any) -> Answer:
@@ -141,6 +148,18 @@ class Chat:
         """Ask, and wait for the whole answer, from synchronous code anywhere."""
         return background.run(_whole(self.stream(prompt, images, **options)))
 
+    @property
+    def live(self) -> list[Turn]:
+        """The turns whose answers are under way, the oldest first."""
+        return [*Watched.of(self).live]
+
+    def watch(self, changed: Callable[[Turn | None], None]) -> Callable[[], None]:
+        """Have a function called when a turn begins, goes on or ends, and with ``None`` when other messages changed.
+
+        It is called where that happens, on any thread, and must be quick. What is given back ends the watching.
+        """
+        return Watched.of(self).watch(changed)
+
     def reset(self) -> None:
         """Start over: forget what was said, not how to ask."""
         with _changing:
@@ -148,6 +167,16 @@ class Chat:
             self._earlier = []
             self._states = {}
             self._runs = {}
+        Watched.of(self).tell(None)
+
+    def delete(self, question: dict[str, Any]) -> None:
+        """Forget a question of ``messages``, that very one, and what was said to it. ``ValueError`` if it is gone."""
+        with _changing:
+            turn = memory.turn_at(self.messages, question)
+            if turn is None:
+                raise _gone()
+            self.messages, self._states = [*self.messages[: turn[0]], *self.messages[turn[1] :]], {}
+        Watched.of(self).tell(None)
 
     def take_back(self, cell: str | memory.CellRun) -> None:
         """Forget what a cell had said, and everything after it; given a run of it, only what earlier runs had said."""
@@ -156,6 +185,7 @@ class Chat:
             *self._earlier, self.messages = self._continued(self._as_of(run))
             if run is cell and not self._is_over(run):
                 self._runs[run.cell] = run
+        Watched.of(self).tell(None)
 
     def forget(self, cell: str) -> None:
         """Forget what a cell had said and nothing else, for it is gone from the notebook."""
@@ -163,6 +193,7 @@ class Chat:
             *self._earlier, kept = memory.without_cell([*self._earlier, self.messages], cell)
             if kept != self.messages:
                 self.messages, self._states = kept, {}
+        Watched.of(self).tell(None)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the conversation to a file that only its owner may read: no key in it, nor where it was asked."""
@@ -176,7 +207,8 @@ class Chat:
         """
         saved = Transcript.load(path)
         chat = cls(saved.model, url=url, api_key=api_key, provider=saved.provider, system=saved.system)
-        chat.params, chat.messages = saved.params, saved.messages
+        about = saved.about or [{} for _ in saved.messages]
+        chat.params, chat.messages = saved.params, [*map(memory.Message, saved.messages, about)]
         return chat
 
     def export(self, path: str | os.PathLike[str]) -> None:
@@ -195,7 +227,9 @@ class Chat:
 
     def _transcript(self) -> Transcript:
         key = settings.api_key(self._api_key.value)
-        return Transcript(self.model, self.provider, self._system, self.params, self.messages).without(key)
+        messages = [*self.messages]
+        about = [memory.about(message) for message in messages]
+        return Transcript(self.model, self.provider, self._system, self.params, messages, about).without(key)
 
     def _as_of(self, run: memory.CellRun | None) -> list[Messages]:
         """Give the conversations that were started over, and the one that goes on, as they stand for a cell's run."""
@@ -215,11 +249,19 @@ class Chat:
             self._states = {}
         return conversations
 
-    def _remember(
-        self, request: Request, run: memory.CellRun | None, new: bool, answer: Answer, states: dict[str, Any]
-    ) -> None:
-        question = {**request.question, **({"media": request.media} if request.media else {})}
-        reply: dict[str, Any] = {"role": "assistant", "content": answer.text}
+    def _before(self, question: dict[str, Any]) -> Messages:
+        turn = memory.turn_at(self.messages, question)
+        if turn is None:
+            raise _gone()
+        return self.messages[: turn[0]]
+
+    def _remember(self, request: Request, new: bool, answer: Answer, states: dict[str, Any]) -> None:
+        question, run = request.question, request.run
+        if request.media:
+            question["media"] = request.media
+        about = {"time": time.time(), **answer.record()}
+        about |= {"reasoning": answer.reasoning} if answer.reasoning else {}
+        reply = memory.Message({"role": "assistant", "content": answer.text}, about)
         if answer.stopped:
             reply["stopped"] = True
         if answer.trimmed:
@@ -227,11 +269,13 @@ class Chat:
         if images := answer.kept_images():
             reply["images"] = images
         with _changing:
-            if run is not None:
-                if self._is_over(run):
-                    return
-                question = {**question, "cell": run.cell}
+            if run is not None and self._is_over(run):
+                return
             conversations = self._as_of(run)
+            if request.instead is not None and (turn := memory.turn_at(self.messages, request.instead)):
+                conversations = [*self._earlier, self.messages[: turn[0]]]
+            if cell := run.cell if run is not None else (request.instead or {}).get("cell"):
+                question["cell"] = cell
             if new and conversations[-1]:
                 conversations = [*conversations, []]
             *self._earlier, self.messages = self._continued(conversations)
@@ -245,6 +289,10 @@ class Chat:
             if run is not None:
                 self._runs[run.cell] = run
             self.messages += [question, reply]
+
+
+def _gone() -> ValueError:
+    return ValueError("this question is no longer in the conversation")
 
 
 async def _whole(stream: AnswerStream) -> Answer:

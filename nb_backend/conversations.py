@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 from . import memory
 from .chat import Chat
+from .watching import Watched
 
 _NAME = re.compile(r"\w(?:[\w. -]{0,62}[\w.-])?")
 
@@ -35,11 +36,13 @@ class Conversations(Mapping[str, Chat]):
     def __setitem__(self, name: str, chat: Chat) -> None:
         if not isinstance(chat, Chat):
             raise TypeError(f"a conversation is a Chat, not {type(chat).__name__}")
-        self._chats[_checked(name)] = chat
+        before = self._chats.get(_checked(name), chat)
+        self._chats[name] = chat
         self._begun.pop(name, None)
+        Watched.of(before).tell(None)
 
     def __delitem__(self, name: str) -> None:
-        del self._chats[name]
+        Watched.of(self._chats.pop(name)).tell(None)
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._chats))

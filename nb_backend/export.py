@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .answer_images import answer_markdown
 from .markdown_data import is_bitmap, shortened
 from .markdown_parts import code_span
-from .media import Attachment
+from .media import Attachment, text_of
 
 if TYPE_CHECKING:
     from .transcript import Transcript
@@ -36,7 +36,7 @@ def to_markdown(transcript: Transcript, level: int = 1) -> str:
         remark = _remark(message)
         if message.get("system"):
             parts += [f"{speaker} Instructions", _safe(message["system"], level + 1)]
-        name, said = _SPEAKERS.get(role) or _span(role), _safe(_text(message), level + 1, message.get("images"), most)
+        name, said = _SPEAKERS.get(role) or _span(role), _safe(text_of(message), level + 1, message.get("images"), most)
         shown = [Attachment(*one)._repr_markdown_() for one in message.get("media", ())]
         parts += [f"{speaker} {name}", said, *shown, remark and f"*({remark})*"]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -48,7 +48,7 @@ def to_notebook(transcript: Transcript) -> str:
     on_line = model if _MODEL_ON_A_LINE.fullmatch(model) else ""
     cells = [_code(_setup(transcript, with_model=model != on_line))]
     for message in transcript.messages:
-        text = _text(message)
+        text = text_of(message)
         if message["role"] == "user":
             if "system" in message:
                 cells.append(_code(f'chats["main"].system = {message["system"]!r}'))
@@ -114,14 +114,6 @@ def _remark(message: dict[str, Any]) -> str:
     if count := message.get("trimmed"):
         remarks.append(f"asked without the {f'{count} oldest turns' if count > 1 else 'oldest turn'}")
     return "; ".join(remarks)
-
-
-def _text(message: dict[str, Any]) -> str:
-    """Give what a message says, with a word for each picture in it."""
-    content = message.get("content") or ""
-    if isinstance(content, str):
-        return content
-    return "\n\n".join(text if isinstance(text := part.get("text"), str) else "(an attachment)" for part in content)
 
 
 def _answered(text: str, images: dict[str, str] | None, most: int | None = None) -> str:

@@ -38,7 +38,7 @@ _opening = re.compile(rf"\$\$(?!\$)|\\\\?\[|\\begin\{{((?:{_ENVIRONMENTS})\*?)\}
 _formula_in_row = re.compile(r"\$(?![\s$])(?:[^$\\]|\\.)+(?<!\s)\$(?!\d)")
 
 
-_wrapper = re.compile(r"^[ \t]*<!-- generated images (?:start|end) -->[ \t]*(?:\n|\Z)", re.MULTILINE)  # of g4f
+generated_wrapper = re.compile(r"^[ \t]*<!-- generated images (?:start|end) -->[ \t]*(?:\n|\Z)", re.MULTILINE)  # of g4f
 
 
 def safe_markdown(text: str, addresses: Mapping[str, str] | None = None) -> str:
@@ -71,12 +71,12 @@ def markdown_and_images(text: str, addresses: Mapping[str, str] | None) -> tuple
 
 def _document(text: str, held: Held, addresses: Mapping[str, str] | None) -> _Document | None:
     """Give the blocks of a text, None if they are deeper than the parser looks. Without ``addresses`` for any."""
-    parser = _parser if addresses == {} else _block_parser(_followed(addresses))
+    parser = _parser if addresses == {} else block_parser(_followed(addresses))
     budget = 4 * len(text) + 65_536
     text = held.hold(ended(text))
     env: dict[str, Any] = {}
     tokens = parser.parse(text, env)
-    if with_bars := _bars_of_formulas(text, tokens):
+    if with_bars := bars_of_formulas(text, tokens):
         env = {}
         tokens = parser.parse(with_bars, env)
     if any(token.level >= _DEPTH - 1 and token.nesting == 1 for token in tokens):
@@ -164,7 +164,7 @@ class _Document:
                     yield self.table()
 
     def inline(self, *, cell: bool = False, starts_lines: bool = False) -> str:
-        source = _wrapper.sub("", next(self.tokens).content).strip()
+        source = generated_wrapper.sub("", next(self.tokens).content).strip()
         next(self.tokens)  # what closes the paragraph, heading or cell
         return Inline(source, self.reference, self.stands_for, cell=cell, starts_lines=starts_lines).write()
 
@@ -207,7 +207,7 @@ class _Document:
         return ["| " + " | ".join(row) + " |" for row in (rows[0], rules, *rows[1:])]
 
 
-def _bars_of_formulas(text: str, tokens: list[Token]) -> str | None:
+def bars_of_formulas(text: str, tokens: list[Token]) -> str | None:
     """Give the text with ``|`` in the formulas of its tables written as macros; None if there are none."""
     lines = text.split("\n")
     changed = False
@@ -235,7 +235,7 @@ def _ends_in_quote(lines: list[str]) -> bool:
     return lines[-1].lstrip().startswith(">")
 
 
-def _math_rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+def math_rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Find a formula that fills whole lines, before its lines are taken for lists or headings."""
     if state.is_code_block(start):
         return False
@@ -288,14 +288,14 @@ def _followed(addresses: Mapping[str, str] | None) -> Callable[[str], bool]:
     return follows
 
 
-def _block_parser(follows: Callable[[str], bool]) -> MarkdownIt:
+def block_parser(follows: Callable[[str], bool]) -> MarkdownIt:
     """Give a parser of blocks alone, in which HTML is text."""
     parser = MarkdownIt("commonmark", {"html": False, "maxNesting": _DEPTH}).enable("table")
     parser.core.ruler.disable("inline")
-    parser.block.ruler.before("table", "math", _math_rule, {"alt": ["paragraph", "reference", "blockquote", "list"]})
+    parser.block.ruler.before("table", "math", math_rule, {"alt": ["paragraph", "reference", "blockquote", "list"]})
     parser.validateLink = follows  # type: ignore[method-assign,assignment]
     parser.normalizeLink = str  # type: ignore[method-assign,assignment]
     return parser
 
 
-_parser = _block_parser(_followed({}))
+_parser = block_parser(_followed({}))

@@ -30,13 +30,13 @@ _bare = re.compile(
     re.IGNORECASE,
 )
 _bare_in_text = re.compile(r"\x01([^\x02]*)\x02([.,;:!?)*_~'\"]*(?:\s|\Z))?")
-_target = re.compile(
+link_target = re.compile(
     r"""\(\s*(?:<([^<>\n]*+)>|((?:[^\s()<>]++|\([^\s()<>]*+\))*+))"""
     r"""(?:\s+(?:"(?:\\.|[^"\\])*+"|'(?:\\.|[^'\\])*+'|\((?:\\.|[^()\\])*+\)))?\s*\)""",
     re.DOTALL,
 )
-_label = re.compile(r"\[([^\[\]]{0,999})\]")
-_dollars = re.compile(
+link_label = re.compile(r"\[([^\[\]]{0,999})\]")
+formula_in_dollars = re.compile(
     r"\$\$(?!\$)((?:[^$\\`]|\\.|\$(?!\$))+)\$\$(?!\$)|\$(?![\s$])((?:[^$\\`]|\\.)+)(?<![\s\\])\$(?![\d$])", re.DOTALL
 )
 _brackets = re.compile(r"\\\\?[(\[]")
@@ -187,26 +187,15 @@ class Inline:
         return ends[i] + length
 
     def _dollars(self, match: re.Match[str]) -> int:
-        found = _dollars.match(self.source, match.start())
+        found = formula_in_dollars.match(self.source, match.start())
         if found is None:
             self.out.append(_DOLLAR * len(match[0]))
             return match.end()
         return self._formula(found[1] or found[2], *found.span(), display=found[1] is not None)
 
     def _formula_in_brackets(self, start: int) -> int | None:
-        opening = _brackets.match(self.source, start)
-        if opening is None:
-            return None
-        closer = opening[0].replace("(", ")").replace("[", "]")
-        if -1 < self.closers.get(closer, 0) < opening.end():
-            self.closers[closer] = self.source.find(closer, opening.end())
-        end = self.closers[closer]
-        if end < 0 or self.source.find(opening[0], opening.end(), end) >= 0:
-            return None
-        body = self.source[opening.end() : end]
-        if re.search(r"(?<!\\)\$", body):
-            return None
-        return self._formula(body, start, end + len(closer), display="[" in opening[0])
+        found = formula_in_brackets(self.source, start, self.closers)
+        return self._formula(found[0], start, found[1], display=found[2]) if found else None
 
     def _formula(self, body: str, start: int, end: int, *, display: bool) -> int:
         text = parts.formula(body, display=display, cell=self.cell)
@@ -232,10 +221,7 @@ class Inline:
         return match.end()
 
     def _bare_address(self, match: re.Match[str]) -> int:
-        found = _bare.match(self.source, match.start())
-        url = (found or match)[0]
-        while url[-1] in "?.,:;*_~'(" or (url[-1] == ")" and url.count(")") > url.count("(")):
-            url = url[:-1]
+        url = bare_address(self.source, match.start())
         if len(url) <= len(match[0]):
             self.out.append(match[0])
             return match.end()
@@ -262,9 +248,9 @@ class Inline:
 
     def _target(self, start: int, end: int) -> tuple[str, int]:
         """Give the address of the link whose text is ``source[start:end]``, and where the link ends; "" for no link."""
-        if found := _target.match(self.source, end + 1):
+        if found := link_target.match(self.source, end + 1):
             return parts.resolved(found[1] or found[2] or ""), found.end()
-        label = _label.match(self.source, end + 1)
+        label = link_label.match(self.source, end + 1)
         if label and label[1]:
             return self.reference(label[1]), label.end()
         after = label.end() if label else end + 1
@@ -318,6 +304,38 @@ class Inline:
         "\\": _backslash, "`": _code, "<": _angle, "&": _entity, "[": _opener, "!": _opener, "]": _closer,
         "$": _dollars, "@": _at_signs, "\n": _newline, "|": _pipe, "h": _bare_address, "w": _bare_address, "f": _ftp,
     }  # fmt: skip
+
+
+def formula_in_brackets(source: str, start: int, closers: dict[str, int]) -> tuple[str, int, bool] | None:
+    r"""Give the formula in ``\\(…\\)`` or ``\\[…\\]``, where it ends and whether it is displayed, if there is one.
+
+    ``closers`` is kept by the caller for one scan of a source: where the next closing brackets are.
+    """
+    opening = _brackets.match(source, start)
+    if opening is None:
+        return None
+    closer = opening[0].replace("(", ")").replace("[", "]")
+    if -1 < closers.get(closer, 0) < opening.end():
+        closers[closer] = source.find(closer, opening.end())
+    end = closers[closer]
+    if end < 0 or source.find(opening[0], opening.end(), end) >= 0:
+        return None
+    body = source[opening.end() : end]
+    if re.search(r"(?<!\\)\$", body):
+        return None
+    return body, end + len(closer), "[" in opening[0]
+
+
+def bare_address(source: str, start: int) -> str:
+    """Give the address of the web that stands in a text as it is, "" if there is none; a stop behind it is not its."""
+    found = _bare.match(source, start)
+    url = found[0] if found else ""
+    unopened = url.count(")") - url.count("(")
+    end = len(url)
+    while end and (url[end - 1] in "?.,:;*_~'(" or (url[end - 1] == ")" and unopened > 0)):
+        end -= 1
+        unopened += {"(": 1, ")": -1}.get(url[end], 0)
+    return url[:end]
 
 
 def _literal(text: str) -> str:

@@ -91,12 +91,17 @@ def code_block(text: str, info: str, *, nested: bool) -> Iterator[str]:
     if cut or (nested and _harmful_in_containers.search(text)):
         yield f"<pre><code>{entities(text)}</code></pre>"
         return
-    language = re.match(r"[\w+#.-]{0,40}", info.strip(), re.ASCII)
-    name = language[0] if language else ""
+    name = language(info)
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     yield fence + ("text" if _drawn.fullmatch(name) else name)
     yield from text.split("\n")
     yield fence
+
+
+def language(info: str) -> str:
+    """Give the name of a language, the first word of a fence's info; "" if there is none."""
+    name = re.match(r"[\w+#.-]{0,40}", info.strip(), re.ASCII)
+    return name[0] if name else ""
 
 
 def address(url: str) -> tuple[str, str] | None:

@@ -6,7 +6,7 @@ import base64
 import mimetypes
 import os
 import re
-from collections.abc import Iterable, Iterator, ValuesView
+from collections.abc import Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -147,6 +147,14 @@ def file_name(stem: str, kind: str) -> str:
     major = kind.partition("/")[0]
     stem = stem or (major if major in _STEMS else "document")
     return f"{stem}.{_SUFFIXES.get(kind) or kind.partition('/')[2] or 'image'}"
+
+
+def text_of(message: Mapping[str, Any]) -> str:
+    """Give what a message says, with a word for each part of it that is no text."""
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        return content
+    return "\n\n".join(text if isinstance(text := part.get("text"), str) else "(an attachment)" for part in content)
 
 
 def content_part(uri: str, name: str | None = None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ A message may carry marks of its own, under keys that never leave this machine:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
@@ -26,6 +26,17 @@ from .typing import Messages
 
 if TYPE_CHECKING:
     from .providers.response import RawResponse
+
+
+class Message(dict[str, Any]):
+    """A message, with what is known ``about`` it: when it was said, who answered, in which time; no part of it."""
+
+    __slots__ = ("about",)
+
+    def __init__(self, message: Mapping[str, Any], about: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.about = about or {}
+
 
 LOCAL_MARKS = frozenset({"stopped", "trimmed", "cell", "system", "media", "images"})
 
@@ -115,6 +126,20 @@ def without_cell(conversations: list[Messages], cell: str) -> list[Messages]:
 def system_prompt(messages: Messages) -> str | None:
     """Give the system prompt that a question in it has set for those after it, if one has."""
     return next((message["system"] for message in reversed(messages) if "system" in message), None)
+
+
+def about(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what is known about a message: nothing of one that was put there by hand."""
+    return message.about if isinstance(message, Message) else {}
+
+
+def turn_at(messages: Messages, question: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Give where a question stands, that very one, and where what was said to it ends; ``None`` if it is gone."""
+    start = next((at for at, message in enumerate(messages) if message is question), None)
+    if start is None:
+        return None
+    after = (at for at in range(start + 1, len(messages)) if messages[at].get("role") == "user")
+    return start, next(after, len(messages))
 
 
 def turns(messages: Messages) -> int:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class Request:
     """What is asked, whom, and how. ``before`` is what was said, with its marks; ``state`` what the server wants back.
 
+    ``run`` is the run of the cell that asks, ``instead`` the question whose place this takes.
     ``blind`` says that the model is known to see no images: those of earlier questions stay behind. The key is in no
     repr of it, and in no ``body``.
     """
@@ -34,6 +35,8 @@ class Request:
     params: dict[str, Any] = field(default_factory=dict)
     state: Any = None
     api_key: settings.Secret = field(default_factory=settings.Secret)
+    run: memory.CellRun | None = None
+    instead: dict[str, Any] | None = None
     blind: bool = False
 
     @property

@@ -1,8 +1,9 @@
 """A conversation as a file: saved as JSON to go on with, exported as Markdown or a notebook to read.
 
 The JSON is an object of ``format`` ("nb_backend.chat"), ``version`` (1), ``model``, ``provider``, ``system`` (texts, or
-null), ``params`` (an object) and ``messages`` (objects of ``role``, ``content``, and the marks that ``memory`` tells
-of). A change that older readers would misread raises the version.
+null), ``params`` (an object), ``messages`` (objects of ``role``, ``content``, and the marks that ``memory`` tells of)
+and ``about`` (for each message an object of what is known about it, as ``memory.Message`` has it). A change that
+older readers would misread raises the version.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Transcript:
     system: str | None = None
     params: dict[str, Any] = field(default_factory=dict)
     messages: Messages = field(default_factory=list)
+    about: list[dict[str, Any]] = field(default_factory=list)
 
     def without(self, key: str | None) -> Self:
         """Give a copy that is plain JSON of valid Unicode, without the key, nor parameters named like secrets.
@@ -48,12 +50,14 @@ class Transcript:
             made: dict[str, Any] = {one.name: _plain(getattr(self, one.name), secret) for one in fields(self)}
         except RecursionError:
             raise ValueError("this conversation cannot be written: something in it is nested too deeply") from None
-        made["params"] = _without_secrets(made["params"])
+        made |= {name: _without_secrets(made[name]) for name in ("params", "about")}
         return type(self)(**made)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as JSON."""
         record = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        if not any(self.about):
+            del record["about"]
         text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
         if (size := len(text.encode())) > MAX_SIZE:
             most = f"{MAX_SIZE >> 20} MB is the most that is read again"
@@ -78,6 +82,8 @@ class Transcript:
             raise ValueError(f"{str(where)!r} was saved by a newer nb_backend (version {version}): update this one")
         values: dict[str, Any] = {one.name: record.get(one.name) for one in fields(cls)}
         found = cls(**values)
+        if not _is_about(found.about, found.messages):
+            found.about = []  # as before there was any
         if wrong := found._wrong():
             raise _damaged(where, wrong)
         read = found.without(None)
@@ -114,6 +120,11 @@ class Transcript:
         if not isinstance(self.messages, list) or not all(map(_is_message, self.messages)):
             return "its messages are none"
         return ""
+
+
+def _is_about(about: Any, messages: Any) -> bool:
+    is_list = isinstance(about, list) and all(isinstance(one, dict) for one in about)
+    return is_list and isinstance(messages, list) and len(about) == len(messages)
 
 
 def _is_message(message: Any) -> bool:

@@ -11,11 +11,12 @@ from contextlib import aclosing
 import pytest
 from image_serving import PNG, ImageServer, images, uri
 
-from nb_backend import Answer, AuthError, Chat, RawResponse
-from nb_backend.answer import AnswerStream
+from nb_backend import AuthError, BackendApi, Chat, RawResponse
 from nb_backend.answer_images import ImageUrl, OwnImages
 from nb_backend.models import provider_for
 from nb_backend.providers.base import _is_below
+from nb_backend.request import Request
+from nb_backend.stream import AnswerStream
 
 
 @pytest.fixture
@@ -74,6 +75,23 @@ async def test_left_when_only_images_are_missing_the_answer_is_whole(server, way
     assert chat.messages[-1] == {"role": "assistant", "content": said}
 
 
+class FakeRequest(Request):
+    """A question that is sent nowhere."""
+
+    def __init__(self, send, prepare=None, images=None) -> None:
+        super().__init__(BackendApi, "", {"role": "user", "content": "Draw"})
+        self.send = send
+        self._prepare = prepare
+        self._images = images
+
+    async def prepare(self) -> None:
+        if self._prepare is not None:
+            await self._prepare()
+
+    def own_images(self) -> OwnImages:
+        return self._images or super().own_images()
+
+
 async def test_whole_is_what_ends_without_a_reason_too():
     begun = asyncio.Event()
 
@@ -88,7 +106,7 @@ async def test_whole_is_what_ends_without_a_reason_too():
         await asyncio.Event().wait()
         return b""
 
-    stream = AnswerStream(ask, Answer(), lambda *_: None, images=OwnImages(server, get))
+    stream = AnswerStream(FakeRequest(ask, images=OwnImages(server, get)), lambda *_: None)
     task = asyncio.create_task(drained(stream))
     await begun.wait()
     await until(lambda: stream._whole)
@@ -217,7 +235,7 @@ class Asked:
 
     def stream(self, prepare=None, **options) -> AnswerStream:
         made = lambda without: (self.log.append("made"), self.ask(without))[1]  # noqa: E731
-        return AnswerStream(made, Answer(), lambda *_: self.log.append("kept"), prepare=prepare or self.prepare)
+        return AnswerStream(FakeRequest(made, prepare or self.prepare), lambda *_: self.log.append("kept"))
 
 
 async def test_prepare_comes_before_the_question():

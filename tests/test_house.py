@@ -12,7 +12,8 @@ import nb_backend
 HOUSE = Path(nb_backend.__file__).parent
 
 # an import may only lead to the right of where it stands; what is not named here stands at the right end
-ORDER = ["__init__", "notebook", "conversations", "chat", "answer", "request", "memory", "models", "providers"]
+ORDER = ["__init__", "notebook", "conversations", "chat", "watching", "stream", "answer", "request", "memory"]
+ORDER += ["models", "providers"]
 
 
 def area(module: str) -> int:

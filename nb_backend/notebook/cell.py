@@ -99,9 +99,10 @@ class CellView:
         """Publish the answer as it stays, with what is known of it in the output's metadata."""
         if self._repaint is not None:
             self._repaint.cancel()
-        metadata = {"nb_backend": _record(answer, failed)}
+        marks = {"stopped": answer.stopped, "failed": failed, "trimmed": answer.trimmed}
+        metadata = {"nb_backend": answer.record() | {mark: value for mark, value in marks.items() if value}}
         if self._format == "text":
-            self._publish("", f"{safe_terminal(shortened(answer.text))}\n\n[{_who(answer, failed)}]", metadata)
+            self._publish("", f"{safe_terminal(shortened(answer.text))}\n\n[{who_answered(answer, failed)}]", metadata)
             return
         thinking = _reasoning(answer.reasoning, open_=False)
         self._publish(_join(thinking, self._body(answer), _footer(answer, failed)), shortened(answer.text), metadata)
@@ -162,7 +163,7 @@ class TerminalView:
         self._print(self._shortener.flush())
         if self._in_line:
             self._print("\n")
-        self._print(f"\n[{_who(answer, failed)}]\n")
+        self._print(f"\n[{who_answered(answer, failed)}]\n")
 
     def _print(self, text: str) -> None:
         print_safely(text)
@@ -188,10 +189,10 @@ def _reasoning(text: str, *, open_: bool) -> str:
 
 
 def _footer(answer: Answer, failed: bool) -> str:
-    return f"<small>{_plain(_who(answer, failed))}</small>"
+    return f"<small>{_plain(who_answered(answer, failed))}</small>"
 
 
-def _who(answer: Answer, failed: bool) -> str:
+def who_answered(answer: Answer, failed: bool) -> str:
     """Say who answered, how much, how long; and how it ended if not by itself."""
     name = answer.provider.get("label") or answer.provider.get("name")
     model = answer.provider.get("model")
@@ -232,16 +233,3 @@ def _progress_bar(event: RawResponse) -> str:
     share = min(max(done, 0), total) / total
     full = round(share * _BAR)
     return f"{label} `{'█' * full}{'░' * (_BAR - full)}` {share:.0%}"
-
-
-def _record(answer: Answer, failed: bool) -> dict[str, Any]:
-    record = {
-        "model": answer.model,
-        "provider": answer.provider,
-        "usage": answer.usage,
-        "finish_reason": answer.finish_reason,
-        "seconds": round(answer.seconds, 3),
-        "first_token_seconds": answer.first_token_seconds and round(answer.first_token_seconds, 3),
-    }
-    marks = {"stopped": answer.stopped, "failed": failed, "trimmed": answer.trimmed}
-    return record | {mark: value for mark, value in marks.items() if value}

@@ -1,0 +1,217 @@
+"""The stream that makes an answer, and what others may know of it while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from . import memory
+from .answer import Answer
+from .providers.response import RawResponse
+
+if TYPE_CHECKING:
+    from .request import Request
+
+
+class Turn:
+    """A question that was asked and what has come back so far, for those who watch a conversation.
+
+    ``ended`` says that nothing more comes; then ``kept`` whether the exchange is in the conversation, and ``error``
+    what it failed with. ``progress`` is the last event of that type before the first text.
+    """
+
+    def __init__(self, request: Request, answer: Answer, stream: AnswerStream) -> None:
+        self.request = request
+        self.answer = answer
+        self.ended = False
+        self.kept = False
+        self.error: BaseException | None = None
+        self.progress: RawResponse | None = None
+        self._stream = ref(stream)  # one that nobody iterates any more keeps its answer when it is collected
+
+    def stop(self) -> None:
+        """End the answer, from any thread: who iterates the stream sees its end, the text that had come is kept."""
+        if (stream := self._stream()) is not None:
+            stream.stop()
+
+
+class AnswerStream(AsyncIterator[RawResponse]):
+    """The events of an answer as they come; ``answer`` is what they have made so far.
+
+    When the server says that what is sent is too long, and nothing of an answer has come, half of the turns that are
+    left go, and it is asked again; an event of this side, ``trimmed`` with the number of ``turns`` left out, comes
+    before the server's own.
+
+    ``keep`` is called once, with the answer and the states that providers want back, if there is something to keep: at
+    the end, or when the stream is left before it; then ``kept`` is true. ``changed`` is called whenever ``turn`` has
+    changed. The images that are the server's own are fetched meanwhile: they stand in the answer as they come. The end
+    waits for them; left only then, the answer is whole but for them. (A class and no generator: see
+    ``create_async_generator``.)
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        keep: Callable[[Answer, dict[str, Any]], None],
+        changed: Callable[[Turn], None] = lambda turn: None,
+    ) -> None:
+        self.answer = Answer(model=request.model, trimmed=request.trimmed)
+        self.turn = Turn(request, self.answer, self)
+        self._request = request
+        self._keep = keep
+        self._changed = changed
+        self._turns = memory.turns(request.before)
+        self._states: dict[str, Any] = {}
+        self._images = request.own_images()
+        self._events: AsyncGenerator[RawResponse, None] | None = None  # until it is asked
+        self._prepared = False
+        self._announces = self.answer.trimmed > 0
+        self._refused = False  # an event said that it is too long; its error is still to come
+        self._whole = False  # nothing more comes from the server
+        self._open = True
+        self._stops = False  # somebody has asked for its end
+        self._interrupted = False
+        self._next: asyncio.Task[Any] | None = None  # that waits for the next event
+
+    @property
+    def kept(self) -> bool:
+        """Whether the exchange is in the conversation."""
+        return self.turn.kept
+
+    async def __anext__(self) -> RawResponse:
+        if self._stops:
+            await self.aclose()
+            raise StopAsyncIteration
+        self._next = asyncio.current_task()
+        try:
+            return await self._event()
+        except asyncio.CancelledError:
+            if not self._interrupted or (self._next is not None and self._next.uncancel()):
+                raise
+            raise StopAsyncIteration from None
+        finally:
+            self._next = None
+
+    def stop(self) -> None:
+        """End it softly, from any thread: who iterates sees the normal end; the text that had come is kept."""
+        self._stops = True
+        if (task := self._next) is not None:
+            with suppress(RuntimeError):  # its loop is closed
+                task.get_loop().call_soon_threadsafe(self._interrupt)
+
+    def _interrupt(self) -> None:
+        if self._next is not None and not self._interrupted:
+            self._interrupted = True
+            self._next.cancel()
+
+    async def _event(self) -> RawResponse:
+        try:
+            events = self._events or await self._begin()
+            if self._announces:
+                self._announces = False
+                return RawResponse(type="trimmed", turns=self.answer.trimmed)
+            event = await events.__anext__()
+            if not self.answer._server:
+                self.answer._server = await self._images.server()
+        except StopAsyncIteration:
+            try:
+                await self._wait_for_images()
+            finally:
+                self._leave()
+            raise
+        except asyncio.CancelledError:
+            self._leave()
+            raise
+        except BaseException as error:
+            if self._events is None or not (self._can_ask_again() and (self._refused or memory.is_too_long(error))):
+                self._close(error)
+                raise
+            self._ask_again()
+        else:
+            if not (memory.is_too_long(event) and self._can_ask_again()):
+                self._take(event)
+                return event
+            self._refused = True  # and not shown: it is mended before its error is raised
+        return await self._event()
+
+    async def prepare(self) -> None:
+        """Do now what has to be done before the question is sent, and raise what stands against it."""
+        if self._open and not self._prepared:
+            self._prepared = True
+            self._changed(self.turn)
+            try:
+                await self._request.prepare()
+            except BaseException as error:
+                self._close(error)
+                raise
+
+    async def _begin(self) -> AsyncGenerator[RawResponse, None]:
+        await self.prepare()
+        if not self._open:  # left before its first question, or meanwhile
+            raise StopAsyncIteration
+        self._events = self._request.send(self.answer.trimmed)
+        return self._events
+
+    def _take(self, event: RawResponse) -> None:
+        known = len(self.answer.images)
+        self.answer.add(event)
+        if event.type == "conversation" and isinstance(state := event.get("conversation"), dict):
+            self._states |= state
+        if self._open:
+            self._images.fetch(self.answer.images[known:])
+        self.turn.progress = event if event.type == "progress" else self.turn.progress
+        self._changed(self.turn)
+
+    async def _wait_for_images(self) -> None:
+        self._whole = True
+        if self._open:
+            self.answer.end()  # which finds those of the text
+            self._images.fetch(self.answer.images)
+            await self._images.wait()
+
+    def _can_ask_again(self) -> bool:
+        begun = self.answer.text or self.answer.reasoning or self.answer.images
+        return self._open and not begun and self.answer.trimmed < self._turns
+
+    def _ask_again(self) -> None:
+        self.answer.trimmed += (self._turns - self.answer.trimmed + 1) // 2
+        self._states = {}
+        self._refused = False
+        self._announces = True
+        self._events = self._request.send(self.answer.trimmed)
+
+    async def aclose(self) -> None:
+        """Stop: the connection is closed, and the text that had come is kept."""
+        self._leave()
+        if self._events is not None:
+            await self._events.aclose()
+        await self._images.wait()
+
+    def __del__(self) -> None:
+        self._leave()
+
+    def _close(self, error: BaseException) -> None:
+        if self._open:
+            self._end(stopped=isinstance(error, asyncio.CancelledError))
+            self.turn.error = None if self.answer.stopped else error
+            self.turn.ended = True
+            self._changed(self.turn)
+
+    def _leave(self) -> None:
+        if self._open:
+            stopped = not self._whole and self.answer.finish_reason is None
+            self._end(stopped=stopped)
+            if self.answer.text or not stopped:
+                self.turn.kept = True
+                self._keep(self.answer, self._states)
+            self.turn.ended = True
+            if self._prepared:
+                self._changed(self.turn)
+
+    def _end(self, *, stopped: bool) -> None:
+        self._open = False
+        self.answer.end(stopped=stopped)
+        self._images.cancel()
