@@ -243,8 +243,8 @@ def math_rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     if opening is None:
         return False
     closer = f"\\end{{{opening[1]}}}" if opening[1] else opening[0].replace("[", "]")
-    hopeless: dict[str, int] = state.env.setdefault("hopeless", {})  # no block before this line: looked for once only
-    if start < hopeless.get(closer, -1):
+    hopeless: dict[str, range] = state.env.setdefault("hopeless", {})  # no block in these lines: looked for once only
+    if start in hopeless.get(closer, ()):
         return False
     lines: list[str] = []
     for number in range(start, end):
@@ -260,7 +260,7 @@ def math_rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:
                 state.line = number + 1
             return True
         lines.append(line)
-    hopeless[closer] = start + len(lines)
+    hopeless[closer] = range(start, start + len(lines))
     return False
 
 
