@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .media import Attachment as Attachment
     from .media import attach as attach
     from .media import to_data_uri as to_data_uri
+    from .notebook.panel.panel import ChatPanel as ChatPanel
     from .providers.backend_api import BackendApi as BackendApi
     from .providers.openai_api import OpenAIApi as OpenAIApi
     from .providers.response import RawResponse as RawResponse
@@ -41,6 +42,7 @@ _HOMES = {
     "BackendApi": "providers.backend_api",
     "BackendError": "errors",
     "Chat": "chat",
+    "ChatPanel": "notebook.panel.panel",
     "ConnectionFailed": "errors",
     "OpenAIApi": "providers.openai_api",
     "ProtocolError": "errors",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ from .providers.response import RawResponse, reasoning_text
 MAX_ADDRESSES = 1000  # of images that an answer takes note of
 
 
+_joining = threading.Lock()
+
+
 class Growing:
     """A text that grows piece by piece: joined when it is read, for ``+=`` on an attribute copies it every time."""
 
@@ -27,8 +31,10 @@ class Growing:
         if instance is None:
             return ""  # what a dataclass takes as the default
         pieces = instance.__dict__[self._name]
-        pieces[:] = ["".join(pieces)]
-        text: str = pieces[0]
+        with _joining:  # others may read it, and its stream may append, on threads of their own
+            so_far = len(pieces)
+            text = "".join(pieces[:so_far])
+            pieces[:so_far] = [text]
         return text
 
     def __set__(self, instance: object, value: str) -> None:

@@ -6,13 +6,14 @@ import asyncio
 import copy
 import gc
 import pickle
+import sys
 import threading
 from contextlib import aclosing
 
 import pytest
 from chat_support import questions, run_cells, sent
 
-from nb_backend import BackendError, Chat, chats
+from nb_backend import BackendError, Chat, RawResponse, chats
 from nb_backend.answer import Answer
 from nb_backend.chat import from_cell
 from nb_backend.memory import Message, about
@@ -310,3 +311,27 @@ def test_an_answer_from_a_strangers_file(known):
 def test_a_message_that_somebody_made():
     assert about({"role": "user"}) == {}
     assert Message({"role": "user"}, {"time": 1}) == {"role": "user"}
+
+
+def test_an_answer_is_read_on_one_thread_while_it_grows_on_another():
+    answer, said = Answer(), [f"{number} " for number in range(20_000)]
+    ended = threading.Event()
+
+    def read():
+        while not ended.is_set():
+            len(answer.text)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for reader in readers:
+            reader.start()
+        for word in said:
+            answer.add(RawResponse(type="content", content=word))
+    finally:
+        ended.set()
+        sys.setswitchinterval(interval)
+        for reader in readers:
+            reader.join()
+    assert answer.text == "".join(said)

@@ -53,6 +53,7 @@ def refuse(*args, **options):
 socket.socket.__init__ = refuse
 import nb_backend
 heavy = {"aiohttp", "orjson", "IPython", "ipywidgets", "xllamacpp", "markdown_it", "asyncio", "nest_asyncio2"}
+heavy |= {"anywidget", "nh3", "pygments", "latex2mathml"}
 print(sorted(heavy & set(sys.modules)))
 print(set(nb_backend.__all__) <= set(dir(nb_backend)))
 """
@@ -65,8 +66,8 @@ def test_an_import_loads_nothing_heavy_and_opens_no_socket():
 
 def test_the_public_names():
     assert nb_backend.__all__ == [
-        *("Answer", "Attachment", "AuthError", "BackendApi", "BackendError", "Chat", "ConnectionFailed", "OpenAIApi"),
-        *("ProtocolError", "RateLimitError", "RawResponse", "ServerError", "TimedOut"),
+        *("Answer", "Attachment", "AuthError", "BackendApi", "BackendError", "Chat", "ChatPanel", "ConnectionFailed"),
+        *("OpenAIApi", "ProtocolError", "RateLimitError", "RawResponse", "ServerError", "TimedOut"),
         *("attach", "chats", "to_data_uri"),
         *("__version__", "load_ipython_extension", "unload_ipython_extension"),
     ]

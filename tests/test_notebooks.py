@@ -31,6 +31,22 @@ def test_a_notebook_runs(path: Path) -> None:
         assert "on this machine" in answer.data.get("text/markdown", answer.data["text/plain"])
 
 
+def test_a_panels_transcript_is_in_the_notebook_that_was_run() -> None:
+    cells = nbformat.read(NOTEBOOKS[0].with_name("panel.ipynb"), as_version=4).cells
+    notebook = nbformat.v4.new_notebook(cells=[cell for cell in cells if cell.cell_type == "code"])
+    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    shown, finished = (
+        [output.data.get("text/markdown", "") for output in cell.outputs if "data" in output]
+        for cell in notebook.cells
+        if "ChatPanel(" in cell.source
+    )
+    for text in (shown[1], finished[0]):
+        assert text.count("**You**") == text.count("on this machine") == 2
+    assert "<details>" in shown[1]
+    assert "<details>" not in finished[0]
+    assert not finished[1]
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_is_committed_with_its_outputs(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)

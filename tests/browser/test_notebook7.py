@@ -35,3 +35,31 @@ def test_an_answer_in_notebook_7(lab: Lab, page: Page, server: Backend) -> None:
     page.keyboard.press("Shift+Enter")  # again: the stopped turn is taken back, the cell says its id here, too
     output.get_by_text("answered by").wait_for()
     assert server.engine.history[-1]["messages"] == [{"role": "user", "content": "hi"}]
+
+
+def test_the_panel_in_notebook_7(lab: Lab, page: Page, server: Backend) -> None:
+    server.engine.__init__()  # type: ignore[misc]
+    cells = [
+        nbformat.v4.new_code_cell(code) for code in ("from nb_backend import ChatPanel\nChatPanel('seven')", "1 + 1")
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNELSPEC), lab.root / "panel.ipynb")
+    page.goto(f"{lab.url}/notebooks/panel.ipynb?token={lab.token}")
+    page.locator(".jp-Notebook .jp-Cell .cm-content").first.click()
+    page.get_by_text("Python 3 (ipykernel)").first.wait_for()
+    page.keyboard.press("Shift+Enter")
+    panel = page.locator(".nbb-panel")
+    box = panel.get_by_role("textbox", name="Message")
+    box.click()
+    for keys in ("d", "d", "a", "Shift+Enter", "b"):  # Notebook 7 listens before the panel does
+        page.keyboard.press(keys)
+    assert box.input_value() == "dda\nb"
+    panel.get_by_role("button", name="Settings").focus()
+    for keys in ("d", "d", "a", "b", "x"):
+        page.keyboard.press(keys)
+    assert page.locator(".jp-Notebook .jp-Cell").count() == 2
+    server.engine.enqueue("```python\n1 + 2\n```")
+    box.fill("Some code, please")
+    box.press("Enter")
+    panel.get_by_role("button", name="To a new cell").click()
+    page.wait_for_function("() => document.querySelectorAll('.jp-Notebook .jp-Cell').length === 3")
+    page.locator(".jp-Cell-outputArea").get_by_text("Transcript: 1 turn").wait_for()

@@ -1,0 +1,77 @@
+"""What goes to the pages: numbered, within bounds, and of nothing that JSON or a websocket cannot carry."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import orjson
+
+PIECE = 2**20  # bytes of a message, but for an item that is larger by itself
+ENVELOPE = 370  # bytes of a message around what it says: two headers, and the frame
+
+Send = Callable[[dict[str, Any], list[bytes] | None], None]
+
+
+class Outbox:
+    """Sends to all pages of a panel; each broadcast has a number, one more than the one before."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.seq = 0
+
+    def broadcast(self, message: Mapping[str, Any]) -> int:
+        """Send to every page, in order; give the bytes that it takes."""
+        self.seq += 1
+        made: dict[str, Any] = plain({**message, "seq": self.seq})
+        self._send(made, None)
+        return len(orjson.dumps(made)) + ENVELOPE
+
+    def items(self, order: list[str], items: list[dict[str, Any]]) -> None:
+        """Send items, in as many messages as they need."""
+        for batch in batches(items):
+            self.broadcast({"type": "items", "order": order, "items": batch})
+
+    def reply(self, client: str, id: str, **fields: Any) -> None:
+        """Answer a request."""
+        self._send(plain({"type": "reply", "client": client, "id": id, **fields}), None)
+
+    def pieces(self, client: str, id: str, data: bytes) -> int:
+        """Send bytes for a request, and give in how many messages."""
+        parts = [data[start : start + PIECE] for start in range(0, len(data), PIECE)]
+        for number, part in enumerate(parts):
+            message = {"type": "piece", "client": client, "id": id, "piece": number, "pieces": len(parts)}
+            self._send(plain(message), [part])
+        return len(parts)
+
+
+def batches(items: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Give items in lists of at most ``PIECE`` bytes, or of one item; at least one list."""
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for item in items:
+        length = len(orjson.dumps(plain(item)))
+        if batch and size + length > PIECE:
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += length
+    yield batch
+
+
+def plain(value: Any) -> Any:
+    """Give a value as JSON says it: lone surrogates become U+FFFD, NaN and the infinities null."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return str(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {plain(str(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value

@@ -1,0 +1,166 @@
+"""What a page may ask of the kernel: one function for each type of request, which gives the fields of its reply."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ... import models, settings
+from ...chat import Chat
+from ...conversations import chats
+from ...media import free_name
+from . import asking, attaching, tuning
+from .host import Host
+from .request import Request
+from .seen import UNNAMED, own_key
+from .words import reply_line
+
+Answering = Callable[[Host, Request], Awaitable[dict[str, Any] | None]]
+
+_AFTER_THE_END = ("hello", "text", "picture", "transcript", "finish")  # what a finished panel still does
+
+
+async def answer(host: Host, message: object, buffers: list[bytes]) -> None:
+    """Do what a page asks and reply, whatever happens; a message without an id or a page is nobody's request."""
+    if not isinstance(message, dict):
+        return
+    client, id = message.get("client"), message.get("id")
+    if not isinstance(client, str) or not isinstance(id, str):
+        return
+    try:
+        ask = REQUESTS.get(str(message.get("type")))
+        if ask is None:
+            raise ValueError(f"this kernel knows no request {str(message.get('type'))[:40]!r}: run the cell again")
+        if host.closed or (host.lasting.finished and message["type"] not in _AFTER_THE_END):
+            raise ValueError("this panel is finished: run its cell again")
+        fields = await ask(host, Request(client, id, message, buffers)) or {}
+    except Exception as error:
+        host.outbox.reply(client, id, ok=False, error=reply_line(error, host.seen.keys))
+    else:
+        host.outbox.reply(client, id, ok=True, **fields)
+
+
+async def hello(host: Host, request: Request) -> None:
+    """Give the whole state to a page."""
+    await host.greet(request.client)
+
+
+async def export(host: Host, request: Request) -> dict[str, Any]:
+    """Write the conversation to a file beside the notebook, a new one."""
+    format = request.text("format", 10)
+    if format not in ("md", "ipynb"):
+        raise ValueError("a conversation is exported as md or ipynb")
+    stem = re.sub(r"[^\w. -]+", "", host.seen.name if host.seen.name != UNNAMED else "chat").strip(". ") or "chat"
+    return {"path": await asyncio.to_thread(_export, host.chat, f"{stem}.{format}")}
+
+
+async def new(host: Host, request: Request) -> dict[str, Any]:
+    """Begin a conversation that is asked as this one is."""
+    chat, numbers = host.chat, range(2, 10_000)
+    name = next(name for number in numbers if (name := f"chat {number}") not in chats)
+    key = own_key(chat)
+    chats[name] = Chat(chat.model, url=chat.url, api_key=key, provider=chat.provider, system=chat.system, **chat.params)
+    return await _switch(host, name)
+
+
+async def switch(host: Host, request: Request) -> dict[str, Any]:
+    """Show another conversation."""
+    return await _switch(host, request.text("chat", 64))
+
+
+async def _switch(host: Host, name: str) -> dict[str, Any]:
+    host.switch(name)
+    host.tell_settings(images=await host.attached(), draft=host.draft.text)
+    return {"chat": name}
+
+
+async def list_models(host: Host, request: Request) -> dict[str, Any]:
+    """Give the models of the server, remembered until they are asked for anew."""
+    url = settings.url(host.chat.url)
+    place = (url, host.chat.provider)
+    if host.models is None or host.models[0] != place or request.fields.get("refresh"):
+        if host.chat.url is None:
+            found = await models.available_models()
+        else:
+            key = own_key(host.chat)
+            found = await models.provider_for(url).get_models(host.chat.provider, api_key=key)
+        hide = host.seen.hide
+        host.models = (
+            place,
+            [
+                {"name": hide(str(one)), "provider": hide(one.provider), "label": hide(one.label), "vision": one.vision}
+                for one in found
+            ],
+        )
+    return {"models": host.models[1]}
+
+
+async def tune(host: Host, request: Request) -> None:
+    """Set how the conversation is asked."""
+    enter_sends = request.fields.get("enter_sends", host.enter_sends)
+    if not isinstance(enter_sends, bool):
+        raise ValueError("enter_sends is true or false")
+    tuning.change(host.chat, request.fields)
+    host.enter_sends = enter_sends
+    host.retuned()
+
+
+async def transcript(host: Host, request: Request) -> dict[str, Any]:
+    """Give the transcript as it stands in the notebook, in pieces of UTF-8, to a page that has to write it there."""
+    data = host.lasting.markdown.encode("utf-8", "replace")
+    pieces = host.outbox.pieces(request.client, request.id, data)
+    return {"version": host.lasting.version, "finished": host.lasting.finished, "pieces": pieces}
+
+
+async def draft(host: Host, request: Request) -> None:
+    """Keep what a person is writing."""
+    host.draft.text = request.text("text")
+
+
+async def finish(host: Host, request: Request) -> None:
+    """Let the transcript take the panel's place."""
+    await host.finish()
+
+
+def _export(chat: Chat, name: str) -> str:
+    while True:
+        name = free_name(name, os.listdir())
+        try:
+            with open(name, "x"):  # so that nobody else takes the name meanwhile
+                break
+        except FileExistsError:
+            continue
+    try:
+        chat.export(name)
+    except BaseException:
+        os.unlink(name)
+        raise
+    return name
+
+
+REQUESTS: dict[str, Answering] = {
+    "hello": hello,
+    "send": asking.send,
+    "stop": asking.stop,
+    "retry": asking.retry,
+    "edit": asking.edit,
+    "delete": asking.delete,
+    "clear": asking.clear,
+    "text": asking.text,
+    "export": export,
+    "new": new,
+    "switch": switch,
+    "models": list_models,
+    "set": tune,
+    "upload": attaching.upload,
+    "figures": attaching.list_figures,
+    "attach": attaching.attach_figure,
+    "remove": attaching.remove,
+    "picture": attaching.picture,
+    "transcript": transcript,
+    "draft": draft,
+    "finish": finish,
+}

@@ -1,0 +1,376 @@
+"""The chat panel in a real JupyterLab, on a real kernel and a scripted server."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import re
+from collections.abc import Iterator
+
+import nbformat
+import pytest
+from jupyter_page import Notebook
+from playwright.sync_api import Locator, Page
+from serving import Backend
+
+from nb_backend.local.engine import ScriptedEngine
+
+PANEL = "from nb_backend import ChatPanel, chats\nChatPanel()"
+RICH = r"""## Why the sky is blue
+
+Sunlight is **scattered**: $I \propto \lambda^{-4}$.
+
+- [x] short waves
+- [ ] long waves
+
+```python
+def scattering(wavelength: float) -> float:
+    return wavelength**-4  # blue wins
+```
+
+| colour | wavelength |
+| --- | ---: |
+| blue | 450 nm |
+
+$$ \frac{I_{450}}{I_{650}} \approx 4.4 $$
+
+[A source](https://example.org/sky) and ![a picture](https://example.org/sky.png)
+"""
+
+
+@pytest.fixture(scope="module")
+def lab_env(server: Backend) -> dict[str, str]:
+    return server.env
+
+
+@pytest.fixture
+def requests(page: Page) -> Iterator[list[str]]:
+    """The addresses that the page asks for, other than its own server's."""
+    asked: list[str] = []
+    note = lambda request: asked.append(request.url)  # noqa: E731
+    page.on("request", note)
+    yield asked
+    page.remove_listener("request", note)
+
+
+class Panel:
+    """A panel in an output of the notebook."""
+
+    def __init__(self, nb: Notebook, cell: int, nth: int = 0) -> None:
+        self.node = nb.output(cell).locator(".nbb-panel").nth(nth)
+        self.box = self.node.get_by_role("textbox", name="Message")
+        self.questions = self.node.locator(".nbb-question")
+        self.answers = self.node.locator(".nbb-answer")
+
+    def ask(self, text: str) -> None:
+        self.box.fill(text)
+        self.box.press("Enter")
+
+    def button(self, name: str) -> Locator:
+        return self.node.get_by_role("button", name=name, exact=True)
+
+    def wait(self, text: str | re.Pattern[str]) -> None:
+        self.answers.get_by_text(text).first.wait_for()
+
+
+def opened(nb: Notebook, *cells: str) -> Panel:
+    nb.open(PANEL, *cells)
+    nb.run(0)
+    panel = Panel(nb, 0)
+    panel.box.wait_for()
+    return panel
+
+
+def transcript(notebook: nbformat.NotebookNode, cell: int = 0) -> str:
+    outputs = notebook.cells[cell].outputs
+    return "\n".join(output.data.get("text/markdown", "") for output in outputs if "data" in output)
+
+
+# -- reading
+
+
+def test_an_answer_streams_into_the_panel(nb: Notebook, engine: ScriptedEngine) -> None:
+    engine.enqueue({"type": "reasoning", "token": "Thinking of Rayleigh."}, "First words", ..., "never")
+    panel = opened(nb)
+    panel.ask("Why is the sky blue?")
+    panel.wait("First words")
+    assert panel.questions.inner_text().startswith("Why is the sky blue?")
+    panel.button("Stop").click()
+    panel.answers.get_by_text("Stopped").first.wait_for()
+    assert "First words" in panel.answers.inner_text()
+    panel.answers.get_by_text("Reasoning").click()
+    panel.wait("Thinking of Rayleigh.")
+
+
+def test_a_rich_answer_is_rendered_and_asks_nothing_of_others(
+    nb: Notebook, engine: ScriptedEngine, requests: list[str]
+) -> None:
+    engine.enqueue(*[RICH[start : start + 7] for start in range(0, len(RICH), 7)])
+    panel = opened(nb)
+    panel.ask("Why?")
+    panel.wait(re.compile("answered by"))
+    answer = panel.answers
+    assert answer.locator("h4", has_text="Why the sky is blue").count() == 1
+    assert answer.locator("math").count() == 2
+    assert answer.locator("td").count() == 2
+    assert answer.locator(".nbb-task").count() == 2
+    assert answer.locator(".nbb-code .k", has_text="def").count() == 1
+    assert answer.get_by_role("link", name="A source").get_attribute("rel") == "noopener noreferrer"
+    assert "example.org" in answer.locator("a.nbb-remote").inner_text()
+    assert not [url for url in requests if "example.org" in url]
+    nb.page.route("https://example.org/**", lambda route: route.abort())
+    answer.locator("a.nbb-remote").click()
+    nb.page.wait_for_function("() => document.querySelector('a.nbb-remote, img.nbb-loaded')")
+    assert [url for url in requests if url == "https://example.org/sky.png"]
+    nb.page.unroute("https://example.org/**")
+
+
+def test_code_goes_to_a_new_cell_and_is_not_run(nb: Notebook, engine: ScriptedEngine) -> None:
+    engine.enqueue("```python\nprint('from the model')\n```")
+    panel = opened(nb, "1 + 1")
+    panel.ask("Code, please")
+    panel.button("To a new cell").click()
+    nb.page.wait_for_function("() => document.querySelectorAll('.jp-Notebook .jp-Cell').length === 3")
+    saved = nb.save()
+    assert saved.cells[1].source == "print('from the model')"
+    assert saved.cells[1].execution_count is None
+    assert saved.cells[1].outputs == []
+
+
+# -- with the magic
+
+
+def test_what_a_cell_asks_of_the_chat_appears_in_its_panels_and_the_other_way_round(
+    nb: Notebook, engine: ScriptedEngine
+) -> None:
+    panel = opened(nb, "%load_ext nb_backend", "%%backend\nfrom the cell", "ChatPanel()")
+    panel.ask("from the panel")
+    panel.wait("from the panel")
+    panel.wait(re.compile("answered by"))
+    nb.run(1)
+    engine.enqueue("Half", ..., "never")
+    nb.run(2, wait=False)
+    panel.wait("Half")
+    assert engine.history[-1]["messages"][0]["content"] == "from the panel"
+    panel.button("Stop").click()
+    nb.done(2)
+    assert "stopped" in nb.out(2)
+    nb.run(3)
+    other = Panel(nb, 3)
+    other.wait("Half")
+    assert other.questions.count() == panel.questions.count() == 2
+
+
+# -- keys
+
+
+def test_keys_do_not_reach_the_notebook(nb: Notebook) -> None:
+    panel = opened(nb, "1 + 1")
+    panel.box.click()
+    for keys in ("d", "d", "a", "b", "Escape", "d", "d", "Shift+Enter", "x"):
+        nb.page.keyboard.press(keys)
+    assert panel.box.input_value() == "ddabdd\nx"
+    panel.button("Settings").focus()
+    for keys in ("d", "d", "a", "b", "x", "Shift+Enter"):
+        nb.page.keyboard.press(keys)
+    assert nb.page.locator(".jp-Notebook .jp-Cell").count() == 2
+    assert nb.page.evaluate("() => jupyterapp.shell.currentWidget.content.widgets[0].model.executionCount") == 1
+
+
+# -- images
+
+
+PASTE = """(node, files) => {
+    const data = new DataTransfer();
+    for (const [name, base64] of files) {
+        const bytes = Uint8Array.from(atob(base64), sign => sign.charCodeAt(0));
+        data.items.add(new File([bytes], name, { type: 'image/png' }));
+    }
+    node.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }));
+}"""
+
+
+def png(seed: int, side: int = 64) -> bytes:
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.frombytes("RGB", (side, side), hashlib.shake_128(bytes([seed])).digest(side * side * 3)).save(out, "PNG")
+    return out.getvalue()
+
+
+def sent_images(engine: ScriptedEngine) -> list[bytes]:
+    return [base64.b64decode(uri.partition(",")[2]) for uri, *_ in engine.history[-1]["media"]]
+
+
+def test_eight_images_pasted_at_once_all_arrive(nb: Notebook, engine: ScriptedEngine) -> None:
+    images = [png(seed) for seed in range(8)]
+    panel = opened(nb)
+    files = [[f"{at}.png", base64.b64encode(image).decode()] for at, image in enumerate(images)]
+    panel.box.evaluate(PASTE, files)
+    tiles = panel.node.locator(".nbb-images li")
+    nb.page.wait_for_function("() => document.querySelectorAll('.nbb-images li').length === 8")
+    nb.page.wait_for_function("() => !document.querySelector('.nbb-images progress')")
+    assert "0.png" in tiles.first.inner_text()
+    panel.ask("What is there?")
+    panel.wait(re.compile("answered by"))
+    digests = {hashlib.sha256(image).hexdigest() for image in images}
+    assert {hashlib.sha256(image).hexdigest() for image in sent_images(engine)} == digests
+    assert panel.questions.locator("img").count() == 8
+    nb.page.wait_for_function("() => document.querySelector('.nbb-question img').naturalWidth === 64")
+
+
+def test_an_image_of_30_mb_goes_through(nb: Notebook, engine: ScriptedEngine) -> None:
+    image = png(1, 3200)
+    assert len(image) > 30e6
+    panel = opened(nb)
+    nb.run(0)
+    panel.box.evaluate(PASTE, [["large.png", base64.b64encode(image).decode()]])
+    panel.node.locator(".nbb-images li", has_text="large.png").wait_for()
+    nb.page.wait_for_function("() => !document.querySelector('.nbb-images progress')", timeout=60_000)
+    panel.ask("What is there?")
+    panel.wait(re.compile("answered by"))
+    assert len(sent_images(engine)) == 1
+    assert "large.png" in panel.questions.locator("img").get_attribute("alt")
+
+
+def test_a_figure_of_a_recent_cell_is_attached_from_the_menu(nb: Notebook, engine: ScriptedEngine) -> None:
+    draw = "%load_ext nb_backend\nfrom IPython.display import Image, display\nimport base64\n"
+    draw += f"display(Image(base64.b64decode('{base64.b64encode(png(3)).decode()}')))"
+    nb.open(draw, PANEL)
+    nb.run(0)
+    nb.run(1)
+    panel = Panel(nb, 1)
+    panel.button("Attach an image").click()
+    panel.node.get_by_role("menuitem", name=re.compile(r"In \[1\]")).click()
+    panel.node.locator(".nbb-images li").wait_for()
+    panel.ask("What is it?")
+    panel.wait(re.compile("answered by"))
+    assert sent_images(engine) == [png(3)]
+
+
+# -- stop while a cell runs
+
+
+def test_streaming_goes_on_and_stop_works_while_a_cell_runs(nb: Notebook, engine: ScriptedEngine) -> None:
+    engine.enqueue(*(step for word in range(300) for step in (f"word{word} ", 0.1)))
+    panel = opened(
+        nb, "import time\nfor _ in range(300):\n    time.sleep(0.1)", "import ipykernel\nipykernel.__version__"
+    )
+    panel.ask("Go on and on")
+    panel.wait("word2")
+    nb.run(1, wait=False)
+    panel.wait(re.compile("word2.* word20"))
+    panel.button("Stop").click()
+    panel.answers.get_by_text("Stopped").first.wait_for(timeout=10_000)
+    assert nb.page.evaluate("() => jupyterapp.shell.currentWidget.content.widgets[1].model.executionState") == "running"
+    nb.interrupt()
+    nb.done(1)
+
+
+# -- lasting
+
+
+def test_the_transcript_stays_in_the_saved_notebook(nb: Notebook, engine: ScriptedEngine) -> None:
+    engine.enqueue("First answer")
+    panel = opened(nb)
+    panel.ask("First question")
+    panel.wait(re.compile("answered by"))
+    nb.output(0).get_by_text(re.compile("Transcript")).wait_for()
+    saved = transcript(nb.save())
+    assert "First question" in saved
+    assert "First answer" in saved
+    assert "<details>" in saved
+
+
+def test_finished_the_open_transcript_takes_the_panels_place(nb: Notebook, engine: ScriptedEngine) -> None:
+    engine.enqueue("First answer")
+    panel = opened(nb)
+    panel.ask("First question")
+    panel.wait(re.compile("answered by"))
+    panel.button("More").click()
+    finish = panel.node.get_by_role("menuitem", name=re.compile("Finish"))
+    finish.click()
+    panel.node.get_by_role("menuitem", name="Really finish?").click()
+    panel.node.wait_for(state="detached")
+    nb.output(0).get_by_text("First answer").wait_for()
+    saved = nb.save()
+    assert "First answer" in transcript(saved)
+    assert "<details>" not in transcript(saved)
+    assert "widget-view" not in str(saved.cells[0].outputs)
+    nb.reload()
+    nb.output(0).get_by_text("First answer").wait_for()
+
+
+COUNT_REPLIES = """() => {
+    window.nbReplies = 0;
+    jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.iopubMessage.connect((_, message) => {
+        window.nbReplies += message.content.data?.content?.type === 'reply';
+    });
+}"""
+
+
+def test_after_a_reload_the_panel_and_its_transcript_go_on(nb: Notebook, engine: ScriptedEngine) -> None:
+    panel = opened(nb)
+    panel.ask("one")
+    panel.wait(re.compile("answered by"))
+    nb.page.evaluate(COUNT_REPLIES)
+    panel.box.fill("a draft")
+    nb.page.wait_for_function("() => window.nbReplies")
+    nb.output(0).get_by_text(re.compile("Transcript")).wait_for()
+    nb.save()
+    nb.reload()
+    panel.wait("one")
+    nb.page.wait_for_function("() => document.querySelector('.nbb-panel textarea').value === 'a draft'")
+    engine.enqueue("Second answer")
+    panel.ask("two")
+    panel.wait("Second answer")
+    nb.page.wait_for_function(
+        "() => JSON.stringify(jupyterapp.shell.currentWidget.context.model.toJSON()).includes('Second answer')"
+    )
+    assert "Second answer" in transcript(nb.save())
+
+
+def test_run_again_the_cell_brings_back_history_draft_and_focus(nb: Notebook) -> None:
+    panel = opened(nb)
+    panel.ask("one")
+    panel.wait(re.compile("answered by"))
+    panel.box.fill("a draft")
+    panel.box.evaluate("node => node.setSelectionRange(2, 5)")
+    nb.run(0)
+    nb.page.wait_for_function("() => document.querySelectorAll('.nbb-panel').length === 1")
+    panel.wait("one")
+    nb.page.wait_for_function("() => document.querySelector('.nbb-panel textarea')?.value === 'a draft'")
+    nb.page.wait_for_function("() => document.activeElement.matches('.nbb-panel textarea')")
+    assert panel.box.evaluate("node => [node.selectionStart, node.selectionEnd]") == [2, 5]
+
+
+# -- failures
+
+
+def test_an_error_in_the_middle_keeps_the_text_and_offers_retry(nb: Notebook, engine: ScriptedEngine) -> None:
+    engine.enqueue("Half an answer", {"type": "error", "error": "Boom", "message": "the model fell over"})
+    panel = opened(nb)
+    panel.ask("Why?")
+    panel.answers.get_by_text(re.compile("the model fell over")).wait_for()
+    assert "Half an answer" in panel.answers.inner_text()
+    engine.enqueue("A whole answer")
+    panel.answers.get_by_role("button", name="Retry").click()
+    panel.wait("A whole answer")
+    assert panel.questions.count() == panel.answers.count() == 1
+
+
+def test_a_restarted_kernel_is_told_and_what_was_said_stays(nb: Notebook) -> None:
+    panel = opened(nb)
+    panel.ask("one")
+    panel.wait(re.compile("answered by"))
+    panel.box.fill("a draft")
+    nb.page.evaluate("() => jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.restart()")
+    panel.node.locator(".nbb-note", has_text="The kernel was restarted").wait_for()
+    assert "one" in panel.questions.inner_text()
+    assert panel.box.input_value() == "a draft"
+    nb.run(0)
+    panel = Panel(nb, 0)
+    nb.page.wait_for_function("() => document.querySelector('.nbb-panel textarea')?.value === 'a draft'")
+    panel.ask("again")
+    panel.wait("again")

@@ -1,0 +1,209 @@
+"""What can be done in the panel's page: with a turn, with the chat, with the model and its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from panel_page import ANSWER, QUESTION, SETTINGS, P, PanelPage, item
+from playwright.sync_api import Page
+
+
+@pytest.fixture
+def panel(page: Page) -> Iterator[PanelPage]:
+    with PanelPage(page) as panel:
+        yield panel
+
+
+MODELS = [
+    {"name": "gpt-4o", "provider": "OpenaiChat", "label": "GPT-4o", "vision": True},
+    {"name": "smollm2", "provider": "", "label": "SmolLM2 135M", "vision": None},
+]
+
+
+def act(panel: PanelPage, at: int, name: str) -> None:
+    entry = panel.root.locator("article").nth(at)
+    entry.hover()
+    entry.locator(".nbb-foot").get_by_role("button", name=name, exact=True).click()
+
+
+def test_retry(panel: PanelPage) -> None:
+    panel.open(QUESTION, ANSWER)
+    act(panel, 1, "Retry")
+    assert panel.asked("retry")["item"] == "a1"
+
+
+def test_a_failed_answer_keeps_its_text_and_offers_retry(panel: PanelPage) -> None:
+    panel.open(QUESTION, item("a1", "assistant", P, status="failed", error="The model fell over."))
+    answer = panel.root.locator(".nbb-answer")
+    assert "The model fell over." in answer.inner_text()
+    assert "Sunlight" in answer.inner_text()
+    answer.get_by_role("button", name="Retry").click()
+    assert panel.asked("retry")["item"] == "a1"
+
+
+def test_only_what_can_be_done_is_offered(panel: PanelPage) -> None:
+    panel.open(QUESTION | {"can": []}, ANSWER | {"can": ["copy"]})
+    assert panel.root.locator(".nbb-question .nbb-foot button").count() == 0
+    assert panel.root.locator(".nbb-answer .nbb-foot button").all_inner_texts() == ["Copy"]
+
+
+def test_delete_asks_first(panel: PanelPage) -> None:
+    panel.open(QUESTION, ANSWER)
+    act(panel, 0, "Delete")
+    assert panel.requests("delete") == []
+    panel.box.focus()
+    assert panel.button("Really delete?").count() == 0
+    act(panel, 0, "Delete")
+    act(panel, 0, "Really delete?")
+    assert panel.asked("delete")["item"] == "q1"
+    panel.items([])
+    panel.settle()
+    assert panel.root.locator("article").count() == 0
+
+
+def test_copy_gives_the_markdown(panel: PanelPage) -> None:
+    panel.open(QUESTION, ANSWER)
+    panel.run("document.addEventListener('copy', () => { window.copied = document.activeElement.value; })")
+    panel.answers("text", text="**Markdown**")
+    act(panel, 1, "Copy")
+    panel.root.locator(".nbb-note", has_text="Copied.").wait_for()
+    assert panel.run("return copied") == "**Markdown**"
+
+
+def test_a_question_is_edited_in_its_place(panel: PanelPage) -> None:
+    pictures = [
+        {"key": key, "name": f"{key}.png", "type": "image/png", "size": 5, "width": 2, "height": 2, "note": ""}
+        for key in "kl"
+    ]
+    panel.open(QUESTION | {"images": pictures}, ANSWER)
+    panel.answers("text", text="Why is *the sky* blue?")
+    act(panel, 0, "Edit")
+    area = panel.root.get_by_role("textbox", name="Edit the question")
+    assert area.input_value() == "Why is *the sky* blue?"
+    area.press("Escape")
+    assert area.count() == 0
+    assert panel.requests("edit") == []
+    act(panel, 0, "Edit")
+    area.fill("Why is the sea blue?")
+    panel.say("meta", item="a1", meta={"who": "somebody"})
+    panel.settle()
+    assert not panel.root.locator(".nbb-question .nbb-bubble").is_visible()
+    panel.button("Remove k.png").click()
+    panel.button("Save and ask").click()
+    request = panel.asked("edit")
+    assert (request["item"], request["text"], request["images"]) == ("q1", "Why is the sea blue?", ["l"])
+    panel.reply(request, error="an answer is under way")
+    assert area.input_value() == "Why is the sea blue?"
+    assert "an answer is under way" in panel.notes()
+    panel.button("Save and ask").click()
+    panel.reply(panel.asked("edit", 1))
+    area.wait_for(state="detached")
+
+
+def more(panel: PanelPage, name: str) -> None:
+    if not panel.root.get_by_role("menu", name="More").is_visible():
+        panel.button("More").click()
+    panel.root.get_by_role("menuitem", name=name).click()
+
+
+def test_clear_asks_first(panel: PanelPage) -> None:
+    panel.open(QUESTION, ANSWER)
+    more(panel, "Clear the chat")
+    assert panel.requests("clear") == []
+    more(panel, "Really clear?")
+    panel.asked("clear")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("Export as Markdown", "md"), ("Export as notebook", "ipynb")])
+def test_export_says_where(panel: PanelPage, name: str, kind: str) -> None:
+    panel.open(QUESTION, ANSWER)
+    more(panel, name)
+    request = panel.asked("export")
+    assert request["format"] == kind
+    panel.reply(request, path=f"chat.{kind}")
+    assert f"Written to chat.{kind}" in panel.notes()
+
+
+def test_finish_asks_first(panel: PanelPage) -> None:
+    panel.open(QUESTION, ANSWER)
+    more(panel, "Finish")
+    assert not panel.requests("finish")
+    more(panel, "Really finish?")
+    assert panel.asked("finish")
+
+
+def test_a_new_chat_and_another_one(panel: PanelPage) -> None:
+    panel.open(QUESTION, chats=["chat", "other"], draft="of the first")
+    panel.button("New chat").click()
+    panel.asked("new")
+    panel.button("chat").click()
+    menu = panel.root.get_by_role("menu", name="Chats")
+    assert menu.get_by_role("menuitemradio", checked=True).inner_text() == "chat"
+    menu.get_by_role("menuitemradio", name="other").click()
+    assert panel.asked("switch")["chat"] == "other"
+    panel.say("settings", chat="other", chats=["chat", "other"], settings=SETTINGS, draft="of the other", images=[])
+    panel.items([])
+    panel.settle()
+    assert panel.button("other").is_visible()
+    assert panel.box.input_value() == "of the other"
+    panel.say("settings", chat="chat", chats=["chat", "other"], settings=SETTINGS, draft="", images=[])
+    panel.settle()
+    assert panel.box.input_value() == "of the first"
+
+
+def test_a_model_is_chosen_from_the_list(panel: PanelPage) -> None:
+    panel.open()
+    panel.button("gpt-4o").click()
+    picker = panel.root.get_by_role("dialog", name="Model")
+    assert "Loading the list of models" in picker.inner_text()
+    panel.reply(panel.asked("models"), models=MODELS)
+    assert "sees images · OpenaiChat" in picker.inner_text()
+    assert picker.locator("[aria-pressed=true]").inner_text().startswith("GPT-4o")
+    panel.page.keyboard.type("smol")
+    assert picker.locator(".nbb-choice").count() == 2
+    picker.get_by_text("SmolLM2 135M").click()
+    assert panel.asked("set")["model"] == "smollm2"
+    panel.settings(model="smollm2")
+    panel.settle()
+    assert panel.button("smollm2").is_visible()
+
+
+def test_any_name_of_a_model_can_be_typed(panel: PanelPage) -> None:
+    panel.open()
+    panel.button("gpt-4o").click()
+    panel.reply(panel.asked("models"), error="the server has no list")
+    assert "No list: the server has no list" in panel.root.get_by_role("dialog", name="Model").inner_text()
+    panel.page.keyboard.type("my-own")
+    panel.page.keyboard.press("Enter")
+    assert panel.asked("set")["model"] == "my-own"
+
+
+def test_the_list_of_models_can_be_asked_for_again(panel: PanelPage) -> None:
+    panel.open()
+    panel.answers("models", models=MODELS)
+    panel.button("gpt-4o").click()
+    panel.button("Load again").click()
+    assert panel.asked("models", 1)["refresh"] is True
+
+
+def test_settings_are_set_one_by_one(panel: PanelPage) -> None:
+    panel.open(settings=SETTINGS | {"temperature": 0.5, "system": "Be brief."})
+    panel.button("Settings").click()
+    form = panel.root.get_by_role("dialog", name="Settings")
+    assert form.get_by_label("System prompt").input_value() == "Be brief."
+    changes = (
+        ("System prompt", "Be kind.", {"system": "Be kind."}),
+        ("Temperature", "", {"temperature": None}),
+        ("Maximum tokens", "200", {"max_tokens": 200}),
+    )
+    for name, text, sent in changes:
+        form.get_by_label(name).fill(text)
+        form.get_by_label(name).blur()
+        request = panel.requests("set")[-1]
+        assert sent.items() <= request.items()
+    form.get_by_label("Enter sends").uncheck()
+    assert panel.requests("set")[-1]["enter_sends"] is False
+    form.get_by_label("Temperature").fill("7")
+    form.get_by_label("Temperature").blur()
+    assert len(panel.requests("set")) == 4

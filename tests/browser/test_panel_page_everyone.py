@@ -1,0 +1,184 @@
+"""The panel's page is for everyone: the keyboard, screen readers, narrow places, both directions, light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from axe import violations
+from panel_page import ANSWER, QUESTION, SETTINGS, P, PanelPage, item
+from playwright.sync_api import Page
+
+
+@pytest.fixture
+def panel(page: Page) -> Iterator[PanelPage]:
+    with PanelPage(page) as panel:
+        yield panel
+
+
+THUMBNAIL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+IMAGE = {
+    "id": "i",
+    "name": "plot.png",
+    "type": "image/png",
+    "size": 5000,
+    "width": 64,
+    "height": 48,
+    "thumbnail": THUMBNAIL,
+    "note": "",
+}
+STATES = {
+    "empty": ((), {}),
+    "streaming": ((QUESTION, item("a1", "assistant", P, status="streaming", can=[], reasoning=[P])), {}),
+    "waiting": ((QUESTION, item("a1", status="waiting", can=[], progress="waiting 2 s, the server is busy")), {}),
+    "long": ((QUESTION, ANSWER), {}),
+    "failed": ((QUESTION, item("a1", "assistant", P, status="failed", error="The model fell over.")), {}),
+    "stopped": ((QUESTION, item("a1", "assistant", P, status="stopped")), {}),
+    "images": ((QUESTION, ANSWER), {"images": [IMAGE], "settings": SETTINGS | {"vision": False}}),
+    "finished": ((QUESTION, ANSWER), {"finished": True}),
+}
+
+
+@pytest.mark.parametrize("width", [720, 280])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("state", STATES)
+def test_axe_finds_nothing(panel: PanelPage, state: str, theme: str, width: int) -> None:
+    items, fields = STATES[state]
+    panel.open(*items, theme=theme, width=width, **fields)
+    assert violations(panel.page, ".nbb-panel") == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["Settings", "gpt-4o", "More", "Attach an image", "chat"])
+def test_axe_finds_nothing_in_what_opens(panel: PanelPage, name: str, theme: str) -> None:
+    panel.open(QUESTION, ANSWER, theme=theme)
+    panel.answers("models", models=[{"name": "m", "provider": "p", "label": "M", "vision": True}])
+    panel.answers("figures", figures=[IMAGE | {"key": "k", "cell": "In [3]"}])
+    panel.button(name).click()
+    panel.settle()
+    assert violations(panel.page, ".nbb-panel") == []
+
+
+def test_every_control_is_reached_by_tab_in_order(panel: PanelPage) -> None:
+    panel.open(QUESTION, item("a1", "assistant", P), draft="x")
+    reached = []
+    for _ in range(14):
+        panel.page.keyboard.press("Tab")
+        reached.append(
+            panel.run("const a = document.activeElement; return a.getAttribute('aria-label') || a.innerText")
+        )
+    acts = ["Copy", "Edit", "Delete", "Copy", "Retry", "Delete"]
+    assert reached == [
+        "chat",
+        "New chat",
+        "More",
+        "Conversation",
+        *acts,
+        "Message",
+        "Attach an image",
+        "gpt-4o",
+        "Settings",
+    ]
+
+
+def test_the_focus_is_seen(panel: PanelPage) -> None:
+    panel.open(QUESTION)
+    panel.page.keyboard.press("Tab")
+    assert panel.run("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def test_a_menu_is_walked_with_arrows_and_closed_with_escape(panel: PanelPage) -> None:
+    panel.open(QUESTION)
+    panel.button("More").focus()
+    panel.page.keyboard.press("Enter")
+    focused = "document.activeElement.textContent === given"
+    panel.until(focused, "Export as Markdown")
+    panel.page.keyboard.press("ArrowDown")
+    panel.until(focused, "Export as notebook")
+    panel.page.keyboard.press("ArrowUp")
+    panel.page.keyboard.press("ArrowUp")
+    panel.until(focused, "Finish: leave the transcript")
+    panel.page.keyboard.press("Escape")
+    panel.until(focused, "More")
+    assert not panel.root.get_by_role("menu", name="More").is_visible()
+
+
+def test_actions_appear_with_the_focus(panel: PanelPage) -> None:
+    panel.open(QUESTION, ANSWER)
+    foot = panel.root.locator(".nbb-question .nbb-foot")
+    assert foot.evaluate("node => getComputedStyle(node).opacity") == "0"
+    foot.get_by_role("button", name="Edit").focus()
+    assert foot.evaluate("node => getComputedStyle(node).opacity") == "1"
+
+
+def test_whole_sentences_are_read_out(panel: PanelPage) -> None:
+    panel.open(QUESTION, item("a1", "assistant", status="streaming", can=[]))
+    live = panel.root.locator("[aria-live=polite]")
+    panel.run("""window.said = []; new MutationObserver(records => {
+        for (const {addedNodes} of records) for (const node of addedNodes) said.push(node.textContent);
+    }).observe(panel.querySelector('[aria-live]'), {childList: true})""")
+    text = "<p>The first one. The second"
+    panel.say("text", item="a1", part="content", **{"from": 0}, keep=0, blocks=[text + "</p>"])
+    for word in (" goes", " on", " and"):
+        panel.say("text", item="a1", part="content", **{"from": 0}, keep=len(text), blocks=[word + "</p>"])
+        text += word
+        panel.settle()
+    panel.say("text", item="a1", part="content", **{"from": 0}, keep=len(text), blocks=[" ends.</p>"])
+    panel.say("meta", item="a1", meta={"status": "done"})
+    panel.settle()
+    said = panel.run("return said")
+    assert "".join(" ".join(said).split()) == "Thefirstone.Thesecondgoesonandends.Theanswerisdone."
+    assert len(said) <= 3
+    assert live.count() == 1
+
+
+def test_only_one_of_two_views_speaks(panel: PanelPage) -> None:
+    panel.open(QUESTION)
+    panel.run("kernel.view()")
+    panel.run("kernel.fire('comm:close')")
+    panel.settle()
+    assert panel.page.locator("[aria-live=polite]:not(:empty)").count() == 1
+
+
+@pytest.mark.parametrize("width", [280, 400])
+def test_nothing_sticks_out_of_a_narrow_panel(panel: PanelPage, width: int) -> None:
+    panel.open(QUESTION, ANSWER, width=width, images=[IMAGE], draft="x")
+    out = panel.run("""
+        const {right} = panel.getBoundingClientRect();
+        return [...panel.querySelectorAll('button, textarea, .nbb-bubble, .nbb-code, .nbb-table, .nbb-tile')]
+            .filter(node => node.checkVisibility() && node.getBoundingClientRect().right > right + 1)
+            .map(node => node.className);""")
+    assert out == []
+    assert panel.run("const s = panel.querySelector('.nbb-scroller'); return s.scrollWidth <= s.clientWidth")
+
+
+def test_text_from_right_to_left(panel: PanelPage) -> None:
+    panel.open(item("q1", "user", "<p>لماذا السماء زرقاء؟</p>"), ANSWER, draft="مرحبا")
+    direction = "node => getComputedStyle(node).direction"
+    assert panel.root.locator(".nbb-question .nbb-block").evaluate(direction) == "rtl"
+    assert panel.root.locator(".nbb-answer .nbb-block").nth(1).evaluate(direction) == "ltr"
+    assert panel.box.evaluate(direction) == "rtl"
+
+
+def test_nothing_moves_for_who_wants_no_motion(panel: PanelPage) -> None:
+    panel.page.emulate_media(reduced_motion="reduce")
+    panel.open(QUESTION, item("a1", status="waiting", can=[]))
+    assert panel.root.locator(".nbb-pulse").evaluate("node => getComputedStyle(node).animationName") == "none"
+    panel.page.emulate_media(reduced_motion="no-preference")
+
+
+@pytest.mark.parametrize(("scheme", "back"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(27, 27, 29)")])
+def test_without_a_theme_it_follows_the_system(panel: PanelPage, scheme: str, back: str) -> None:
+    panel.page.emulate_media(color_scheme=scheme)
+    panel.open(QUESTION, theme="none")
+    assert panel.root.evaluate("node => getComputedStyle(node).backgroundColor") == back
+    panel.page.emulate_media(color_scheme="light")
+
+
+def test_the_panel_asks_nothing_of_the_network(panel: PanelPage) -> None:
+    asked: list[str] = []
+    note = lambda request: asked.append(request.url)  # noqa: E731
+    panel.page.on("request", note)
+    panel.open(QUESTION, ANSWER, images=[IMAGE])
+    panel.page.remove_listener("request", note)
+    assert [url for url in asked if not url.startswith(("blob:", "data:", "about:"))] == []

@@ -1,0 +1,265 @@
+"""A panel in a real kernel: its turns, those of cells, and what a page may ask of them."""
+
+from __future__ import annotations
+
+import pytest
+from driver import eventually
+from panel_client import PanelPage, text_of
+from serving import TOKEN
+
+SHOW = "from nb_backend import ChatPanel, chats\npanel = ChatPanel('main')\npanel"
+BROKEN = {"type": "error", "error": "Broken", "message": f"the engine broke with {TOKEN}"}
+
+
+def open_page(kernel, code=SHOW, cell="p"):
+    run = kernel.run(code, cell=cell)
+    assert run.error is None, run.error
+    return PanelPage(kernel, run).hello()
+
+
+@pytest.fixture
+def page(kernel, engine):
+    code = "import nb_backend.notebook.panel.kept as kept\nkept.drafts.clear(), kept.given.clear()"
+    kernel.run(f"from nb_backend import chats\nfor name in list(chats): del chats[name]\n{code}")
+    page = open_page(kernel)
+    yield page
+    page.leave()
+    for message in page.raw:
+        assert TOKEN not in str(message["content"])
+    kernel.run("panel.close()")
+
+
+def said(page):
+    return [(item["role"], text_of(item)) for item in page.shown]
+
+
+def same_as_fresh(page, kernel):
+    """What a page has made of all that came is what a page that comes now is given."""
+    other = PanelPage(kernel, page.panel).hello()
+    assert other.shown == page.shown
+    other.leave()
+    assert page.gaps == other.gaps == 0
+
+
+def pairs(*texts):
+    return [("user" if at % 2 == 0 else "assistant", f"<p>{text}</p>") for at, text in enumerate(texts)]
+
+
+def test_a_turn_streams_into_the_page_and_is_stopped(page, engine, kernel):
+    engine.enqueue("Hel", 0.3, "lo **you**", 0.3, "!\n\nBye.", ...)
+    page.ask("send", text="Hi?", images=[])
+    page.until(lambda: page.shown and "Bye" in text_of(page.shown[-1]))
+    assert said(page) == [("user", "<p>Hi?</p>"), ("assistant", "<p>Hello <strong>you</strong>!</p>\n<p>Bye.</p>")]
+    assert page.shown[-1]["status"] == "streaming"
+    assert page.refused("send", text="More?", images=[]).startswith("the answer is still being written")
+    page.ask("stop")
+    answer = page.last("stopped")
+    assert text_of(answer) == "<p>Hello <strong>you</strong>!</p>\n<p>Bye.</p>"
+    assert answer["can"] == ["retry", "delete", "copy"]
+    assert kernel.run("chats['main'].messages[-1]['stopped']").result == "True"
+    same_as_fresh(page, kernel)
+
+
+def test_who_when_and_what_was_thought(page, engine, kernel):
+    engine.enqueue({"type": "reasoning", "token": "Well, **so**"}, "Yes.")
+    answer = page.turn("Really?")
+    assert answer["who"].startswith("answered by scripted, on this machine · 1 token")
+    assert answer["reasoning"] == ["<p>Well, <strong>so</strong></p>"]
+    question = page.items[page.order[0]]
+    assert question["can"] == ["edit", "delete", "copy"]
+    assert 1e12 < question["time"] <= answer["time"]
+    assert page.ask("text", item=answer["id"])["text"] == "Yes."
+    assert page.refused("text", item="i99") == "this is no longer in the conversation"
+    same_as_fresh(page, kernel)
+
+
+def test_turns_of_cells_are_in_the_panel_and_the_other_way_round(page, engine, kernel):
+    page.turn("one")
+    number = kernel.run("%%backend\ntwo", cell="c").reply["execution_count"]
+    page.until(lambda: len(page.shown) == 4 and page.shown[-1]["status"] == "done")
+    assert said(page) == pairs("one", "one", "two", "two")
+    assert page.shown[2]["source"] == f"In [{number}]"
+    assert page.shown[0]["source"] == ""
+    page.turn("three")
+    assert [one["content"] for one in engine.history[-1]["messages"]] == ["one", "one", "two", "two", "three"]
+    kernel.run("%%backend\ntwo again", cell="c")
+    page.until(lambda: said(page) == pairs("one", "one", "two again", "two again"))
+    same_as_fresh(page, kernel)
+
+
+def test_a_failure_stays_until_it_is_retried(page, engine, kernel):
+    page.turn("one")
+    engine.enqueue("Half", BROKEN)
+    answer = page.turn("two", "failed")
+    assert answer["error"] == "the engine broke with ***"
+    assert answer["can"] == ["retry", "delete", "copy"]
+    assert text_of(answer) == "<p>Half</p>"
+    assert kernel.run("len(chats['main'].messages)").result == "2"
+    page.turn("three")
+    assert said(page) == pairs("one", "one", "two", "Half", "three", "three")
+    same_as_fresh(page, kernel)
+    page.ask("retry", item=answer["id"])
+    page.until(lambda: said(page) == pairs("one", "one", "three", "three", "two", "two"))
+    page.last()
+    same_as_fresh(page, kernel)
+
+
+def test_a_failure_can_be_deleted_and_an_unreachable_server_is_one_line(page, engine, kernel):
+    kernel.run("from nb_backend import settings\nchats['main'].url = 'http://127.0.0.1:9'")
+    answer = page.turn("one", "failed")
+    assert "127.0.0.1:9" in answer["error"]
+    assert answer["who"] == ""
+    page.ask("delete", item=answer["id"])
+    page.until(lambda: page.shown == [])
+    assert page.state["settings"]["server"] == "127.0.0.1:9"
+
+
+def test_what_is_stopped_before_a_word_is_not_lost(page, engine, kernel):
+    engine.enqueue(...)
+    page.ask("send", text="a long question", images=[])
+    page.last("waiting")
+    page.ask("stop")
+    assert page.last("stopped")["can"] == ["retry", "delete"]
+    page.ask("retry", item=page.order[0])
+    page.until(lambda: said(page) == pairs("a long question", "a long question"))
+
+
+def test_retry_edit_delete_clear(page, engine, kernel):
+    for text in ("one", "two", "three"):
+        page.turn(text)
+    engine.enqueue("better")
+    page.ask("retry", item=page.order[3])
+    page.until(lambda: said(page) == pairs("one", "one", "two", "better"))
+    page.last()
+    page.ask("edit", item=page.order[2], text="2", images=[])
+    page.until(lambda: said(page) == pairs("one", "one", "2", "2"))
+    page.last()
+    same_as_fresh(page, kernel)
+    page.ask("delete", item=page.order[1])
+    page.until(lambda: said(page) == pairs("2", "2"))
+    assert kernel.run("len(chats['main'].messages)").result == "2"
+    assert page.refused("edit", item=page.order[0], text=" ", images=[]).startswith("there is nothing to ask")
+    page.ask("clear")
+    page.until(lambda: page.shown == [])
+    assert kernel.run("chats['main'].messages").result == "[]"
+
+
+def test_a_retry_that_fails_takes_nothing_away(page, engine, kernel):
+    page.turn("one")
+    engine.enqueue(BROKEN)
+    page.ask("retry", item=page.order[0])
+    page.until(lambda: page.shown[-1]["status"] == "failed")
+    assert said(page) == [*pairs("one", "one", "one"), ("assistant", "")]
+    page.ask("retry", item=page.order[-1])
+    page.until(lambda: said(page) == pairs("one", "one") and page.shown[-1]["status"] == "done")
+    assert kernel.run("len(chats['main'].messages)").result == "2"
+
+
+def test_settings_go_to_every_panel_and_cells_take_them(page, engine, kernel):
+    other = open_page(kernel, "second = ChatPanel('main')\nsecond", cell="q")
+    page.ask("set", model="small", system="Be brief", temperature=0.5, max_tokens=7)
+    wanted = {"model": "small", "system": "Be brief", "temperature": 0.5, "max_tokens": 7}
+    for one in (page, other):
+        one.until(lambda one=one: one.state["settings"].items() >= wanted.items())
+    kernel.run("%%backend\nx", cell="c")
+    body = engine.history[-1]
+    assert (body["model"], body["temperature"], body["max_tokens"]) == ("small", 0.5, 7)
+    assert body["messages"][0] == {"role": "system", "content": "Be brief"}
+    page.ask("set", model=None, system=None, temperature=None, max_tokens=None)
+    other.until(lambda: other.state["settings"]["model"] == "" and other.state["settings"]["temperature"] is None)
+    assert "number" in page.refused("set", temperature="hot", model="never")
+    assert "whole number" in page.refused("set", max_tokens=0)
+    assert kernel.run("chats['main'].model, chats['main'].params").result == "(None, {})"
+    other.until(lambda: said(other) == said(page) != [])
+    other.leave()
+    kernel.run("second.close()")
+
+
+def test_new_and_switch_keep_drafts_apart(page, engine, kernel):
+    page.turn("one")
+    page.ask("set", model="m")
+    page.ask("draft", text="half a")
+    name = page.ask("new")["chat"]
+    page.until(lambda: page.state["chat"] == name and page.shown == [])
+    assert page.state["draft"] == ""
+    assert page.state["settings"]["model"] == "m"
+    page.turn("two")
+    page.ask("switch", chat="main")
+    page.until(lambda: page.state["chat"] == "main" and said(page) == pairs("one", "one"))
+    assert page.state["draft"] == "half a"
+    assert page.state["chats"] == ["main", name]
+    assert page.refused("switch", chat="none") == "there is no conversation 'none'"
+    same_as_fresh(page, kernel)
+
+
+def test_another_chat_under_the_name_is_shown(page, engine, kernel):
+    page.turn("one")
+    kernel.run("from nb_backend import Chat\nother = Chat()\nother('two')\nchats['main'] = other")
+    page.until(lambda: said(page) == pairs("two", "two"))
+    kernel.run("del chats['main']")
+    page.until(lambda: page.shown == [])
+    page.turn("three")
+    assert kernel.run("len(chats['main'].messages)").result == "2"
+    kernel.run(
+        "chats['main'].messages.append({'role': 'system', 'content': '\\ud800 x'}); chats['main'].take_back('no')"
+    )
+    page.until(lambda: said(page) == [*pairs("three", "three"), ("system", "<p>� x</p>")])
+
+
+def test_models_export_and_what_no_kernel_knows(page, engine, kernel, tmp_path):
+    models = page.ask("models", refresh=False)["models"]
+    assert [(one["name"], one["vision"]) for one in models] == [("scripted", None)]
+    page.turn("one")
+    kernel.run(f"%cd -q {tmp_path}")
+    assert [page.ask("export", format="md")["path"] for _ in range(2)] == ["main.md", "main_2.md"]
+    assert page.ask("export", format="ipynb")["path"] == "main.ipynb"
+    assert "# Conversation" in (tmp_path / "main_2.md").read_text()
+    assert "md or ipynb" in page.refused("export", format="exe")
+    assert "knows no request 'dance'" in page.refused("dance")
+    assert page.refused("send", text=3, images=[]).startswith("text has to be")
+    assert page.refused("send", text="x", images=["no"]) == "an image is no longer attached: attach it again"
+    assert page.refused("set", enter_sends="yes") == "enter_sends is true or false"
+    for broken in ({}, {"id": 3, "client": page.client}, {"type": "hello"}):
+        data = {"comm_id": page.panel, "data": {"method": "custom", "content": broken}}
+        kernel.client.shell_channel.send(kernel.client.session.msg("comm_msg", data))
+    page.hello()
+
+
+def test_a_gap_is_seen_and_hello_mends_it(page, engine, kernel):
+    page.leave()
+    kernel.run("%%backend\nunheard", cell="c")
+    page.__init__(kernel, page.panel)
+    page.hello()
+    assert said(page) == pairs("unheard", "unheard")
+    page.turn("next")
+    same_as_fresh(page, kernel)
+
+
+def test_two_panels_ask_at_once_and_a_page_may_come_in_the_middle(page, engine, kernel):
+    other = open_page(kernel, "second = ChatPanel('main')\nsecond", cell="q")
+    engine.enqueue("A", ...)
+    engine.enqueue("B", ...)
+    page.ask("send", text="a", images=[])
+    page.until(lambda: len(engine.history) == 1)
+    other.ask("send", text="b", images=[])
+    for one in (page, other):
+        one.until(lambda one=one: {"<p>A</p>", "<p>B</p>"} <= {text_of(item) for item in one.shown})
+    third = PanelPage(kernel, page.panel).hello()
+    assert third.shown == page.shown
+    other.ask("stop")
+    for one in (page, other, third):
+        one.until(lambda one=one: [item["status"] for item in one.shown].count("stopped") == 2)
+    third.leave()
+    other.leave()
+    kernel.run("second.close()")
+    eventually(lambda: engine.stopped == 2)
+
+
+def test_a_misspelt_argument_and_a_closed_panel(page, kernel):
+    assert kernel.run("ChatPanel(modell='x')").error[0] == "TypeError"
+    assert kernel.run("ChatPanel(3)").error[0] == "TypeError"
+    assert kernel.run("ChatPanel('no/name')").error[0] == "ValueError"
+    kernel.run("panel.close(); panel.close()")
+    page.until(lambda: page.closed)
+    assert kernel.run("panel").error is None
+    assert kernel.run("panel.chat is chats['main']").result == "True"

@@ -1,0 +1,237 @@
+"""The panel's view of a conversation: what was sent makes what a page is given that comes now, and costs no more."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from panel_shown import Shown
+
+from nb_backend.answer import Answer
+from nb_backend.memory import Message
+from nb_backend.notebook.panel import said as saying
+from nb_backend.notebook.panel.diff import common, grown, units
+from nb_backend.notebook.panel.gallery import Gallery
+from nb_backend.notebook.panel.outbox import ENVELOPE, PIECE, Outbox, batches, plain
+from nb_backend.notebook.panel.pace import FASTEST, SLOWEST, interval
+from nb_backend.notebook.panel.view import Failed, View, arranged
+from nb_backend.providers.response import RawResponse
+
+TEXT = st.text(alphabet="ab😀é\n*`-|#", max_size=30)
+
+
+def turn(text: str = "Why?", instead: Any = None) -> Any:
+    request = SimpleNamespace(
+        question=Message({"role": "user", "content": text}, {"time": 1e9}), media=[], run=None, instead=instead
+    )
+    return SimpleNamespace(request=request, answer=Answer(), ended=False, kept=False, error=None, progress=None)
+
+
+def content(text: str) -> RawResponse:
+    return RawResponse(type="content", content=text)
+
+
+class Panel:
+    """A view and a page, with a clock that the test moves; a turn is hashable as it is, by identity."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.view = View(Gallery(), clock=lambda: self.now)
+        self.page = Shown()
+        self.sent: list[int] = []
+        self.rendered = 0
+        self.outbox = Outbox(lambda message, _: self.page.take(message))
+
+    def shows(self, thing: Any) -> saying.Said:
+        self.rendered += 1
+        if thing.turn is None:
+            return saying.of_message(thing.message, str, str)
+        if not thing.answers:
+            return saying.of_question(thing.turn, str, str)
+        return saying.of_answer(thing.turn, str, str)
+
+    def look(self, messages: Any, live: Any = (), failed: Any = ()) -> None:
+        self.view.arrange(arranged(messages, live, failed), AllTurns())
+        assert self.view.render(self.shows, 1e9)
+        for message in self.view.changes():
+            size = self.outbox.broadcast(message)
+            self.sent.append(size)
+            if "item" in message:
+                self.view.spent(message["item"], size)
+
+    def fresh(self) -> list[dict[str, Any]]:
+        return plain(self.view.whole())
+
+
+class AllTurns:
+    def __contains__(self, turn: object) -> bool:
+        return turn is not None and not turn.ended
+
+
+@given(st.lists(TEXT, max_size=5), st.lists(TEXT, max_size=5))
+def test_a_list_of_blocks_becomes_the_other(before, after):
+    news = grown(before, after)
+    page = Shown()
+    page.items = {"i": {"content": before}}
+    if news is not None:
+        page._text({"item": "i", "part": "content", **news})
+    assert page.items["i"]["content"] == after
+    assert (news is None) == (before == after)
+
+
+@given(TEXT, TEXT)
+def test_what_two_texts_begin_with(one, other):
+    same = common(one, other)
+    assert one[:same] == other[:same]
+    assert same == min(len(one), len(other)) or one[same] != other[same]
+    assert units(one) == len(one.encode("utf-16-le")) // 2
+
+
+ACTS = ["ask", "grow", "keep", "fail", "stop", "retry", "delete", "clear", "again", "hello", "wait"]
+ACTIONS = st.lists(st.tuples(st.sampled_from(ACTS), TEXT), max_size=25)
+
+
+@settings(deadline=None, max_examples=60)
+@given(ACTIONS)
+def test_a_page_has_what_a_page_is_given_that_comes_now(actions):
+    panel, messages, live, failed = Panel(), [], [], []
+    panel.look(messages)
+    for act, text in actions:
+        if act == "ask":
+            live.append(turn(text))
+        elif act == "retry" and messages:
+            live.append(turn(text, next(one for one in messages if one["role"] == "user")))
+        elif act == "grow" and live:
+            live[0].answer.add(content(text))
+        elif act in ("keep", "stop") and live:
+            one = live.pop(0)
+            one.answer.end(stopped=act == "stop")
+            one.ended = one.kept = True
+            if (old := one.request.instead) is not None:
+                at = next((at for at, message in enumerate(messages) if message is old), len(messages))
+                messages = messages[:at]
+            reply = {"role": "assistant", "content": one.answer.text, **({"stopped": True} if act == "stop" else {})}
+            messages = [*messages, one.request.question, Message(reply, {"time": 1e9, "seconds": 1})]
+        elif act == "fail" and live:
+            one = live.pop(0)
+            one.ended, one.error = True, ValueError(text)
+            failed.append(Failed(one, messages[-1] if messages else None))
+        elif act == "delete" and messages:
+            messages = messages[2:]
+        elif act == "clear":
+            messages, failed = [], []
+        elif act == "again":
+            failed = failed[1:]
+        elif act == "wait":
+            panel.now += 1
+        elif act == "hello":
+            panel.page.items = {item["id"]: item for item in panel.fresh()}
+            panel.page.order = panel.view.order
+        panel.look(messages, live, failed)
+        before = [dict(item) for item in panel.page.shown]
+        assert [item["id"] for item in before] == panel.view.order
+    panel.now += 10
+    panel.look(messages, live, failed)
+    before = panel.page.shown
+    assert panel.page.gaps == 0
+    assert panel.fresh() == before
+    said = [re.sub(r"\s", "", item["text"]) if "text" in item else item["role"] for item in before]
+    assert len(said) == len(messages) + 2 * len(failed) + 2 * len(live) or any(one.request.instead for one in live)
+
+
+def test_what_has_not_changed_is_not_rendered_or_sent_again():
+    panel = Panel()
+    messages = []
+    for number in range(500):
+        messages += [
+            Message({"role": "user", "content": f"{number}?"}),
+            Message({"role": "assistant", "content": "Yes"}),
+        ]
+    panel.look(messages)
+    assert panel.rendered == 1000
+    assert len(panel.sent) == 1
+    one = turn()
+    panel.look(messages, [one])
+    for number in range(5):
+        one.answer.add(content(f"{number} "))
+        panel.now += 1
+        panel.look(messages, [one])
+    assert panel.rendered == 1000 + 2 + 5
+    assert len(panel.page.items) == 1002
+    assert sum(panel.sent[1:]) < 40_000  # the order, once; and pieces of text
+    panel.look([{"role": "user", "content": "0?"}, *messages[1:]])
+    assert panel.rendered == 1000 + 2 + 5 + 2  # another question, which its answer belongs to
+
+
+PROSE = "The sky is **blue** since short waves are scattered `more` than long ones, as Rayleigh found in 1871. "
+CODE = "```python\ndef share(wave: float) -> float:\n    return wave**-4  # blue wins\n```"
+TABLE = "| colour | nm |\n| --- | ---: |\n| blue | 450 |\n| red | 650 |"
+MIXED = f"{PROSE * 3}\n\n## A heading\n\n- {PROSE}\n- {PROSE}\n\n{CODE}\n\n{TABLE}\n\n$$x^2 + y^2$$\n\n"
+
+
+@pytest.mark.parametrize(
+    "text", [MIXED, f"{PROSE}\n\n", f"- {PROSE}\n", "plain words and no more "], ids=["mixed", "prose", "list", "one"]
+)
+def test_the_bytes_of_an_answer_are_in_proportion_to_its_html(text):
+    tokens, rate = 20_000, 200
+    text = (text * (5 * tokens // len(text) + 1))[: 5 * tokens]
+    if len(set(text.split())) < 10:
+        text = re.sub(r"(.{4000})", r"\1\n\n", text)
+    panel, one = Panel(), turn()
+    panel.look([], [one])
+    panel.sent.clear()
+    updates, seconds = 0, []
+    for at in range(0, len(text), 5 * rate // 40):  # one look in 25 ms
+        one.answer.add(content(text[at : at + 5 * rate // 40]))
+        panel.now += 0.025
+        before = len(panel.sent)
+        panel.look([], [one])
+        if len(panel.sent) > before:
+            updates += 1
+            seconds.append(panel.now)
+    one.ended = one.kept = True
+    panel.look([one.request.question, Message({"role": "assistant", "content": one.answer.text})])
+    html = sum(len(block.encode()) for block in panel.page.shown[-1]["content"])
+    assert seconds[0] == pytest.approx(0.025)
+    gaps = [after - before for before, after in pairwise(seconds)]
+    assert max(gaps) < SLOWEST + 0.03
+    print(sum(panel.sent) / html, updates)
+    assert sum(panel.sent) < 2.75 * html
+    assert updates > 100
+
+
+def test_the_pace():
+    assert interval(0, 0) == FASTEST
+    assert interval(5_000, 10) == FASTEST
+    assert interval(10**6, 10) == SLOWEST
+    assert FASTEST < interval(108_000, 55_000) < SLOWEST
+
+
+def test_items_go_in_batches():
+    items = [{"id": str(number), "content": ["x" * 300_000]} for number in range(10)]
+    found = list(batches(items))
+    assert [item for batch in found for item in batch] == items
+    assert all(len(orjson.dumps(batch)) <= PIECE + ENVELOPE for batch in found)
+    assert list(batches([])) == [[]]
+
+
+def test_whatever_is_sent_is_json():
+    strange = {"a": float("nan"), "b": ["\ud83d\ude00", "\ud800"], 3: (1, float("-inf")), "d": None}
+    assert plain(strange) == {"a": None, "b": ["😀", "�"], "3": [1, None], "d": None}
+    orjson.dumps(plain(strange))
+
+
+def test_pieces_and_numbers():
+    sent = []
+    outbox = Outbox(lambda message, buffers: sent.append((message, buffers)))
+    assert outbox.pieces("c", "r", bytes(2 * PIECE + 1)) == 3
+    assert [len(buffers[0]) for _, buffers in sent] == [PIECE, PIECE, 1]
+    outbox.reply("c", "r", ok=True)
+    assert [outbox.broadcast({"type": "x"}) > ENVELOPE for _ in range(2)] == [True, True]
+    assert [message.get("seq") for message, _ in sent[-3:]] == [None, 1, 2]

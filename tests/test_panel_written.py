@@ -1,0 +1,127 @@
+"""The transcript that a panel leaves in the notebook: safe, with small images, each message written once."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from media_support import PNG
+from PIL import Image
+
+from nb_backend import attach, to_data_uri
+from nb_backend.memory import Message
+from nb_backend.notebook.panel import written
+from nb_backend.notebook.panel.uploads import MOST_BYTES, Uploads
+from nb_backend.notebook.panel.words import error_line, hidden
+from nb_backend.notebook.panel.written import IMAGE_BYTES, Transcript
+
+
+def noise(side: int, seed: int = 0) -> bytes:
+    pixels = bytes((seed + 7919 * n * n + n // 3) % 251 for n in range(side * side * 3))
+    Image.frombytes("RGB", (side, side), pixels).save(file := io.BytesIO(), "PNG", compress_level=0)
+    return file.getvalue()
+
+
+def question(text: str, *things: object) -> Message:
+    return Message({"role": "user", "content": text, "media": [attach(one, "a.png") for one in things]}, {"time": 1e9})
+
+
+def answer(text: str, **about: object) -> Message:
+    return Message({"role": "assistant", "content": text}, {"time": 1e9, "seconds": 1.0, **about})
+
+
+def write(*messages: object) -> str:
+    return Transcript(str).markdown(messages)
+
+
+def test_who_said_what_when():
+    text = write(
+        question("Why?"),
+        answer("So.", reasoning="hm", usage={"completion_tokens": 3}),
+        {"role": "tool", "content": "x"},
+    )
+    assert text.startswith("**You** <small>2001-09-0")
+    assert "<details><summary>Reasoning</summary>\n\nhm\n\n</details>" in text
+    assert "<small>3 tokens · 1.0 s</small>" in text
+    assert text.endswith("**tool**\n\nx")
+
+
+def test_nothing_in_it_acts():
+    provider = {"name": "<script>x</script>[a](javascript:b)"}
+    text = write(question("<script>1</script></details>"), answer("<img src=x onerror=y></details>", provider=provider))
+    assert "<script" not in text
+    assert "<img" not in text
+    assert "</details>" not in text
+    assert "[a](" not in text
+
+
+@pytest.mark.parametrize("where", ["question", "answer"])
+def test_images_are_small(where):
+    data = noise(500)
+    assert len(data) > 3 * IMAGE_BYTES
+    uri = to_data_uri(data)
+    text = write(question("q", data)) if where == "question" else write(answer(f"![it]({uri})"))
+    assert "](data:image/" in text
+    assert uri not in text
+    assert len(text) < IMAGE_BYTES * 1.4
+    assert to_data_uri(PNG) in write(question("q", PNG), answer("a"))
+
+
+def test_all_images_together_are_bounded_and_the_newest_stay(monkeypatch):
+    monkeypatch.setattr(written, "MOST_BYTES", 100_000)
+    data = [noise(120, seed) for seed in range(5)]
+    text = write(
+        question("q", *data[:2]), answer("a"), question("q", *data[2:]), answer(f"![x]({to_data_uri(data[4])})")
+    )
+    assert text.count("data:image/") == 2
+    assert "with `a.png`" in text
+    assert to_data_uri(data[4]) in text
+    assert to_data_uri(data[0]) not in text
+    again = answer(f"![x]({to_data_uri(data[4])})" * 3)
+    assert "data:image/" not in write(again)
+
+
+def test_without_pillow_what_is_small_stays(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "PIL", None)
+    text = write(answer(f"![a]({to_data_uri(PNG)}) ![b](data:image/png;base64,{'A' * 400_000})"))
+    assert to_data_uri(PNG) in text
+    assert len(text) < 9_000
+
+
+def test_a_message_is_written_once(monkeypatch):
+    calls = []
+    safe = written.safe_markdown
+    monkeypatch.setattr(written, "safe_markdown", lambda *args: calls.append(args) or safe(*args))
+    messages = [question(f"{number}?") for number in range(50)]
+    transcript = Transcript(str)
+    transcript.markdown(messages)
+    transcript.markdown([*messages, question("new")])
+    assert len(calls) == 51
+
+
+def test_no_key_is_said():
+    key = "a-key-of-the-tests"
+    assert hidden(f"x {key} y", [key, "short"]) == "x *** y"
+    assert error_line(ValueError(f"bad\n {key}"), [key]) == "bad ***"
+    assert error_line(OSError(2, "No such file", "x.md"), []) == "No such file: x.md"
+    assert error_line(KeyError("x"), []) == "KeyError: 'x'"
+    assert len(error_line(ValueError("long " * 10_000), [])) == 1000
+
+
+def test_uploads_are_bounded_and_forgotten():
+    now = [0.0]
+    uploads = Uploads(lambda: now[0])
+    uploads.begin("c", "u", "a", 10, 2, 0, 0)
+    assert uploads.take("c", "u", 0, b"12345") is None
+    assert uploads.take("c", "u", 1, b"67890") == b"1234567890"
+    assert len(uploads) == 0
+    uploads.begin("c", "u", "a", 10, 2, 0, 0)
+    with pytest.raises(ValueError, match="more than 256 MB"):
+        uploads.begin("c", "v", "b", 10, 2, 0, MOST_BYTES - 15)
+    with pytest.raises(ValueError, match="which cannot be"):
+        uploads.begin("c", "v", "b", 10, 11, 0, 0)
+    now[0] = 1000.0
+    uploads.begin("d", "u", "a", 10, 2, 0, 0)
+    assert not uploads.knows("c", "u")
+    uploads.forget("d")
+    assert len(uploads) == 0
