@@ -37,7 +37,12 @@ PARTS = (
 FRAMES = """() => {
     const gaps = (window.nbGaps = []);
     let last = performance.now();
-    const note = now => { gaps.push(now - last); last = now; window.nbWatch && requestAnimationFrame(note); };
+    const begun = last;
+    const note = now => {
+        gaps.push([now - last, (last - begun) / 1000]);
+        last = now;
+        window.nbWatch && requestAnimationFrame(note);
+    };
     window.nbWatch = true;
     requestAnimationFrame(note);
 }"""
@@ -79,6 +84,9 @@ def main(count: int = 20_000, rate: int = 200) -> None:
             devtools.send("Network.enable")
             devtools.send("Performance.enable")
             page.evaluate(FRAMES)
+            before = busy(devtools)
+            page.wait_for_timeout(5000)
+            idle = (busy(devtools)["Task"] - before["Task"]) / 5
             before, begun = busy(devtools), time.monotonic()
             box.press("Enter")
             page.locator(".nbb-answer").get_by_text(DONE).wait_for(timeout=1000 * count / rate * 3)
@@ -95,8 +103,9 @@ def main(count: int = 20_000, rate: int = 200) -> None:
     print(f"{count} tokens in {seconds:.0f} s; asked for {rate} a second: {count / rate:.0f} s")
     shares = {name: 100 * (spent - before[name]) / seconds for name, spent in after.items()}
     print(f"main thread busy {shares.pop('Task'):.1f} %:", *(f"{name} {share:.1f}" for name, share in shares.items()))
-    longest = ", ".join(f"{gap:.0f}" for gap in gaps[:5])
-    print(f"frames {len(gaps)}, gaps above 100 ms: {sum(gap > 100 for gap in gaps)}, the longest {longest} ms")
+    print(f"and before the question, with the same count of frames, {100 * idle:.1f} %")
+    longest = ", ".join(f"{gap:.0f} ms after {at:.1f} s" for gap, at in gaps[:5])
+    print(f"frames {len(gaps)}, gaps above 100 ms: {sum(gap > 100 for gap, _ in gaps)}, the longest {longest}")
     print(f"websocket {received[0]:,} bytes, HTML {html:,}: {received[0] / html:.2f} times")
     print(f"'scattered' {said.count('scattered')} times sent, {text.count('scattered')} shown")
 
