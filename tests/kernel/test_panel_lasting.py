@@ -227,3 +227,21 @@ def test_a_chat_that_has_no_name(page, engine, kernel):  # noqa: F811
 
 def test_the_widget_is_shown_with_its_own_module(page, engine, kernel):  # noqa: F811
     assert kernel.run("'export default' in panel.get_state()['_esm'], '.nbb-' in panel._css").result == "(True, True)"
+
+
+def test_what_broke_off_lasts_too_and_goes_with_its_retry(shown, outputs, engine):
+    shown.turn("First?")
+    engine.enqueue("Half an answer", RuntimeError("the model fell over"))
+    shown.ask("send", text="Second?", images=[])
+    shown.until(lambda: "Half an answer" in outputs.transcript)
+    text = outputs.transcript
+    assert text.index("First?") < text.index("Second?") < text.index("Half an answer")
+    assert "broke off" in text
+    assert "2 turns<" in text
+    shown.ask("retry", item=shown.last("failed")["id"])
+    shown.until(lambda: "Half an answer" not in outputs.transcript and "Second?" in outputs.transcript)
+    engine.enqueue("Half of a third", RuntimeError("again"))
+    shown.ask("send", text="Third?", images=[])
+    shown.until(lambda: "Half of a third" in outputs.transcript)
+    shown.ask("delete", item=shown.last("failed")["id"])
+    shown.until(lambda: "Third?" not in outputs.transcript)

@@ -59,7 +59,7 @@ async def delete(host: Host, request: Request) -> None:
     """Forget a question and what was said to it."""
     entry = host.view.find(request.fields.get("item"))
     if host.seen.drop(entry.thing.failed):
-        host.touch()
+        host.call_soon(True)
         return
     thing = entry.thing
     if thing.turn is not None and not thing.turn.ended:

@@ -63,8 +63,8 @@ class Host:
         self._looking: asyncio.Task[None] | None = None
         self._rendering = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
-        self.seen = Seen(name, chat, self._call_soon)
-        self.lasting = Lasting(shell, panel, lambda: [*self.chat.messages], self.seen.hide)
+        self.seen = Seen(name, chat, self.call_soon)
+        self.lasting = Lasting(shell, panel, self.seen.messages, self.seen.hide)
         post(self._open)
 
     def _open(self) -> None:
@@ -79,7 +79,8 @@ class Host:
 
     # --- what the pages have
 
-    def _call_soon(self, messages_changed: bool) -> None:
+    def call_soon(self, messages_changed: bool) -> None:
+        """Bring the pages up to date, soon, and the transcript if messages changed; from any thread."""
         self._messages_changed = self._messages_changed or messages_changed
         if not self._called:
             self._called = True
@@ -248,7 +249,7 @@ class Host:
         self.seen.bind(name, chat)
         self._bound()
         self.inherit()
-        self._call_soon(True)
+        self.call_soon(True)
 
     def _bound(self) -> None:
         self._vision = self.asked = None

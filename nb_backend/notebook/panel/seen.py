@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet, ref
 
-from ... import background, settings
+from ... import background, memory, settings
 from ...chat import Chat
 from ...conversations import chats
+from ...memory import Message
+from ...typing import Messages
 from . import kept, said
 from .said import Said
 from .view import Failed, Thing, View, arranged
@@ -35,7 +38,7 @@ class Seen:
     def __init__(self, name: str, chat: Chat, changed: Callable[[bool], None]) -> None:
         self.name = name
         self.chat = chat
-        self.keys = _keys(chat)  # that no page may see
+        self._own_keys = _own_keys(chat)
         self._told = changed
         self._unnamed = chat if name == UNNAMED else None
         self._lock = Lock()
@@ -46,7 +49,7 @@ class Seen:
         """Watch this conversation, and no other one any more."""
         self._unwatch()
         self.name, self.chat = name, chat
-        self.keys = _keys(chat)
+        self._own_keys = _own_keys(chat)
         self._unwatch = chat.watch(_watcher(self))
 
     def close(self) -> None:
@@ -76,6 +79,11 @@ class Seen:
         """Let ``chats`` have the conversation, for something is said in it."""
         if self.name != UNNAMED and self.name not in chats:
             chats[self.name] = self.chat
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys that no page may see: those that are set now."""
+        return [*settings.known_keys(), *self._own_keys]
 
     def hide(self, text: str) -> str:
         """Take the keys out of a text."""
@@ -118,6 +126,14 @@ class Seen:
             return said.of_answer(thing.turn, self.hide, self.error_line)
         return _snapshots.get(thing.turn) or Said("assistant", status="waiting")
 
+    def messages(self) -> Messages:
+        """Give what was said, for the transcript: there, too, what broke off after its first word."""
+        messages = [*self.chat.messages]
+        for one in kept.failed(self.chat):
+            at = next((at for at, message in enumerate(messages, 1) if message is one.after), len(messages))
+            messages[at:at] = one.told
+        return messages
+
     def drop(self, failed: Failed | None) -> bool:
         """Forget a turn that came to nothing; tell whether it is one."""
         failures = kept.failed(self.chat)
@@ -130,7 +146,16 @@ class Seen:
         failures = kept.failed(self.chat)
         if (turn.error is not None or of_person) and not any(one.turn is turn for one in failures):
             messages = self.chat.messages
-            failures.append(Failed(turn, messages[-1] if messages else None))
+            failures.append(Failed(turn, messages[-1] if messages else None, self._told_of(turn)))
+
+    def _told_of(self, turn: Turn) -> Messages:
+        if not turn.answer.text:
+            return []
+        question, answer = turn.request.question, turn.answer
+        known = {**answer.record(), "time": time.time(), "reasoning": answer.reasoning}
+        known |= {"failed": self.error_line(turn.error)} if turn.error is not None else {}
+        asked = Message({**question, "media": turn.request.media}, memory.about(question))
+        return [asked, Message({"role": "assistant", "content": answer.text}, known)]
 
 
 def own_key(chat: Chat) -> str | None:
@@ -138,11 +163,10 @@ def own_key(chat: Chat) -> str | None:
     return chat.request("").api_key.value
 
 
-def _keys(chat: Chat) -> list[str]:
-    keys = settings.known_keys()
+def _own_keys(chat: Chat) -> list[str]:
     with suppress(ValueError):
-        keys += [key] if (key := own_key(chat)) else []
-    return keys
+        return [key for key in (own_key(chat),) if key]
+    return []
 
 
 def _watcher(seen: Seen) -> Callable[[Turn | None], None]:

@@ -31,7 +31,7 @@ def server(chat: Chat) -> str:
         url = settings.url(chat.url)
     except ValueError:
         return "a url that is none"
-    return EMBEDDED if url is None else urlsplit(url).netloc
+    return EMBEDDED if url is None else urlsplit(url).netloc.rpartition("@")[2]
 
 
 def change(chat: Chat, wanted: Mapping[str, Any]) -> None:

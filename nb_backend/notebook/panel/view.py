@@ -30,6 +30,7 @@ class Failed:
 
     turn: Turn
     after: object | None
+    told: Sequence[dict[str, Any]] = ()  # as messages, if something had come
 
 
 @dataclass(eq=False)

@@ -112,7 +112,9 @@ class _Message:
         folded = f"<details><summary>Reasoning</summary>\n\n{safe_markdown(reasoning)}\n\n</details>"
         footer = "stopped" if self._answer.stopped else ""
         if self._known:
-            footer = f"<small>{inert(self._hide(who_answered(self._answer, False)))}</small>"
+            failed = self._known.get("failed")
+            who = who_answered(self._answer, bool(failed))
+            footer = f"<small>{inert(self._hide(f'{who}: {failed}' if failed else who))}</small>"
         return [head, folded if reasoning.strip() else "", self._said(small), footer]
 
     def _said(self, small: Mapping[str, str]) -> str:
