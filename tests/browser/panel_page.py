@@ -89,6 +89,16 @@ class PanelPage:
 
     def open(self, *items: dict[str, Any], theme: str = "light", width: int = 720, **state: Any) -> None:
         """Load the panel into a blank page of this width, light, dark or with no theme, with these items."""
+        self.load(theme, width)
+        self.greet(*items, **state)
+
+    def greet(self, *items: dict[str, Any], **state: Any) -> None:
+        """Answer its hello."""
+        self.page.evaluate("state => kernel.state(state)", self.state(*items, **state))
+        self.settle()
+
+    def load(self, theme: str = "light", width: int = 720) -> None:
+        """Load the panel into a blank page; the kernel has not answered yet."""
         colours = {"light": LIGHT, "dark": DARK}.get(theme, "")
         told = f"data-jp-theme-light={str(theme == 'light').lower()}" if colours else ""
         self.page.goto("about:blank")
@@ -100,8 +110,6 @@ class PanelPage:
         self.page.add_script_tag(content=HARNESS.read_text())
         self.page.evaluate(f"() => {{ kernel.manager = {self.manager}; }}")
         self.page.evaluate("source => kernel.load(source)", self.source())
-        self.page.evaluate("state => kernel.state(state)", self.state(*items, **state))
-        self.settle()
 
     def state(self, *items: dict[str, Any], **fields: Any) -> dict[str, Any]:
         given: dict[str, Any] = {"chat": "chat", "chats": ["chat"], "settings": SETTINGS, "draft": "", "images": []}

@@ -216,3 +216,20 @@ def test_the_focus_is_not_taken_from_where_a_person_writes(panel: PanelPage) -> 
     panel.run("kernel.state(given)", panel.state())
     panel.settle()
     assert panel.run("return document.activeElement.id") == "cell"
+
+
+def test_what_is_written_and_sent_before_the_kernel_answers_is_sent_then(panel: PanelPage) -> None:
+    panel.load()
+    panel.box.fill("Early")
+    panel.box.press("Enter")
+    assert panel.requests("send") == []
+    panel.greet(draft="an older draft")
+    assert panel.asked("send")["text"] == "Early"
+
+
+def test_what_is_written_before_the_kernel_answers_stays(panel: PanelPage) -> None:
+    panel.load()
+    panel.box.fill("Early")
+    panel.greet(draft="an older draft")
+    assert panel.box.input_value() == "Early"
+    assert panel.requests("send") == []

@@ -422,9 +422,9 @@ class Store {
 
 	/** @param {State | Tuned} message */
 	#tune({ chat, chats, settings, images = this.images, draft }) {
-		const other = chat !== this.chat;
+		const before = this.chat;
 		Object.assign(this, { chat, chats, settings, images });
-		if (other) this.write(memory().get(this.place)?.draft || draft);
+		if (chat !== before) this.write((!before && this.draft) || memory().get(this.place)?.draft || draft); // typed before it was ready
 		else if (draft !== undefined && !this.draft) this.write(draft);
 	}
 
@@ -1190,10 +1190,12 @@ function panel(store) {
 	let rest = 0;
 	let spoken = 0;
 	let streamed = false;
+	let eager = false; // it was sent before the kernel had answered
 
 	/** Send, unless there is a reason to wait; that is said then. */
 	const send = () => {
-		if (!store.alive || !store.ready) return;
+		eager = !store.ready;
+		if (!store.alive || eager) return;
 		if (store.streaming) store.say("The answer is still being written: stop it (Escape), or wait.");
 		else if (store.uploads.length) store.say("An image is still on its way.");
 		else if (!store.empty) void store.send(), said.follow();
@@ -1220,6 +1222,7 @@ function panel(store) {
 	/** The conversation takes at most a fifth of the time, however long its open block is. */
 	const paint = (now = 0) => {
 		frame = 0;
+		if (eager && store.ready) send();
 		top.show();
 		below.show();
 		if (now < rest) return changed();
