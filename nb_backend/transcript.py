@@ -47,7 +47,7 @@ class Transcript:
         """
         secret = key if key and len(key) >= SHORTEST_SECRET else None
         try:
-            made: dict[str, Any] = {one.name: _plain(getattr(self, one.name), secret) for one in fields(self)}
+            made: dict[str, Any] = {one.name: plain(getattr(self, one.name), secret) for one in fields(self)}
         except RecursionError:
             raise ValueError("this conversation cannot be written: something in it is nested too deeply") from None
         made |= {name: _without_secrets(made[name]) for name in ("params", "about")}
@@ -154,7 +154,7 @@ def _is_attachment(one: Any) -> bool:
     return is_one and one[0].startswith(("data:", "http://", "https://"))
 
 
-def _plain(value: Any, secret: str | None) -> Any:
+def plain(value: Any, secret: str | None = None) -> Any:
     """Give a value as JSON says it: lone surrogates become U+FFFD, NaN and the infinities null."""
     if isinstance(value, str):
         text = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
@@ -164,13 +164,13 @@ def _plain(value: Any, secret: str | None) -> Any:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {_plain(str(key), secret): _plain(item, secret) for key, item in value.items()}
+        return {plain(str(key), secret): plain(item, secret) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, secret) for item in value]
+        return [plain(item, secret) for item in value]
     if isinstance(value, Attachment):
-        return _plain([value.uri, value.name, *([value.remark] if value.remark else [])], secret)
+        return plain([value.uri, value.name, *([value.remark] if value.remark else [])], secret)
     if hasattr(value, "tolist"):  # numpy's numbers and arrays
-        return _plain(value.tolist(), secret)
+        return plain(value.tolist(), secret)
     raise ValueError(f"this conversation cannot be written: JSON has nothing for {type(value).__name__}")
 
 

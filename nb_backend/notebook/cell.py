@@ -189,7 +189,7 @@ def _reasoning(text: str, *, open_: bool) -> str:
 
 
 def _footer(answer: Answer, failed: bool) -> str:
-    return f"<small>{_plain(who_answered(answer, failed))}</small>"
+    return f"<small>{inert(who_answered(answer, failed))}</small>"
 
 
 def who_answered(answer: Answer, failed: bool) -> str:
@@ -216,9 +216,9 @@ def who_answered(answer: Answer, failed: bool) -> str:
     return " ".join(" · ".join(parts).split())
 
 
-def _plain(text: str) -> str:
+def inert(text: str) -> str:
     """Make a name that a server gave inert: neither HTML nor Markdown."""
-    text = safe_terminal(" ".join(text.split()))[:200]
+    text = safe_terminal(" ".join(text.split()))[:300]
     return "".join(f"&#{ord(char)};" if char in "\\`*_[]()#!|~$@:<>&" else char for char in escape(text, quote=False))
 
 
@@ -227,7 +227,7 @@ def _progress_bar(event: RawResponse) -> str:
     if not isinstance(progress, dict):
         return ""
     done, total = progress.get("done"), progress.get("total")
-    label = _plain(str(progress.get("label") or "working"))
+    label = inert(str(progress.get("label") or "working"))
     if not isinstance(done, int) or not isinstance(total, int) or total <= 0:
         return f"*{label} …*"
     share = min(max(done, 0), total) / total

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import orjson
+
+from ...transcript import plain
 
 PIECE = 2**20  # bytes of a message, but for an item that is larger by itself
 ENVELOPE = 370  # bytes of a message around what it says: two headers, and the frame
@@ -58,20 +59,3 @@ def batches(items: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         batch.append(item)
         size += length
     yield batch
-
-
-def plain(value: Any) -> Any:
-    """Give a value as JSON says it: lone surrogates become U+FFFD, NaN and the infinities null."""
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        return str(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {plain(str(key)): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value

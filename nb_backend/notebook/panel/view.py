@@ -155,11 +155,11 @@ class Entry:
         """Give what brings a page up to date that has what was sent."""
         now, before = self.item(), self.sent or {}
         meta = {name: value for name, value in now.items() if name not in PARTS and value != before.get(name)}
-        if meta:
-            yield {"type": "meta", "item": self.id, "meta": meta}
         for part in PARTS:
             if (news := grown(before.get(part, ()), now[part])) is not None:
                 yield {"type": "text", "item": self.id, "part": part, **news}
+        if meta:  # last: what is said to be done is there
+            yield {"type": "meta", "item": self.id, "meta": meta}
         self.sent = now
 
 

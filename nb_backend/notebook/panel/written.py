@@ -6,19 +6,18 @@ import base64
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from ... import memory
 from ...answer import Answer
 from ...answer_images import answer_markdown
-from ...markdown import image_addresses, safe_markdown, safe_terminal
+from ...markdown import image_addresses, safe_markdown
 from ...markdown_data import is_bitmap, live
 from ...markdown_parts import code_span
 from ...media import Attachment, text_of
 from ...media_types import BITMAPS, data_uri
 from ...scaling import fit, thumbnail
-from ..cell import who_answered
+from ..cell import inert, who_answered
 from .said import Hide
 
 MOST_BYTES = 4 * 2**20  # of all images of a transcript
@@ -63,12 +62,6 @@ class Transcript:
                 left -= size
                 shown[uri] = small
         return shown
-
-
-def inert(text: str) -> str:
-    """Make a name that somebody gave neither HTML nor Markdown."""
-    text = safe_terminal(" ".join(text.split()))[:300]
-    return "".join(f"&#{ord(sign)};" if sign in "\\`*_[]()#!|~$@:<>&" else sign for sign in escape(text, quote=False))
 
 
 class _Message:
