@@ -6,6 +6,8 @@ import base64
 import hashlib
 import io
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import ipykernel
@@ -293,6 +295,38 @@ def test_the_transcript_stays_in_the_saved_notebook(nb: Notebook, engine: Script
     assert "First question" in saved
     assert "First answer" in saved
     assert "<details>" in saved
+
+
+def test_reopened_by_a_stranger_the_transcript_reads_with_its_images(nb: Notebook, engine: ScriptedEngine) -> None:
+    uri = "data:image/png;base64," + base64.b64encode(png(5)).decode()
+    engine.enqueue(f"A **bold** answer <script>window.nbRan = 1</script> ![a dot]({uri})")
+    panel = opened(nb)
+    panel.ask("First question")
+    panel.wait(re.compile("answered by"))
+    nb.output(0).get_by_text(re.compile("Transcript")).wait_for()
+    saved = nb.save()
+    nbformat.validate(saved)
+    saved.metadata.pop("signature", None)
+    saved.cells[0].source += "\n"  # another notebook: nobody trusts it, and no kernel knows its panel
+    nb.close()
+    nbformat.write(saved, nb.lab.root / "reopened.ipynb")
+    nb.page.goto(nb.lab.address("reopened.ipynb"))
+    output = nb.output(0)
+    output.locator("summary", has_text="Transcript: 1 turn").click()
+    output.get_by_text("First question").wait_for()
+    assert output.locator("strong", has_text="bold").count() == 1
+    nb.page.wait_for_function("() => document.querySelector('.jp-OutputArea img')?.naturalWidth === 64")
+    assert "This was a chat panel" in output.inner_text()
+    assert nb.page.evaluate("() => window.nbRan") is None
+    exported = subprocess.run(
+        [sys.executable, "-m", "nbconvert", "--to", "html", "--stdout", str(nb.lab.root / "reopened.ipynb")],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "First question" in exported
+    assert "<script>window.nbRan" not in exported
+    nb.path = nb.lab.root / "reopened.ipynb"  # so that its kernel ends
 
 
 def test_finished_the_open_transcript_takes_the_panels_place(nb: Notebook, engine: ScriptedEngine) -> None:

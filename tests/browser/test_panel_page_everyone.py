@@ -35,7 +35,6 @@ STATES = {
     "failed": ((QUESTION, item("a1", "assistant", P, status="failed", error="The model fell over.")), {}),
     "stopped": ((QUESTION, item("a1", "assistant", P, status="stopped")), {}),
     "images": ((QUESTION, ANSWER), {"images": [IMAGE], "settings": SETTINGS | {"vision": False}}),
-    "finished": ((QUESTION, ANSWER), {"finished": True}),
 }
 
 
@@ -182,3 +181,23 @@ def test_the_panel_asks_nothing_of_the_network(panel: PanelPage) -> None:
     panel.open(QUESTION, ANSWER, images=[IMAGE])
     panel.page.remove_listener("request", note)
     assert [url for url in asked if not url.startswith(("blob:", "data:", "about:"))] == []
+
+
+FOCUSED = "() => document.activeElement.getAttribute('aria-label')"
+
+
+@pytest.mark.parametrize("gone", [["q1"], []])
+def test_where_what_had_the_focus_goes_it_is_in_the_box(panel: PanelPage, gone: list[str]) -> None:
+    panel.open(QUESTION, ANSWER)
+    panel.root.locator("article").nth(1).get_by_role("button", name="Retry").focus()
+    panel.items(gone)
+    panel.settle()
+    assert panel.page.evaluate(FOCUSED) == "Message"
+
+
+def test_the_focus_of_the_button_that_sends_is_kept(panel: PanelPage) -> None:
+    panel.open(QUESTION, ANSWER)
+    panel.box.fill("Why?")
+    panel.button("Send").press("Enter")
+    panel.reply(panel.asked("send"))
+    assert panel.page.evaluate(FOCUSED) == "Message"

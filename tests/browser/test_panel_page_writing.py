@@ -233,3 +233,12 @@ def test_what_is_written_before_the_kernel_answers_stays(panel: PanelPage) -> No
     panel.greet(draft="an older draft")
     assert panel.box.input_value() == "Early"
     assert panel.requests("send") == []
+
+
+def test_a_key_that_comes_at_once_after_enter_is_the_first_of_the_next_question(panel: PanelPage) -> None:
+    panel.open()
+    panel.box.fill("one")
+    press = "new KeyboardEvent('keydown', {key: 'Enter', bubbles: true, cancelable: true})"
+    enter = f"const box = panel.querySelector('textarea'); box.dispatchEvent({press}); return box.value;"
+    assert panel.run(enter) == ""
+    assert panel.asked("send")["text"] == "one"

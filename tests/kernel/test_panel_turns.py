@@ -56,6 +56,7 @@ def test_a_turn_streams_into_the_page_and_is_stopped(page, engine, kernel):
     answer = page.last("stopped")
     assert text_of(answer) == "<p>Hello <strong>you</strong>!</p>\n<p>Bye.</p>"
     assert answer["can"] == ["retry", "delete", "copy"]
+    page.until(lambda: page.shown[-2]["can"] == ["edit", "delete", "copy"])
     assert kernel.run("chats['main'].messages[-1]['stopped']").result == "True"
     same_as_fresh(page, kernel)
 

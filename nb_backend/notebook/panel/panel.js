@@ -998,7 +998,7 @@ function box(store, send) {
 		const sends = store.settings.enter_sends ? !shift : shift || event.ctrlKey || event.metaKey;
 		const step = key === "ArrowUp" && (back || !area.value) ? 1 : key === "ArrowDown" && back ? -1 : 0;
 		if (key === "Escape" && store.streaming) void store.attempt("stop");
-		if (key === "Enter" && sends) event.preventDefault(), send();
+		if (key === "Enter" && sends) event.preventDefault(), send(), (area.value = store.draft); // the next key may come at once
 		if (step) event.preventDefault(), void recall(step);
 	});
 	on(area, "paste", (event) => {
@@ -1175,10 +1175,13 @@ function composer(store, send, speak) {
 		relabel(go, streaming ? "Stop" : "Send");
 		go.classList.toggle("nbb-stop", streaming);
 		go.querySelector("path")?.setAttribute("d", ICONS[streaming ? "stop" : "send"]);
-		go.disabled = !alive || !store.ready || (!streaming && (empty || uploads.length > 0));
+		const idle = !alive || !store.ready || (!streaming && (empty || uploads.length > 0));
+		if (idle && go === document.activeElement) focus();
+		go.disabled = idle;
 		showNotes();
 	};
-	return { node: h("div.composer", {}, notes, frame), show };
+	const focus = () => writing.node.focus();
+	return { node: h("div.composer", {}, notes, frame), show, focus };
 }
 
 // --- a view
@@ -1227,7 +1230,9 @@ function panel(store) {
 		below.show();
 		if (now < rest) return changed();
 		const start = performance.now();
+		const held = node.contains(document.activeElement);
 		said.show();
+		if (held && !node.contains(document.activeElement)) below.focus(); // what had the focus is gone
 		const spent = performance.now() - start;
 		rest = spent > 3 ? now + Math.min(250, 5 * spent) : 0;
 		tell(now);

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +44,13 @@ class Thing:
     failed: Failed | None = None
     question: Mapping[str, Any] | None = None  # that a message answers
 
-    @property
-    def state(self) -> tuple[object, ...]:
-        """What would make it another one; compared by identity."""
+    state: tuple[object, ...] = field(init=False)
+    """What would make it another one, as it was when this was made; compared by identity."""
+
+    def __post_init__(self) -> None:
         content = self.message.get("content") if self.message is not None else None
         stopped = self.message.get("stopped") if self.message is not None else None
-        return self.message, self.turn, content, stopped, self.turn is not None and self.turn.ended
+        self.state = self.message, self.turn, content, stopped, self.turn is not None and self.turn.ended
 
 
 def arranged(messages: Sequence[Mapping[str, Any]], turns: Sequence[Turn], failed: Sequence[Failed]) -> list[Thing]:
