@@ -72,6 +72,7 @@ class Lab:
         command += [f"--port={self.url.rpartition(':')[2]}", "--ServerApp.port_retries=0"]
         command += [f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={self.root}"]
         command += ["--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly"]
+        command += ["--JupyterNotebookApp.expose_app_in_browser=True"]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, env=self.env, stdout=log, stderr=log)
         self._wait_until_it_answers()

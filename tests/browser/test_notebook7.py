@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import nbformat
 import pytest
-from jupyter_page import KERNELSPEC, Lab
+from jupyter_page import KERNELSPEC, READY, RUN, Lab
 from playwright.sync_api import Page
 from serving import Backend
 
@@ -44,9 +44,8 @@ def test_the_panel_in_notebook_7(lab: Lab, page: Page, server: Backend) -> None:
     ]
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNELSPEC), lab.root / "panel.ipynb")
     page.goto(f"{lab.url}/notebooks/panel.ipynb?token={lab.token}")
-    page.locator(".jp-Notebook .jp-Cell .cm-content").first.click()
-    page.get_by_text("Python 3 (ipykernel)").first.wait_for()
-    page.keyboard.press("Shift+Enter")
+    page.wait_for_function(READY, timeout=60_000)
+    page.evaluate(RUN, 0)
     panel = page.locator(".nbb-panel")
     box = panel.get_by_role("textbox", name="Message")
     box.click()
