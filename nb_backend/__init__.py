@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .errors import RateLimitError as RateLimitError
     from .errors import ServerError as ServerError
     from .errors import TimedOut as TimedOut
+    from .many import compare as compare
+    from .many import map as map
     from .media import Attachment as Attachment
     from .media import attach as attach
     from .media import to_data_uri as to_data_uri
@@ -52,10 +54,13 @@ _HOMES = {
     "TimedOut": "errors",
     "attach": "media",
     "chats": "conversations",
+    "compare": "many",
+    "map": "many",
     "to_data_uri": "media",
 }
 
-__all__ = [*sorted(_HOMES), "__version__", "load_ipython_extension", "unload_ipython_extension"]
+# ``from nb_backend import *`` leaves Python its own ``map``
+__all__ = [*sorted(_HOMES.keys() - {"map"}), "__version__", "load_ipython_extension", "unload_ipython_extension"]
 
 
 def __getattr__(name: str) -> Any:
@@ -67,7 +72,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_HOMES, *__all__})
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -9,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from .answer_images import ImageUrl, answer_markdown
-from .markdown import image_addresses, safe_terminal
 from .markdown_data import MAX_LIVE, is_bitmap, shortened
 from .media import text_of
 from .memory import about
@@ -17,8 +17,32 @@ from .providers.response import RawResponse, reasoning_text
 
 MAX_ADDRESSES = 1000  # of images that an answer takes note of
 
+_MANY_PIECES = 1000
 
 _joining = threading.Lock()
+
+
+class Pieces(list[str]):
+    """The pieces of a text, of which the first are ``joined``: by themselves short ones take ten times their length."""
+
+    joined = 0
+
+    def grow(self, piece: str) -> None:
+        """Add a piece."""
+        self.append(piece)
+        if len(self) - self.joined > _MANY_PIECES:
+            with _joining:
+                self[self.joined :] = ["".join(self[self.joined :])]
+                self.joined += 1
+
+    def join(self) -> str:
+        """Give the text; others may read it, and its stream may append, on threads of their own."""
+        with _joining:
+            so_far = len(self)
+            text = "".join(self[:so_far])
+            self[:so_far] = [text]
+            self.joined = 1
+        return text
 
 
 class Growing:
@@ -30,15 +54,11 @@ class Growing:
     def __get__(self, instance: object, owner: type | None = None) -> str:
         if instance is None:
             return ""  # what a dataclass takes as the default
-        pieces = instance.__dict__[self._name]
-        with _joining:  # others may read it, and its stream may append, on threads of their own
-            so_far = len(pieces)
-            text = "".join(pieces[:so_far])
-            pieces[:so_far] = [text]
-        return text
+        pieces: Pieces = instance.__dict__[self._name]
+        return pieces.join()
 
     def __set__(self, instance: object, value: str) -> None:
-        instance.__dict__[self._name] = [value]
+        instance.__dict__[self._name] = Pieces([value])
 
 
 @dataclass(repr=False)
@@ -49,7 +69,8 @@ class Answer:
     spells them; ``images`` has the address of each image in full, whose ``data_uri`` is the image itself where the
     server had it or the text holds it, and is complete at the end: the first thousand; ``seconds`` run from the
     question to the end, ``first_token_seconds`` to the first text or reasoning; ``trimmed`` is how many of the oldest
-    turns were not sent, for the model's context has no room for them.
+    turns were not sent, for the model's context has no room for them; ``recorded`` is when it was put into a store
+    (UTC, ISO 8601), if it was, and ``replayed`` says that it came from there: its seconds are those of the first time.
     """
 
     text: Growing = Growing()
@@ -63,10 +84,14 @@ class Answer:
     first_token_seconds: float | None = None
     stopped: bool = False
     trimmed: int = 0
+    recorded: str = ""
+    replayed: bool = False
     _started: float = field(default_factory=time.monotonic, compare=False)
     _server: str = field(default="", compare=False)  # the url that was asked, which addresses are relative to
     _addresses: dict[str, ImageUrl] = field(default_factory=dict, compare=False)  # of the images, as they are written
     _alts: dict[str, str] = field(default_factory=dict, compare=False)  # of images that came beside the text
+    _known: dict[str, str] = field(default_factory=dict, compare=False)  # what a store says that addresses stand for
+    _unrecorded: str = field(default="", compare=False)  # why it is not in the store
 
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> Self:
@@ -85,6 +110,7 @@ class Answer:
             first_token_seconds=first if isinstance(first, int | float) else None,
             stopped=message.get("stopped") is True,
             trimmed=trimmed if isinstance(trimmed := message.get("trimmed"), int) else 0,
+            recorded=str(known.get("recorded") or ""),
         )
         answer._know(message.get("images") or {})
         return answer
@@ -110,9 +136,9 @@ class Answer:
         kind = event.type
         text, reasoning = str(event), reasoning_text(event)
         if text:
-            self.__dict__["text"].append(text)
+            self.__dict__["text"].grow(text)
         if reasoning:
-            self.__dict__["reasoning"].append(reasoning)
+            self.__dict__["reasoning"].grow(reasoning)
         if kind == "content":
             alt = event.get("alt")
             for url in urls_of(event):
@@ -134,9 +160,12 @@ class Answer:
         """Set the time, and whether it was stopped before its end."""
         self.seconds = time.monotonic() - self._started
         self.stopped = stopped
-        for address in image_addresses(self.text):
-            if self._sees(address):
-                self._alts.pop(address, None)
+        if "![" in self.text:
+            from .markdown import image_addresses  # takes half the time of the first question
+
+            for address in image_addresses(self.text):
+                if self._sees(address):
+                    self._alts.pop(address, None)
 
     def record(self) -> dict[str, Any]:
         """Give what is known of it apart from what it says, as plain JSON."""
@@ -147,6 +176,7 @@ class Answer:
             "finish_reason": self.finish_reason,
             "seconds": round(self.seconds, 3),
             "first_token_seconds": self.first_token_seconds and round(self.first_token_seconds, 3),
+            **({"recorded": self.recorded} if self.recorded else {}),
         }
 
     def _know(self, images: Mapping[str, str]) -> None:
@@ -165,10 +195,12 @@ class Answer:
         if address not in self._addresses and len(self._addresses) < MAX_ADDRESSES:
             from .addresses import own_url
 
-            full = own_url(self._server, address) or address
+            known = self._known.get(address, "data:")
+            full = own_url(self._server, address) or (address if known.startswith("data:") else known)
             if full not in self._addresses:
                 image = ImageUrl(full)
-                image.data_uri = full if is_bitmap(full) else None
+                at_hand = self._known.get(full, full)
+                image.data_uri = at_hand if is_bitmap(at_hand) else None
                 self.images.append(image)
                 self._addresses[full] = image
             self._addresses[address] = self._addresses[full]
@@ -204,7 +236,19 @@ class Answer:
         return self.to_markdown()
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        from .markdown import safe_terminal
+
         printer.text(safe_terminal(shortened(self.text)))
+
+
+def _forget() -> None:
+    """A fork may have the lock held by a thread that it has not."""
+    global _joining
+    _joining = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 def urls_of(event: RawResponse) -> list[str]:

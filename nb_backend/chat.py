@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Self
 
 from . import background, memory, settings
 from .answer import Answer as Answer
-from .markdown import safe_terminal
-from .markdown_data import shortened
 from .media import attachments
 from .memory import from_cell as from_cell
 from .models import provider_for as provider_for
+from .replay import Store
 from .request import Request
 from .stream import AnswerStream as AnswerStream
 from .stream import Turn as Turn
@@ -36,10 +35,11 @@ class Chat:
     >>> answer = await chat.ask("Why is the sky blue?")
     >>> chat("And at sunset?").text  # the same without await
 
-    ``url`` and ``api_key`` come from the settings if they are not given; ``provider`` is a name that a server with
-    several knows, as g4f has them; ``params`` are fields of every request (``temperature=0.2``). ``messages`` is the
-    conversation so far: an exchange that failed is not in it, the answer of one that was stopped has
-    ``"stopped": True`` (and see ``memory``).
+    ``url`` (several are tried in turn) and ``api_key`` come from the settings if they are not given; ``provider`` is a
+    name that a server with several knows, as g4f has them; ``params`` are fields of every request
+    (``temperature=0.2``); ``cache`` is the folder where answers are kept, and from which the same question is answered
+    the next time (``True``: the one that is set, see ``settings.cache``). ``messages`` is the conversation so far: an
+    exchange that failed is not in it, the answer of one that was stopped has ``"stopped": True`` (and see ``memory``).
 
     What a cell asks inside ``with from_cell(id)`` takes the place of what it had asked in an earlier run, and of
     everything after that, once there is an answer. A conversation that the model's context has no room for is sent
@@ -50,15 +50,17 @@ class Chat:
         self,
         model: str | None = None,
         *,
-        url: str | None = None,
+        url: str | Iterable[str] | None = None,
         api_key: str | None = None,
         provider: str | None = None,
         system: str | None = None,
+        cache: bool | str | os.PathLike[str] | None = None,
         **params: Any,
     ) -> None:
         self.model = model
-        self.url = url
+        self.url = url if url is None or isinstance(url, str) else " ".join(url)
         self.provider = provider
+        self.cache = cache
         self.params = params
         self.messages: Messages = []
         self._system = system
@@ -83,12 +85,18 @@ class Chat:
                 for message in messages:
                     message.pop("system", None)
 
-    def stream(self, prompt: str, images: Any = (), *, new: bool = False, **options: Any) -> AnswerStream:
+    def stream(
+        self, prompt: str, images: Any = (), *, new: bool = False, keep: bool = True, **options: Any
+    ) -> AnswerStream:
         """Ask, and give the events of the answer as they come; leaving early stops the answer and keeps its text.
 
-        The options are those of ``request``; ``new`` starts the conversation over, once there is an answer.
+        The options are those of ``request``; ``new`` starts the conversation over, once there is an answer; with
+        ``keep=False`` the conversation stays as it was.
         """
         request = self.request(prompt, images, new=new, **options)
+        if not keep:
+            request.state = None  # what the server remembers goes on elsewhere
+            return AnswerStream(request)
         return AnswerStream(request, partial(self._remember, request, new), Watched.of(self).tell)
 
     def request(
@@ -100,6 +108,8 @@ class Chat:
         system: str | None = None,
         new: bool = False,
         instead: dict[str, Any] | None = None,
+        cache: bool | str | os.PathLike[str] | None = None,
+        refresh: bool = False,
         **params: Any,
     ) -> Request:
         """Give what ``stream`` would send, and send nothing.
@@ -107,7 +117,8 @@ class Chat:
         ``images`` are whatever ``to_data_uri`` takes, alone or as ``(image, file name)``; they are converted here, on
         the caller's thread. ``model`` and ``params`` (fields of the body) are for this question, ``system`` is the
         system prompt from here on. ``instead``, a question of ``messages``, is asked anew: it goes, and all after it,
-        once there is an answer; ``ValueError`` if it is gone already.
+        once there is an answer; ``ValueError`` if it is gone already. ``cache`` is as for a ``Chat``; with ``refresh``,
+        or asked anew, a kept answer is not replayed: the new one takes its place.
         """
         from .providers.openai_api import OpenAIApi
 
@@ -122,7 +133,8 @@ class Chat:
                 state = self._states.get(self._last_provider if asked == self._last_asked else str(asked))
         system = instead.get("system") if instead is not None and system is None else system
         said = memory.system_prompt(before) if system is None else system
-        api = provider_for(settings.url(self.url))
+        kept_in = settings.cache(self.cache if cache is None else cache)
+        api = provider_for(*settings.urls(self.url))
         if issubclass(api, OpenAIApi):
             state = None
         question = {"role": "user", "content": prompt, **({} if system is None else {"system": system})}
@@ -138,6 +150,8 @@ class Chat:
             api_key=self._api_key,
             run=run,
             instead=instead,
+            store=None if kept_in is None else Store(kept_in),
+            refresh=refresh or instead is not None,
         )
 
     async def ask(self, prompt: str, images: Any = (), **options: Any) -> Answer:
@@ -223,6 +237,9 @@ class Chat:
         return self._transcript().markdown()
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        from .markdown import safe_terminal
+        from .markdown_data import shortened
+
         printer.text(safe_terminal(shortened(self._transcript().markdown())))
 
     def _transcript(self) -> Transcript:
@@ -289,6 +306,16 @@ class Chat:
             if run is not None:
                 self._runs[run.cell] = run
             self.messages += [question, reply]
+
+
+def _forget() -> None:
+    """A fork may have the lock held by a thread that it has not."""
+    global _changing
+    _changing = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 def _gone() -> ValueError:

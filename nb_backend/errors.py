@@ -24,7 +24,7 @@ class BackendError(Exception):
 
     ``partial`` is all the text that had arrived, ``retry_after`` the seconds the server asks to wait, if it does, and
     ``retryable`` whether the same question may well be answered a moment later, ``code`` the server's own name for what
-    went wrong (``context_length_exceeded``), if it has one.
+    went wrong (``context_length_exceeded``), if it has one, ``status`` the HTTP status that said so, 0 if none did.
     """
 
     category: ClassVar[str] = "backend"
@@ -37,12 +37,14 @@ class BackendError(Exception):
         retry_after: float | None = None,
         retryable: bool = False,
         code: str = "",
+        status: int = 0,
     ) -> None:
         super().__init__(" ".join(message.split()))
         self.partial = partial
         self.retry_after = retry_after
         self.retryable = retryable
         self.code = code
+        self.status = status
 
     def _render_traceback_(self) -> list[str]:
         """Show as one line in a cell: IPython asks for this, and still records an error output."""

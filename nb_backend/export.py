@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from .answer_images import answer_markdown
+from .markdown import safe_terminal
 from .markdown_data import is_bitmap, shortened
 from .markdown_parts import code_span
 from .media import Attachment, text_of
@@ -103,7 +104,7 @@ def _output(message: dict[str, Any], text: str) -> dict[str, Any]:
     record = {key: message[key] for key in ("stopped", "trimmed") if message.get(key)}
     return {
         "output_type": "display_data",
-        "data": {"text/markdown": _lines(shown), "text/plain": _lines(shortened(text))},
+        "data": {"text/markdown": _lines(shown), "text/plain": _lines(safe_terminal(shortened(text)))},
         "metadata": {"nb_backend": record},
     }
 

@@ -59,29 +59,45 @@ def image_addresses(text: str) -> list[str]:
     return markdown_and_images(text, None)[1] if "![" in text else []
 
 
-def markdown_and_images(text: str, addresses: Mapping[str, str] | None) -> tuple[str, list[str]]:
-    """Give what both give, of one reading; without ``addresses`` a reference may lead to any."""
+def block_starts(text: str) -> list[int]:
+    """Give the line, counted from 0, in which each block begins that is not within another; lines end at LF."""
+    tokens = _parser.parse(Held().hold(text))
+    return [token.map[0] for token in tokens if token.level == 0 and token.nesting >= 0 and token.map]
+
+
+def markdown_and_images(
+    text: str, addresses: Mapping[str, str] | None, references: dict[str, str] | None = None
+) -> tuple[str, list[str]]:
+    """Give what both give, of one reading; without ``addresses`` a reference may lead to any.
+
+    ``references`` are what labels stand for in another piece of the same text; those of this one are added.
+    """
     held = Held()
     text = parts.unicode_text(text)
-    document = _document(text, held, addresses)
+    document = _document(text, held, addresses, references)
     if document is None:
         return "\n".join(parts.code_block(text, "", nested=False)), []  # deeper than the parser looks: shown as code
     return held.restore(document.write()), [held.restore(address) for address in document.images]
 
 
-def _document(text: str, held: Held, addresses: Mapping[str, str] | None) -> _Document | None:
+def _document(
+    text: str, held: Held, addresses: Mapping[str, str] | None, references: dict[str, str] | None
+) -> _Document | None:
     """Give the blocks of a text, None if they are deeper than the parser looks. Without ``addresses`` for any."""
     parser = _parser if addresses == {} else block_parser(_followed(addresses))
     budget = 4 * len(text) + 65_536
     text = held.hold(ended(text))
-    env: dict[str, Any] = {}
+    known = {label: {"href": held.hold(href)} for label, href in (references or {}).items()}
+    env: dict[str, Any] = {"references": {**known}}
     tokens = parser.parse(text, env)
     if with_bars := bars_of_formulas(text, tokens):
-        env = {}
+        env = {"references": {**known}}
         tokens = parser.parse(with_bars, env)
+    if references is not None:
+        references |= {label: held.restore(one["href"]) for label, one in env["references"].items()}
     if any(token.level >= _DEPTH - 1 and token.nesting == 1 for token in tokens):
         return None
-    return _Document(tokens, env.get("references", {}), budget, held, {**(addresses or {})})
+    return _Document(tokens, env["references"], budget, held, {**(addresses or {})})
 
 
 def safe_terminal(text: str) -> str:
@@ -258,6 +274,7 @@ def math_rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:
             if not silent:
                 _push_formula(state, [*lines, line], opening, at, closer)
                 state.line = number + 1
+                state.tokens[-1].map = [start, state.line]
             return True
         lines.append(line)
     hopeless[closer] = range(start, start + len(lines))

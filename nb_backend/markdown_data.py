@@ -59,7 +59,6 @@ class Held:
     def __init__(self) -> None:
         self._mark = f"h{secrets.token_hex(8)}x"  # which nobody can write who has not seen it
         self._payloads: list[str] = []
-        self._standing = re.compile(rf"{self._mark}(\d+)x")
 
     def hold(self, text: str) -> str:
         """Give the text with stand-ins."""
@@ -67,7 +66,9 @@ class Held:
 
     def restore(self, text: str) -> str:
         """Give a text with what its stand-ins stand for."""
-        return self._standing.sub(lambda match: self._payloads[int(match[1])], text) if self._payloads else text
+        if not self._payloads:
+            return text
+        return re.sub(rf"{self._mark}(\d+)x", lambda match: self._payloads[int(match[1])], text)
 
     def _stand_in(self, match: re.Match[str]) -> str:
         head, data = match.groups()

@@ -26,7 +26,8 @@ _autolink = re.compile(
     r"<(https?://[^\s<>`]+|mailto:[^\s<>`]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+)>", re.ASCII | re.IGNORECASE
 )
 _bare = re.compile(
-    r"(?:https?://(?:www\.)?|www\.)(?:(?!https?://|ftp://|www\.)(?:[\w\-.~:/?#'*+,;=%()]|(?<!@)@(?!@)|&(?!#?\w+;)))+",
+    r"(?:https?://(?=[^\W_])(?:www\.)?|www\.)"
+    r"(?:(?!https?://|ftp://|www\.)(?:[\w\-.~:/?#'*+,;=%()]|(?<!@)@(?!@)|&(?!#?\w+;)))+",
     re.IGNORECASE,
 )
 _bare_in_text = re.compile(r"\x01([^\x02]*)\x02([.,;:!?)*_~'\"]*(?:\s|\Z))?")

@@ -12,19 +12,22 @@ from html.entities import html5
 
 _JOINED = "\u0600-\u109f\u1780-\u18af\ufb50-\ufefe"  # scripts that need joiners and non-joiners
 _EMOJI = "\u200d\u2190-\u2bff\u3030\u303d\u3297\u3299\ufe0f\U0001f000-\U0001faff"
+_RIGHT_TO_LEFT = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefe"  # scripts that need marks of direction
 HIDDEN = (
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u115f\u1160\u180e\u200b\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"
-    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-    f"|(?<=[^{_JOINED}{_EMOJI}])[\u200c\u200d]|(?<=[\ufe00-\ufe0f])[\ufe00-\ufe0f]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
+    "\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    f"|(?<=[^{_JOINED}{_EMOJI}])[\u200c\u200d]|(?<![{_RIGHT_TO_LEFT}])[\u061c\u200e\u200f]"
+    r"|(?<=[\ufe00-\ufe0f\s!\"$-)+-/:-~])[\ufe00-\ufe0f]"
 )
 PUNCTUATION = r"""!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~"""
 _ENTITY = r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});"
 _LONGEST_ADDRESS = 4096
+_LAST_PORT = 65_535
 
 _hidden = re.compile(HIDDEN)
 entity = re.compile(_ENTITY, re.IGNORECASE)
 _escape_or_entity = re.compile(rf"\\([{PUNCTUATION}])|{_ENTITY}", re.IGNORECASE)
-_web = re.compile(r"(https?)://([^\s/?#\\@:]{1,253})((?::\d{1,5})?(?:[/?#].*)?)", re.IGNORECASE | re.DOTALL)
+_web = re.compile(r"(https?)://([^\s/?#\\@:]{1,253})((?::(\d{1,5}))?(?:[/?#].*)?)", re.IGNORECASE | re.DOTALL)
 _harmful_in_text = re.compile(r"^\s|\s$|^$|`|<[a-z/!?]|\][(\[:]|\$\$|@@|\\(?:begin|end)\b|\\\\|ftp:", re.IGNORECASE)
 _harmful_in_containers = re.compile(
     r"[$\t]|<[a-z/!?]|\][(\[:]|`{3}|~{3}|\\begin\{|\\\\[(\[]|^ +$", re.IGNORECASE | re.MULTILINE
@@ -113,7 +116,7 @@ def address(url: str) -> tuple[str, str] | None:
             host = web[2].encode("idna").decode("ascii")
         except UnicodeError:
             return None
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", host):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", host) or int(web[4] or 0) > _LAST_PORT:
             return None
         start, rest = f"{web[1].lower()}://{host}", web[3]
     elif url[:7].lower() == "mailto:" and "@" in url:
@@ -145,7 +148,7 @@ def formula(body: str, *, display: bool, cell: bool = False, lines: bool = False
     if not lines and "\n" in body:
         body = " ".join(re.sub(r"(?<!\\)%.*", "", line) for line in body.split("\n"))
     body = re.sub(r"<(?=[A-Za-z/!?])", "< ", body)
-    body = re.sub(r"\](?=[(\[:])", "] ", body)
+    body = re.sub(r"\](?=[(\[:])", "] ", body).replace("![", "! [")
     body = re.sub(r"\\\\(?=[{}$])", r"\\\\ ", body)
     if cell:
         body = bars(body)

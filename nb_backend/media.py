@@ -17,10 +17,11 @@ from .files import check_size, is_open_file, path_of, read, read_open, reason, s
 from .media_types import amount, data_uri, is_cut, pixel_size
 from .media_types import media_type as media_type
 
-_DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[^;,]*)*?)(;base64)?,(.*)", re.DOTALL | re.IGNORECASE)
+_DATA_URI = re.compile(r"data:(?:[\w.+-]+/[\w.+-]+)?(?:;[^,]*?)??(;base64)?,(.*)", re.DOTALL | re.IGNORECASE)
 _URL = re.compile(r"\s*https?://", re.IGNORECASE)
 _SENT = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,|(?i:https?)://")
 _BLOCK = 2**20  # characters decoded at a time
+_LONGEST_NAME = 100  # characters; percent-encoded, each takes twelve at the most
 _STEMS = ("image", "audio", "video")
 _SUFFIXES = {"image/svg+xml": "svg", "audio/mpeg": "mp3", "audio/mp4": "m4a", "video/quicktime": "mov"}
 _SUFFIXES |= {"video/x-matroska": "mkv", "video/3gpp": "3gp"}
@@ -211,7 +212,8 @@ def _content_of(thing: Any, name: str | None) -> tuple[bytes | str, str, str]:
             return _decode_data_uri(thing), "", name or "the data URI"
         if is_address(thing):
             address = _web_address(thing.strip(), name or "the URL")
-            return address, _name_of(unquote(urlsplit(address).path)) or "image", address
+            end = urlsplit(address).path[-20 * _LONGEST_NAME :]  # to unquote takes a hundred times the memory
+            return address, _name_of(unquote(end)) or "image", address
     if isinstance(thing, bytes | bytearray | memoryview):
         return _bytes_of(thing, name or "the bytes"), "", name or "the bytes"
     if isinstance(thing, str | os.PathLike):
@@ -248,7 +250,7 @@ def _content_of_object(value: Any, name: str | None) -> tuple[bytes | str, str, 
 def _name_of(path: str | os.PathLike[Any]) -> str:
     """Give the last part of a path as a file name that can be shown."""
     name = os.fsdecode(path).replace("\\", "/").rpartition("/")[2].encode(errors="replace").decode()
-    name = "".join(sign for sign in name if sign.isprintable())[-100:]
+    name = "".join(sign for sign in name if sign.isprintable())[-_LONGEST_NAME:]
     return name if name.strip(".") else ""
 
 
@@ -310,10 +312,10 @@ def _decode_data_uri(uri: str) -> bytes:
     if found is None:
         raise ValueError("the data URI has no comma between its type and its data")
     try:
-        raw = b"".join(map(unquote_to_bytes, _blocks(found[4])))
+        raw = b"".join(map(unquote_to_bytes, _blocks(found[2])))
     except ValueError:
         raise ValueError("the data URI has a character in it that no file can have") from None
-    if not found[3]:
+    if not found[1]:
         return raw
     try:
         raw = re.sub(rb"\s", b"", raw).translate(bytes.maketrans(b"-_", b"+/"))

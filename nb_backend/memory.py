@@ -20,8 +20,6 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Self
 
 from .errors import ServerError
-from .markdown_data import shortened
-from .media import content_part
 from .typing import Messages
 
 if TYPE_CHECKING:
@@ -176,8 +174,12 @@ def _sent(message: dict[str, Any], pictures: bool) -> dict[str, Any]:
     sent = {key: value for key, value in message.items() if key not in LOCAL_MARKS}
     media = [one for one in message.get("media", ()) if pictures or not one.is_image]
     if message.get("role") == "assistant" and isinstance(said := sent.get("content"), str):
+        from .markdown_data import shortened
+
         sent["content"] = shortened(said)  # an image in it is read by nobody as text
     if media:
+        from .media import content_part
+
         content = message.get("content") or []
         text = [{"type": "text", "text": content}] if isinstance(content, str) else content
         sent["content"] = [*(content_part(one.uri, one.name) for one in media), *text]

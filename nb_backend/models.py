@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 import time
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from . import settings
@@ -48,16 +48,19 @@ _fetches: dict[Place, tuple[float, Job[list[Model]]]] = {}  # the last one in th
 _lock = threading.Lock()  # those who ask at once (other threads, a kernel's subshells) start one fetch
 
 
-def provider_for(url: str | None) -> Api:
-    """Choose the provider by the server's url; without one it is the embedded backend's."""
+@lru_cache(maxsize=64)
+def provider_for(*urls: str | None) -> Api:
+    """Choose the provider by the server's url, or several to be tried in turn, one that tells its waits and leaves it
+    to the answer to keep the text; without a url the embedded backend's.
+    """
     from .providers.backend_api import BackendApi
     from .providers.openai_api import OpenAIApi
 
-    if url is None:
-        return BackendApi
-    if re.search(r"/v\d+\w*$", url):
-        return type("OpenAIApi", (OpenAIApi,), {"url": url})
-    return type("BackendApi", (BackendApi,), {"url": url})
+    named = [*filter(None, urls)]
+    api = OpenAIApi if named and settings.is_openai(named[0]) else BackendApi
+    return type(
+        api.__name__, (api,), {"tells_waits": True, "keeps_text": False, **({"url": " ".join(named)} if named else {})}
+    )
 
 
 async def listed_models(url: str | None) -> list[Model]:

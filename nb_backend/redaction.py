@@ -30,17 +30,21 @@ _NO_SECRET_NAME = re.compile(
 )
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
+_KEYS = (  # of well-known services, and JWTs
+    r"(?<![A-Za-z0-9])sk-(?!learn)[\w-]{8,}+",
+    r"(?<![A-Za-z0-9])[sr]k_(?:live|test)_\w{8,}+",
+    r"(?<![A-Za-z0-9])(?:gh[oprsu]_|github_pat_|glpat-)[\w-]{8,}+",
+    r"(?<![A-Za-z0-9])A(?:KI|SI)A[A-Z0-9]{12,}+",
+    r"(?<![A-Za-z0-9])xox[a-z]-[\w-]{8,}+",
+    r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{16,}+",
+    r"(?<![A-Za-z0-9])AIza[\w-]{16,}+",
+    r"(?<![\w-])eyJ[\w-]{8,}+\.[\w-]{4,}+(?:\.[\w-]*+)?",
+)
+_key = re.compile("|".join(_KEYS))
 _FORMS: list[tuple[re.Pattern[str], str]] = [  # what is before the secret is group 1
     (re.compile(pattern), rf"\g<1>{_STARS}" if re.compile(pattern).groups else _STARS)
     for pattern in (
-        r"(?<![A-Za-z0-9])sk-(?!learn)[\w-]{8,}+",
-        r"(?<![A-Za-z0-9])[sr]k_(?:live|test)_\w{8,}+",
-        r"(?<![A-Za-z0-9])(?:gh[oprsu]_|github_pat_|glpat-)[\w-]{8,}+",
-        r"(?<![A-Za-z0-9])A(?:KI|SI)A[A-Z0-9]{12,}+",
-        r"(?<![A-Za-z0-9])xox[a-z]-[\w-]{8,}+",
-        r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{16,}+",
-        r"(?<![A-Za-z0-9])AIza[\w-]{16,}+",
-        r"(?<![\w-])eyJ[\w-]{8,}+\.[\w-]{4,}+(?:\.[\w-]*+)?",
+        *_KEYS,
         r"((?i:\bbearer)\s{1,9}+)(?!(?i:tokens?\b|auth))[\w.~+/=-]{6,}+",
         r"((?i:\bbasic)\s{1,9}+)(?=[\w+/-]{0,99}?[\d=]|\w[a-z]{0,99}+[A-Z])[\w+/=-]{8,}+",
         r"(://[^\s/@:\"'<>]{0,300}+:)(?!\{[^{}@\n]{0,99}\}@)[^\s/\"'<>]+(?=@)",
@@ -87,6 +91,16 @@ def is_secret(name: str, value: str) -> bool:
     return is_secret_name(name)
 
 
+def is_worth_hiding(key: str) -> bool:
+    """Tell whether a key is to be hidden where it stands alone: not so a common word, which any text may have."""
+    return len(key) >= SHORTEST_SECRET and not (len(key) < 12 and key.isascii() and key.islower() and key.isalpha())
+
+
+def has_key(text: str, known: Iterable[str] = ()) -> bool:
+    """Tell whether a key stands in a text: one that is known, or one that looks like a well-known service's."""
+    return bool(_key.search(text)) or any(is_worth_hiding(key) and key in text for key in known)
+
+
 def secrets_in(*namespaces: Mapping[str, Any]) -> Iterator[str]:
     """Give the texts that have names of secrets in the environment, or among variables."""
     for namespace in namespaces:
@@ -118,7 +132,7 @@ def redact(text: str, known: Iterable[str] = ()) -> str:
 
     The number of lines stays, and to redact twice changes no more. A known secret of less than 8 characters is none.
     """
-    spelt = {spelling for secret in known if len(secret) >= SHORTEST_SECRET for spelling in _spellings(secret)}
+    spelt = {spelling for secret in known if len(secret) >= SHORTEST_SECRET for spelling in spellings(secret)}
     longest_first = sorted((secret for secret in spelt if secret.strip("*")), key=len, reverse=True)
     of_known = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
     for _ in range(4):  # what is left may read as a secret again; hardly ever more than once
@@ -136,7 +150,7 @@ def _once(text: str) -> str:
     return _without_assigned(_NAMED.sub(_without_named, text))
 
 
-def _spellings(secret: str) -> set[str]:
+def spellings(secret: str) -> set[str]:
     """Give a secret as it may stand in a text: as it is, in a literal, in JSON, in a URL."""
     safe = secret.encode("utf-8", "replace")
     return {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], quote(safe, safe=""), quote(safe), quote_plus(safe)}

@@ -7,14 +7,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import memory, settings
-from .media import Attachment
+from .files import reason, short
+from .media import Attachment, text_of
+from .redaction import is_worth_hiding
 from .typing import MediaListType, Messages
 
 if TYPE_CHECKING:
+    from .answer import Answer
     from .answer_images import OwnImages
     from .providers.backend_api import BackendApi
     from .providers.openai_api import OpenAIApi
     from .providers.response import RawResponse
+    from .replay import Recorded, Recording, Store
 
 
 @dataclass
@@ -22,8 +26,8 @@ class Request:
     """What is asked, whom, and how. ``before`` is what was said, with its marks; ``state`` what the server wants back.
 
     ``run`` is the run of the cell that asks, ``instead`` the question whose place this takes.
-    ``blind`` says that the model is known to see no images: those of earlier questions stay behind. The key is in no
-    repr of it, and in no ``body``.
+    ``blind`` says that the model is known to see no images: those of earlier questions stay behind. ``store`` is where
+    the answer is kept, and looked for unless ``refresh``. The key is in no repr of it, and in no ``body``.
     """
 
     provider: type[BackendApi] | type[OpenAIApi]
@@ -38,6 +42,9 @@ class Request:
     run: memory.CellRun | None = None
     instead: dict[str, Any] | None = None
     blind: bool = False
+    store: Store | None = None
+    refresh: bool = False
+    _identities: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def trimmed(self) -> int:
@@ -46,9 +53,70 @@ class Request:
 
     def messages(self, without: int) -> Messages:
         """Give the messages as they are sent, without so many of the oldest turns."""
-        system = [{"role": "system", "content": self.system}] if self.system else []
         before = memory.to_send(self.before, without, pictures=not self.blind)
-        return [*system, *before, *memory.to_send([self.question])]
+        return [*self._instructions, *before, *memory.to_send([self.question])]
+
+    @property
+    def _instructions(self) -> Messages:
+        return [{"role": "system", "content": self.system}] if self.system else []
+
+    @property
+    def digest(self) -> str:
+        """What tells this question from others, in hex: the same for the same model, messages, files, parameters and
+        kind of server.
+        """
+        from .replay import digest
+
+        return digest(self._identity(self._kind))
+
+    def recorded(self) -> Recorded | None:
+        """Give the answer that the store has. ``ValueError`` if it has none, and no server is to be asked."""
+        only = settings.cache_only()
+        if self.store is None or (self.refresh and not only):
+            return None
+        # where no server is named, and none will be, the answer of any serves
+        kinds = [self._kind, *({"backend", "openai"} if only and self.url is None else ())]
+        found = next(filter(None, (self.store.get(self._identity(kind)) for kind in kinds)), None)
+        if found is None and only:
+            asked = short(text_of(self.question), 60)
+            whom = f"{self.model} is" if self.model else "the server's own model is"
+            raise ValueError(
+                f"no answer to {asked!r} in {self.store.folder.name}, and NB_BACKEND_CACHE_ONLY forbids to ask for one"
+                f" ({whom} asked): unset it and run this once"
+            )
+        return found
+
+    def record(self, answer: Answer, recording: Recording) -> None:
+        """Keep the answer in the store; why that fails is said in it."""
+        from .replay import now
+
+        if self.store is None:
+            return
+        answer.recorded, answer.seconds = now(), round(answer.seconds, 3)
+        try:
+            self.store.put(self._identity(self._kind), answer, recording.events(self._secret))
+        except (OSError, ValueError) as error:
+            answer.recorded, answer._unrecorded = "", reason(error)
+
+    @property
+    def _kind(self) -> str:
+        from .providers.openai_api import OpenAIApi
+
+        return "openai" if issubclass(self.provider, OpenAIApi) else "backend" if self.url else "embedded"
+
+    @property
+    def _secret(self) -> str | None:
+        key = settings.api_key(self.api_key.value)
+        return key if key and is_worth_hiding(key) else None
+
+    def _identity(self, kind: str) -> dict[str, Any]:
+        from .replay import identity
+
+        if kind not in self._identities:
+            asked = {**self.question, "media": self.media}
+            messages = [*self._instructions, *memory.to_send(self.before, self.trimmed), *memory.to_send([asked])]
+            self._identities[kind] = identity(kind, self.model, messages, self.params, self._secret)
+        return self._identities[kind]
 
     async def prepare(self) -> None:
         """Ask the server, if images would be sent, whether the model sees them.
@@ -73,7 +141,7 @@ class Request:
 
     def body(self) -> dict[str, Any]:
         """Give the body that would be posted, but for the key. ``ValueError`` for an image that cannot be sent."""
-        body = self.provider.body(self.model, self.messages(self.trimmed), self._media(), None)
+        body = self.provider.body(self.model, self.messages(self.trimmed), self._media(), settings.Secret())
         return {name: value for name, value in (body | self._fields(self.trimmed)).items() if name != "api_key"}
 
     @property
@@ -90,7 +158,7 @@ class Request:
         from .answer_images import OwnImages
 
         async def server() -> str:
-            return (await self.provider.server(settings.api_key(self.api_key.value)))[0]
+            return (await self.provider.server(settings.secret(self.api_key)))[0]
 
         async def get(url: str, most: int) -> bytes:
             return await self.provider.get_file(url, most, self.api_key.value)

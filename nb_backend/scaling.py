@@ -153,7 +153,7 @@ def _read(data: bytes, kind: str, side: int, *, moving: bool = True) -> _Picture
         frames: list[Any] = []
         durations = []
         for _ in _frames(image) if moving else (0,):
-            if frames and len(frames) >= most:
+            if frames and (len(frames) >= most or image.size != size):  # a later one may be larger than the picture
                 del frames[1:]
                 break
             image.load()

@@ -10,7 +10,10 @@ from weakref import ref
 
 from . import memory
 from .answer import Answer
+from .errors import BackendError
+from .providers.attempts import Moved
 from .providers.response import RawResponse
+from .replay import Recorded, Recording
 
 if TYPE_CHECKING:
     from .request import Request
@@ -45,6 +48,9 @@ class AnswerStream(AsyncIterator[RawResponse]):
     left go, and it is asked again; an event of this side, ``trimmed`` with the number of ``turns`` left out, comes
     before the server's own.
 
+    What the request's store has is replayed: no server is asked, and an event of this side, ``replayed`` with the time
+    (``recorded``) of the answer, comes first. An answer that has come to its end is kept there.
+
     ``keep`` is called once, with the answer and the states that providers want back, if there is something to keep: at
     the end, or when the stream is left before it; then ``kept`` is true. ``changed`` is called whenever ``turn`` has
     changed. The images that are the server's own are fetched meanwhile: they stand in the answer as they come. The end
@@ -55,7 +61,7 @@ class AnswerStream(AsyncIterator[RawResponse]):
     def __init__(
         self,
         request: Request,
-        keep: Callable[[Answer, dict[str, Any]], None],
+        keep: Callable[[Answer, dict[str, Any]], None] | None = None,
         changed: Callable[[Turn], None] = lambda turn: None,
     ) -> None:
         self.answer = Answer(model=request.model, trimmed=request.trimmed)
@@ -68,9 +74,12 @@ class AnswerStream(AsyncIterator[RawResponse]):
         self._images = request.own_images()
         self._events: AsyncGenerator[RawResponse, None] | None = None  # until it is asked
         self._prepared = False
+        self._found: Recorded | None = None  # in the store
+        self._recording = Recording() if request.store else None
         self._announces = self.answer.trimmed > 0
         self._refused = False  # an event said that it is too long; its error is still to come
         self._whole = False  # nothing more comes from the server
+        self._complete = False  # nor any image
         self._open = True
         self._stops = False  # somebody has asked for its end
         self._interrupted = False
@@ -87,7 +96,9 @@ class AnswerStream(AsyncIterator[RawResponse]):
             raise StopAsyncIteration
         self._next = asyncio.current_task()
         try:
-            return await self._event()
+            while (event := await self._event()) is None:
+                pass
+            return event
         except asyncio.CancelledError:
             if not self._interrupted or (self._next is not None and self._next.uncancel()):
                 raise
@@ -107,14 +118,16 @@ class AnswerStream(AsyncIterator[RawResponse]):
             self._interrupted = True
             self._next.cancel()
 
-    async def _event(self) -> RawResponse:
+    async def _event(self) -> RawResponse | None:
         try:
             events = self._events or await self._begin()
             if self._announces:
                 self._announces = False
                 return RawResponse(type="trimmed", turns=self.answer.trimmed)
             event = await events.__anext__()
-            if not self.answer._server:
+            if isinstance(event, Moved):
+                self._request.provider = event.server
+            elif not self.answer._server and not self._found:
                 self.answer._server = await self._images.server()
         except StopAsyncIteration:
             try:
@@ -127,15 +140,17 @@ class AnswerStream(AsyncIterator[RawResponse]):
             raise
         except BaseException as error:
             if self._events is None or not (self._can_ask_again() and (self._refused or memory.is_too_long(error))):
+                if isinstance(error, BackendError):
+                    error.partial = self.answer.text
                 self._close(error)
                 raise
             self._ask_again()
         else:
-            if not (memory.is_too_long(event) and self._can_ask_again()):
+            if not (event.type == "error" and memory.is_too_long(event) and self._can_ask_again()):
                 self._take(event)
                 return event
             self._refused = True  # and not shown: it is mended before its error is raised
-        return await self._event()
+        return None  # it is asked again
 
     async def prepare(self) -> None:
         """Do now what has to be done before the question is sent, and raise what stands against it."""
@@ -143,7 +158,9 @@ class AnswerStream(AsyncIterator[RawResponse]):
             self._prepared = True
             self._changed(self.turn)
             try:
-                await self._request.prepare()
+                self._found = self._request.recorded()
+                if self._found is None:
+                    await self._request.prepare()
             except BaseException as error:
                 self._close(error)
                 raise
@@ -152,25 +169,34 @@ class AnswerStream(AsyncIterator[RawResponse]):
         await self.prepare()
         if not self._open:  # left before its first question, or meanwhile
             raise StopAsyncIteration
-        self._events = self._request.send(self.answer.trimmed)
+        if self._found is None:
+            self._events = self._request.send(self.answer.trimmed)
+        else:
+            self._announces = self._found.trimmed > 0
+            self._found.prepare(self.answer)
+            self._events = self._found.replay()
         return self._events
 
     def _take(self, event: RawResponse) -> None:
-        known = len(self.answer.images)
+        kind, known = event.type, len(self.answer.images)
         self.answer.add(event)
-        if event.type == "conversation" and isinstance(state := event.get("conversation"), dict):
+        if kind == "conversation" and isinstance(state := event.get("conversation"), dict):
             self._states |= state
-        if self._open:
+        if self._recording:
+            self._recording.add(event)
+        if len(self.answer.images) > known and self._open and not self._found:
             self._images.fetch(self.answer.images[known:])
-        self.turn.progress = event if event.type == "progress" else self.turn.progress
+        if kind == "progress":
+            self.turn.progress = event
         self._changed(self.turn)
 
     async def _wait_for_images(self) -> None:
         self._whole = True
-        if self._open:
+        if self._open and not self._found:
             self.answer.end()  # which finds those of the text
             self._images.fetch(self.answer.images)
             await self._images.wait()
+        self._complete = True
 
     def _can_ask_again(self) -> bool:
         begun = self.answer.text or self.answer.reasoning or self.answer.images
@@ -181,6 +207,7 @@ class AnswerStream(AsyncIterator[RawResponse]):
         self._states = {}
         self._refused = False
         self._announces = True
+        self._recording = self._recording and Recording()
         self._events = self._request.send(self.answer.trimmed)
 
     async def aclose(self) -> None:
@@ -204,12 +231,20 @@ class AnswerStream(AsyncIterator[RawResponse]):
         if self._open:
             stopped = not self._whole and self.answer.finish_reason is None
             self._end(stopped=stopped)
-            if self.answer.text or not stopped:
+            if self._complete:
+                self._store()
+            if self._keep is not None and (self.answer.text or not stopped):
                 self.turn.kept = True
                 self._keep(self.answer, self._states)
             self.turn.ended = True
             if self._prepared:
                 self._changed(self.turn)
+
+    def _store(self) -> None:
+        if self._found is not None:
+            self._found.restore(self.answer)
+        elif self._recording and self._recording.says_something:
+            self._request.record(self.answer, self._recording)
 
     def _end(self, *, stopped: bool) -> None:
         self._open = False

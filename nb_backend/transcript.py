@@ -12,12 +12,11 @@ import json
 import math
 import os
 import stat
-import tempfile
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from . import files
 from .media import Attachment
 from .redaction import SHORTEST_SECRET, is_secret_name
 from .typing import Messages
@@ -25,6 +24,7 @@ from .typing import Messages
 FORMAT = "nb_backend.chat"
 VERSION = 1
 MAX_SIZE = 256 * 2**20  # bytes of a file that is read
+MAX_LEVELS = 100  # of lists and objects in one another: what is written here is read wherever this is called from
 
 _OWN = frozenset({"model", "messages", "media", "api_key"})  # fields of a request that no parameter may set
 
@@ -46,12 +46,12 @@ class Transcript:
         ``ValueError`` for what JSON cannot say.
         """
         secret = key if key and len(key) >= SHORTEST_SECRET else None
-        try:
-            made: dict[str, Any] = {one.name: plain(getattr(self, one.name), secret) for one in fields(self)}
-        except RecursionError:
-            raise ValueError("this conversation cannot be written: something in it is nested too deeply") from None
-        made |= {name: _without_secrets(made[name]) for name in ("params", "about")}
-        return type(self)(**made)
+        made: dict[str, Any] = {one.name: plain(getattr(self, one.name), secret) for one in fields(self)}
+        made |= {name: without_secrets(made[name]) for name in ("params", "about")}
+        copy = type(self)(**made)
+        if wrong := copy._wrong():
+            raise ValueError(f"this conversation cannot be written: {wrong}")
+        return copy
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as JSON."""
@@ -62,7 +62,7 @@ class Transcript:
         if (size := len(text.encode())) > MAX_SIZE:
             most = f"{MAX_SIZE >> 20} MB is the most that is read again"
             raise ValueError(f"this conversation has {size >> 20} MB with its attachments, and {most}: export it")
-        _write(_expanded(path), text)
+        files.write(_expanded(path), text.encode("utf-8"))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -86,7 +86,10 @@ class Transcript:
             found.about = []  # as before there was any
         if wrong := found._wrong():
             raise _damaged(where, wrong)
-        read = found.without(None)
+        try:
+            read = found.without(None)
+        except ValueError:
+            raise _damaged(where, "something in it is nested too deeply") from None
         try:
             for message in read.messages:
                 if "media" in message:
@@ -110,7 +113,7 @@ class Transcript:
         writer = writers.get(where.suffix.lower())
         if writer is None:
             raise ValueError(f"{where.name!r} has to end in {' or '.join(writers)}: the suffix chooses the format")
-        _write(where, writer(self))
+        files.write(where, writer(self).encode("utf-8"))
 
     def _wrong(self) -> str:
         if not all(isinstance(text, str | None) for text in (self.model, self.provider, self.system)):
@@ -154,8 +157,10 @@ def _is_attachment(one: Any) -> bool:
     return is_one and one[0].startswith(("data:", "http://", "https://"))
 
 
-def plain(value: Any, secret: str | None = None) -> Any:
+def plain(value: Any, secret: str | None = None, levels: int = MAX_LEVELS) -> Any:
     """Give a value as JSON says it: lone surrogates become U+FFFD, NaN and the infinities null."""
+    if levels < 0:
+        raise ValueError("this conversation cannot be written: something in it is nested too deeply")
     if isinstance(value, str):
         text = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         return text.replace(secret, "***") if secret else text
@@ -164,20 +169,21 @@ def plain(value: Any, secret: str | None = None) -> Any:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {plain(str(key), secret): plain(item, secret) for key, item in value.items()}
+        return {plain(str(key), secret): plain(item, secret, levels - 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item, secret) for item in value]
+        return [plain(item, secret, levels - 1) for item in value]
     if isinstance(value, Attachment):
         return plain([value.uri, value.name, *([value.remark] if value.remark else [])], secret)
     if hasattr(value, "tolist"):  # numpy's numbers and arrays
-        return plain(value.tolist(), secret)
+        return plain(value.tolist(), secret, levels - 1)
     raise ValueError(f"this conversation cannot be written: JSON has nothing for {type(value).__name__}")
 
 
-def _without_secrets(value: Any) -> Any:
+def without_secrets(value: Any) -> Any:
+    """Give plain JSON without what is named like a secret."""
     if isinstance(value, dict):
-        return {key: _without_secrets(item) for key, item in value.items() if not is_secret_name(key)}
-    return [_without_secrets(item) for item in value] if isinstance(value, list) else value
+        return {key: without_secrets(item) for key, item in value.items() if not is_secret_name(key)}
+    return [without_secrets(item) for item in value] if isinstance(value, list) else value
 
 
 def _damaged(path: Path, why: str) -> ValueError:
@@ -196,19 +202,3 @@ def _read(path: Path) -> bytes:
     if len(data) > MAX_SIZE:
         raise _damaged(path, f"it is larger than {MAX_SIZE >> 20} MB")
     return data
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file, whole or not at all, that only its owner may read."""
-    target = os.path.realpath(path)  # what a link names is written, the link stays
-    handle, made = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".nb_backend-", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode("utf-8"))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(made, target)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(made)
-        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from threading import RLock
 from typing import TYPE_CHECKING, TypeAlias
@@ -55,3 +56,13 @@ class Watched:
 
 
 _of_chats: WeakKeyDictionary[object, Watched] = WeakKeyDictionary()
+
+
+def _forget() -> None:
+    """A fork may have the lock held by a thread that it has not."""
+    global _lock
+    _lock = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from unittest.mock import Mock
 
+import aiohttp
+import local_support
 import pytest
 from aiohttp import ClientResponse
 from aioresponses import aioresponses
@@ -17,6 +21,9 @@ from wire_server import WireServer
 from nb_backend import BackendApi, models, settings
 from nb_backend.local.engine import ScriptedEngine
 from nb_backend.providers import base
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +74,22 @@ def engine(server: Backend) -> ScriptedEngine:
     """The engine behind the module's server, with nothing left over from another test."""
     server.engine.__init__()  # type: ignore[misc]
     return server.engine
+
+
+@pytest.fixture
+async def client(engine: ScriptedEngine) -> AsyncIterator[aiohttp.ClientSession]:
+    """Who asks the embedded backend's application, with the token; a module says with which ``engine``."""
+    async with local_support.serving(engine) as url:
+        headers = {"Authorization": f"Bearer {local_support.TOKEN}"}
+        async with aiohttp.ClientSession(url, headers=headers) as session:
+            yield session
+
+
+@pytest.fixture
+def _nothing_goes_wrong_unseen(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """What a server would only log, fails the test."""
+    yield
+    assert [record for record in caplog.get_records("call") if record.levelno >= logging.WARNING] == []
 
 
 @pytest.fixture

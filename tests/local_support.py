@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from nb_backend.local.app import create_app
+from nb_backend.local.app import create_app, create_runner
 from nb_backend.local.process import Address
 
 TOKEN = "the-token"
@@ -34,7 +34,7 @@ PATIENCE = 30  # seconds after which something that should happen has not: a tes
 @asynccontextmanager
 async def serving(engine: Any, **runner: Any) -> AsyncIterator[str]:
     """Serve an engine on a port of its own; gives the url."""
-    served = web.AppRunner(create_app(engine, token=TOKEN), shutdown_timeout=0.1, **runner)
+    served = create_runner(create_app(engine, token=TOKEN), shutdown_timeout=0.1, **runner)
     await served.setup()
     try:
         await web.TCPSite(served, "127.0.0.1", 0).start()

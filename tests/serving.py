@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
@@ -32,16 +34,24 @@ class Backend:
 def serving(engine: ScriptedEngine, path: str = "") -> Iterator[Backend]:
     """Serve an engine on a free port, from the background loop; behind ``/v1`` as an OpenAI server does."""
 
+    listening = socket.create_server(("127.0.0.1", 0))
+
     async def start() -> web.AppRunner:
         app = openai_app(engine) if path else create_app(engine, token=TOKEN)
         runner = web.AppRunner(app, handler_cancellation=bool(path))  # a client that leaves stops the answer
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.SockSite(runner, listening).start()
         return runner
 
+    async def stop() -> None:
+        """Accept nobody from here on, and close; who is accepted at that moment, asyncio forgets (gh-109564)."""
+        asyncio.get_running_loop().remove_reader(listening)
+        await asyncio.sleep(0)
+        await runner.cleanup()
+
     runner = background.run(start())
-    yield Backend(engine, f"http://127.0.0.1:{runner.addresses[0][1]}{path}")
-    background.run(runner.cleanup())
+    yield Backend(engine, f"http://127.0.0.1:{listening.getsockname()[1]}{path}")
+    background.run(stop())
 
 
 def openai_app(engine: ScriptedEngine) -> web.Application:

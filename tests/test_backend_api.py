@@ -132,6 +132,13 @@ async def test_how_an_answer_ends(api, wire_server, body, end, seen, kind, said)
     assert len(wire_server.requests) == 1
 
 
+async def test_a_message_at_the_end_is_an_error_though_the_end_of_the_text_waited_for_more_of_a_key(api, wire_server):
+    wire_server.answer(stream(content("Hi sk-1"), MESSAGE))
+    events, error = await received(api.create_async_generator("m", QUESTION, api_key="sk-123456789"))
+    assert "".join(str(event) for event in events if event.type == "content") == "Hi sk-1"
+    assert (type(error), error.partial) == (ServerError, "Hi sk-1")
+
+
 async def test_a_finished_answer_is_whole_whatever_follows(api, wire_server):
     seen = threading.Event()
     wire_server.answer(stream(content("Hi"), FINISH, end=b""), seen, b"no chunk\r\n", end="stall")

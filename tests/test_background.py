@@ -179,18 +179,65 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 print(chat("Parent again"))
 """
 
+FORKED_BETWEEN_TWO_WORDS = """
+import os, sys, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+from nb_backend import Chat, background
+chat = Chat(url={url!r})
+job = background.Job(chat.ask("Parent"))
+while not (chat.live and chat.live[0].answer.text):
+    time.sleep(0.01)
+if (child := os.fork()) == 0:
+    print(Chat(url={url!r})("Child"))
+    sys.exit(7)  # and clear away what there is: nothing is said of the parent's
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+turn = chat.live[0]
+had = len(turn.answer.text)
+while len(turn.answer.text) == had:
+    time.sleep(0.01)
+turn.stop()
+print(job.wait().text[:8])
+print(chat("Parent again"))
+"""
+
+FORKED_WHILE_LOCKED = """
+import os, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+from nb_backend import Chat, answer, background, chat, watching
+locked = threading.Event()
+
+def hold(lock):
+    with lock:
+        locked.set()
+        threading.Event().wait()
+
+for name in ("background._lock", "watching._lock", "chat._changing", "answer._joining"):
+    module, _, lock = name.partition(".")
+    locked.clear()
+    threading.Thread(target=hold, args=[getattr(globals()[module], lock)], daemon=True).start()
+    locked.wait()
+if (child := os.fork()) == 0:
+    print(Chat(url={url!r})("Child"), flush=True)
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+"""
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+
 
 @pytest.mark.parametrize(
     ("script", "printed"),
     [
         (NESTED, ["Hi there?"]),
-        pytest.param(
-            FORKED, ["Child", "Parent again"], marks=pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-        ),
+        pytest.param(FORKED, ["Child", "Parent again"], marks=forks),
+        pytest.param(FORKED_BETWEEN_TWO_WORDS, ["Child", "one more", "Parent again"], marks=forks),
+        pytest.param(FORKED_WHILE_LOCKED, ["Child"], marks=forks),
     ],
-    ids=["nested", "forked"],
+    ids=["nested", "forked", "forked between two words", "forked while locked"],
 )
 def test_in_a_process_of_its_own(backend, script, printed):
+    if script is FORKED_BETWEEN_TWO_WORDS:
+        backend.engine.enqueue("one ", *["more ", 0.02] * 2000)
     code = script.format(url=backend.url, tests=os.path.dirname(__file__))
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],

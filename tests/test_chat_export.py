@@ -88,6 +88,12 @@ def test_a_notebook(tmp_path):
     assert (unasked.cell_type, unasked.source) == ("markdown", "**Answer**\n\nYes")
 
 
+def test_nothing_in_it_steers_a_terminal(tmp_path):
+    chat_of("Hi?", "\x1b[31mred\u202e").export(tmp_path / "chat.ipynb")
+    shown = exported(tmp_path / "chat.ipynb").cells[1].outputs[0].data
+    assert shown["text/plain"] == "[U+001B][31mred[U+202E]"
+
+
 def test_a_system_prompt_that_a_question_has_set(tmp_path):
     chat = chat_of("Hi?", "Hello", "Ho?", "Yo")
     chat.messages[2]["system"] = "Be brief"

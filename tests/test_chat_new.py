@@ -186,3 +186,33 @@ async def test_a_request_is_what_would_be_sent_and_changes_nothing(backend, opti
     sent_body = backend.engine.history[-1]
     assert "api_key" not in body
     assert {**body, "api_key": sent_body["api_key"]} == sent_body
+
+
+# -- aside
+
+
+async def test_asked_aside_the_conversation_stays_as_it_was(backend):
+    chat = Chat(system="S")
+    told = []
+    chat.watch(told.append)
+    backend.engine.enqueue({"type": "provider", "provider": {"name": "scripted"}}, STATE, "one")
+    await chat.ask("1")
+    before, count = list(chat.messages), len(told)
+    answer = await chat.ask("2", model="other", keep=False)
+    assert (answer.text, sent(backend)) == ("2", ["S", "1", "one", "2"])
+    assert "conversation" not in backend.engine.history[-1]  # that goes on with the next
+    assert chat.messages == before
+    assert (chat.live, len(told)) == ([], count)
+    await chat.ask("3")
+    assert sent(backend) == ["S", "1", "one", "3"]
+    assert backend.engine.history[-1]["conversation"] == STATE["conversation"]["scripted"]
+
+
+async def test_asked_aside_and_left_the_answer_is_not_kept(backend):
+    backend.engine.enqueue("Half", ...)
+    stream = Chat().stream("Hi", keep=False)
+    async for event in stream:
+        if str(event):
+            break
+    await stream.aclose()
+    assert (stream.answer.text, stream.answer.stopped, stream.kept) == ("Half", True, False)

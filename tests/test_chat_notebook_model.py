@@ -182,7 +182,16 @@ class NotebookMachine(RuleBasedStateMachine):
 
     def really_ask(self, ask: Ask, ending: str) -> bool:
         """Ask as the magic does; whether it is kept."""
-        how = {"model": None, "image": [], "out": None, "format": "markdown", "raw": True, "dry_run": False}
+        how = {
+            "model": None,
+            "image": [],
+            "out": None,
+            "format": "markdown",
+            "raw": True,
+            "dry_run": False,
+            "cache": None,
+            "refresh": False,
+        }
         options = Options(
             **how, chat=ask.chat or "main", once=ask.chat is None, new=ask.new, system=ask.system, params={}
         )
@@ -615,7 +624,17 @@ async def test_a_late_answer_takes_nothing_back_anywhere(backend, monkeypatch):
 
 
 def settle(chat, answer):
-    how = {"model": None, "image": [], "out": None, "format": "markdown", "raw": True, "dry_run": False, "params": {}}
+    how = {
+        "model": None,
+        "image": [],
+        "out": None,
+        "format": "markdown",
+        "raw": True,
+        "dry_run": False,
+        "cache": None,
+        "refresh": False,
+        "params": {},
+    }
     options = Options(**how, chat="main", once=False, new=False, system=None)
     Question(options, chat, "").settle(answer, {})
 

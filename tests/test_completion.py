@@ -61,7 +61,8 @@ def offered(before, **known):
         ("%%backend 'a", ["'a b'"]),
         ("%%backend -", None),
         ("%%backend --fo", ["--format"]),
-        ("%%backend gpt-4o g", []),
+        ("%%backend gpt-4o g", ["gpt-4o-mini"]),
+        ("%%backend gpt-4o big -n --keep g", ["gpt-4o", "gpt-4o-mini"]),
         ("%%backend -n g", ["gpt-4o", "gpt-4o-mini"]),
         ("%%backend -c main g", ["gpt-4o", "gpt-4o-mini"]),
         ("%%backend -c ", ["main", '"my chat"']),
@@ -93,7 +94,7 @@ def test_what_is_offered(before, expected):
     assert offered(before) == expected
 
 
-def test_a_model_is_offered_before_the_options_and_only_once():
+def test_models_are_offered_before_the_options_and_each_only_once():
     first = offered("%%backend ")
     assert first[:3] == ["big", "gpt-4o", "gpt-4o-mini"]
     assert '"a b"' in first
@@ -101,10 +102,11 @@ def test_a_model_is_offered_before_the_options_and_only_once():
     assert "-i" not in first  # the long names will do
     second = offered("%%backend gpt-4o ")
     assert "--image" in second
+    assert second[:2] == ["big", "gpt-4o-mini"]
     assert "gpt-4o" not in second
 
 
-@pytest.mark.parametrize("before", ["%%backend -", "%%backend -c ", "%%backend gpt-4o ", "%backend ", "%backend ask x"])
+@pytest.mark.parametrize("before", ["%%backend -", "%%backend -c ", "%backend ", "%backend ask x"])
 def test_the_models_are_asked_for_only_where_one_may_stand(before):
     def models():
         raise AssertionError("asked")

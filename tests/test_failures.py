@@ -28,7 +28,7 @@ URL = "http://server:80/some/path?with=parts"
         (500, ServerError, True, "ask again later"),
         (501, ServerError, False, "ask again later"),
         *((status, ServerError, True, "ask again later") for status in (502, 503, 504, 529)),
-        *((status, ServerError, True, "change the question or its options") for status in (408, 409)),
+        *((status, ServerError, True, "ask again later") for status in (408, 409)),
     ],
 )
 def test_a_status(status, kind, retryable, hint):
@@ -65,6 +65,8 @@ def test_the_code_of_the_server(body, code):
         (b"\xff", " (\ufffd)"),
         (b"x" * 1000, f" ({'x' * 299}…)"),
         (b"[" * 10_000, f" ({'[' * 299}…)"),
+        (b'{"error": ' + b"[" * 900 + b"]" * 900 + b"}", f" ({'[' * 299}…)"),
+        (b"\x1b[31m \x1b]8;;x\x07 \xe2\x80\xae", " ([U+001B][31m [U+001B]]8;;x[U+0007] [U+202E])"),
     ],
 )
 def test_the_words_of_the_server(body, said):
@@ -79,6 +81,7 @@ def test_the_words_of_the_server(body, said):
         ({"Retry-After": " 1.5 "}, 1.5),
         ({"Retry-After": "7", "retry-after-ms": "250"}, 0.25),
         ({"Retry-After": formatdate(time.time() - 100, usegmt=True)}, 0),
+        *(({"Retry-After": text}, 366 * 86_400) for text in ("9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT")),
         *(({"Retry-After": text}, None) for text in ("soon", "", "-1", "nan", "inf", "1e3", ".", "Fri, 99 Xxx 9999")),
         *(({"retry-after-ms": text}, None) for text in ("nan", "-5", "")),
     ],
@@ -120,7 +123,7 @@ def test_the_delay_before_a_retry():
     ],
 )
 def test_an_event(event, kind, message):
-    error = event_error(RawResponse(**event), "KEY123")
+    error = event_error(RawResponse(**event), ["KEY123"])
     assert type(error) is kind
     assert str(error).startswith(message)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import logging
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -20,22 +18,12 @@ from nb_backend.local.engine import ScriptedEngine
 API = "/backend-api/v2"
 KEY = {"Authorization": f"Bearer {TOKEN}"}
 
-
-@pytest.fixture(autouse=True)
-def _nothing_goes_wrong_unseen(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    yield
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+pytestmark = pytest.mark.usefixtures("_nothing_goes_wrong_unseen")
 
 
 @pytest.fixture
 def engine() -> ScriptedEngine:
     return ScriptedEngine()
-
-
-@pytest.fixture
-async def client(engine: ScriptedEngine) -> AsyncIterator[aiohttp.ClientSession]:
-    async with serving(engine) as url, aiohttp.ClientSession(url, headers=KEY) as session:
-        yield session
 
 
 async def ask(client: aiohttp.ClientSession, body: object = QUESTION) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -22,7 +24,7 @@ from local_support import PATIENCE, QUESTION, ask, events_of, index, posix, real
 
 from nb_backend.errors import ConnectionFailed
 from nb_backend.local import process, weights
-from nb_backend.local.process import Address, ensure_running, stop
+from nb_backend.local.process import Address, ensure_running, last_words, stop
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +96,61 @@ async def test_one_that_died_is_started_again():
     second = await ensure_running()
     assert second != first
     assert await ask(second) == "hello"
+
+
+@posix
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [(signal.SIGKILL, "killed by SIGKILL"), (signal.SIGSEGV, "killed by SIGSEGV"), (signal.SIGTERM, "exit code 0")],
+)
+async def test_the_last_words_of_one_that_ended_say_why_and_what_to_do(script, end, why):
+    script.write_text(json.dumps(["word", None]))
+    address = await ensure_running()
+    asking = asyncio.create_task(ask(address))
+    (child,) = children()
+    assert await last_words("http://127.0.0.1:1") is None
+    child.send_signal(end)
+    with pytest.raises((aiohttp.ClientError, AssertionError)):
+        await asking
+    words = await last_words(address.url)
+    assert words is not None
+    assert re.fullmatch(rf"The embedded backend ended \(.*{why}\): ask again and a new one starts", words)
+    await ensure_running()
+    assert await last_words(address.url) is None  # which is another's by now
+
+
+async def test_one_that_runs_has_no_last_words(monkeypatch):
+    monkeypatch.setattr(process, "END_NOTICED", 0.1)
+    address = await ensure_running()
+    assert await last_words(address.url) is None
+    assert await ask(address) == "hello"
+    stop()
+    assert await last_words(address.url) is None
+
+
+async def test_a_stuck_engine_says_so_and_the_next_question_has_a_new_one(monkeypatch):
+    monkeypatch.delenv("NB_BACKEND_SCRIPT")
+    real_weights()
+    impatient = "from nb_backend.local import llama\nllama.STUCK = 2\nfrom nb_backend.local.__main__ import main"
+    monkeypatch.setattr(
+        process, "_BOOTSTRAP", process._BOOTSTRAP.replace("from nb_backend.local.__main__ import main", impatient)
+    )
+    rules = [f"a{n} ::= a{n + 1} | a{n + 1}" for n in range(40)]
+    address = await ensure_running()
+    url, headers = f"{address.url}/backend-api/v2/conversation", {"Authorization": f"Bearer {address.token}"}
+    body = QUESTION | {"grammar": "\n".join(["root ::= a0", *rules, 'a40 ::= "x"'])}
+    async with (
+        asyncio.timeout(PATIENCE),
+        aiohttp.ClientSession() as session,
+        session.post(url, json=body, headers=headers) as response,
+    ):
+        *_, last = events_of(await response.text())
+    assert last["error"] == "EngineStuckError"
+    assert "is stuck (a grammar or schema can do that)" in last["message"]
+    backend = process._backend
+    assert backend is not None
+    await until(lambda: not backend.runs())
+    assert await ask(await ensure_running(), grammar='root ::= "a new one"') == "a new one"
 
 
 async def test_the_token_shows_nowhere():
@@ -225,6 +282,7 @@ address = asyncio.run(ensure_running())
 import psutil
 print(psutil.Process().children()[0].pid, flush=True)
 """
+PORT = "print(address.url.rpartition(':')[2], flush=True)\n"
 STAY = "signal.pause()\n"
 
 
@@ -255,19 +313,52 @@ async def parent(tmp_path: Path) -> AsyncIterator[Any]:
         parent.communicate()
 
 
+def closed(port: int) -> bool:
+    """Tell whether nobody listens on a port."""
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+
+
 async def test_it_ends_with_a_script_that_ends(parent):
-    script, (child,) = await parent("")
+    script, (child, port) = await parent(PORT, lines=2)
     assert await asyncio.to_thread(script.wait, PATIENCE) == 0
-    await until(lambda: gone(child))
+    await until(lambda: gone(child) and closed(port))
 
 
 @posix
 @pytest.mark.parametrize("end", ["SIGKILL", "SIGTERM", "SIGHUP"])
 async def test_it_ends_with_a_parent_that_is_killed(parent, end):
-    script, (child,) = await parent(STAY)
+    script, (child, port) = await parent(PORT + STAY, lines=2)
     assert not gone(child)
+    assert not closed(port)
     script.send_signal(getattr(signal, end))
-    await until(lambda: gone(child))
+    await until(lambda: gone(child) and closed(port))
+
+
+ANSWERING = """
+import threading
+from nb_backend import BackendApi
+
+async def read():
+    async for event in BackendApi.create_async_generator("any", [{"role": "user", "content": "Say hi"}]):
+        if str(event):
+            print(7, flush=True)
+
+threading.Thread(target=asyncio.run, args=[read()], daemon=True).start()
+"""
+
+
+@posix
+@pytest.mark.parametrize("real", [False, True], ids=["scripted", "llama.cpp"])
+async def test_it_ends_with_a_parent_that_is_killed_in_the_middle_of_an_answer(parent, script, monkeypatch, real):
+    script.write_text(json.dumps(["word", None]))
+    if real:
+        real_weights()
+        monkeypatch.delenv("NB_BACKEND_SCRIPT")
+    asking, (child, port, _) = await parent(PORT + ANSWERING + STAY, lines=3)
+    assert not gone(child)
+    asking.kill()
+    await until(lambda: gone(child) and closed(port))
 
 
 FORKED = """
@@ -281,11 +372,11 @@ print(worker, flush=True)
 
 @posix
 async def test_it_ends_with_a_killed_parent_though_a_forked_worker_holds_the_pipe(parent):
-    script, (child, worker) = await parent(FORKED + STAY, lines=2)
+    script, (child, worker, port) = await parent(FORKED + PORT + STAY, lines=3)
     try:
         script.kill()
         script.wait()
-        await until(lambda: gone(child))
+        await until(lambda: gone(child) and closed(port))
         assert not gone(worker)
     finally:
         os.kill(worker, signal.SIGKILL)

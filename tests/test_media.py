@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import os
+import tracemalloc
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from cpu_time import cpu_time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nb_backend import files, to_data_uri
+from nb_backend import attach, files, to_data_uri
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 PNG_URI = "data:image/png;base64," + base64.b64encode(PNG).decode()
@@ -106,6 +109,23 @@ def test_base64_for_urls_is_read():
 def test_damaged_data_uris_are_refused(uri, said):
     with pytest.raises(ValueError, match=said):
         to_data_uri(uri)
+
+
+@pytest.mark.parametrize(
+    "text", ["https://e.x/" + "%41" * 300_000, "data:" + ";a" * 500_000, "data:," + " " * 900_000, "a/" * 500_000]
+)
+def test_a_long_text_takes_little_memory(text):
+    tracemalloc.start()
+    with suppress(ValueError):
+        attach(text)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * len(text)
+
+
+def test_the_name_of_an_address_is_its_end():
+    address = "https://e.x/a%2F" + quote("\U0001f642") * 99 + "b.png"
+    assert attach(address).name == "\U0001f642" * 95 + "b.png"
 
 
 def test_files(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from nb_backend import settings
 from nb_backend.notebook.magics import BackendMagics
 from nb_backend.notebook.options import KEY_ON_THE_LINE, parse, words
 
@@ -76,6 +77,29 @@ def test_the_defaults():
         *(None, None, [], "main", None, "markdown"),
     )
     assert (found.new, found.once, found.raw, found.dry_run, found.params) == (False, False, False, False, {})
+
+
+@pytest.mark.parametrize(
+    ("line", "models", "kept"),
+    [
+        ("", [], None),
+        ("one", [], "one"),
+        ("one --keep one", [], "one"),
+        ("one two", ["one", "two"], "one"),
+        ("-t 0 'a b' -i fig two --keep two -n three", ["a b", "two", "three"], "two"),
+    ],
+)
+def test_models_stand_anywhere_and_the_first_is_kept_if_no_other_is(line, models, kept):
+    found = options(line)
+    assert ([*found.models], found.model) == (models, kept)
+
+
+def test_a_short_name_is_the_model_that_it_stands_for():
+    settings.current.aliases = {"small": "llama3.2:1b"}
+    assert options("small gpt-4o --keep llama3.2:1b").model == "small"
+    assert options("llama3.2:1b gpt-4o --keep small").model == "llama3.2:1b"
+    with pytest.raises(ValueError, match="named twice"):
+        options("small llama3.2:1b")
 
 
 def test_all_at_once():
@@ -149,7 +173,10 @@ def test_a_parameter_that_is_no_json_is_a_text(text, value):
         ("--once -c x", ["--once", "leave out"]),
         ("-n --once", ["--once", "leave out"]),
         ("-s", ["--system"]),
-        ("one two", ["two"]),
+        ("one two one", ["one is named twice or by no name"]),
+        ("one ''", ["by no name"]),
+        ("one two --keep three", ["--keep takes one of the models"]),
+        ("--keep one", ["--keep takes one of the models"]),
     ],
 )
 def test_a_line_that_says_nothing_of_use(line, words):

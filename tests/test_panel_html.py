@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from runpy import run_path
 
 import pytest
+from cpu_time import cpu_seconds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -348,15 +348,9 @@ BLOWUPS = [
 ]  # fmt: skip
 
 
-def seconds(work: Callable[[], object]) -> float:
-    started = time.process_time()
-    work()
-    return time.process_time() - started
-
-
 def grows(work: Callable[[int], object], size: int) -> float:
     """How many times the work of a text costs that of a quarter of it; the least of three trials."""
-    return min(seconds(lambda: work(4 * size)) / max(seconds(lambda: work(size)), 0.02) for _ in range(3))
+    return min(cpu_seconds(lambda: work(4 * size)) / max(cpu_seconds(lambda: work(size)), 0.02) for _ in range(3))
 
 
 @pytest.mark.parametrize("fragment", BLOWUPS)

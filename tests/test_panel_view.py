@@ -179,7 +179,7 @@ MIXED = f"{PROSE * 3}\n\n## A heading\n\n- {PROSE}\n- {PROSE}\n\n{CODE}\n\n{TABL
     "text", [MIXED, f"{PROSE}\n\n", f"- {PROSE}\n", "plain words and no more "], ids=["mixed", "prose", "list", "one"]
 )
 def test_the_bytes_of_an_answer_are_in_proportion_to_its_html(text):
-    tokens, rate = 20_000, 200
+    tokens, rate = 8_000, 200
     text = (text * (5 * tokens // len(text) + 1))[: 5 * tokens]
     if len(set(text.split())) < 10:
         text = re.sub(r"(.{4000})", r"\1\n\n", text)

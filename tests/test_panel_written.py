@@ -105,6 +105,7 @@ def test_no_key_is_said():
     assert error_line(ValueError(f"bad\n {key}"), [key]) == "bad ***"
     assert error_line(OSError(2, "No such file", "x.md"), []) == "No such file: x.md"
     assert error_line(KeyError("x"), []) == "KeyError: 'x'"
+    assert error_line(ValueError("\x1b[31m\u202e"), []) == "[U+001B][31m[U+202E]"
     assert len(error_line(ValueError("long " * 10_000), [])) == 1000
 
 

@@ -7,9 +7,11 @@ from wire_server import CHUNKED, chunk, content, received, sse, status, stream
 
 from nb_backend.errors import BackendError, ConnectionFailed
 
+QUESTION = [{"role": "user", "content": "Hi?"}]
+
 
 async def ask(api) -> tuple[str, BackendError | None]:
-    events, error = await received(api.create_async_generator("m", [{"role": "user", "content": "Hi?"}]))
+    events, error = await received(api.create_async_generator("m", QUESTION))
     return "".join(map(str, events)), error
 
 
@@ -30,6 +32,8 @@ async def test_a_passing_failure_is_asked_again(api, wire_server, delays, first)
         ({"retry_after": "3"}, [3, 3]),
         ({"retry_after_ms": "1500"}, [1.5, 1.5]),
         ({"retry_after": "0"}, [0, 0]),
+        ({"retry_after": "60"}, [60, 60]),
+        ({"retry_after": "9" * 400}, []),
         ({"retry_after": "61"}, []),
     ],
 )
@@ -39,6 +43,36 @@ async def test_retry_after_is_obeyed(api, wire_server, delays, headers, waits):
     assert delays == waits
     assert len(wire_server.requests) == len(waits) + 1
     assert "429 (too fast): ask again" in str(error)
+
+
+@pytest.mark.parametrize("code", [408, 409, 429, 500, 502, 503, 504, 529])
+async def test_a_status_that_may_pass_is_asked_again(api, wire_server, delays, code):
+    wire_server.answer(status(f"{code} No"))
+    wire_server.answer(stream(content("Hi")))
+    assert await ask(api) == ("Hi", None)
+    assert len(delays) == 1
+
+
+async def test_never_more_often_than_it_may(api, wire_server, delays):
+    api.max_retries = 5
+    wire_server.answer(status("503 Busy"))
+    _, error = await ask(api)
+    assert len(wire_server.requests) == 6
+    assert 6 <= delays[-1] <= 8
+    assert "503: ask again later" in str(error)
+
+
+async def test_a_wait_is_told_if_it_is_asked_for_and_else_no_event(api, wire_server, delays):
+    wire_server.answer(status("503 Busy", {"error": {"message": "loading"}}, retry_after="3"))
+    wire_server.answer(stream(content("Hi")))
+    wire_server.answer(status("503 Busy", {"error": {"message": "loading"}}, retry_after="3"))
+    wire_server.answer(stream(content("Hi")))
+    events, _ = await received(api.create_async_generator("m", QUESTION))
+    assert [event.type for event in events] == ["content"]
+    api.tells_waits = True
+    events, _ = await received(api.create_async_generator("m", QUESTION))
+    assert [event.type for event in events] == ["progress", "content"]
+    assert events[0].progress == {"label": f"{wire_server.url} answered 503 (loading); asking again in 3.0 s"}
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 413, 422])

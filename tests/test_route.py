@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 from wire_server import WireServer, post, status
+from yarl import URL
 
 from nb_backend.errors import ConnectionFailed
 from nb_backend.providers import session as session_module
+from nb_backend.providers.connection import proxy_for
 from nb_backend.providers.session import StreamSession
 
 
@@ -35,9 +37,21 @@ async def test_a_redirect_to_another_server_is_refused(wire_server, location):
         other.stop()
 
 
-@pytest.mark.parametrize("location", ["/x", "http://[", "https://127.0.0.1:1/", "mailto:x@y"])
+@pytest.mark.parametrize(
+    "host", ["localhost.", "a.localhost", "127.0.0.1.", "127.9.9.9", "::1", "::ffff:127.0.0.1", "0.0.0.0"]
+)
+def test_every_name_of_this_machine_goes_past_the_proxy(monkeypatch, host):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert proxy_for(URL.build(scheme="http", host=host, port=80)) is None
+    assert proxy_for(URL("http://elsewhere.invalid")) == "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    "location", ["/x", "http://[", "http://u:pw@127.0.0.1:{port}/", "https://127.0.0.1:1/", "mailto:x@y"]
+)
 async def test_a_redirect_that_leads_nowhere_is_refused(wire_server, location):
-    wire_server.answer(status("308 Permanent", location=location))
+    port = wire_server.url.rpartition(":")[2]
+    wire_server.answer(status("308 Permanent", location=location.replace("{port}", port)))
     _, error = await post(wire_server)
     assert isinstance(error, ConnectionFailed)
     assert not error.retryable

@@ -195,6 +195,15 @@ def test_what_moves_too_much_stands_still(monkeypatch):
     assert fit(data, "image/tiff", MUCH, 40)[1] == "scaled from 80×60 to 40×30, its first page only"
 
 
+def test_a_later_frame_larger_than_the_picture_is_not_read():
+    first, second = Image.new("P", (64, 64), 1), Image.effect_noise((64, 64), 90)
+    data = bytearray(saved(first, "GIF", save_all=True, append_images=[second], duration=10))
+    frame = b"\x2c\0\0\0\0\x40\0\x40\0"  # an image descriptor: at 0,0, 64 by 64
+    at = data.index(frame, data.index(frame) + 1)
+    data[at + 5 : at + 9] = (9000).to_bytes(2, "little") * 2
+    assert fit(bytes(data), "image/gif", MUCH, 32)[1] == "scaled from 64×64 to 32×32, its first frame only"
+
+
 def test_a_picture_beside_the_moving_ones_stays_beside():
     first, *others = frames(clear=False)
     options = {"save_all": True, "append_images": others, "duration": [100, 200, 300, 400]}

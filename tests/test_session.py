@@ -13,11 +13,18 @@ from wire_server import CHUNKED, LAST_CHUNK, OK, UNTIL_CLOSE, WireServer, chunk,
 
 from nb_backend.errors import AuthError, BackendError, ConnectionFailed, ProtocolError, ServerError, TimedOut
 from nb_backend.providers import session as session_module
-from nb_backend.providers.session import StreamSession, encode_json
+from nb_backend.providers.session import StreamResponse, StreamSession
+from nb_backend.providers.wire import encode_json
 
 
 async def ended(server: WireServer) -> None:
     assert await asyncio.to_thread(server.ended.acquire, timeout=10)
+
+
+def is_paused(response: StreamResponse) -> bool:
+    """Whether the server has to wait: nothing more is taken in."""
+    connection = response._response.connection
+    return connection is not None and not connection.transport.is_reading()
 
 
 LINES = [b"line %d" % number for number in range(1000)]
@@ -38,6 +45,34 @@ async def test_every_byte_arrives_however_the_connection_ends(wire_server, piece
     assert isinstance(error, ConnectionFailed) if broken else error is None
 
 
+@pytest.mark.parametrize("bad", [b"zz\r\n", b"-1\r\n", b"ffffffffffffffffff\r\n", b"no chunk at all"])
+@pytest.mark.parametrize("interim", [b"", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"])
+async def test_what_comes_in_one_piece_with_the_head_and_bad_http_arrives(wire_server, bad, interim):
+    wire_server.answer(interim + CHUNKED + chunk(BODY) + chunk(b"end") + bad, end="stall")
+    got, error = await post(wire_server, idle_timeout=5)
+    assert got == BODY + b"end"
+    assert isinstance(error, BackendError)
+
+
+@pytest.mark.parametrize(
+    ("head", "cut"),
+    [
+        (UNTIL_CLOSE, 0),
+        (CHUNKED + b"5000\r\n", 0),
+        (OK + b"Content-Length: 9999\r\n\r\n", 0),
+        (OK + b"\n", 0),
+        (OK + b"Connection: close\r\n\r\n", 12),
+    ],
+    ids=["until close", "chunked", "length", "bare line end", "head in two pieces"],
+)
+async def test_a_reset_right_behind_the_first_piece_loses_nothing_and_is_told(wire_server, head, cut):
+    for _ in range(20):  # the client's loop sees piece and reset in one turn, or in two
+        wire_server.answer(head[:cut], head[cut:] + b"all that came", end="reset")
+        got, error = await post(wire_server)
+        assert got == b"all that came"
+        assert isinstance(error, ConnectionFailed)
+
+
 @pytest.mark.parametrize("backlog", [2**24, 1000])
 async def test_a_busy_consumer_loses_nothing_when_the_connection_breaks(wire_server, backlog, monkeypatch):
     monkeypatch.setattr(session_module, "MAX_BACKLOG", backlog)
@@ -49,7 +84,7 @@ async def test_a_busy_consumer_loses_nothing_when_the_connection_breaks(wire_ser
             if line == LINES[0] and not full.is_set():
                 first_seen.set()
                 if backlog < len(BODY):
-                    await until(lambda: not response._room.is_set())
+                    await until(lambda: is_paused(response))
                 full.set()
                 await ended(wire_server)
             await asyncio.sleep(0)
@@ -66,8 +101,8 @@ async def test_a_busy_consumer_makes_the_server_wait(wire_server, monkeypatch):
     async with StreamSession() as session, session.post(wire_server.url, json={}) as response:
         chunks = response.iter_chunks()
         got = len(await anext(chunks))
-        await until(lambda: not response._room.is_set())
-        assert response._backlog_size < 2 * 2**20
+        await until(lambda: is_paused(response))
+        assert response._content.total_bytes - got < 2 * 2**20
         got += sum([len(chunk) async for chunk in chunks])
     assert got == 60 * 2**20
 
@@ -112,6 +147,18 @@ async def test_a_head_that_does_not_come_times_out_and_is_not_asked_for_again(wi
     assert not error.retryable
 
 
+async def test_a_line_that_drips_for_ever_times_out_and_slow_lines_do_not(wire_server, monkeypatch):
+    monkeypatch.setattr(session_module, "MAX_DRIP", 1)
+    for drop in (b"x", b"\n"):
+        wire_server.answer(UNTIL_CLOSE + b"part", *[drop, 0.05] * 100, end="stall")
+    wire_server.answer(UNTIL_CLOSE, *[b"x", 0.05, b"\n", 0.05] * 10)
+    for _ in range(2):
+        got, error = await post(wire_server, idle_timeout=0.5)
+        assert isinstance(error, TimedOut)
+        assert got.startswith(b"part")
+    assert await post(wire_server, idle_timeout=0.5) == (b"x\n" * 10, None)
+
+
 async def test_a_blocked_loop_is_no_time_out(wire_server):
     wire_server.answer(UNTIL_CLOSE + b"a", blocked := threading.Event(), b"b")
     got = []
@@ -124,17 +171,47 @@ async def test_a_blocked_loop_is_no_time_out(wire_server):
     assert b"".join(got) == b"ab"
 
 
+async def test_a_loop_that_is_blocked_while_the_head_comes_is_no_time_out(wire_server):
+    wire_server.answer(asked := threading.Event(), status("200 OK", b"Hi"))
+    asking = asyncio.create_task(post(wire_server, connect_timeout=0.2, idle_timeout=0.2))
+    await until(lambda: bool(wire_server.requests))
+    asked.set()
+    time.sleep(0.6)  # noqa: ASYNC251  a cell that computes
+    assert await asking == (b"Hi", None)
+
+
 async def test_a_busy_consumer_is_no_time_out(wire_server, monkeypatch):
-    monkeypatch.setattr(session_module, "MAX_BACKLOG", 1)
-    wire_server.answer(UNTIL_CLOSE + b"a", asked := threading.Event(), b"b")
+    monkeypatch.setattr(session_module, "MAX_BACKLOG", 4)
+    wire_server.answer(UNTIL_CLOSE + b"abc", asked := threading.Event(), b"d")
     async with StreamSession(idle_timeout=0.1) as session, session.post(wire_server.url, json={}) as response:
         await asyncio.sleep(0.4)
+        assert is_paused(response)
         chunks = response.iter_chunks()
-        assert await anext(chunks) == b"a"
+        assert await anext(chunks) == b"abc"
         await asyncio.sleep(0)
         response._watch(second_look=True)
         asked.set()
-        assert [piece async for piece in chunks] == [b"b"]
+        assert [piece async for piece in chunks] == [b"d"]
+
+
+async def test_a_server_that_stalls_while_the_consumer_is_busy_times_out(wire_server):
+    wire_server.answer(UNTIL_CLOSE + b"part", end="stall")
+    async with StreamSession(idle_timeout=0.1) as session, session.post(wire_server.url, json={}) as response:
+        assert await response.read() == b"part"
+        await asyncio.sleep(0.3)
+        async with asyncio.timeout(10):
+            with pytest.raises(TimedOut):
+                await response.read()
+
+
+async def test_a_connection_that_is_lost_while_the_consumer_is_busy_is_told(wire_server):
+    wire_server.answer(CHUNKED + chunk(b"part") + b"zz\r\n", end="reset")
+    async with StreamSession() as session, session.post(wire_server.url, json={}) as response:
+        assert await response.read() == b"part"
+        await ended(wire_server)
+        async with asyncio.timeout(10):
+            with pytest.raises(BackendError):
+                await response.read()
 
 
 async def test_an_error_page_that_drips_for_ever_ends(wire_server):
@@ -193,6 +270,18 @@ async def test_a_refusal_is_heard_while_a_large_body_is_being_sent(wire_server):
     assert "413 (64 MB at most)" in str(error)
 
 
+async def test_a_refusal_is_heard_though_the_connection_is_reset_while_a_large_body_is_being_sent(wire_server):
+    wire_server.answer(status("413 Too Large", {"error": "64 MB at most"}), end="reset", read_body=False)
+    for _ in range(5):
+        _, error = await post(wire_server, {"media": "x" * 8_000_000})
+        assert "413 (64 MB at most)" in str(error)
+
+
+async def test_interim_responses_without_number(wire_server):
+    wire_server.answer(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 3000 + status("200 OK", b"Hi"))
+    assert await post(wire_server) == (b"Hi", None)
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -223,7 +312,7 @@ async def test_a_json_document_is_fetched_and_checked(wire_server):
     wire_server.answer(CHUNKED + chunk(b'["a"]') + LAST_CHUNK)
     wire_server.answer(status("401 No", {"error": {"message": "no sk-123 here"}}))
     wire_server.answer(status("200 OK", b"<html>sk-123"))
-    async with StreamSession(secret="sk-123") as session:
+    async with StreamSession(secrets=["sk-123"]) as session:
         assert await session.get_json(wire_server.url) == ["a"]
         with pytest.raises(AuthError, match=r"no \*\*\* here"):
             await session.get_json(wire_server.url)

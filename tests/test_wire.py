@@ -118,7 +118,8 @@ def test_a_line_too_long_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch,
 def test_data_without_end_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "MAX_LINE", 50)
     events, decoder = decode(b"data: 0123456789\n" * 8, b'\n{"type":"content","content":"ok"}\n')
-    assert (len(events), decoder.damaged) == (1, 3)  # six lines at once, and the two that are left
+    assert (len(events), decoder.damaged) == (1, 4)  # five lines at once, and the three that are left
+    assert decode(b"data:\n" * 1000)[1].damaged > 10
 
 
 # -- events
@@ -224,6 +225,11 @@ def test_the_text_of_content(value: str, text: str) -> None:
     assert text_of(b'{"type": "content", "content": %s}\n' % value.encode()) == text
 
 
+def test_half_a_character_in_a_field_without_name_does_no_harm() -> None:
+    events, _ = decode(b'{"type":"log","":"\\ud83d"}\n')
+    assert [event.get_dict() for event in events] == [{"type": "log", "": "\ufffd"}]
+
+
 def test_damaged_utf8_becomes_the_replacement_character() -> None:
     assert text_of(b'{"type": "content", "content": "a\xff\xf0\x9f\x99b"}\n') == "a\ufffd\ufffdb"
 
@@ -293,3 +299,28 @@ def test_any_bytes_give_valid_text_and_never_raise(chunks: list[bytes]) -> None:
     for event in events:
         json.dumps([event.get_dict(), str(event)], allow_nan=False, ensure_ascii=False).encode()
     assert events_of(b"".join(chunks)) == events
+
+
+class LineByLine(EventDecoder):
+    def _usual(self, text: bytes, events: list[RawResponse]) -> bytes:
+        return text
+
+
+framed = st.builds(
+    lambda frame, item: frame % item,
+    st.sampled_from([b"%s\n", b"data: %s\n\n", b"data:%s\n\n", b"event: x\ndata: %s\n\n", b"event:  \ndata: %s\n\n"]),
+    st.sampled_from(
+        [b'{"type":"content","content":"a"}', b'{"content":"\\ud83d"}', b'{"a":{}}', b"{}", b"{", b"[DONE]"]
+    )
+    | starts.flatmap(lambda start: values.map(lambda value: start + value)),
+)
+
+
+@given(parts=st.lists(framed | framed | fragments, max_size=8), places=st.lists(st.integers(0, 1000), max_size=4))
+@settings(deadline=None, max_examples=500)
+def test_what_is_read_at_once_is_what_is_read_line_by_line(parts: list[bytes], places: list[int]) -> None:
+    found = []
+    for decoder in EventDecoder(), LineByLine():
+        events = [event for chunk in cut(b"".join(parts), places) for event in decoder.feed(chunk)] + decoder.flush()
+        found.append((events, decoder.damaged, decoder.done, decoder.truncated))
+    assert found[0] == found[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import socket
+import ssl
 import struct
 import termios
 import threading
@@ -78,17 +79,18 @@ class WireServer:
 
     A piece is bytes to write, seconds to be slow, or an event of the test to wait for. ``end`` is "close", "reset" (a
     RST once the client's side has everything) or "stall", which waits for the client to leave. Blocking sockets on
-    threads of their own: what a test does to its event loop cannot disturb them.
+    threads of their own: what a test does to its event loop cannot disturb them. With ``tls`` it speaks that.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
         self.ended = threading.Semaphore(0)  # released when an answer has been written and ended
         self.left = threading.Semaphore(0)  # released when a client has left a stalled answer
         self._answers: deque[tuple[tuple[Piece, ...], str, bool]] = deque()
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._tls = tls
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._listener.getsockname()[1]}"
         self._start(self._accept)
 
     def answer(self, *pieces: Piece, end: str = "close", read_body: bool = True) -> None:
@@ -111,7 +113,11 @@ class WireServer:
         with suppress(OSError):
             while True:
                 connection, _ = self._listener.accept()
-                self._start(self._serve, connection)
+                self._start(self._serve if self._tls is None else self._serve_tls, connection)
+
+    def _serve_tls(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):  # a client that does not trust it leaves
+            self._serve(self._tls.wrap_socket(connection, server_side=True))
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):

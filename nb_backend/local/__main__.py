@@ -57,6 +57,8 @@ def _fetch(arguments: argparse.Namespace) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     model = None if arguments.script is not None else LocalModel(arguments.model)
     engine: Engine = model or ScriptedEngine(*arguments.script)
+    if model:
+        model.give_up = _end_soon
     if arguments.embedded:
         token, announce = _meet_parent(model)
     else:
@@ -82,13 +84,13 @@ def _serve(arguments: argparse.Namespace) -> int:
 async def _run(engine: Engine, token: str, port: int, ready: Callable[[int], None]) -> None:
     from aiohttp import web  # here, so that `nb-backend fetch` does without
 
-    from .app import create_app
+    from .app import create_app, create_runner
 
     stopped = asyncio.Event()
     if sys.platform != "win32":
         for name in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(name, stopped.set)
-    runner = web.AppRunner(create_app(engine, token=token), access_log=None, shutdown_timeout=1)
+    runner = create_runner(create_app(engine, token=token), shutdown_timeout=1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", port).start()
@@ -96,6 +98,11 @@ async def _run(engine: Engine, token: str, port: int, ready: Callable[[int], Non
         await stopped.wait()
     finally:
         await runner.cleanup()
+
+
+def _end_soon() -> None:
+    """End, once the answers that say why have left; a thread that is stuck would keep an ordinary end waiting."""
+    threading.Timer(1, os._exit, [1]).start()
 
 
 def _meet_parent(model: LocalModel | None) -> tuple[str, Callable[[int], None]]:

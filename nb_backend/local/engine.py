@@ -32,6 +32,7 @@ class Engine(Protocol):
 
     name: str
     vision: bool | None  # whether it sees images; None is not known
+    limit: int | None  # conversations at once, those that wait for their turn included; None is any number
 
     def stream(self, body: Body) -> AsyncGenerator[Event | bytes, None]:
         """Give the answer's events; closing the iterator stops the work at once. Bytes go on the socket as they are."""
@@ -56,9 +57,12 @@ class ScriptedEngine:
 
     endings: ClassVar[frozenset[str]] = frozenset({"finish", "error", "auth"})
 
-    def __init__(self, *default_steps: Step, name: str = "scripted", vision: bool | None = None) -> None:
+    def __init__(
+        self, *default_steps: Step, name: str = "scripted", vision: bool | None = None, limit: int | None = None
+    ) -> None:
         self.name = name
         self.vision = vision
+        self.limit = limit
         self.history = []
         self.stopped = 0
         self._default_steps = default_steps

@@ -7,10 +7,14 @@ import os
 import secrets
 import tempfile
 import threading
+import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from .engine import Body, EngineError, Event, finish_event, provider_event, usage_event
 
@@ -19,10 +23,15 @@ if TYPE_CHECKING:
 
 CONTEXT = 8192  # tokens; what SmolLM2 was trained for
 CONVERSATIONS = 4  # answered at the same time; more wait for their turn
+WAITING = 60  # who may wait; the next is told to come back later
 MAX_TOKENS = 1024  # of an answer that sets no limit: a small model may go round in circles for ever
 BATCH = 256  # tokens of a prompt read between two looks at whether to stop: 0.8 s at worst on two cores, and no slower
 SMALL = 300_000_000  # bytes; a smaller model writes no faster on two cores than on one (110 tokens a second), and five
 # times slower when others use them, too: the threads wait for one another at every step. Prompts are read by all cores.
+LONGEST = (
+    128  # bytes; no token stands for more, so a text that cannot fit need not be cut into tokens, which takes memory
+)
+STUCK = 300.0  # seconds without a sign of life, after which none will come: a grammar can send llama.cpp round for ever
 SOCKET_PATH_MAX = 100  # bytes; the systems allow 104 to 108
 
 PARAMETERS = frozenset(
@@ -40,10 +49,15 @@ class PromptTooLongError(EngineError):
     """The conversation does not fit into the model's context."""
 
 
+class EngineStuckError(EngineError):
+    """The engine will never answer anybody again; only the end of its process helps."""
+
+
 class LlamaEngine:
     """A GGUF model, loaded. ``stream`` may be called from any number of conversations at once."""
 
     vision: bool | None = False
+    limit: int | None = CONVERSATIONS + WAITING
 
     def __init__(
         self,
@@ -62,16 +76,20 @@ class LlamaEngine:
         self._server = _load(path, conversations)
         # As many threads as llama.cpp has slots: who waits for one waits here, and can leave the queue at once.
         self._threads = ThreadPoolExecutor(conversations, thread_name_prefix="llama")
+        self._heard = time.monotonic()  # when llama.cpp gave its last sign of life
 
     async def stream(self, body: Body) -> AsyncGenerator[Event, None]:
         """Answer; ``EngineError`` with the reason if the model refuses."""
         refuse_media(self.name, body)
+        if len(orjson.dumps(body["messages"])) > CONTEXT * LONGEST:
+            raise _too_long(self.name, f"more than {CONTEXT}", CONTEXT)
         loop = asyncio.get_running_loop()
         chunks: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         left = threading.Event()
 
         def receive(chunk: dict[str, Any]) -> bool:
             """Take a chunk on llama.cpp's thread; True ends the generation."""
+            self._heard = time.monotonic()
             if left.is_set():
                 return True
             try:
@@ -87,7 +105,7 @@ class LlamaEngine:
         try:
             yield provider_event(self.name)
             translation = _Translation(self.name)
-            while (chunk := await chunks.get()) is not None:
+            while (chunk := await self._next(chunks)) is not None:
                 for event in translation.events(chunk):
                     yield event
             _raise_refusal(answering)
@@ -95,13 +113,25 @@ class LlamaEngine:
             left.set()
             answering.cancel()
 
+    async def _next(self, chunks: asyncio.Queue[dict[str, Any] | None]) -> dict[str, Any] | None:
+        """Wait for a chunk; ``EngineStuckError`` when llama.cpp has said nothing to anybody for too long."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STUCK):
+                    return await chunks.get()
+            if time.monotonic() - self._heard >= STUCK:
+                raise EngineStuckError(
+                    f"{self.name} has said nothing for {STUCK:g} seconds and is stuck (a grammar or schema can do "
+                    "that): the embedded backend ends now, ask again and a new one starts"
+                )
+
     def _request(self, body: Body) -> dict[str, Any]:
         """Give what llama.cpp is asked; ``return_progress`` lets it be stopped while it reads the prompt."""
         parameters = {key: value for key, value in body.items() if key in PARAMETERS and value is not None}
         return {
-            "max_tokens": MAX_TOKENS,
             **self._sampling,
             **parameters,
+            "max_tokens": min(parameters.get("max_tokens", MAX_TOKENS), CONTEXT),  # an answer ends with the context
             "messages": body["messages"],
             "stream": True,
             "stream_options": {"include_usage": True},
@@ -198,11 +228,15 @@ def _parameters(params: xllamacpp.CommonParams, path: Path, conversations: int) 
 
 def _refusal(name: str, error: dict[str, Any]) -> EngineError:
     if error.get("type") == "exceed_context_size_error":
-        return PromptTooLongError(
-            f"this conversation is {error.get('n_prompt_tokens')} tokens long and {name} takes {error.get('n_ctx')}: "
-            "shorten the prompt or start a new conversation"
-        )
+        return _too_long(name, error.get("n_prompt_tokens"), error.get("n_ctx"))
     return EngineError(f"{name} refuses the request: {error.get('message', error)}")
+
+
+def _too_long(name: str, tokens: object, most: object) -> PromptTooLongError:
+    return PromptTooLongError(
+        f"this conversation is {tokens} tokens long and {name} takes {most}: "
+        "shorten the prompt or start a new conversation"
+    )
 
 
 def _raise_refusal(answering: asyncio.Future[Any]) -> None:

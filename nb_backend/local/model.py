@@ -12,7 +12,7 @@ from pathlib import Path
 from .. import debug
 from . import weights
 from .engine import Body, Event
-from .llama import LlamaEngine, refuse_media
+from .llama import EngineStuckError, LlamaEngine, refuse_media
 
 _LOOK = 0.25  # seconds between two progress events
 
@@ -25,10 +25,12 @@ class LocalModel:
     """
 
     vision: bool | None = LlamaEngine.vision
+    limit: int | None = LlamaEngine.limit
 
     def __init__(self, file: Path | None = None) -> None:
         self.name = file.stem if file else weights.NAME
         self.complain: Callable[[str], None] = debug.log
+        self.give_up: Callable[[], None] = lambda: None  # called when only the end of the process helps
         self._file = file
         self._lock = threading.Lock()
         self._loading: Future[LlamaEngine | None] | None = None
@@ -50,9 +52,14 @@ class LocalModel:
                 async for event in events:
                     yield event
             engine = loading.result()
-        async with aclosing(engine.stream(body)) as events:
-            async for event in events:
-                yield event
+        try:
+            async with aclosing(engine.stream(body)) as events:
+                async for event in events:
+                    yield event
+        except EngineStuckError as error:
+            self.complain(str(error))
+            self.give_up()
+            raise
 
     def close(self) -> None:
         """Stop fetching, and leave nothing of it behind."""

@@ -26,6 +26,7 @@ from .. import debug
 from ..errors import ConnectionFailed
 
 START_TIMEOUT = 60.0  # seconds until the subprocess has to accept connections
+END_NOTICED = 1.0  # seconds until a process that was killed, and whose sockets are closed, counts as ended
 STOP_TIMEOUT = 5.0  # seconds that it has to end by itself
 
 # What a person set for their own Python, or for other servers, is no business of the backend.
@@ -66,6 +67,17 @@ async def ensure_running() -> Address:
     return await asyncio.to_thread(_start)
 
 
+async def last_words(url: str) -> str | None:
+    """Say in one line that the embedded backend at a url has ended, and how; ``None`` if it runs, or is another.
+
+    For who saw a connection to it break: that a process was killed shows a moment later than that its sockets closed.
+    """
+    backend = _backend
+    if backend is None or backend.address.url != url or not await asyncio.to_thread(backend.ends):
+        return None
+    return f"The embedded backend ended ({backend.reason()}): ask again and a new one starts"
+
+
 def stop() -> None:
     """End the embedded backend, if there is one."""
     global _backend
@@ -104,6 +116,19 @@ class _Backend:
     def runs(self) -> bool:
         return self._process.poll() is None
 
+    def ends(self) -> bool:
+        """Tell whether it has ended, or does so within a moment."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_NOTICED)
+        return not self.runs()
+
+    def reason(self) -> str:
+        """Say why it has ended: what killed it, else the last line that it wrote."""
+        code = self._process.returncode
+        if code < 0:  # llama.cpp writes much, and none of it is about that
+            return f"killed by {signal.Signals(-code).name}"
+        return self._last_line() or f"it ended with exit code {code}"
+
     def end(self) -> None:
         """End it, wait for that, and keep its last words."""
         self._close_pipes()
@@ -114,7 +139,7 @@ class _Backend:
         except subprocess.TimeoutExpired:
             _kill(self._process)
             self._process.wait()
-        self.last_words = self._last_line() or f"it ended with exit code {self._process.returncode}"
+        self.last_words = self.reason()
         if self._stderr is not None:
             self._stderr.close()
 
@@ -146,7 +171,7 @@ class _Backend:
             stdout.close()
 
     def _last_line(self) -> str:
-        if self._stderr is None:
+        if self._stderr is None or self._stderr.closed:
             return ""
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()

@@ -1,4 +1,4 @@
-"""A live answer: in a notebook's cell as one Markdown output, in a terminal as text."""
+"""Live answers: in a notebook's cell as one Markdown output, in a terminal as text."""
 
 from __future__ import annotations
 
@@ -6,147 +6,225 @@ import asyncio
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from contextlib import aclosing
 from html import escape
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..chat import Answer, AnswerStream
-from ..markdown import safe_markdown, safe_terminal
-from ..markdown_data import Shortener, live, shortened
-from ..markdown_parts import code_block
+from ..markdown import safe_terminal
+from ..markdown_data import Shortener
 from ..providers.response import RawResponse, reasoning_text
+from .columns import one_by_one, side_by_side, titled
+from .outputs import clear_if_only
+from .section import Section
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from .report import Attached
+
+_SHORT = 500  # characters
 REPAINT_INTERVAL = 0.1  # seconds; a repaint per token drops frames in JupyterLab and sends ten times the bytes
+_MOST_A_SECOND = 34_000  # characters that repaints take: a block of code is painted whole, however long it gets
 _PAUSE = 2  # times what the last repaint took: painting a long answer takes a third of the time at the most
-_VISIBLE = frozenset({"content", "reasoning", "progress"})  # types of events that change what is shown
-_BAR = 24  # characters
-_ENDINGS = {  # by the reason that a server gives, where a reader would wonder
-    "length": "cut off at the limit of tokens",
-    "max_tokens": "cut off at the limit of tokens",
-    "content_filter": "cut off by the server's filter",
-    "tool_calls": "asks for a tool",
-}
 
 
 class View(Protocol):
-    """Where an answer is shown while it comes."""
+    """Where answers are shown while they come; ``at`` is which of several."""
 
-    def update(self, event: RawResponse, answer: Answer) -> None:
+    def update(self, event: RawResponse, answer: Answer, at: int = 0) -> None:
         """Show what the event adds."""
 
-    def finish(self, answer: Answer, failed: bool) -> None:
-        """Show the answer as it stays."""
+    def finish(self, answer: Answer, failed: bool, at: int = 0, error: Exception | None = None) -> None:
+        """Show the answer as it stays; of one that has ended already, that is so."""
 
 
-async def show_stream(stream: AnswerStream, view: View) -> Answer:
+async def show_stream(stream: AnswerStream, view: View, at: int = 0) -> Answer:
     """Show an answer as it comes. Whatever ends it, what had arrived stays shown."""
-    failed = True
+    failed, error = True, None
     try:
         async with aclosing(stream):
             async for event in stream:
-                view.update(event, stream.answer)
+                view.update(event, stream.answer, at)
         failed = False
     except asyncio.CancelledError:
         failed = False
         raise
+    except Exception as failure:
+        error = failure
+        raise
     finally:
-        view.finish(stream.answer, failed)
+        view.finish(stream.answer, failed, at, error)
     return stream.answer
 
 
-def view_for(shell: InteractiveShell, format: str = "markdown") -> View:
-    """Choose how to show an answer: as a notebook does, or as a terminal. ``format`` is the one of the cell."""
-    return CellView(shell, format) if hasattr(shell, "kernel") else TerminalView()
+def view_for(shell: InteractiveShell, format: str = "markdown", names: Sequence[str] = ()) -> View:
+    """Choose how to show an answer: as a notebook does, or as a terminal. ``format`` is the one of the cell.
+
+    ``names`` are those of the models where several answer.
+    """
+    return CellView(shell, format, names) if hasattr(shell, "kernel") else TerminalView(names)
+
+
+def show_attached(attached: Attached | None, shell: InteractiveShell) -> None:
+    """Show what goes along, small; the answer comes below it."""
+    if attached is not None and hasattr(shell, "kernel"):
+        data = {"text/markdown": attached._repr_markdown_(), "text/plain": repr(attached)}
+        shell.display_pub.publish(data, {"nb_backend": {"attached": True}})
+    elif attached is not None:
+        print_safely(f"{attached!r}\n")
+
+
+class Output:
+    """An output of the cell, that may be shown anew."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
+        self.display_id = uuid.uuid4().hex
+        self._shown: tuple[dict[str, str], dict[str, Any]] | None = None
+
+    def show(self, data: dict[str, str], metadata: dict[str, Any] | None = None) -> int:
+        """Show it, if that is not what is seen; give how many characters that took."""
+        shown = data, metadata or {}
+        if shown == self._shown:
+            return 0
+        self._shell.display_pub.publish(
+            data=data,
+            metadata=metadata or {},
+            transient={"display_id": self.display_id},
+            update=self._shown is not None,
+        )
+        self._shown = shown
+        return sum(map(len, data.values()))
 
 
 class CellView:
-    """One output, repainted at most ten times a second; saved, reopened or converted it stays what it is.
+    """An output, repainted at most ten times a second; saved, reopened or converted it stays what it is.
 
-    It is Markdown, but for the format "text", and JSON that "json" asks for is a block of code.
+    It is Markdown, but for the format "text", and JSON that "json" asks for is a block of code. Several answers, each
+    under one of the ``names``, are side by side in it. The pieces of a long one that are complete have an output each,
+    which is not painted again: what a reader has selected there stays so. In the end a short one is a single output.
     """
 
-    def __init__(self, shell: InteractiveShell, format: str = "markdown") -> None:
+    def __init__(self, shell: InteractiveShell, format: str = "markdown", names: Sequence[str] = ()) -> None:
         from IPython.core.displaypub import CapturingDisplayPublisher
 
         self._shell = shell
         self._format = format
-        self._display_id = uuid.uuid4().hex
-        self._shown = False
+        self._sections = [Section(format, name) for name in names or ("",)]
+        self._outputs = [Output(shell)]
         self._due = 0.0  # when the next repaint may be
         self._repaint: asyncio.TimerHandle | None = None
-        self._answer = Answer()
-        self._progress = ""
         # %%capture keeps every update as an output of its own: it gets only the last
         self._live = not isinstance(shell.display_pub, CapturingDisplayPublisher)
         if self._live:
             self._paint()
         self._due = 0.0  # the first word does not wait for its turn
 
-    def update(self, event: RawResponse, answer: Answer) -> None:
+    def update(self, event: RawResponse, answer: Answer, at: int = 0) -> None:
         """Repaint, now or when the last repaint is long enough ago."""
-        self._answer = answer
-        if event.type not in _VISIBLE:
+        if self._sections[at].take(event, answer):
+            self._paint_soon()
+
+    def finish(self, answer: Answer, failed: bool, at: int = 0, error: Exception | None = None) -> None:
+        """Publish the answers as they stay, with what is known of them in the output's metadata, once all are there."""
+        section = self._sections[at]
+        if section.ended:
             return
-        self._progress = _progress_bar(event) if event.type == "progress" else ""
+        section.end(answer, failed, error)
+        if not all(section.ended for section in self._sections):
+            self._paint_soon()
+            return
+        if self._repaint is not None:
+            self._repaint.cancel()
+        records = [section.record() for section in self._sections]
+        self._show_for_good({"nb_backend": {"answers": records} if section.name else records[0]})
+
+    def _paint_soon(self) -> None:
         if self._live and self._repaint is None:
             wait = max(0.0, self._due - time.monotonic())
             self._repaint = asyncio.get_running_loop().call_later(wait, self._paint)
 
-    def finish(self, answer: Answer, failed: bool) -> None:
-        """Publish the answer as it stays, with what is known of it in the output's metadata."""
-        if self._repaint is not None:
-            self._repaint.cancel()
-        marks = {"stopped": answer.stopped, "failed": failed, "trimmed": answer.trimmed}
-        metadata = {"nb_backend": answer.record() | {mark: value for mark, value in marks.items() if value}}
-        if self._format == "text":
-            self._publish("", f"{safe_terminal(shortened(answer.text))}\n\n[{who_answered(answer, failed)}]", metadata)
-            return
-        thinking = _reasoning(answer.reasoning, open_=False)
-        self._publish(_join(thinking, self._body(answer), _footer(answer, failed)), shortened(answer.text), metadata)
-
     def _paint(self) -> None:
         started = time.monotonic()
         self._repaint = None
-        answer = self._answer
-        begun = answer.text or answer.reasoning or answer.images
-        waiting = "" if begun else self._progress or "*waiting for the answer …*"
-        plain = shortened(answer.text)
-        if self._format == "text":
-            self._publish("", safe_terminal(plain) or waiting.strip("*"), {})
-        else:
-            thinking = _reasoning(live(answer.reasoning), open_=not answer.text)
-            self._publish(_join(thinking, self._body(answer, live=True), waiting), plain, {})
+        section = self._sections[0]
+        sent = 0
+        for markdown, plain in section.settle():
+            sent += self._outputs[-1].show({"text/markdown": markdown, "text/plain": safe_terminal(plain)})
+            self._outputs.append(Output(self._shell))
+        sent += self._outputs[-1].show(self._live_data())
         painted = time.monotonic()
-        self._due = painted + max(REPAINT_INTERVAL, _PAUSE * (painted - started))
+        self._due = painted + max(REPAINT_INTERVAL, _PAUSE * (painted - started), sent / _MOST_A_SECOND)
 
-    def _body(self, answer: Answer, *, live: bool = False) -> str:
-        if self._format == "json" and answer.text.lstrip().startswith(("{", "[", '"')):
-            return "\n".join(code_block(shortened(answer.text) if live else answer.text, "json", nested=False))
-        return answer.to_markdown(live=live)
+    def _live_data(self) -> dict[str, str]:
+        """Give what is seen while it grows: the one form that notebooks show, and while it is short as text, too."""
+        sections = self._sections
+        if self._format == "text":
+            return {"text/html": self._preformatted(self._plain)}
+        shown = {"text/markdown": self._markdown(live=True)}
+        if sum(len(section.answer.text) for section in sections) > _SHORT:
+            return shown
+        return {**shown, "text/plain": self._plain}
 
-    def _publish(self, markdown: str, plain: str, metadata: dict[str, Any]) -> None:
-        self._shell.display_pub.publish(
-            data={**({"text/markdown": markdown} if markdown else {}), "text/plain": plain},
-            metadata=metadata,
-            transient={"display_id": self._display_id},
-            update=self._shown,
+    def _show_for_good(self, metadata: dict[str, Any]) -> None:
+        if self._format == "text":
+            pieces = [{"text/html": self._preformatted(self._plain), "text/plain": self._plain}]
+        elif self._sections[0].name:
+            pieces = [{"text/markdown": self._markdown(live=False), "text/plain": self._plain}]
+        else:
+            found = self._sections[0].pieces()
+            pieces = [{"text/markdown": shown, "text/plain": safe_terminal(plain)} for shown, plain in found]
+        if len(pieces) < len(self._outputs):
+            if clear_if_only(self._shell, {output.display_id for output in self._outputs}):
+                self._outputs = []
+            for output in self._outputs[len(pieces) :]:
+                output.show({})
+        self._outputs += [Output(self._shell) for _ in pieces[len(self._outputs) :]]
+        for output, piece in zip(self._outputs, pieces, strict=False):
+            output.show(piece, metadata if piece is pieces[-1] else None)
+
+    def _markdown(self, *, live: bool) -> str:
+        sections = self._sections
+        if not sections[0].name:
+            return sections[0].markdown(live=live)
+        return side_by_side((one.name, one.markdown(live=live)) for one in sections)
+
+    @property
+    def _plain(self) -> str:
+        sections = self._sections
+        several = bool(sections[0].name)
+        return safe_terminal(
+            one_by_one((one.name, one.plain()) for one in sections) if several else sections[0].plain()
         )
-        self._shown = True
+
+    @staticmethod
+    def _preformatted(plain: str) -> str:
+        """Give a text as it is: JupyterLab would make a link of each address in it, also of ``javascript://``."""
+        return f"<pre>{escape(plain, quote=False)}</pre>"
 
 
 class TerminalView:
-    """The text as it comes, with nothing in it that would steer the terminal."""
+    """The text as it comes, with nothing in it that would steer the terminal; several answers one after the other.
 
-    def __init__(self) -> None:
+    The first of them that has not ended is printed live, those behind it when it is their turn.
+    """
+
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        self._sections = [Section("text", name) for name in names or ("",)]
+        self._later: list[list[RawResponse]] = [[] for _ in self._sections]
+        self._at = 0
         self._in_line = False
         self._thinking = False
         self._shortener = Shortener()
+        self._begin()
 
-    def update(self, event: RawResponse, answer: Answer) -> None:
+    def update(self, event: RawResponse, answer: Answer, at: int = 0) -> None:
         """Print what the event adds."""
+        if at != self._at:
+            self._later[at].append(event)
+            return
         if token := reasoning_text(event):
             if not self._thinking:
                 self._print("[reasoning] ")
@@ -158,12 +236,29 @@ class TerminalView:
                 self._print("\n\n")
             self._print(self._shortener.feed(text))
 
-    def finish(self, answer: Answer, failed: bool) -> None:
+    def finish(self, answer: Answer, failed: bool, at: int = 0, error: Exception | None = None) -> None:
         """End the line, and say who answered."""
-        self._print(self._shortener.flush())
-        if self._in_line:
-            self._print("\n")
-        self._print(f"\n[{who_answered(answer, failed)}]\n")
+        if not self._sections[at].ended:
+            self._sections[at].end(answer, failed, error)
+        while self._at < len(self._sections) and (section := self._sections[self._at]).ended:
+            self._print(self._shortener.flush())
+            if self._in_line:
+                self._print("\n")
+            self._print(f"\n[{section.reason}]\n" if section.reason else "")
+            self._print(f"\n[{section.who}]\n")
+            self._at += 1
+            self._begin()
+
+    def _begin(self) -> None:
+        """Print what there is of the answer whose turn it is."""
+        self._thinking = False
+        self._shortener = Shortener()
+        if self._at < len(self._sections):
+            section = self._sections[self._at]
+            if section.name:
+                self._print(("\n" if self._at else "") + titled(section.name, ""))
+            for event in self._later[self._at]:
+                self.update(event, section.answer, self._at)
 
     def _print(self, text: str) -> None:
         print_safely(text)
@@ -175,61 +270,3 @@ def print_safely(text: str) -> None:
     """Print with nothing that would steer the terminal; what it cannot write is replaced: half an answer is worse."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     print(safe_terminal(text).encode(encoding, "replace").decode(encoding), end="", flush=True)  # noqa: T201
-
-
-def _join(*blocks: str) -> str:
-    return "\n\n".join(block.strip("\n") for block in blocks if block)
-
-
-def _reasoning(text: str, *, open_: bool) -> str:
-    if not text.strip():
-        return ""
-    tag = "<details open>" if open_ else "<details>"
-    return f"{tag}<summary>Reasoning</summary>\n\n{safe_markdown(text)}\n\n</details>"
-
-
-def _footer(answer: Answer, failed: bool) -> str:
-    return f"<small>{inert(who_answered(answer, failed))}</small>"
-
-
-def who_answered(answer: Answer, failed: bool) -> str:
-    """Say who answered, how much, how long; and how it ended if not by itself."""
-    name = answer.provider.get("label") or answer.provider.get("name")
-    model = answer.provider.get("model")
-    parts = []
-    if answer.stopped:
-        parts.append("stopped")
-    if failed:
-        parts.append("broke off" if answer.text else "no answer")
-    if not (answer.stopped or failed or answer.text.strip() or answer.images):
-        parts.append("an answer without text")
-    if ending := _ENDINGS.get(answer.finish_reason or ""):
-        parts.append(ending)
-    if answer.trimmed:
-        parts.append(f"without the {f'{answer.trimmed} oldest turns' if answer.trimmed > 1 else 'oldest turn'}")
-    if name:
-        detail = f" ({model})" if model and str(model) not in str(name) else ""
-        parts.append(f"answered by {name}{detail}" if answer.text else f"asked {name}{detail}")
-    if answer.tokens is not None:
-        parts.append(f"{answer.tokens} token{'' if answer.tokens == 1 else 's'}")
-    parts.append(f"{answer.seconds:.1f} s")
-    return " ".join(" · ".join(parts).split())
-
-
-def inert(text: str) -> str:
-    """Make a name that a server gave inert: neither HTML nor Markdown."""
-    text = safe_terminal(" ".join(text.split()))[:300]
-    return "".join(f"&#{ord(char)};" if char in "\\`*_[]()#!|~$@:<>&" else char for char in escape(text, quote=False))
-
-
-def _progress_bar(event: RawResponse) -> str:
-    progress = event.get("progress")
-    if not isinstance(progress, dict):
-        return ""
-    done, total = progress.get("done"), progress.get("total")
-    label = inert(str(progress.get("label") or "working"))
-    if not isinstance(done, int) or not isinstance(total, int) or total <= 0:
-        return f"*{label} …*"
-    share = min(max(done, 0), total) / total
-    full = round(share * _BAR)
-    return f"{label} `{'█' * full}{'░' * (_BAR - full)}` {share:.0%}"

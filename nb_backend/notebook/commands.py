@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import settings
@@ -13,7 +14,8 @@ from ..conversations import chats
 from ..errors import BackendError
 from ..memory import length
 from ..models import available_models, listed_models
-from .options import KEY_ON_THE_LINE, words
+from ..replay import Store
+from .options import KEY_ON_THE_LINE, refuse_key, words
 from .report import EMBEDDED, Report
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 def command(line: str) -> Report | Chat:
     """Do what ``%backend LINE`` says; ``ValueError`` if that is nothing it knows."""
+    refuse_key(line)
     verb, rest = verb_of(line.strip().rstrip(";"))
     if verb not in COMMANDS:
         known = ", ".join(sorted(filter(None, [*COMMANDS, *ASKING])))
@@ -37,15 +40,16 @@ def verb_of(line: str) -> tuple[str, str]:
 
 def state(_: str) -> Report:
     """Say which server answers, whether it does, which model is asked, and whether a key is set."""
-    url = settings.url()
+    urls = settings.urls()
     try:
-        models = run(listed_models(url))
+        models = run(listed_models(settings.url()))
         named = ", ".join(_cell(model) for model in models[:3]) + (", …" if len(models) > 3 else "")
         reachable = f"reachable, {len(models)} model{'' if len(models) == 1 else 's'}: {named}"
     except BackendError as error:
         reachable = f"not reachable: {error}"
     return Report(
-        f"- server: {url or EMBEDDED} ({reachable})",
+        f"- server: {urls[0] if urls else EMBEDDED} ({reachable})",
+        *([f"- if that fails: {', '.join(urls[1:])}"] if urls[1:] else []),
         f"- model: {settings.model() or 'the choice of the server'}",
         f"- key: {'set' if settings.api_key() else 'not set'}",
         *([f"- aliases: {_aliases()}"] if settings.current.aliases else []),
@@ -70,10 +74,12 @@ def use(model: str) -> Report:
 
 
 def url(address: str) -> Report:
-    """Ask the server at this address; ``default`` goes back to NB_BACKEND_URL or the embedded backend."""
+    """Ask the server at this address, of several the next if one fails; ``default`` goes back to NB_BACKEND_URL or the
+    embedded backend.
+    """
     if address:
-        settings.current.url = None if address == "default" else settings.url(address)
-    return Report(f"the server is {settings.url() or EMBEDDED}")
+        settings.current.url = None if address == "default" else " ".join(settings.urls(address))
+    return Report(f"the server is {', or '.join(settings.urls()) or EMBEDDED}")
 
 
 def key(typed: str) -> Report:
@@ -81,10 +87,10 @@ def key(typed: str) -> Report:
     if typed:
         raise ValueError(KEY_ON_THE_LINE)
     try:
-        entered = getpass.getpass("key: ")  # by its module: a kernel puts its own there
+        entered = settings.Secret(getpass.getpass("key: ").strip())  # by its module: a kernel puts its own there
     except (RuntimeError, EOFError):
         raise ValueError("nobody can type a key here: set NB_BACKEND_API_KEY before the start") from None
-    settings.current.api_key = entered.strip() or None
+    settings.current.api_key = settings.secret(entered).value if entered.value else None
     return Report(f"the key is {'set' if settings.api_key() else 'not set'}")
 
 
@@ -121,6 +127,27 @@ def reset(name: str) -> Report:
     return Report(f"the conversation {name or 'main'} starts over; it had {had}")
 
 
+def cache(line: str) -> Report:
+    """Say whether answers are kept and replayed, and where; `on`, `on FOLDER`, `off`, `clear` (delete them), `info`."""
+    verb, folder = verb_of(line)
+    if verb not in ("", "on", "off", "clear", "info") or (folder and verb != "on"):
+        raise ValueError(f"{line!r} is nothing that the cache does: write %backend cache on, off, clear or info")
+    if verb in ("on", "off"):
+        named = "".join(words(folder)[:1])
+        settings.current.cache = str(settings.cache(named or True)) if verb == "on" else False
+    kept_in = settings.cache()
+    store = Store(kept_in or settings.cache(True))
+    where = store.folder.relative_to(Path.cwd()) if store.folder.is_relative_to(Path.cwd()) else store.folder
+    found = [f"- the cache is {'on' if kept_in else 'off'}: `{where}`"]
+    if verb == "clear":
+        found.append(f"- {store.clear()} answers were deleted")
+    elif verb not in ("on", "off"):  # which say the same in a notebook that runs again
+        count, size = store.size()
+        found.append(f"- answers: {count} ({size / 2**20:.1f} of {store.max_bytes / 2**20:.0f} MB)")
+        found += ["- no server is asked: NB_BACKEND_CACHE_ONLY is set"] if settings.cache_only() else []
+    return Report(*found)
+
+
 def usage(_: str) -> Report:
     """Show what there is."""
     verbs = [f"- `{f'%backend {verb}'.strip()}`: {function.__doc__}" for verb, function in COMMANDS.items()]
@@ -138,6 +165,7 @@ COMMANDS: dict[str, Callable[[str], Report | Chat]] = {
     "chats": conversations,
     "history": history,
     "reset": reset,
+    "cache": cache,
     "help": usage,
 }
 

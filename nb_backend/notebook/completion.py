@@ -40,7 +40,7 @@ class Known:
     def called(self, kind: str, start: str) -> list[str]:
         """Give what an option or a verb may be followed by; ``start`` is what of it is typed."""
         match kind:
-            case "model":
+            case "models" | "keep":
                 return [*self.aliases, *self.models()]
             case "image":
                 return [*self.variables, *_IMAGES, *self.pictures(start)]
@@ -132,7 +132,7 @@ def candidates(before: str, known: Known) -> tuple[str, list[str]]:
         case "fix":
             return _argument(rest, known)
         case "use":
-            return _fitting(rest, known.called("model", rest))
+            return _fitting(rest, known.called("models", rest))
         case "models":  # finds names that have a word within, and aliases are none
             return _fitting(rest, known.models())
         case "url":
@@ -178,11 +178,10 @@ def _argument(text: str, known: Known) -> tuple[str, list[str]]:
             waiting = option if option.nargs != 0 and not start else None
         elif waiting is not None:
             waiting = None
-        elif not earlier.startswith("-"):
-            positions = positions[1:]
     if waiting is not None:
         return _fitting(word, _values(waiting, word, known))
-    found = _values(positions[0], word, known) if positions and not word.startswith("-") else []
+    positions = [] if word.startswith("-") else positions
+    found = [name for option in positions for name in _values(option, word, known) if name not in words]
     for option in known.options:
         if option not in given or isinstance(option, argparse._AppendAction):  # which may be repeated
             found += option.option_strings if word else option.option_strings[-1:]

@@ -34,7 +34,7 @@ def _code(answer: Answer, shell: InteractiveShell) -> Answer:
     return answer
 
 
-def _json(answer: Answer, shell: InteractiveShell) -> Any:
+def json_of(answer: Answer, shell: InteractiveShell | None = None) -> Any:
     """Read the answer, or else the first of its code blocks that can be read."""
     failure = ""
     for text in [answer.text.removeprefix("\ufeff"), *answer.code]:
@@ -50,4 +50,4 @@ def _refuse(constant: str) -> Any:
 
 
 _KEPT = "it stands above"
-_FORMATS: dict[str, Callable[[Answer, InteractiveShell], Any]] = {"code": _code, "json": _json}
+_FORMATS: dict[str, Callable[[Answer, InteractiveShell], Any]] = {"code": _code, "json": json_of}

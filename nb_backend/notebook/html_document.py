@@ -122,8 +122,8 @@ def _key(url: str, picture: Picture | None) -> str:
 
 
 def _attribute(address: str) -> str:
-    """Give an address that ``parts.address`` wrote for Markdown as an attribute's value."""
-    return escape(address.replace("&amp;", "&"))
+    """Give an address that ``parts.address`` wrote for Markdown as an attribute's value, without quotes of any kind."""
+    return escape(address.replace("&amp;", "&").replace("'", "%27"))
 
 
 class _Block:

@@ -101,10 +101,7 @@ def _formula_block(state: StateBlock, start: int, end: int, silent: bool) -> boo
     at = state.bMarks[start] + state.tShift[start]
     if state.src[at : at + 1] not in ("$", "\\"):
         return False
-    known = len(state.tokens)
     if math_rule(state, start, min(end, start + _FORMULA_LINES), silent):
-        for token in state.tokens[known:]:
-            token.map = [start, state.line]
         return True
     hopeless: dict[str, range] = state.env.get("hopeless", {})
     for closer, lines in list(hopeless.items()):

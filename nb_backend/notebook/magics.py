@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult
 
     from ..chat import Answer
+    from .answers import Answers
     from .fix import LastFailure
     from .question import Question
-    from .report import Attached, Report
+    from .report import Report
 
-_SHOWN_ONCE = ("nb_backend.chat.Answer", "nb_backend.notebook.report.DryRun")
+_SHOWN_ONCE = ("nb_backend.chat.Answer", "nb_backend.notebook.answers.Answers", "nb_backend.notebook.report.DryRun")
+
+_runs: dict[str, memory.CellRun] = {}  # of the cells that are running, by their ids: one may load this anew
 
 
 @magics_class
@@ -45,7 +48,9 @@ class BackendMagics(Magics):
     )
     url.tag(config=True)
     model.tag(config=True)
+    max_cache_bytes = NumberSetting(256 * 2**20, min=1, help="Bytes of all answers that are kept to be replayed.")
     aliases.tag(config=True)
+    max_cache_bytes.tag(config=True)
     max_image_side.tag(config=True)
     max_image_bytes.tag(config=True)
 
@@ -53,7 +58,6 @@ class BackendMagics(Magics):
         super().__init__(shell)
         self.shell: InteractiveShell = shell
         self._shown: list[object] = []  # in the cell that runs
-        self._runs: dict[str, memory.CellRun] = {}  # of the cells that are running, by their ids
         self._failures: LastFailure | None = None
         self._last_error = getattr(sys, "last_value", None)
 
@@ -74,6 +78,9 @@ class BackendMagics(Magics):
 
             In [4]: %%backend -i fig
                ...: Here is {{ df }}, and a plot of it. What stands out?
+
+            In [5]: %%backend llama3.2 gpt-4o
+               ...: Both answer, side by side, and _ is the list.
 
         Cells make one conversation; a cell that runs again takes back what it had said, and everything after it.
         {{ expression }} in the question gives its place to the value, and a picture goes along; anything else is sent
@@ -128,36 +135,38 @@ class BackendMagics(Magics):
         self._shown.append(report)
         return report
 
-    async def _answer(self, question: Question) -> Answer:
+    async def _answer(self, question: Question) -> Answer | Answers:
         """Ask, and show the answer where the cell is."""
-        from .cell import show_stream, view_for
+        from .cell import show_attached, show_stream, view_for
 
+        if question.options.models:
+            return await self._answers(question)
         stream = question.stream()
         try:
             await stream.prepare()
-            if question.attached:
-                self._show_attached(question.attached)
+            show_attached(question.attached, self.shell)
             return await show_stream(stream, view_for(self.shell, question.options.format))
         finally:
             self._shown.append(stream.answer)
             if stream.kept:
                 question.settle(stream.answer, self.shell.user_ns)
 
-    def _show_attached(self, attached: Attached) -> None:
-        """Show what goes along, small; the answer comes below it."""
-        from .cell import print_safely
+    async def _answers(self, question: Question) -> Answers:
+        """Ask several models, and show the answers where the cell is."""
+        from .answers import Several
+        from .cell import show_attached, view_for
 
-        if hasattr(self.shell, "kernel"):
-            data = {"text/markdown": attached._repr_markdown_(), "text/plain": repr(attached)}
-            self.shell.display_pub.publish(data, {"nb_backend": {"attached": True}})
-        else:
-            print_safely(f"{attached!r}\n")
+        several = Several(question)
+        self._shown += [several.answers, *several.answers]
+        show_attached(question.attached, self.shell)
+        view = view_for(self.shell, question.options.format, several.answers.models)
+        return await several.show(view, self.shell.user_ns)
 
-    def _conclude(self, question: Question, answer: Answer) -> Any:
+    def _conclude(self, question: Question, answer: Answer | Answers) -> Any:
         """Give what the cell is worth, in the format that it asks for."""
-        from .formats import value_of
+        from .answers import value_of_cell
 
-        value = value_of(answer, question.options.format, self.shell)
+        value = value_of_cell(answer, question.options, self.shell)
         if question.options.out:
             self.shell.user_ns[question.options.out] = value
         return value
@@ -181,19 +190,20 @@ class BackendMagics(Magics):
         self._shown.clear()
         if not info.cell_id:  # what a cell runs by itself, by ``run_cell``, has none, and is a part of it
             return
-        self._runs[info.cell_id] = memory.CellRun(info.cell_id)
-        memory.cell_run.set(self._runs[info.cell_id])
+        _runs[info.cell_id] = memory.CellRun(info.cell_id)
+        memory.cell_run.set(_runs[info.cell_id])
         if (conversations := sys.modules.get("nb_backend.conversations")) is not None:
             for cell in _deleted_cells(self.shell):
                 conversations.chats.forget(cell)
 
     def leave_cell(self, result: ExecutionResult | None) -> None:
         """End a cell: what an earlier run of it had said is taken back, and ``%backend fix`` can ask how it failed."""
+        _spare_from_autoreload(self.shell)
         if result is not None and result.info is not None and result.info.cell_id:
             memory.cell_run.set(None)  # the kernel's own context may be where the next cell runs, one without an id
             conversations = sys.modules.get("nb_backend.conversations")
             # a blank cell was never entered
-            run = self._runs.pop(result.info.cell_id, None) or memory.CellRun(result.info.cell_id)
+            run = _runs.pop(result.info.cell_id, None) or memory.CellRun(result.info.cell_id)
             if result.success and not run.previewed and conversations is not None:
                 conversations.chats.take_back(run)
         error = getattr(sys, "last_value", None)
@@ -262,6 +272,16 @@ def unload(shell: InteractiveShell) -> None:
         shell.magics_manager.magics[kind].pop("backend", None)
     shell.configurables.remove(magics)
     del shell.magics_manager.registry[BackendMagics.__name__]
+
+
+def _spare_from_autoreload(shell: InteractiveShell) -> None:
+    """Have ``%autoreload``, where it is loaded, leave this package alone, which may be updated while it runs.
+
+    Reloaded, it would forget the key and the conversations, and start a second loop beside that of open panels.
+    """
+    if shell.find_line_magic("aimport") is not None:
+        ours = [name for name in [*sys.modules] if name.partition(".")[0] == "nb_backend"]
+        shell.run_line_magic("aimport", ",".join(f"-{name}" for name in ours))
 
 
 def _deleted_cells(shell: InteractiveShell) -> list[str]:

@@ -7,7 +7,7 @@ import keyword
 import math
 import re
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,7 +29,10 @@ _OWN = frozenset({"model", "messages", "media", "prompt", "images", "system", "n
 
 @dataclass(frozen=True)
 class Options:
-    """What the line of a cell says; ``params`` are fields of the request's body."""
+    """What the line of a cell says; ``params`` are fields of the request's body.
+
+    ``models`` are those that are asked, if there are several; ``model`` is the one that goes on in the conversation.
+    """
 
     model: str | None
     system: str | None
@@ -39,18 +42,22 @@ class Options:
     once: bool
     out: str | None
     format: str
+    cache: bool | None
+    refresh: bool
     raw: bool
     dry_run: bool
     params: dict[str, Any]
+    models: Sequence[str] = ()
 
 
 def parse(magic: Any, line: str) -> Options:
     """Read a line of a magic ``with_options``; ``ValueError`` in one line if it cannot be."""
+    refuse_key(line)
     found = words(line)
     if any(word.startswith("--") and _is_secret(word[2:].partition("=")[0]) for word in found):
         raise ValueError(KEY_ON_THE_LINE)
     try:
-        given = vars(magic.parser.parse_args(found))
+        given = vars(magic.parser.parse_intermixed_args(found))
     except UsageError as error:
         raise ValueError(f"{error}: see %%backend?") from None
     named = {name: given.pop(name) for name in ("provider", "temperature", "max_tokens")}
@@ -58,7 +65,33 @@ def parse(magic: Any, line: str) -> Options:
     if given["once"] and (given["chat"] or given["new"]):
         raise ValueError("--once asks outside of all conversations: leave out --chat and --new, or --once")
     given["chat"] = given["chat"] or "main"
+    given["model"] = _kept(given["models"], given.pop("keep"))
+    if len(given["models"]) < 2:
+        del given["models"]
     return Options(**given, params=params)
+
+
+def _kept(models: list[str], keep: str | None) -> str | None:
+    """Give the model that goes on in the conversation; ``ValueError`` if that, or another, cannot be told."""
+    from .. import settings
+
+    named = {settings.model(model): model for model in models}
+    if len(models) > 1 and (len(named) < len(models) or not all(map(str.strip, models))):
+        raise ValueError("several models are asked on this line, and one is named twice or by no name: name each once")
+    if keep is None:
+        return models[0] if models else None
+    if kept := named.get(settings.model(keep)):
+        return kept
+    raise ValueError("--keep takes one of the models that the line names: its answer goes on in the conversation")
+
+
+def refuse_key(line: str) -> None:
+    """Raise ``ValueError`` if there is a key on the line of a magic."""
+    from .. import settings
+    from ..redaction import has_key  # not when the extension is loaded
+
+    if has_key(line, settings.known_keys()):
+        raise ValueError(KEY_ON_THE_LINE)
 
 
 def words(line: str) -> list[str]:
@@ -156,7 +189,18 @@ def _fits(value: Any) -> bool:
 
 
 _OPTIONS = (
-    argument("model", nargs="?", help="the model to ask; without it, the one that is set, or the server's own choice"),
+    argument(
+        "models",
+        nargs="*",
+        metavar="model",
+        help="the model to ask; without it, the one that is set, or the server's own choice; several answer side by "
+        "side, and _ is the list",
+    ),
+    argument(
+        "--keep",
+        metavar="MODEL",
+        help="which of several models goes on in the conversation; the first if not said",
+    ),
     argument("-s", "--system", metavar="TEXT", help="the system prompt of the conversation, from this question on"),
     argument("-t", "--temperature", type=_temperature, metavar="NUMBER", help="how freely the model chooses its words"),
     argument("--max-tokens", type=_count, metavar="COUNT", help="how long the answer may be"),
@@ -191,6 +235,13 @@ _OPTIONS = (
         "and _ is the object it says",
     ),
     argument("--provider", metavar="NAME", help="the provider to ask, of a server that has several, as g4f does"),
+    argument(
+        "--cache",
+        action="store_true",
+        default=None,
+        help="keep the answer, and replay it the next time this is asked: see %%backend cache",
+    ),
+    argument("--refresh", action="store_true", help="ask anew, and keep that answer"),
     argument("--raw", action="store_true", help="send {{ expressions }} as typed, and evaluate none"),
     argument("--dry-run", action="store_true", help="show what would be sent, and where, and send nothing"),
 )

@@ -1,4 +1,4 @@
-"""The images that recent cells have shown, noted as they go out to the front end.
+"""What recent cells have shown, their images above all, noted as it goes out to the front end.
 
 All that a kernel's cell shows is sent by one method of its session, from whichever thread, with the request that ran
 the cell as its parent. So this sees what the front end sees: what ``%%capture`` keeps back is not there.
@@ -6,6 +6,7 @@ the cell as its parent. So this sees what the front end sees: what ``%%capture``
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -35,6 +36,7 @@ class _Cell:
         self.running = True
         self.clears = False  # what it has shown goes when it shows something else
         self.shown: dict[object, bytes] = {}  # by display_id, if it has one; b"" is no image
+        self.outputs: set[str] = set()  # by display_id; "" is one without, or a text
 
     @property
     def images(self) -> tuple[bytes, ...]:
@@ -89,6 +91,18 @@ class Recorder:
             cells = [cell for cell in reversed(self._cells.values()) if cell.images and (running or not cell.running)]
             return [CellImages(cell.id, cell.number, cell.images) for cell in cells]
 
+    def clear_if_only(self, display_ids: set[str]) -> bool:
+        """Have all outputs of the running cell go with its next one, if they are these displays; say whether."""
+        publisher = self._shell.display_pub
+        for texts in (sys.stdout, sys.stderr):
+            texts.flush()
+        with self._lock:  # which whatever else is sent has to wait for
+            cell = self._cells.get(publisher.parent_header["msg_id"]) if self._open else None
+            if cell is None or cell.clears or cell.outputs != display_ids:
+                return False
+            publisher.clear_output(wait=True)
+        return True
+
     def _look(self, message: Any) -> None:
         with suppress(Exception):  # whatever somebody publishes, it is no matter of the cell
             if message["header"]["msg_type"] in _NOTED:
@@ -115,6 +129,9 @@ class Recorder:
             if cell.clears or kind == "clear_output":
                 cell.clears = False
                 cell.shown.clear()
+                cell.outputs.clear()
+            if kind != "clear_output":
+                cell.outputs.add(content.get("transient", {}).get("display_id") or "")
             if kind in _SHOW:
                 self._show(cell, content)
 
@@ -181,6 +198,13 @@ def last_images(shell: InteractiveShell) -> tuple[bytes, ...]:
     """Give the images of the last cell that shows any, the one that is running aside; without one, none."""
     found = _recorders[shell].recent(running=False) if shell in _recorders else []
     return found[0].images if found else ()
+
+
+def clear_if_only(shell: InteractiveShell, display_ids: set[str]) -> bool:
+    """Have all outputs of the running cell go with its next one, if they are nothing but these; say whether."""
+    with suppress(Exception):  # of a shell that is no kernel's, or of another kind
+        return shell in _recorders and _recorders[shell].clear_if_only(display_ids)
+    return False
 
 
 def _image_of(bundle: dict[str, Any]) -> bytes:

@@ -23,6 +23,7 @@ from .report import Attached
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from .answers import Answers
     from .options import Options
 
 _MOST_OF_A_LIST = 20  # pictures that go along when a list of them is named
@@ -30,7 +31,7 @@ _MOST_OF_A_LIST = 20  # pictures that go along when a list of them is named
 
 @dataclass
 class Question:
-    """A question as it is asked: nothing in it is evaluated any more. ``kept``: its answer is in the conversation."""
+    """A question as it is asked: nothing in it is evaluated any more. ``kept``: something of what was said stays."""
 
     options: Options
     chat: Chat
@@ -39,16 +40,17 @@ class Question:
     attached: Attached | None = None
     kept: bool = False
 
-    def stream(self) -> AnswerStream:
-        """Ask."""
-        return self.chat.stream(self.text, self.images, **self._how())
+    def stream(self, model: str | None = None) -> AnswerStream:
+        """Ask; of several models this one, and only one of them goes on in the conversation."""
+        others = {"keep": False} if model not in (None, self.options.model) else {}
+        return self.chat.stream(self.text, self.images, **self._how(model), **others)
 
-    def request(self) -> Request:
+    def request(self, model: str | None = None) -> Request:
         """Give what would be sent."""
-        return self.chat.request(self.text, self.images, **self._how())
+        return self.chat.request(self.text, self.images, **self._how(model))
 
-    def settle(self, answer: Answer, names: dict[str, Any]) -> None:
-        """Take in an answer that is kept: it is the variable's, and what earlier runs of the cell had said is gone."""
+    def settle(self, answer: Answer | Answers, names: dict[str, Any]) -> None:
+        """Take in what is kept: it is the variable's, and what earlier runs of the cell had said is gone."""
         self.kept = True
         if self.options.out:
             names[self.options.out] = answer
@@ -57,9 +59,10 @@ class Question:
         if run := cell_run.get():
             chats.take_back(run)
 
-    def _how(self) -> dict[str, Any]:
+    def _how(self, model: str | None) -> dict[str, Any]:
         options = self.options
-        return {**options.params, "model": options.model, "system": options.system, "new": options.new}
+        kept = {"cache": options.cache or options.refresh or None, "refresh": options.refresh}
+        return {**options.params, **kept, "model": model or options.model, "system": options.system, "new": options.new}
 
 
 def question(options: Options, text: str, shell: InteractiveShell) -> Question:

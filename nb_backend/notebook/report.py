@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import settings
@@ -34,7 +34,10 @@ class Report:
 
 
 class DryRun(Report):
-    """What a question would send, to read; ``body`` is the whole of it, but for the key."""
+    """What a question would send, to read; ``body`` is the whole of it, but for the key.
+
+    Several models are sent the same; in the body is the one that goes on in the conversation.
+    """
 
     def __init__(self, question: Question) -> None:
         request, options = question.request(), question.options
@@ -48,13 +51,22 @@ class DryRun(Report):
             "**Nothing was sent.** It would be:",
             "",
             f"- to: {request.url or EMBEDDED}",
-            f"- model: {request.model or 'the choice of the server'}",
+            *_models(options.models, request.model),
             f"- parameters: {_params(self.body)}",
             f"- images: {', '.join(_in_code(one) for one in question.images) or 'none'}",
             f"- key: {'set' if key else 'not set'}",
             f"- part of {where}{left_out}",
             *(line for message in self.body["messages"] for line in _message(message)),
         )
+
+
+def _models(named: Sequence[str], kept: str) -> Iterator[str]:
+    """Say which models are asked, and which of several goes on in the conversation."""
+    if not named:
+        yield f"- model: {kept or 'the choice of the server'}"
+    else:
+        models = map(settings.model, named)
+        yield f"- models: {', '.join(f'{one} (goes on in the conversation)' if one == kept else one for one in models)}"
 
 
 def _masked(value: Any, keys: list[str]) -> Any:

@@ -3,8 +3,9 @@
 A value becomes, by the first that fits:
 
 1. a text: itself, whole; everything else is cut after 20,000 characters, with a word about it;
-2. an exception: its type and message; an ``Answer``: its text; a DataFrame or Series of pandas or polars: shape, dtypes
-   and a Markdown table of at most 20 rows and columns; a numpy array: shape, dtype, summary; bytes: their picture;
+2. an exception: its type and message; an ``Answer``: its text, those of several below their models' names; a DataFrame
+   or Series of pandas or polars: shape, dtypes and a Markdown table of at most 20 rows and columns; a numpy array:
+   shape, dtype, summary; bytes: their picture;
 3. what ``_repr_markdown_`` or ``_repr_latex_`` gives (sympy has a picture as well: the LaTeX wins);
 4. a picture, if it shows itself as one, by the rules of ``pictures``. The picture is attached, and
    ``[image: fig.png]`` stands in the text;
@@ -36,8 +37,8 @@ def show(value: Any) -> str | Attachment:
         return str.__str__(value)
     if isinstance(value, BaseException):
         return _cut("".join(format_exception_only(value)).strip())
-    if is_of(value, "nb_backend", "Answer"):
-        return _cut(shortened(value.text))
+    if is_of(value, "nb_backend", "Answer", "Answers"):
+        return _cut(shortened(str(value)))
     if is_of(value, "pandas", "DataFrame", "Series") or is_of(value, "polars", "DataFrame", "Series"):
         return _table(value)
     if is_of(value, "numpy", "ndarray") and (value.dtype != object or figure_of(value) is None):

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from .. import settings
+from ..errors import BackendError, ConnectionFailed
 from ..media import attachments
 from ..typing import MediaListType, Messages
 from .base import ABILITIES, AsyncGeneratorProvider, Model, ProviderModelMixin
-from .failures import not_a_backend
 
 
 class BackendApi(AsyncGeneratorProvider, ProviderModelMixin):
@@ -24,7 +24,7 @@ class BackendApi(AsyncGeneratorProvider, ProviderModelMixin):
     path: ClassVar[str] = "/backend-api/v2/conversation"
 
     @classmethod
-    async def server(cls, key: str | None) -> tuple[str, dict[str, str]]:
+    async def server(cls, key: settings.Secret) -> tuple[str, dict[str, str]]:
         """Give the server's url and the headers it wants; the embedded backend is started on first use."""
         if url := settings.url(cls.url):
             return url, dict(cls.headers)
@@ -34,7 +34,17 @@ class BackendApi(AsyncGeneratorProvider, ProviderModelMixin):
         return address.url, {**cls.headers, "Authorization": f"Bearer {address.token}"}
 
     @classmethod
-    def body(cls, model: str, messages: Messages, media: MediaListType, key: str | None) -> dict[str, Any]:
+    async def explained(cls, url: str, failure: BackendError) -> BackendError:
+        """Say of a broken connection to the embedded backend whether that has ended."""
+        if isinstance(failure, ConnectionFailed) and settings.url(cls.url) is None:
+            from ..local.process import last_words
+
+            if words := await last_words(url):
+                return ConnectionFailed(words, partial=failure.partial, retryable=failure.retryable)
+        return failure
+
+    @classmethod
+    def body(cls, model: str, messages: Messages, media: MediaListType, key: settings.Secret) -> dict[str, Any]:
         """Give the body that g4f takes; ``media`` as ``[[data URI, file name], ...]``."""
         given = [(data, name) for data, name in media or []]
         uris = [[one.uri, name and one.name] for one, (_, name) in zip(attachments(given), given, strict=True)]
@@ -44,23 +54,16 @@ class BackendApi(AsyncGeneratorProvider, ProviderModelMixin):
     async def get_models(cls, provider: str | None = None, *, api_key: str | None = None) -> list[Model]:
         """Ask the server for its models: of one provider, with what each can, or the ids of all (g4f is slow there)."""
         path = "models" if provider is None else f"models/{quote(provider, safe='')}"
-        key = settings.api_key(api_key)
-        url, headers = await cls.server(key)
-        if key:
-            headers = {"x-api-key": key, **headers}
-        async with cls.session(headers, key) as session:
-            found = await session.get_json(f"{url}/backend-api/v2/{path}", ssl=cls.ssl)
-        try:
+        given, api_key = settings.Secret(api_key), None
+
+        def read(found: Any) -> list[Model]:
             if provider is None:
                 return [Model.of(name, provider=owner) for owner, names in found.items() for name in names]
-            return [
-                Model.of(
-                    item["id"],
-                    label=item.get("label"),
-                    provider=provider,
-                    **{ability: item.get(ability) for ability in ABILITIES},
-                )
-                for item in found
-            ]
-        except (AttributeError, KeyError, TypeError):
-            raise not_a_backend(url, repr(found).encode(), key) from None
+            return [_model(item, provider) for item in found]
+
+        return await cls.get_document(f"/backend-api/v2/{path}", settings.secret(given), read)
+
+
+def _model(item: dict[str, Any], provider: str) -> Model:
+    can = {ability: item.get(ability) for ability in ABILITIES}
+    return Model.of(item["id"], label=item.get("label"), provider=provider, **can)

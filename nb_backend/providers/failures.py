@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -14,10 +17,14 @@ import orjson
 from yarl import URL
 
 from ..errors import AuthError, BackendError, ConnectionFailed, ProtocolError, RateLimitError, ServerError, TimedOut
+from ..markdown_parts import unicode_text, visible
+from ..redaction import spellings
 from .response import RawResponse
 
 RETRYABLE_STATUS = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 MAX_RETRY_AFTER = 60  # seconds; a server that asks for more is not asked again unbidden
+_YEAR = 366 * 86_400.0  # seconds
+_MOST_WORDS = 10_000  # characters of what a server says that are looked at
 _FIRST_DELAY, _LAST_DELAY = 0.5, 8.0  # seconds
 
 _HINTS = {
@@ -52,31 +59,32 @@ def connection_error(error: Exception, url: str) -> BackendError:
         )
     if isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | OSError):
         return ConnectionFailed(f"The connection to {origin} broke: ask again", retryable=True)
-    return ProtocolError(f"{origin} does not speak HTTP as it should ({type(error).__name__}): check the url")
+    return ProtocolError(f"{origin} does not speak HTTP as it should: check the url, or ask again")
 
 
-def not_a_backend(url: str, body: bytes, secret: str | None = None) -> ProtocolError:
+def not_a_backend(url: str, body: bytes, secrets: Iterable[str] = ()) -> ProtocolError:
     """Say that what a server sent is no answer, and how it begins."""
-    start = _one_line(body.decode("utf-8", "replace"), secret, 60)
+    start = one_line(body.decode("utf-8", "replace"), secrets, 60)
     sent = f"it sent {start!r}" if start else "it sent nothing"
     return ProtocolError(f"{URL(url).origin()} did not answer as a backend does ({sent}): check the url")
 
 
 def status_error(
-    url: str, status: int, headers: Mapping[str, str], body: bytes, secret: str | None = None
+    url: str, status: int, headers: Mapping[str, str], body: bytes, secrets: Iterable[str] = ()
 ) -> BackendError:
     """Say what an HTTP status means, with the words of the server."""
-    said, code = _said(body, secret)
-    hint = _HINTS.get(status) or ("ask again later" if status >= 500 else "change the question or its options")
+    said, code = _said(body, secrets)
+    later = status >= 500 or status in RETRYABLE_STATUS
+    hint = _HINTS.get(status) or ("ask again later" if later else "change the question or its options")
     wait = _retry_after(headers)
-    if wait and hint == "ask again later":
-        hint = f"ask again in {math.ceil(wait)} s"
+    if wait and later:
+        hint = f"ask again in {f'{math.ceil(wait)} s' if wait <= 120 else f'{math.ceil(wait / 60)} minutes'}"
     message = f"{URL(url).origin()} answered {status}{f' ({said})' if said else ''}: {hint}"
     retryable = status in RETRYABLE_STATUS and (wait or 0) <= MAX_RETRY_AFTER
-    return _kind(status, "")(message, retry_after=wait, retryable=retryable, code=code)
+    return _kind(status, "")(message, retry_after=wait, retryable=retryable, code=code, status=status)
 
 
-def event_error(event: RawResponse, secret: str | None = None) -> BackendError:
+def event_error(event: RawResponse, secrets: Iterable[str] = ()) -> BackendError:
     """Say what an ``error``, ``auth`` or ``message`` event means."""
     detail = event.get("error")
     fields = detail if isinstance(detail, dict) else {"type": detail}
@@ -84,9 +92,49 @@ def event_error(event: RawResponse, secret: str | None = None) -> BackendError:
     message = event.get("message") or fields.get("message") or detail or event.get("content") or event.get("auth")
     code = fields.get("code", event.get("code"))
     kind = AuthError if event.type == "auth" else _kind(code if isinstance(code, int) else 0, name)
-    said = _one_line(message, secret) or "The server says that it failed, and not why: ask again"
+    said = one_line(message, secrets) or "The server says that it failed, and not why: ask again"
     hint = _KIND_HINTS.get(kind)
     return kind(f"{said.rstrip('.')}: {hint}" if hint else said)
+
+
+def waiting_event(error: BackendError, delay: float) -> RawResponse:
+    """Say why, and for how long, nothing is asked."""
+    return RawResponse(type="progress", progress={"label": f"{_why(error)}; asking again in {max(delay, 0.1):.1f} s"})
+
+
+def moving_event(error: BackendError, url: str) -> RawResponse:
+    """Say why another server is asked."""
+    return RawResponse(type="progress", progress={"label": f"{_why(error)}; asking {URL(url).origin()}"})
+
+
+def _why(error: BackendError) -> str:
+    return str(error).rpartition(": ")[0] or str(error)  # without what to do about it
+
+
+def is_of_the_question(error: BackendError) -> bool:
+    """Whether another server would refuse the question, too: it is none that can be asked, or it is too large."""
+    return error.status in (400, 413, 422)
+
+
+def is_for_all(error: BackendError) -> bool:
+    """Whether the server has too much to do, and whoever asks it has to wait."""
+    return error.status in (429, 503, 529) or isinstance(error, RateLimitError)
+
+
+def none_answered(failures: list[BackendError]) -> BackendError:
+    """Say of several servers that all of them have failed: the last failure, with what became of the others."""
+    *others, last = failures
+    if not others:
+        return last
+    message = f"None of {len(failures)} servers answered. {' '.join(f'{one}.' for one in others)} {last}"
+    return type(last)(
+        message,
+        partial=last.partial,
+        retry_after=last.retry_after,
+        retryable=last.retryable,
+        code=last.code,
+        status=last.status,
+    )
 
 
 def delay_before_retry(attempt: int, error: BackendError) -> float:
@@ -105,38 +153,46 @@ def _kind(status: int, name: str) -> type[BackendError]:
     return ServerError
 
 
-def _said(body: bytes, secret: str | None) -> tuple[str, str]:
+def _said(body: bytes, secrets: Iterable[str]) -> tuple[str, str]:
     """Find the message and the code in the body of an error status; a page that is not JSON says nothing to show."""
     try:
         value: Any = orjson.loads(body)
     except orjson.JSONDecodeError:
         text = body.decode("utf-8", "replace").strip()
-        return ("" if text.startswith("<") else _one_line(text, secret)), ""
+        return ("" if text.startswith("<") else one_line(text, secrets)), ""
     code = ""
     for key in ("error", "message", "detail"):
         if isinstance(value, dict):
-            code = _one_line(value.get("code") or code, secret, 60)
+            code = one_line(value.get("code") or code, secrets, 60)
             value = value.get(key) or value
-    return _one_line(value, secret), code
+    return one_line(value, secrets), code
 
 
-def _one_line(value: Any, secret: str | None, limit: int = 300) -> str:
-    """Make a server's words one short line; the secret is taken out first, for half of it would be no better."""
-    text = str(value or "")
-    if secret and len(secret) > 3:
-        text = text.replace(secret, "***")
-    text = " ".join(text.split())
+def one_line(value: Any, secrets: Iterable[str], limit: int = 300) -> str:
+    """Make a server's words one short line that steers no terminal; secrets go first: half of one is no better."""
+    text = ""
+    with suppress(RecursionError):  # one that is nested too deeply says nothing
+        text = str(value or "")
+    for secret in secrets:
+        if len(secret) > 3:
+            spelt = "|".join(map(re.escape, sorted(spellings(secret), key=len, reverse=True)))
+            text = re.sub(spelt, "***", text, flags=re.IGNORECASE)
+            cut = max((size for size in range(4, len(secret)) if text.endswith(secret[:size])), default=0)
+            text = text[: len(text) - cut]  # what is looked at may end within one
+    text = " ".join(visible(unicode_text(text[:_MOST_WORDS])).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read Retry-After (seconds or an HTTP date, RFC 9110 10.2.3) or retry-after-ms, in seconds."""
+    """Read Retry-After (seconds or an HTTP date, RFC 9110 10.2.3) or retry-after-ms, in seconds: a year at the most."""
     try:
         if (milliseconds := headers.get("retry-after-ms", "")).strip().isdecimal():
-            return float(milliseconds) / 1000
+            return min(float(milliseconds) / 1000, _YEAR)
         value = headers.get("Retry-After", "").strip()
         if value.replace(".", "", 1).isdecimal():
-            return float(value)
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, OverflowError):
+            return min(float(value), _YEAR)
+        date = parsedate_to_datetime(value)
+        date = date if date.tzinfo else date.replace(tzinfo=UTC)  # the old form of C's asctime names no zone
+        return min(max(0.0, date.timestamp() - time.time()), _YEAR)
+    except Exception:  # whatever reading a date raises
         return None

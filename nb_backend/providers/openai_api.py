@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -10,9 +10,8 @@ from .. import settings
 from ..media import Attachment, attachments, content_part
 from ..typing import MediaListType, Messages
 from .base import AsyncGeneratorProvider, Model, ProviderModelMixin, Reading
-from .failures import not_a_backend
-from .response import RawResponse
-from .session import encode_json
+from .response import RawResponse, event_of
+from .wire import encode_json
 
 
 class OpenAIApi(AsyncGeneratorProvider, ProviderModelMixin):
@@ -27,65 +26,87 @@ class OpenAIApi(AsyncGeneratorProvider, ProviderModelMixin):
     path: ClassVar[str] = "/chat/completions"
 
     @classmethod
-    async def server(cls, key: str | None) -> tuple[str, dict[str, str]]:
+    async def server(cls, key: settings.Secret) -> tuple[str, dict[str, str]]:
         """Give the server's url, and the key as a header; ``ValueError`` if no url is set."""
         url = settings.url(cls.url)
         if url is None:
             raise ValueError("OpenAIApi needs a url, like http://localhost:11434/v1: set NB_BACKEND_URL")
-        return url, {**cls.headers, **({"Authorization": f"Bearer {key}"} if key else {})}
+        return url, {**cls.headers, **({"Authorization": f"Bearer {key.value}"} if key.value else {})}
 
     @classmethod
-    def body(cls, model: str, messages: Messages, media: MediaListType, key: str | None) -> dict[str, Any]:
+    def body(cls, model: str, messages: Messages, media: MediaListType, key: settings.Secret) -> dict[str, Any]:
         """Give the body of a streamed chat completion; ``media`` as parts of the last user message."""
         messages = with_media(messages, attachments((data, name) for data, name in media or []))
         return {"model": model, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
 
     @classmethod
-    def reading(cls, url: str, key: str | None) -> ChunkReading:
+    def reading(cls, url: str, secrets: Sequence[str]) -> ChunkReading:
         """Give what understands chunks."""
-        return ChunkReading(url, key)
+        return ChunkReading(url, secrets)
 
     @classmethod
     async def get_models(cls, provider: str | None = None, *, api_key: str | None = None) -> list[Model]:
         """Ask the server for its models, all in any case; whether they see images, only some servers say."""
-        key = settings.api_key(api_key)
-        url, headers = await cls.server(key)
-        async with cls.session(headers, key) as session:
-            found = await session.get_json(f"{url}/models", ssl=cls.ssl)
-        try:
-            return [Model.of(item["id"], provider=item.get("owned_by"), vision=_vision(item)) for item in found["data"]]
-        except (AttributeError, KeyError, TypeError):
-            raise not_a_backend(url, repr(found).encode(), key) from None
+        given, api_key = settings.Secret(api_key), None
+        return await cls.get_document("/models", settings.secret(given), _models)
+
+
+def _models(found: Any) -> list[Model]:
+    return [Model.of(item["id"], provider=item.get("owned_by"), vision=_vision(item)) for item in found["data"]]
 
 
 class ChunkReading(Reading):
     """Reads ``chat.completion.chunk`` objects as the events that a backend would send."""
 
-    def __init__(self, url: str, secret: str | None = None) -> None:
-        super().__init__(url, secret)
+    def __init__(self, url: str, secrets: Sequence[str] = ()) -> None:
+        super().__init__(url, secrets)
         self._name = urlsplit(url).hostname or url
         self._model = ""
         self._tool_calls: dict[int, dict[str, Any]] = {}
 
-    def translate(self, events: list[RawResponse]) -> Iterable[RawResponse]:
+    def translate(self, events: list[RawResponse]) -> list[RawResponse]:
         """Give the events that the chunks stand for."""
+        found: list[RawResponse] = []
         for chunk in events:
-            if chunk.get("error") or chunk.get("object") == "error":
-                yield RawResponse(type="error", error=chunk.get("error") or chunk.get_dict())
-                continue
-            if (model := chunk.get("model")) and model != self._model:
-                self._model = model
-                who = {"name": self._name, "label": self._name, "url": self._url, "model": model}
-                yield RawResponse(type="provider", provider=who)
-            for choice in _dicts(chunk.get("choices")):
-                if not choice.get("index"):  # the others are other answers, asked for with n=2
-                    yield from self._choice(choice)
-            if isinstance(usage := chunk.get("usage"), dict):
-                yield RawResponse(type="usage", usage=usage, model=self._model, provider=self._name)
+            if text := self._only_text(chunk._data):
+                found.append(event_of({"type": "content", "content": text}))
+            else:
+                found += self._translated(chunk)
+        return found
+
+    def _only_text(self, data: dict[str, Any]) -> str:
+        """Give the text of a chunk that has nothing else, as nearly every one, else ""."""
+        try:
+            (choice,) = data["choices"]
+            delta = choice["delta"]
+            text = delta["content"]
+            if type(text) is str and len(delta) == 1 and data["model"] == self._model:
+                rest = choice["index"] or choice["finish_reason"] or data.get("usage") or data.get("error")
+                return "" if rest or data["object"] != "chat.completion.chunk" else text
+        except (KeyError, TypeError, ValueError):
+            pass
+        return ""
+
+    def _translated(self, chunk: RawResponse) -> Iterable[RawResponse]:
+        if chunk.get("error") or chunk.get("object") == "error":
+            yield RawResponse(type="error", error=chunk.get("error") or chunk.get_dict())
+            return
+        if (model := chunk.get("model")) and model != self._model:
+            self._model = model
+            who = {"name": self._name, "label": self._name, "url": self._url, "model": model}
+            yield RawResponse(type="provider", provider=who)
+        for choice in _dicts(chunk.get("choices")):
+            if not choice.get("index"):  # the others are other answers, asked for with n=2
+                yield from self._choice(choice)
+        if isinstance(usage := chunk.get("usage"), dict):
+            yield RawResponse(type="usage", usage=usage, model=self._model, provider=self._name)
 
     def rest(self, *, whole: bool) -> list[RawResponse]:
         """Give the tool calls, which come in pieces: half of one is worth nothing."""
-        calls = list(self._tool_calls.values())
+        calls = [
+            call | {"function": {key: "".join(pieces) for key, pieces in call["function"].items()}}
+            for call in self._tool_calls.values()
+        ]
         self._tool_calls = {}
         return [RawResponse(type="tool_calls", tool_calls=calls)] if calls and whole else []
 
@@ -110,13 +131,13 @@ class ChunkReading(Reading):
         if not isinstance(index, int):  # some servers send none
             index = len(self._tool_calls) - (0 if piece.get("id") or not self._tool_calls else 1)
         call = self._tool_calls.setdefault(
-            index, {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
+            index, {"id": None, "type": "function", "function": {"name": [], "arguments": []}}
         )
         call["id"] = piece.get("id") or call["id"]
         if isinstance(function := piece.get("function"), dict):
             for key in ("name", "arguments"):
-                value = function.get(key) or ""
-                call["function"][key] += value if isinstance(value, str) else encode_json(value).decode()
+                if value := function.get(key):
+                    call["function"][key].append(value if isinstance(value, str) else encode_json(value).decode())
 
 
 def with_media(messages: Messages, media: list[Attachment]) -> Messages:

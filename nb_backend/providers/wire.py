@@ -1,4 +1,4 @@
-"""Bytes to events, for both framings that backends use. Pure: fed chunk by chunk, never reads.
+"""Bytes to events, for both framings that backends use, and JSON to bytes. Pure: fed chunk by chunk, never reads.
 
 - JSON lines: ``{"type": "content", "content": "Hi"}\\n``
 - server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html):
@@ -11,17 +11,26 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import sys
+from collections.abc import Iterable
+from itertools import repeat
 from typing import Any
 
 import orjson
 
-from .response import RawResponse
+from ..settings import Secret
+from .response import TEXT_KEYS, RawResponse
 
 DONE = b"[DONE]"  # the end mark of OpenAI-compatible servers
 MAX_LINE = 64 * 2**20  # bytes; a request event of g4f repeats the whole request, images included
 MAX_DEPTH = 100  # objects and lists within one another; far deeper ones end in a RecursionError somewhere
+_SHALLOW = 2 * MAX_DEPTH  # bytes that cannot be deeper
 _BOM = b"\xef\xbb\xbf"
-_TEXT_KEYS = {"content": "content", "reasoning": "token"}  # type of event: the key of its text
+_BRACE = ord("{")
+_LONG, _SHORT = 2**16, 2**12  # bytes
+_usual_event = re.compile(rb"^(?:event: ([^\n]*+)\n)?data: ([^\n]*+)\n\n", re.MULTILINE)
+_usual_line = re.compile(rb"^{[^\n]*+\n", re.MULTILINE)
 
 
 class LineDecoder:
@@ -32,9 +41,14 @@ class LineDecoder:
 
     def __init__(self) -> None:
         self.oversized = 0
-        self._parts: list[bytes] = []  # of the line that has not ended yet
+        self._rest = bytearray()  # of the line that has not ended yet
         self._size = 0
         self._after_cr = False
+
+    @property
+    def is_within(self) -> bool:
+        """Whether a line has begun, or an end of one may go on."""
+        return self._size > 0 or self._after_cr
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Give the lines that end in this chunk, without their ends."""
@@ -44,32 +58,35 @@ class LineDecoder:
         if b"\r" in chunk:
             self._after_cr = chunk.endswith(b"\r")
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        *ended, rest = chunk.split(b"\n")
-        lines: list[bytes] = []
-        for part in ended:
-            self._keep(part)
-            if self._size <= MAX_LINE:
-                lines.append(b"".join(self._parts))
-            self._next()
+        lines = chunk.split(b"\n")
+        rest = lines.pop()
+        if lines and self._size:
+            self._keep(lines[0])
+            lines[:1] = self._ended()
+        if len(chunk) > MAX_LINE:
+            whole = [line for line in lines if len(line) <= MAX_LINE]
+            self.oversized += len(lines) - len(whole)
+            lines = whole
         self._keep(rest)
         return lines
 
     def flush(self) -> bytes:
         """Give what stands after the last line end."""
-        rest = b"".join(self._parts)
-        self._next()
-        return rest
+        return b"".join(self._ended())
 
-    def _next(self) -> None:
-        self.oversized += self._size > MAX_LINE
-        self._parts, self._size = [], 0
+    def _ended(self) -> list[bytes]:
+        """Give the line that has ended; none if it is too long."""
+        line = [bytes(self._rest)] if self._size <= MAX_LINE else []
+        self.oversized += not line
+        self._rest, self._size = bytearray(), 0
+        return line
 
     def _keep(self, part: bytes) -> None:
         self._size += len(part)
         if self._size > MAX_LINE:
-            self._parts.clear()
-        elif part:
-            self._parts.append(part)
+            self._rest.clear()
+        else:
+            self._rest += part
 
 
 class EventDecoder:
@@ -90,6 +107,7 @@ class EventDecoder:
         self._data: list[bytes] = []
         self._data_size = 0
         self._skipped = 0
+        self._begun = b""  # an event as far as it is there
         self._halves: dict[str, str] = {}  # type of event: a high surrogate that waits for its other half
 
     @property
@@ -102,32 +120,85 @@ class EventDecoder:
         if len(self.start) < 512:
             self.start += chunk[: 512 - len(self.start)]
         events: list[RawResponse] = []
-        for line in self._lines.feed(chunk):
-            self._line(line, events)
+        if not (self._name or self._data or self._lines.is_within):
+            chunk = self._usual(self._begun + chunk if self._begun else chunk, events)
+        if chunk:
+            self._take(self._lines.feed(chunk), events)
+        self.events += len(events)
         return events
 
     def flush(self) -> list[RawResponse]:
         """Give what the end of the body completes: a last line or event without its line end."""
         events: list[RawResponse] = []
+        begun, self._begun = self._begun, b""
+        self._take(self._lines.feed(begun), events)
         skipped = self._skipped
         rest = self._lines.flush()
+        if self._first_line:
+            rest = rest.removeprefix(_BOM)
         if rest:
             self._line(rest, events)
         half = b"".join(self._data) or rest
         self._dispatch(events)
+        self.events += len(events)
         self.truncated = self._skipped > skipped and b"{" in half
-        events += [RawResponse(type=kind, **{_TEXT_KEYS[kind]: "\ufffd"}) for kind in self._halves]
+        events += [RawResponse(type=kind, **{TEXT_KEYS[kind]: "\ufffd"}) for kind in self._halves]
         self._halves.clear()
         return events
 
-    def _line(self, line: bytes, events: list[RawResponse]) -> None:
-        if self._first_line:
+    def _usual(self, text: bytes, events: list[RawResponse]) -> bytes:
+        """Take the events of a text that has nothing else, as most have; give what is to be read line by line.
+
+        Only for speed. An event that has begun waits for its rest here, if that could not give an event by itself.
+        """
+        self._begun = b""
+        if text[:1] not in (b"{", b"e", b"d") or len(text) > min(_LONG, MAX_LINE) or b"\r" in text:
+            return text
+        if text[:1] == b"{":
+            end = text.rfind(b"\n") + 1
+            nameless: list[bytes] = _usual_line.findall(text)
+            found = [*zip(repeat(b""), nameless)]
+            covered = sum(map(len, nameless))
+        else:
+            end = text.rfind(b"\n\n") + 2 if b"\n\n" in text else 0
+            found = _usual_event.findall(text)
+            covered = sum([len(name) + len(data) + (16 if name else 8) for name, data in found])
+            nameless = [data for name, data in found if not name]
+        if covered != end:
+            return text
+        if end:
             self._first_line = False
-            line = line.removeprefix(_BOM)
+            if len(nameless) < len(found) or self._halves or not _all_of(nameless, events):
+                self._objects(found, events)
+            text = text[end:]
+        ends = text.count(b"\n")
+        gives_nothing = ends < 2 or (ends == 2 and text.startswith(b"event: ") and b"\ndata: " in text)
+        if gives_nothing and text[:1] in (b"", b"{", b"e", b"d") and len(text) <= _SHORT:
+            self._begun, text = text, b""
+        return text
+
+    def _take(self, lines: list[bytes], events: list[RawResponse]) -> None:
+        if self._first_line and lines:
+            self._first_line = False
+            lines[0] = lines[0].removeprefix(_BOM)
+        data = self._data
+        for line in lines:
+            if not line:
+                if len(data) == 1:
+                    name, self._name = self._name, b""
+                    self._object(data.pop(), name, events)
+                else:
+                    self._dispatch(events)
+            elif line[0] == _BRACE:
+                self._object(line, b"", events)
+            elif not data and line.startswith(b"data: "):
+                data.append(line[6:])
+            else:
+                self._line(line, events)
+
+    def _line(self, line: bytes, events: list[RawResponse]) -> None:
         if line.startswith(b"data:"):
             self._add_data(line[6:] if line[5:6] == b" " else line[5:], events)
-        elif not line:
-            self._dispatch(events)
         elif line.startswith(b"event:"):
             self._name = line[6:].strip()
         elif line.startswith((b":", b"id:", b"retry:")) or line in (b"data", b"event", b"id", b"retry"):
@@ -136,47 +207,55 @@ class EventDecoder:
             self._object(line, b"", events)
 
     def _add_data(self, line: bytes, events: list[RawResponse]) -> None:
-        if len(self._data) == 1 and isinstance(_loads(self._data[0])[0], dict):  # a blank line forgotten before this
+        data = self._data
+        if len(data) == 1 and isinstance(_read(data[0]), dict):  # a blank line forgotten before this
             self._dispatch(events)
-        self._data.append(line)
-        self._data_size += len(line)
+        if len(data) < 2:
+            self._data_size = sum(map(len, data)) + len(data)
+        data.append(line)
+        self._data_size += len(line) + 1
         if self._data_size > MAX_LINE:
-            self._data, self._data_size = [], 0
+            data.clear()
             self._skipped += 1
 
     def _dispatch(self, events: list[RawResponse]) -> None:
-        data, name = self._data, self._name
+        data, name = self._data.copy(), self._name
+        self._data.clear()
         self._name = b""
-        if not data:
-            return
-        self._data, self._data_size = [], 0
         joined = b"\n".join(data)
-        if len(data) > 1 and not isinstance(_loads(joined)[0], dict):  # the same, after a damaged line
+        if len(data) > 1 and not isinstance(_read(joined), dict):  # the same, after a damaged line
             for line in data:
                 self._object(line, name, events)
-        else:
+        elif data:
             self._object(joined, name, events)
 
     def _object(self, text: bytes, name: bytes, events: list[RawResponse]) -> None:
-        value, clean = _loads(text)
-        if not isinstance(value, dict) or _too_deep(value, text):
-            if text.strip() == DONE:
-                self.done = True
-            elif text.strip():
-                self._skipped += 1
-            return
-        if name and not isinstance(value.get("type"), str):
-            value["type"] = name.decode("utf-8", "replace")
-        if not clean or self._halves:
-            value = self._rejoin(value)
-        self.events += 1
-        events.append(RawResponse(**value))
+        self._objects([(name, text)], events)
+
+    def _objects(self, found: Iterable[tuple[bytes, bytes]], events: list[RawResponse]) -> None:
+        loads, new, halves, add = orjson.loads, object.__new__, self._halves, events.append
+        for name, text in found:
+            try:
+                value, clean = loads(text), not halves
+            except orjson.JSONDecodeError:
+                value, clean = _lenient(text), False
+            if type(value) is not dict or (len(text) > _SHALLOW and _too_deep(value, text)):
+                if text.strip() == DONE:
+                    self.done = True
+                elif text.strip():
+                    self._skipped += 1
+                continue
+            if name and type(value.get("type")) is not str and (kind := name.strip()):
+                value["type"] = kind.decode("utf-8", "replace")
+            event = new(RawResponse)
+            event._data = value if clean else self._rejoin(value)
+            add(event)
 
     def _rejoin(self, value: dict[str, Any]) -> dict[str, Any]:
         """Make all text valid Unicode; a character whose two surrogates came in two events is whole in the second."""
         kind = str(value.get("type"))
-        key = _TEXT_KEYS.get(kind, "")
-        if isinstance(text := value.get(key), str):
+        key = TEXT_KEYS.get(kind)
+        if key and isinstance(text := value.get(key), str):
             text = self._halves.pop(kind, "") + text
             if "\ud800" <= text[-1:] <= "\udbff":
                 self._halves[kind] = text[-1]
@@ -184,6 +263,22 @@ class EventDecoder:
             value = {**value, key: text}
         mended: dict[str, Any] = valid_unicode(value)
         return mended
+
+
+def _all_of(lines: list[bytes], events: list[RawResponse]) -> bool:
+    """Take the objects of lines in one reading, which is faster; say whether each line is a flat object."""
+    try:
+        values = orjson.loads(b"[%b]" % b",".join(lines))
+    except orjson.JSONDecodeError:
+        return False
+    if len(values) != len(lines) or {*map(type, values)} != {dict} or max(map(len, lines)) > _SHALLOW:
+        return False
+    new, add = object.__new__, events.append
+    for value in values:
+        event = new(RawResponse)
+        event._data = value
+        add(event)
+    return True
 
 
 def valid_unicode(value: Any) -> Any:
@@ -197,19 +292,41 @@ def valid_unicode(value: Any) -> Any:
     return value
 
 
-def _loads(text: bytes) -> tuple[Any, bool]:
-    """Read JSON, and whether its text is certainly valid Unicode.
+def encode_json(value: Any) -> bytes:
+    """Write JSON as UTF-8; half surrogates become U+FFFD, a ``Secret`` is written as it is.
 
-    Reads also what orjson refuses and a server may still send: damaged UTF-8, half surrogates, NaN, raw control signs.
+    ``TypeError`` names what JSON cannot say.
     """
+    arrays = orjson.OPT_SERIALIZE_NUMPY if "numpy" in sys.modules else 0  # or orjson would import it
     try:
-        return orjson.loads(text), True
+        return orjson.dumps(value, _revealed, arrays)
+    except TypeError as error:
+        try:
+            return orjson.dumps(valid_unicode(value), _revealed, arrays)
+        except RecursionError:
+            raise error from None
+
+
+def _revealed(value: Any) -> str | None:
+    if isinstance(value, Secret):
+        return value.value
+    raise TypeError
+
+
+def _read(text: bytes) -> Any:
+    """Read JSON, ``None`` if it is none."""
+    try:
+        return orjson.loads(text)
     except orjson.JSONDecodeError:
-        pass
+        return _lenient(text)
+
+
+def _lenient(text: bytes) -> Any:
+    """Read what orjson refuses and a server may still send: damaged UTF-8, half surrogates, NaN, raw control signs."""
     try:
-        return _LENIENT.decode(text.decode("utf-8", "replace")), False
+        return _LENIENT.decode(text.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
-        return None, False
+        return None
 
 
 def _finite(digits: str) -> float | None:

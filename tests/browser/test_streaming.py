@@ -121,3 +121,48 @@ def test_what_a_hostile_answer_holds_never_acts(nb: Notebook, engine: ScriptedEn
     assert nb.output(1).locator("a[href^='javascript']").count() == 0
     for words in ("Readable words.", "<script>", "onerror=", "a picture", "a link", "end."):
         assert words in nb.out(1)
+
+
+SELECT = """() => {
+    const range = document.createRange();
+    range.selectNodeContents(document.querySelector('.jp-OutputArea-output h2'));
+    getSelection().removeAllRanges();
+    getSelection().addRange(range);
+}"""
+SELECTED = "() => String(getSelection()).trim()"
+
+
+def test_what_a_reader_has_selected_stays_while_more_comes(nb: Notebook, engine: ScriptedEngine) -> None:
+    text = RICH + "And so on, at great length. " * 200
+    pieces = [text[start : start + 100] for start in range(0, len(text), 100)]
+    second = ["\n\n## The second part\n\nhas begun", *[" and goes on"] * 30, " to its end"]
+    engine.enqueue(*pieces, *[step for piece in second for step in (piece, 0.1)], ..., "never")
+    nb.open("%load_ext nb_backend", ASK)
+    nb.run(0)
+    nb.run(1, wait=False)
+    nb.output(1).get_by_text("has begun").wait_for()
+    nb.page.evaluate(SELECT)
+    nb.output(1).get_by_text("to its end").wait_for()
+    assert nb.page.evaluate(SELECTED) == "Why the sky is blue"
+    nb.interrupt()
+    nb.done(1)
+    assert nb.output(1).locator("h2").count() == 2
+    (output,) = [one for one in nb.save().cells[1].outputs if one.output_type == "display_data"]
+    assert output.data["text/plain"] == text + "".join(second)
+
+
+def test_a_long_answer_reads_as_one_after_it_is_opened_again(nb: Notebook, engine: ScriptedEngine) -> None:
+    text = "".join(f"## Part {number}\n\n{RICH}\n" for number in range(40))
+    pieces = [text[start : start + 500] for start in range(0, len(text), 500)]
+    engine.enqueue(*[step for piece in pieces for step in (piece, 0.01)])
+    nb.open("%load_ext nb_backend", ASK)
+    nb.run(0)
+    nb.run(1)
+    for _ in range(2):
+        nb.output(1).get_by_text("answered by scripted").wait_for()
+        assert nb.output(1).locator("h2").all_inner_texts()[::2] == [f"Part {number}" for number in range(40)]
+        assert nb.output(1).locator("table").count() == 40
+        outputs = nb.save().cells[1].outputs
+        assert 4 < len(outputs) < 10
+        assert "".join(output.data["text/plain"] for output in outputs) == text
+        nb.reload()

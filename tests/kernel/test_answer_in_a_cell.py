@@ -271,3 +271,66 @@ def test_help_and_loading_twice_and_unloading(kernel, engine):
     assert "not found" in kernel.run(CELL).printed
     kernel.run("%load_ext nb_backend")
     assert kernel.run(CELL).error is None
+
+
+def long_answer(size: int) -> list[str]:
+    paragraph = "It scatters the short waves more than the long ones, as Rayleigh found. " * 5 + "\n\n"
+    text = (paragraph * (size // len(paragraph) + 1))[:size]
+    return [text[start : start + 40] for start in range(0, size, 40)]
+
+
+def outputs_of(run) -> list[dict]:
+    """What a front end holds in the end: outputs in their order, updated and cleared as it was told."""
+    held: dict[object, dict] = {}
+    clears = False
+    for message in run.messages:
+        kind, content = message["msg_type"], message["content"]
+        if kind == "clear_output":
+            clears = True
+        elif kind in ("display_data", "update_display_data", "stream"):
+            if clears and kind != "update_display_data":
+                held.clear()
+                clears = False
+            held[content.get("transient", {}).get("display_id") or object()] = content
+    return [*held.values()]
+
+
+def slowly(pieces: list[str]) -> list[str | float]:
+    """With time for some repaints."""
+    return [step for at, piece in enumerate(pieces) for step in ([piece] if at % 60 else [0.11, piece])]
+
+
+def test_a_short_answer_ends_as_one_output(kernel, engine):
+    pieces = long_answer(10_000)
+    engine.enqueue(*slowly(pieces))
+    run = kernel.run("%%backend\nhi")
+    assert len({display["transient"]["display_id"] for display in run.displays}) > 2  # it was in pieces while it came
+    (output,) = outputs_of(run)
+    assert output["data"]["text/plain"] == "".join(pieces)
+    assert "</small>" in output["data"]["text/markdown"]
+    assert output["metadata"]["nb_backend"]["usage"]
+
+
+def test_what_else_a_cell_shows_stays_when_an_answer_ends(kernel, engine):
+    engine.enqueue(*slowly(long_answer(10_000)))
+    printed, *shown = outputs_of(kernel.run("print('mine')\n%backend ask hi"))
+    assert printed["text"] == "mine\n"
+    assert [bool(output["data"]) for output in shown] == [True] + [False] * (len(shown) - 1)
+
+
+def test_a_long_answer_stays_in_pieces(kernel, engine):
+    pieces = long_answer(30_000)
+    engine.enqueue(*slowly(pieces))
+    outputs = outputs_of(kernel.run("%%backend\nhi"))
+    assert len(outputs) > 5
+    assert "".join(output["data"]["text/plain"] for output in outputs) == "".join(pieces)
+    assert [bool(output["metadata"]) for output in outputs] == [False] * (len(outputs) - 1) + [True]
+
+
+def test_a_long_answer_that_is_stopped_keeps_what_was_said(kernel, engine):
+    pieces = [*long_answer(20_000), "And here it stalls."]
+    engine.enqueue(*slowly(pieces), ..., "never")
+    run = kernel.run_and_interrupt("%%backend\nhi", lambda message: "it stalls" in str(message["content"]))
+    outputs = outputs_of(run)
+    assert "".join(output["data"]["text/plain"] for output in outputs) == "".join(pieces)
+    assert "stopped" in outputs[-1]["data"]["text/markdown"]

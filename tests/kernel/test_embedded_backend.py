@@ -2,25 +2,60 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import signal
+import socket
 import sys
 
 import pytest
-from driver import Kernel, eventually
+from driver import Kernel, eventually, one_line
 from jupyter_client.manager import start_new_kernel
 
 PID = "from nb_backend.local import process; process._backend._process.pid"
+PORT = "from nb_backend.local import process; process._backend.address.url.rpartition(':')[2]"
 
 
-@pytest.fixture
-def bare_kernel():
+def kernel_with(**more):
     env = {name: value for name, value in os.environ.items() if not name.startswith(("NB_BACKEND", "G4F"))}
-    manager, client = start_new_kernel(kernel_name="python3", env=env)
+    manager, client = start_new_kernel(kernel_name="python3", env=env | more)
     yield Kernel(manager, client)
     client.stop_channels()
     if manager.is_alive():
         manager.shutdown_kernel(now=True)
+    else:
+        manager.cleanup_resources()
+
+
+@pytest.fixture
+def bare_kernel():
+    yield from kernel_with()
+
+
+@pytest.fixture
+def endless_kernel(tmp_path):
+    """Give a kernel whose embedded backend says two words, and then neither ends its answer nor says more."""
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps(["said so far ", "and no more", None]))
+    yield from kernel_with(NB_BACKEND_SCRIPT=str(script))
+
+
+def in_the_middle(kernel, act):
+    """Run a cell, and do something once a part of its answer is shown; gives the run."""
+    done = []
+
+    def look(message):
+        if not done and "and no more" in str(message["content"].get("data")):
+            done.append(True)
+            act()
+
+    return kernel.run("%%backend\nSay hello.", look)
+
+
+def closed(port):
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
 
 
 def alive(pid):
@@ -53,6 +88,38 @@ def test_a_crashed_backend_is_one_line_and_the_next_cell_has_a_new_one(bare_kern
         assert "\n" not in run.error[1]
         run = bare_kernel.run("%%backend\nSay hello.")
     assert run.error is None
+
+
+def test_a_crash_in_the_middle_is_one_line_below_what_was_said_and_the_next_cell_has_a_new_one(endless_kernel):
+    kernel = endless_kernel
+    kernel.run("%load_ext nb_backend")
+    kernel.run("from nb_backend.local import process; await process.ensure_running()")
+    pids = [int(kernel.run(PID).result)]
+    for _ in range(2):
+        run = in_the_middle(kernel, lambda: os.kill(pids[-1], signal.SIGKILL))
+        one_line(run, "The embedded backend ended (killed by SIGKILL): ask again and a new one starts")
+        assert "said so far and no more" in run.displays[-1]["data"]["text/plain"]
+        kernel.run("await process.ensure_running()")
+        pids.append(int(kernel.run(PID).result))
+    assert len(set(pids)) == 3
+
+
+@pytest.mark.parametrize("end", ["restart", "kill"])
+def test_a_kernel_that_ends_in_the_middle_of_an_answer_leaves_no_process_and_no_port(endless_kernel, end):
+    kernel = endless_kernel
+    kernel.run("%load_ext nb_backend")
+    kernel.run("from nb_backend.local import process; await process.ensure_running()")
+    pid, port = int(kernel.run(PID).result), int(kernel.run(PORT).result.strip("'"))
+    assert not closed(port)
+    kernel.start("%%backend\nSay hello.")
+    while "said so far" not in str(kernel.client.get_iopub_msg(timeout=60)["content"].get("data")):
+        pass
+    if end == "restart":
+        kernel.manager.restart_kernel(now=False)
+        kernel.client.wait_for_ready(timeout=60)
+    else:
+        os.kill(kernel.manager.provisioner.pid, signal.SIGKILL)
+    eventually(lambda: not alive(pid) and closed(port))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the cache is moved by XDG_CACHE_HOME")

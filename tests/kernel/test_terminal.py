@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import nbformat
 import pytest
+
+from nb_backend.chat import Answer
+from nb_backend.notebook.cell import CellView
 
 pexpect = pytest.importorskip("pexpect", reason="no pseudo-terminals here")
 
@@ -72,6 +77,48 @@ def test_what_goes_along_is_named(terminal, engine, encoding):
     assert "data:image" not in terminal.before
     ((uri, name),) = engine.history[0]["media"]
     assert (uri[:22], name) == ("data:image/png;base64,", "dots.png")
+
+
+STEERING = (
+    "\x1b[31mred \x1b]8;;https://evil.test\x07link\x1b]52;c;cHdu\x07 \x9b2J \x9d0;title\x9c "
+    "\u202eevil \u200bhidden\x08\r"
+)
+STEERS = re.compile("[\x00-\x06\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u200b\u202e]|\x1b[^\\[]|\x1b\\[(?:31m|8m)|red \x1b")
+
+
+def test_nothing_that_a_server_says_steers_it(terminal, engine):
+    engine.enqueue(
+        {"type": "provider", "provider": {"name": STEERING, "model": STEERING}},
+        {"type": "reasoning", "token": STEERING},
+        *STEERING,
+        {"type": "finish", "finish": {"reason": STEERING}},
+    )
+    ask(terminal, "%%backend", "hi")
+    terminal.expect_exact("In [3]: ")
+    answered = terminal.before
+    assert "[U+001B][31mred [U+001B]]8;;https://evil.test[U+0007]link" in answered
+    terminal.sendline("_")
+    terminal.expect_exact("In [4]: ")
+    assert STEERS.findall(answered + terminal.before) == []
+
+
+@pytest.mark.parametrize("format", ["markdown", "text", "json"])
+def test_what_a_console_prints_of_a_notebooks_output_does_not_steer_it(format):
+    published = []
+    shell = SimpleNamespace(display_pub=SimpleNamespace(publish=lambda data, **_: published.append(data)))
+    CellView(shell, format).finish(Answer(text=STEERING, provider={"label": STEERING}), failed=False)
+    printed = published[-1]["text/plain"]
+    assert printed.startswith("[U+001B][31mred [U+001B]]8;;https://evil.test[U+0007]link")
+    assert "\x1b" not in printed
+    assert STEERS.findall(printed) == []
+
+
+def test_nothing_that_an_error_says_steers_it(terminal, engine):
+    engine.enqueue("Half", {"type": "error", "error": STEERING, "message": STEERING})
+    ask(terminal, "%%backend", "hi")
+    terminal.expect_exact("In [3]: ")
+    assert "[U+001B][31mred" in terminal.before
+    assert STEERS.findall(terminal.before) == []
 
 
 @pytest.mark.parametrize("encoding", ["ascii"])

@@ -99,7 +99,7 @@ class ChatPanel(anywidget.AnyWidget):
         if kernel_of(shell) is None:
             print_safely(f"{pretty(host.chat)}\n(The panel needs a notebook: this is its transcript.)\n")
             return
-        if host.closed or host.lasting.finished:
+        if self.comm is None or host.closed or host.lasting.finished:
             display(host.chat)  # as it shows itself
             return
         data, metadata = anywidget.AnyWidget._repr_mimebundle_(self) or ({}, {})
@@ -111,7 +111,9 @@ class ChatPanel(anywidget.AnyWidget):
             self.send(message, buffers)
 
     def _go(self) -> None:
+        layout: ipywidgets.Layout = self.layout
         super().close()
+        layout.close()
 
     def __repr__(self) -> str:
         return f"<ChatPanel on {self._host.seen.name!r}{', closed' if self._host.closed else ''}>"

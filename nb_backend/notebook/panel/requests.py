@@ -129,8 +129,8 @@ def _export(chat: Chat, name: str) -> str:
     while True:
         name = free_name(name, os.listdir())
         try:
-            with open(name, "x"):  # so that nobody else takes the name meanwhile
-                break
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL, 0o600))  # so that nobody else takes the name meanwhile
+            break
         except FileExistsError:
             continue
     try:

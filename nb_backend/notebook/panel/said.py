@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ... import memory
 from ...answer import Answer
+from ...markdown import safe_terminal
 from ...media import Attachment, text_of
 from ...providers.response import RawResponse
-from ..cell import who_answered
+from ..section import who_answered
 
 if TYPE_CHECKING:
     from ...stream import Turn
@@ -86,7 +87,7 @@ def of_answer(turn: Turn, hide: Hide, error_line: Callable[[BaseException], str]
     said.status = "streaming" if begun else "waiting"
     said.can = ("copy",) if said.text else ()
     if turn.progress is not None and not begun:
-        said.progress = hide(_progress(turn.progress))
+        said.progress = safe_terminal(hide(_progress(turn.progress)))
     if turn.ended:
         failed = turn.error is not None
         said.status = "failed" if failed else "stopped" if answer.stopped or not turn.kept else "done"

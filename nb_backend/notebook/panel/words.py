@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ... import debug
 from ...errors import BackendError
+from ...markdown import safe_terminal
 from ...redaction import SHORTEST_SECRET, redact
 from ..failures import LONGEST_MESSAGE
 
@@ -25,7 +26,7 @@ def error_line(error: BaseException, keys: Sequence[str]) -> str:
         said = f"{said}: {error.filename}"
     if not isinstance(error, BackendError | ValueError | OSError):
         said = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    text = " ".join(redact(said[: 10 * LONGEST_MESSAGE], keys).split()) or type(error).__name__
+    text = " ".join(safe_terminal(redact(said[: 10 * LONGEST_MESSAGE], keys)).split()) or type(error).__name__
     return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 1]}…"
 
 

@@ -17,7 +17,7 @@ from ...markdown_parts import code_span
 from ...media import Attachment, text_of
 from ...media_types import BITMAPS, data_uri
 from ...scaling import fit, thumbnail
-from ..cell import inert, who_answered
+from ..section import inert, who_answered
 from .said import Hide
 
 MOST_BYTES = 4 * 2**20  # of all images of a transcript

@@ -1,0 +1,164 @@
+"""How a connection is made: by which way, how it is verified, and so that nothing that comes over it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import ssl
+import urllib.request
+from asyncio.trsock import TransportSocket
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Any
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from yarl import URL
+
+from ..errors import ConnectionFailed
+from .failures import one_line
+
+_end_of_head = re.compile(rb"\n\r?\n")
+_interim = re.compile(rb"HTTP/\d\.\d 1\d\d\b")
+
+
+class Connector(aiohttp.TCPConnector):
+    """Opens one connection after the other. The end of the last one is known however early it comes: ``lost``.
+
+    The head of a response reaches aiohttp's parser by itself: it drops a whole piece, head and text, for what comes
+    with them and is no HTTP.
+    """
+
+    lost: asyncio.Future[None] | None = None
+    _last: asyncio.BaseTransport | None = None
+    _socket: TransportSocket | None = None  # one of TLS knows it no more once the connection is lost
+
+    async def _create_connection(self, *args: Any, **options: Any) -> ResponseHandler:
+        protocol = await super()._create_connection(*args, **options)
+        self.lost, self._last = protocol.closed, protocol.transport
+        self._socket = None if self._last is None else self._last.get_extra_info("socket")
+        if self.lost is not None:
+            self.lost.add_done_callback(lambda lost: lost.cancelled() or lost.exception())  # or asyncio warns
+        if self._socket is not None and self._last is not None and self._last.get_extra_info("sslcontext") is None:
+            _take_what_is_left(protocol, self._socket)
+        return protocol
+
+    async def connect(self, *args: Any, **options: Any) -> Connection:
+        """Give a connection, a new one or the one that is free."""
+        connection = await super().connect(*args, **options)
+        if connection.protocol is not None:
+            _feed_head_by_itself(connection.protocol)
+        return connection
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the last connection stands, and all that came over it was read."""
+        return not self.force_close and self._last is not None and not self._last.is_closing() and not self._acquired
+
+    def cut(self) -> None:
+        """Cut the last connection: it does not wait for a server that reads no more, nor for a forked child's end."""
+        transport, self._last = self._last, None
+        if not isinstance(transport, asyncio.WriteTransport):
+            return
+        if self._socket is not None:
+            with suppress(OSError):  # it is closed
+                self._socket.shutdown(socket.SHUT_RDWR)
+        transport.abort()
+
+
+def _feed_head_by_itself(protocol: ResponseHandler) -> None:
+    """Have the head of a response, interim ones before it too, taken in before what follows it."""
+    head = bytearray()
+    feed = protocol.data_received
+
+    def data_received(data: bytes) -> None:
+        final = False
+        while data and not final:
+            before = len(head)
+            head.extend(data)
+            end = _end_of_head.search(head, max(0, before - 2))
+            if end is None:
+                break
+            final = not _interim.match(head)
+            head.clear()
+            feed(data[: end.end() - before])
+            data = data[end.end() - before :]
+        if final:
+            del protocol.data_received  # what follows is fed as ever
+        if data:
+            feed(data)
+
+    protocol.data_received = data_received  # type: ignore[method-assign]
+
+
+def _take_what_is_left(protocol: ResponseHandler, sock: TransportSocket) -> None:
+    """Have what had come taken in when it is the sending that breaks: asyncio drops it, say a 413 and its reason."""
+    lost = protocol.connection_lost
+
+    def connection_lost(exc: BaseException | None) -> None:
+        del protocol.connection_lost  # or the two would keep one another
+        with suppress(OSError):
+            while exc is not None and (data := os.read(sock.fileno(), 65536)):
+                protocol.data_received(data)
+        lost(exc)
+
+    protocol.connection_lost = connection_lost  # type: ignore[method-assign]
+
+
+def default_ssl() -> ssl.SSLContext | bool:
+    """Give what servers are verified by: ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` as they are set now, else aiohttp's.
+
+    aiohttp reads them when it is imported, and a notebook may set them later.
+    """
+    named = os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", "")
+    if not any(named):
+        return True
+    return _trusting(*named, *(os.path.getmtime(one) if os.path.exists(one) else 0 for one in named))
+
+
+@lru_cache(maxsize=4)
+def _trusting(file: str, folder: str, *changed: float) -> ssl.SSLContext:
+    context = ssl.create_default_context()  # which reads the two
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def proxy_for(url: URL) -> str | None:
+    """Choose the proxy that the environment names for a URL; this machine never has one."""
+    host = url.host or ""
+    if _is_here(host) or urllib.request.proxy_bypass(f"{host}:{url.port}"):
+        return None
+    proxy = urllib.request.getproxies().get(url.scheme)
+    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
+
+
+def _is_here(host: str) -> bool:
+    name = host.rstrip(".").lower()
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified
+
+
+def redirected(url: URL, location: str, secrets: Iterable[str]) -> URL | ConnectionFailed:
+    """Give where a redirect leads, on the same server, or an error if it leads to another one."""
+    try:
+        target = url.join(URL(location))
+        origin = target.origin()
+    except ValueError:
+        return ConnectionFailed(f"{url.origin()} redirects to no proper url: check the url")
+    if target.user is not None or target.password is not None:
+        return ConnectionFailed(f"{url.origin()} redirects to a url with a password in it: check the url")
+    if origin != url.origin():
+        return ConnectionFailed(
+            f"{url.origin()} sends on to {one_line(origin, secrets)}, and nothing is sent to another server unasked:"
+            " if that is right, set the url to it"
+        )
+    return target

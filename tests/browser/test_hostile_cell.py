@@ -1,0 +1,182 @@
+"""Hostile answers in the cells of a real JupyterLab: just run, reopened, a stranger's and converted, nothing acts."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hostile import HOSTILE
+from hostile_page import PREFIXES, WATCH, converted, missing_words, new_page, requests_of
+from jupyter_page import Lab, Notebook
+from playwright.sync_api import Page
+
+from nb_backend.chat import Answer
+from nb_backend.notebook.cell import CellView
+
+PER_CELL = 45  # outputs; JupyterLab folds more than 50
+SHOW = """
+import json
+from IPython.display import display
+for bundle in json.load(open("bundles.json"))[{0}]:
+    display(bundle, raw=True)
+"""
+END = "\n\nTHEEND"
+FORMULA = " $z$"  # where one may be, and in the last output of a cell: when they are typeset, all is
+TYPESET = """([i, formulas]) => {
+    const outputs = jupyterapp.shell.currentWidget.content.widgets[i].node.querySelectorAll('.jp-RenderedMarkdown');
+    return formulas.length === outputs.length
+        && formulas.every((formula, k) => outputs[k].querySelector(formula ? 'mjx-container' : 'p:last-child'));
+}"""
+LOADED = "count => window.jupyterapp?.shell.currentWidget?.content?.widgets?.length === count"
+SHOWN = (Path(__file__).parent / "shown.js").read_text()
+# of the outputs that are plain text: whatever is none
+PLAIN = """() => [...document.querySelectorAll('.jp-OutputArea-output:not(.jp-RenderedMarkdown)')].flatMap(output =>
+    [...output.querySelectorAll('*')].filter(element => element.tagName !== 'PRE' || element.attributes.length))
+    .map(element => element.outerHTML.slice(0, 200))"""
+
+
+def published(answer: Answer, format: str) -> dict[str, Any]:
+    """Give what a cell shows of an answer that has ended."""
+    bundles: list[dict[str, Any]] = []
+    shell: Any = SimpleNamespace(display_pub=SimpleNamespace(publish=lambda data, **_: bundles.append(data)))
+    CellView(shell, format).finish(answer, failed=False)
+    return bundles[-1]
+
+
+def shown_at_prefixes() -> dict[str, str]:
+    """Give each Markdown that a cell shows of hostile answers while they come, with the answer so far."""
+    shown: dict[str, str] = {}
+    for text in PREFIXES:
+        for live in (True, False):
+            shown.setdefault(Answer(text=text).to_markdown(live=live), text)
+    return shown
+
+
+def shown_at_the_end() -> dict[str, str]:
+    """Give each Markdown that a cell shows of hostile answers that have ended, whose server's words are as hostile."""
+    shown: dict[str, str] = {}
+    for text in HOSTILE:
+        everywhere = Answer(text=text, reasoning=text, provider={"label": text, "model": text}, finish_reason=text)
+        shown[published(everywhere, "markdown")["text/markdown"]] = text
+        shown[published(Answer(text=f'"{text}'), "json")["text/markdown"]] = text
+    return shown
+
+
+def in_cells(markdown: list[str]) -> list[list[str]]:
+    return [markdown[start : start + PER_CELL] for start in range(0, len(markdown), PER_CELL)]
+
+
+AT_PREFIXES, AT_THE_END = shown_at_prefixes(), shown_at_the_end()
+CELLS = [*in_cells([*AT_PREFIXES]), *in_cells([*AT_THE_END])]
+SOME = [*range(0, len(in_cells([*AT_PREFIXES])), 6), *range(len(in_cells([*AT_PREFIXES])), len(CELLS))]
+PLAIN_TEXTS = [published(Answer(text=text, provider={"label": text}), "text") for text in HOSTILE]
+
+
+def has_formula(cell: list[str], at: int) -> bool:
+    return at == len(cell) - 1 or re.search(r"\$.*\$", cell[at], re.DOTALL) is not None
+
+
+@dataclass
+class Seen:
+    """What was seen of outputs: what is wrong in each, what is read, the scripts that ran, what was asked for."""
+
+    wrong: dict[str, list[str]]
+    read: dict[str, str]
+    hits: list[str]
+    asked: list[str]
+
+    def nothing_acts(self) -> None:
+        assert self.wrong == {}
+        assert self.hits == []
+        assert self.asked == []
+
+
+def seen_of(cells: list[list[str]], outputs: list[dict[str, Any]], page: Page, asked: list[str]) -> Seen:
+    """Put together what was seen of the outputs of cells."""
+    named = list(zip([markdown for cell in cells for markdown in cell], outputs, strict=True))
+    wrong = {markdown: output["wrong"] for markdown, output in named if output["wrong"]}
+    return Seen(wrong, {one: output["text"] for one, output in named}, page.evaluate("() => window.hits"), asked)
+
+
+def look(page: Page, cells: list[list[str]], asked: list[str]) -> Seen:
+    """Wait until all outputs of a notebook are drawn, and look at each."""
+    outputs = []
+    for i, cell in enumerate(cells):
+        formulas = [has_formula(cell, at) for at in range(len(cell))]
+        page.wait_for_function(TYPESET, arg=[i, formulas], timeout=120_000)
+        outputs += page.evaluate(SHOWN, [i])
+    seen = seen_of(cells, outputs, page, asked)
+    if plain := page.evaluate(PLAIN):
+        seen.wrong["plain text"] = plain
+    return seen
+
+
+@pytest.fixture(scope="module")
+def just_run(lab: Lab, page: Page) -> tuple[Seen, Path]:
+    """All outputs in cells that were just run, and the notebook as it was saved then."""
+    bundles = [
+        [{"text/markdown": one + END + FORMULA * has_formula(cell, at)} for at, one in enumerate(cell)]
+        for cell in CELLS
+    ]
+    bundles += [PLAIN_TEXTS[start : start + PER_CELL] for start in range(0, len(PLAIN_TEXTS), PER_CELL)]
+    (lab.root / "bundles.json").write_text(json.dumps(bundles))
+    notebook = Notebook(lab, page)
+    notebook.open(*map(SHOW.format, range(len(bundles))))
+    page.evaluate(WATCH)
+    with requests_of(page, lab.url) as asked:
+        notebook.run_all()
+        notebook.done(len(bundles) - 1, timeout=120_000)
+        seen = look(page, CELLS, asked)
+    notebook.save()
+    path = notebook.path
+    assert path is not None
+    notebook.close()
+    return seen, path
+
+
+def reopened(lab: Lab, page: Page, path: Path, cells: list[list[str]]) -> Seen:
+    """Open a saved notebook in a new page; no cell is run."""
+    with new_page(page, lab.url) as (fresh, asked):
+        fresh.goto(lab.address(path.name))
+        fresh.wait_for_function(LOADED, arg=len(json.loads(path.read_text())["cells"]), timeout=60_000)
+        seen = look(fresh, cells, asked)
+        fresh.evaluate("() => jupyterapp.shell.currentWidget.context.sessionContext.shutdown()")
+    return seen
+
+
+def test_nothing_acts_in_cells_just_run(just_run: tuple[Seen, Path]) -> None:
+    just_run[0].nothing_acts()
+
+
+def test_what_is_harmless_is_read(just_run: tuple[Seen, Path]) -> None:
+    read = just_run[0].read
+    missing = {text: missing_words(text, read[markdown]) for markdown, text in (AT_PREFIXES | AT_THE_END).items()}
+    assert {text: words for text, words in missing.items() if words} == {}
+
+
+def test_nothing_acts_when_it_is_opened_again(just_run: tuple[Seen, Path], lab: Lab, page: Page) -> None:
+    reopened(lab, page, just_run[1], CELLS).nothing_acts()
+
+
+@pytest.fixture(scope="module")
+def of_a_stranger(just_run: tuple[Seen, Path], lab: Lab) -> Path:
+    """A notebook of some of its cells: another one, which nobody trusts."""
+    notebook = json.loads(just_run[1].read_text())
+    notebook["cells"] = [notebook["cells"][i] for i in SOME]
+    path = lab.root / "of-a-stranger.ipynb"
+    path.write_text(json.dumps(notebook))
+    return path
+
+
+def test_nothing_acts_when_a_stranger_opens_it(of_a_stranger: Path, lab: Lab, page: Page) -> None:
+    reopened(lab, page, of_a_stranger, [CELLS[i] for i in SOME]).nothing_acts()
+
+
+def test_nothing_acts_when_it_is_converted(of_a_stranger: Path, page: Page) -> None:
+    with converted(page, of_a_stranger) as (fresh, asked):
+        seen_of([CELLS[i] for i in SOME], fresh.evaluate(SHOWN, [None]), fresh, asked).nothing_acts()

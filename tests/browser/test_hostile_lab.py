@@ -1,0 +1,91 @@
+"""Hostile answers as a real cell and a real panel stream them, saved, reopened and converted: nothing acts."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import nbformat
+import pytest
+from hostile import HOSTILE
+from hostile_page import STEP, WATCH, converted, new_page, requests_of
+from jupyter_page import Notebook
+from playwright.sync_api import Page
+from serving import Backend
+
+from nb_backend.local.engine import ScriptedEngine
+
+PANEL = "from nb_backend import ChatPanel\nChatPanel()"
+STATE = """
+import json, pathlib, ipywidgets
+pathlib.Path("state.json").write_text(json.dumps(ipywidgets.Widget.get_manager_state()))
+"""
+ENDS = "</script><script>hit()</script> <!-- </style></textarea></title> ]]>"
+ANSWER = "\n\n".join([ENDS, *HOSTILE[:12], *HOSTILE[150:170], "The last words."])
+# in answers and transcripts: what cannot be theirs
+FOREIGN = """() => [...document.querySelectorAll('.jp-RenderedMarkdown, .nbb-text')].flatMap(output => [
+    ...output.querySelectorAll('script, iframe, form, style, object, embed, link, base, meta, video, audio, ' +
+    '[onload], [onerror], [onclick], [onfocus], [data-commandlinker-command], [name], img:not([src^="data:"])')])
+    .map(element => element.outerHTML.slice(0, 200))"""
+CELL_LINKS = """() => [...document.querySelectorAll('.jp-RenderedMarkdown a:not(.jp-InternalAnchorLink)')]
+    .map(link => [link.rel, link.target])"""
+
+
+@pytest.fixture(scope="module")
+def lab_env(server: Backend) -> dict[str, str]:
+    return server.env
+
+
+def pieces(text: str) -> list[str]:
+    return [text[start : start + STEP] for start in range(0, len(text), STEP)]
+
+
+def nothing_acted(page: Page, asked: list[str]) -> None:
+    assert page.evaluate(FOREIGN) == []
+    assert page.evaluate("() => hits") == []
+    assert asked == []
+
+
+def opened(page: Page, address: str, own: str) -> None:
+    """Open a notebook in a new page and look at it; no cell is run."""
+    with new_page(page, own) as (fresh, asked):
+        fresh.goto(address)
+        fresh.locator("summary", has_text="Transcript: 1 turn").click()
+        assert fresh.get_by_text("The last words.").count() >= 2
+        nothing_acted(fresh, asked)
+
+
+def test_nothing_acts_in_a_cell_and_a_panel(nb: Notebook, engine: ScriptedEngine) -> None:
+    engine.enqueue(*({"type": "reasoning", "token": piece} for piece in pieces(ANSWER)), *pieces(ANSWER))
+    engine.enqueue(*({"type": "reasoning", "token": piece} for piece in pieces(ANSWER)), *pieces(ANSWER))
+    nb.open("%load_ext nb_backend", "%%backend --once\nhi", PANEL, STATE)
+    nb.page.evaluate(WATCH)
+    with requests_of(nb.page, nb.lab.url) as asked:
+        nb.run(0)
+        nb.run(1)
+        nb.output(1).get_by_text("The last words.").last.wait_for()
+        nb.run(2)
+        panel = nb.output(2).locator(".nbb-panel")
+        box = panel.get_by_role("textbox", name="Message")
+        box.fill(ENDS)
+        box.press("Enter")
+        panel.get_by_text(re.compile("answered by")).wait_for()
+        nb.output(2).get_by_text("Transcript: 1 turn").wait_for()
+        nb.run(3)
+        nothing_acted(nb.page, asked)
+    links = panel.locator(".nbb-answer a")
+    assert links.count() > 0
+    assert {link.get_attribute("rel") for link in links.all()} == {"noopener noreferrer"}
+    assert {tuple(link) for link in nb.page.evaluate(CELL_LINKS)} == {("noopener", "_blank")}  # it knows no better
+    state = (nb.lab.root / "state.json").read_text()
+    assert "hit()" not in state
+    saved = nb.save()
+    assert nb.path is not None
+    opened(nb.page, nb.lab.address(nb.path.name), nb.lab.url)
+    saved.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": json.loads(state)}
+    saved.cells[0].source += "\n"  # another notebook: nobody trusts it, and no kernel knows its panel
+    nbformat.write(saved, nb.lab.root / "of-a-stranger.ipynb")
+    opened(nb.page, nb.lab.address("of-a-stranger.ipynb"), nb.lab.url)
+    with converted(nb.page, nb.lab.root / "of-a-stranger.ipynb") as (page, asked):
+        assert page.get_by_text("The last words.").count() >= 2
+        nothing_acted(page, asked)

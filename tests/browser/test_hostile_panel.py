@@ -1,0 +1,188 @@
+"""Hostile answers in the panel's page, as they come, ended and loaded again: nothing acts, what is harmless is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hostile import GIF, HOSTILE
+from hostile_page import READ, STEP, WATCH, as_read, missing_words, prefixes, requests_of
+from panel_page import PanelPage, item
+from playwright.sync_api import Page
+
+from nb_backend.answer import Answer
+from nb_backend.markdown import safe_terminal
+from nb_backend.memory import Message
+from nb_backend.notebook.html import html_blocks
+from nb_backend.notebook.panel import said
+from nb_backend.notebook.panel.gallery import Gallery
+from nb_backend.notebook.panel.outbox import plain
+from nb_backend.notebook.panel.view import Failed, View, arranged
+from nb_backend.notebook.panel.words import error_line
+from nb_backend.providers.response import RawResponse
+
+# Says what the kernel has to say, lets it be painted, and gives for each item whatever does not belong there, its text.
+SHOW = """async messages => {
+    const tags = new Set(('P H3 H4 H5 H6 UL OL LI BLOCKQUOTE DIV TABLE THEAD TBODY TR TH TD HR BR EM STRONG DEL ' +
+        'CODE PRE FIGURE FIGCAPTION SPAN A IMG').split(' '));
+    const names = new Set(('href data-remote class target rel tabindex role aria-label start align alt dir ' +
+        'data-picture').split(' '));
+    const unseen = /[\\p{Bidi_Control}\\p{Cc}\\xad\\u200b\\u2060-\\u206f\\u{e0000}-\\u{e0fff}]/u;
+    const unlike = element => {
+        const attributes = [...element.attributes];
+        if (element.closest('button, summary')) return false;  // the panel's own
+        if (element.closest('math')) return element.namespaceURI !== 'http://www.w3.org/1998/Math/MathML'
+            || attributes.some(({name}) => /^(on|href|xlink|src|id|class|style|name)/i.test(name));
+        if (element.matches('a')) return element.rel !== 'noopener noreferrer' || element.target !== '_blank'
+            || attributes.some(({name, value}) => !names.has(name)
+                || (/href|remote/.test(name) && !/^(https?:\\/\\/[a-z0-9]|mailto:)/i.test(value)));
+        return !tags.has(element.tagName) || attributes.some(({name}) => !names.has(name));
+    };
+    for (const message of messages) kernel.say(message);
+    await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+    return [...document.querySelectorAll('.nbb-answer')].map(item => {
+        const wrong = [...item.querySelectorAll('.nbb-text, .nbb-text *')].filter(unlike);
+        wrong.push(...item.querySelectorAll('script, iframe, form, style, object, embed, link, base, [id], [name]'));
+        const text = item.textContent;
+        const hidden = unseen.exec(text.replace(/[\\n\\t]/g, '')) ?? [];
+        return {text, wrong: [...wrong.map(element => element.outerHTML.slice(0, 200)), ...hidden]};
+    });
+}"""
+
+
+class Asked(SimpleNamespace):
+    """A turn, known by identity."""
+
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+
+
+class Kernel:
+    """The kernel's side: every hostile answer, in a panel's view of a conversation."""
+
+    def __init__(self) -> None:
+        self.turns: list[Any] = [self._turn() for _ in HOSTILE]
+        self.changed: set[Any] = set()
+        self.view = self._view()
+        self.now = 0.0
+
+    def _turn(self) -> Any:
+        question = Message({"role": "user", "content": "Why?"}, {"time": 1e9})
+        request = SimpleNamespace(question=question, media=[], run=None, instead=None)
+        return Asked(request=request, answer=Answer(), ended=False, kept=False, error=None, progress=None)
+
+    def _view(self) -> View:
+        return View(Gallery(), clock=lambda: self.now)
+
+    def come(self, text: str, turn: Any, at: int) -> None:
+        """Add the characters from a place on, to what is said and to what is thought."""
+        if piece := text[at : at + STEP]:
+            turn.answer.add(RawResponse(type="content", content=piece))
+            turn.answer.add(RawResponse(type="reasoning", token=piece))
+            self.changed.add(turn)
+
+    def end(self) -> None:
+        """Let the answers end, the server's words about them and its images be as hostile, and each third fail."""
+        for number, (text, turn) in enumerate(zip(HOSTILE, self.turns, strict=True)):
+            turn.answer.add(RawResponse(type="provider", provider={"label": text, "model": text}))
+            turn.answer.add(RawResponse(type="content", content="", urls=["https://evil.test/i.png", GIF], alt=text))
+            turn.answer.end()
+            turn.ended = turn.kept = True
+            if number % 3 == 0:
+                turn.error = ValueError(safe_terminal(text))  # as an error of a server has it
+
+    def changes(self) -> list[dict[str, Any]]:
+        """Give what a page is told that has seen all before."""
+        self.now += 60
+        failed = [Failed(turn, None) for turn in self.turns if turn.ended]
+        self._show(arranged([], [turn for turn in self.turns if not turn.ended], failed))
+        return list(map(plain, self.view.changes()))
+
+    def loaded(self) -> list[dict[str, Any]]:
+        """Give the items of a page that is loaded when the answers are in the conversation."""
+        messages = []
+        for turn in self.turns:
+            reply = {"role": "assistant", "content": turn.answer.text}
+            messages += [turn.request.question, Message(reply, {**turn.answer.record(), "time": 1e9})]
+        self.view = self._view()
+        self._show(arranged(messages, [], []))
+        return list(map(plain, self.view.whole()))
+
+    def _show(self, things: Any) -> None:
+        self.view.arrange(things, self.changed)
+        self.changed.clear()
+        assert self.view.render(self._said, 1e9)
+
+    def _said(self, thing: Any) -> said.Said:
+        if thing.turn is None:
+            return said.of_message(thing.message, str, str)
+        if thing.answers:
+            return said.of_answer(thing.turn, str, lambda error: error_line(error, []))
+        return said.of_question(thing.turn, str, str)
+
+
+class Watched(PanelPage):
+    """A panel's page, what it asked for, and the scripts that ran in it."""
+
+    asked: list[str]
+
+    def show(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Give what stands in each answer after these messages: its text; what is wrong is a failure."""
+        shown: list[dict[str, Any]] = self.page.evaluate(SHOW, messages)
+        assert len(shown) == len(HOSTILE)
+        assert {text: one["wrong"] for text, one in zip(HOSTILE, shown, strict=True) if one["wrong"]} == {}
+        assert self.page.evaluate("() => hits") == []
+        assert self.asked == []
+        return shown
+
+
+@pytest.fixture
+def panel(page: Page) -> Iterator[Watched]:
+    with Watched(page) as watched, requests_of(page) as asked:
+        watched.asked = asked
+        yield watched
+
+
+def is_read(shown: list[dict[str, Any]]) -> None:
+    missing = {text: missing_words(text, one["text"]) for text, one in zip(HOSTILE, shown, strict=True)}
+    assert {text: words for text, words in missing.items() if words} == {}
+
+
+def test_nothing_acts_as_it_comes_and_loaded_again(panel: Watched) -> None:
+    kernel = Kernel()
+    panel.load()
+    panel.page.evaluate(WATCH)
+    panel.greet()
+    for step in range(max(len(prefixes(text)) for text in HOSTILE)):
+        for text, turn in zip(HOSTILE, kernel.turns, strict=True):
+            kernel.come(text, turn, step * STEP)
+        panel.show(kernel.changes())
+    assert [turn.answer.text for turn in kernel.turns] == HOSTILE
+    kernel.end()
+    is_read(panel.show(kernel.changes()))
+    panel.load()
+    panel.page.evaluate(WATCH)
+    panel.greet(*kernel.loaded())
+    is_read(panel.show([]))
+
+
+def test_the_text_is_readable(panel: Watched) -> None:
+    panel.open(*(item(f"a{number}", "assistant", *html_blocks(text)) for number, text in enumerate(READ)))
+    texts = panel.root.locator(".nbb-answer .nbb-bubble").all_inner_texts()
+    assert dict(zip(READ, map(as_read, texts), strict=True)) == READ
+    assert panel.asked == []
+
+
+def test_the_same_acts_if_the_kernel_does_not_make_it_safe(panel: Watched) -> None:
+    kernel = Kernel()
+    panel.load()
+    panel.page.evaluate(WATCH)
+    items = kernel.loaded()
+    items[1]["content"] = ["<img src=x onerror=hit()>", "<img src='https://evil.test/x.png'>"]
+    panel.greet(*items)
+    panel.until("hits.length > 0")
+    with pytest.raises(AssertionError, match="onerror"):
+        panel.show([])
+    assert "https://evil.test/x.png" in panel.asked

@@ -1,0 +1,113 @@
+"""A thousand questions at a server that fails now and then: all are answered, in order, and the memory stays flat."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections import Counter
+
+import psutil
+import pytest
+import serving as serving_
+from aiohttp import web
+from serving import Backend
+
+import nb_backend
+from nb_backend import ServerError
+from nb_backend.local.engine import ScriptedEngine
+
+PROMPTS = [f"Question number {number}, of a thousand that are asked?" for number in range(1000)]
+GROWTH = 20 * 2**20  # bytes
+
+
+def kind_of(question: str) -> str:
+    """How one question in twenty fails."""
+    if question in ("Never", "Often"):
+        return {"Never": "400", "Often": "500"}[question]
+    number = int(question.split()[2].rstrip(","))
+    return ("429", "500", "reset")[number // 20 % 3] if number % 20 == 7 else ""
+
+
+@pytest.fixture
+def failures(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each question has failed: once or twice, before its first event."""
+    seen: Counter[str] = Counter()
+
+    @web.middleware
+    async def failing(request: web.Request, handler) -> web.StreamResponse:
+        question = (await request.json())["messages"][-1]["content"]
+        kind = kind_of(question)
+        most = {"Never": 100, "Often": 4}.get(question, 1 + len(question) % 2)
+        if not kind or seen[question] == most:
+            return await handler(request)
+        seen[question] += 1
+        if kind == "reset":
+            request.transport.abort()
+            return web.Response()
+        headers = {"Retry-After": "0.1"} if kind == "429" else {}
+        return web.json_response({"error": {"message": "not now"}}, status=int(kind), headers=headers)
+
+    create = serving_.create_app
+
+    def create_app(engine, *, token):
+        app = create(engine, token=token)
+        app.middlewares.insert(0, failing)
+        return app
+
+    monkeypatch.setattr(serving_, "create_app", create_app)
+    return seen
+
+
+@pytest.fixture
+def server(failures, backend) -> Backend:
+    return backend
+
+
+def test_all_are_answered_in_order_though_one_in_twenty_fails(server, failures):
+    answers = nb_backend.map(PROMPTS, concurrency=50)
+    assert [str(answer) for answer in answers] == PROMPTS
+    assert len(server.engine.history) == 1000
+    assert Counter(map(kind_of, failures)) == {"429": 17, "500": 17, "reset": 16}
+
+
+def test_what_fails_for_good_fails_alone(server):
+    answers = nb_backend.map([*PROMPTS[:100], "Never", *PROMPTS[100:200]], concurrency=20)
+    assert [number for number, answer in enumerate(answers) if isinstance(answer, ServerError)] == [100]
+    assert "answered 400 (not now)" in str(answers[100])
+
+
+def test_a_question_of_many_is_tried_more_often_than_one_alone(server, failures, delays):
+    with pytest.raises(ServerError):
+        nb_backend.Chat()("Often")
+    failures.clear()
+    assert str(nb_backend.map(["Often"])[0]) == "Often"
+    assert failures["Often"] == 4
+
+
+def test_the_memory_stays_flat(server):
+    process = psutil.Process()
+
+    def resident() -> int:
+        server.engine.history.clear()
+        gc.collect()
+        return process.memory_info().rss
+
+    nb_backend.map(PROMPTS[:300], concurrency=50)
+    before = resident()
+    answers = nb_backend.map([f"{prompt} {number}" for number, prompt in enumerate(PROMPTS * 2)], concurrency=50)
+    assert resident() - before < GROWTH
+    assert len(answers) == 2000
+
+
+def test_questions_wait_without_a_task_each(backend):
+    tasks = []
+
+    class Engine(ScriptedEngine):
+        async def stream(self, body):
+            tasks.append(sum("Batch" in str(task.get_coro()) for task in asyncio.all_tasks()))
+            async for event in super().stream(body):
+                yield event
+
+    with serving_.serving(Engine()) as running:
+        nb_backend.map(map(str, range(300)), concurrency=9, url=running.url, api_key=serving_.TOKEN)
+    assert max(tasks) <= 10

@@ -1,0 +1,305 @@
+"""``map`` with a schema: JSON is asked for, checked, asked for once more, and given as objects or columns."""
+
+from __future__ import annotations
+
+import enum
+import json
+import subprocess
+import sys
+from typing import Literal
+
+import pandas as pd
+import pytest
+import serving as serving_
+from aiohttp import web
+from pydantic import BaseModel, Field, field_validator
+
+import nb_backend
+from nb_backend.local.engine import error_event
+from nb_backend.schema import Schema, SchemaError
+
+GOOD = '{"label": "kind", "stars": 4}'
+SCHEMA = {
+    "title": "Review of ours",
+    "type": "object",
+    "properties": {"label": {"enum": ["kind", "angry"]}, "stars": {"type": "integer"}},
+    "required": ["label", "stars"],
+}
+
+
+class Review(BaseModel):
+    label: Literal["kind", "angry"]
+    stars: int = Field(ge=1, le=5)
+
+
+def enqueue(backend, *answers: str) -> None:
+    for answer in answers:
+        backend.engine.enqueue(answer)
+
+
+@pytest.mark.parametrize(("schema", "name"), [(Review, "Review"), (SCHEMA, "Review_of_ours")])
+def test_the_server_is_told_and_the_model_is_told(backend, schema, name):
+    enqueue(backend, GOOD)
+    nb_backend.map(["Nice!"], schema=schema, system="Be fair.")
+    body = backend.engine.history[0]
+    plain = schema if isinstance(schema, dict) else schema.model_json_schema()
+    assert body["response_format"] == {"type": "json_schema", "json_schema": {"name": name, "schema": plain}}
+    system, user = (message["content"] for message in body["messages"])
+    assert system.startswith("Be fair.\n\n")
+    assert json.dumps(plain) in system
+    assert user == "Nice!"
+
+
+def test_a_class_gives_instances_and_a_dict_gives_plain_json(backend):
+    enqueue(backend, GOOD, GOOD)
+    assert nb_backend.map(["Nice!"], schema=Review) == [Review(label="kind", stars=4)]
+    assert nb_backend.map(["Nice!"], schema=SCHEMA) == [{"label": "kind", "stars": 4}]
+
+
+def test_a_series_gives_a_series_of_objects(backend):
+    enqueue(backend, GOOD)
+    found = nb_backend.map(pd.Series(["Nice!"], index=[7]), schema=Review)
+    assert (found.index.tolist(), found[7]) == ([7], Review(label="kind", stars=4))
+
+
+def test_a_table_gives_the_columns_of_the_schema(backend):
+    enqueue(backend, GOOD, '{"stars": 1, "label": "angry"}')
+    reviews = pd.DataFrame({"text": ["Nice!", "Bah!"]}, index=[7, 9])
+    found = nb_backend.map(reviews, template="{{ text }}", schema=Review, concurrency=1)
+    assert found.index.tolist() == [7, 9]
+    assert found.columns.tolist() == ["label", "stars"]
+    assert found.to_dict("list") == {"label": ["kind", "angry"], "stars": [4, 1]}
+    assert reviews.join(found).columns.tolist() == ["text", "label", "stars"]
+
+
+@pytest.mark.parametrize("schema", [Review, SCHEMA])
+def test_rows_that_failed_are_empty_and_say_why(backend, schema):
+    backend.engine.enqueue(error_event(ValueError("it went wrong")))
+    enqueue(backend, GOOD)
+    found = nb_backend.map(pd.DataFrame({"text": ["Nice!", "Bah!"]}), schema=schema, concurrency=1)
+    assert found.columns.tolist() == ["label", "stars", "error"]
+    assert found["label"].isna().tolist() == [True, False]
+    assert found["error"].tolist() == ["it went wrong", None]
+
+
+@pytest.mark.parametrize("schema", [Review, SCHEMA])
+def test_the_columns_are_there_if_all_failed_and_if_nothing_was_asked(backend, schema):
+    backend.engine.enqueue(error_event(ValueError("it went wrong")))
+    table = pd.DataFrame({"text": ["Nice!"]})
+    assert nb_backend.map(table, schema=schema).columns.tolist() == ["label", "stars", "error"]
+    assert nb_backend.map(table[:0], schema=schema).columns.tolist() == ["label", "stars"]
+
+
+def test_a_schema_with_an_error_of_its_own_keeps_it(backend):
+    schema = {"type": "object", "properties": {"error": {"type": "string"}}}
+    backend.engine.enqueue(error_event(ValueError("it went wrong")))
+    enqueue(backend, '{"error": "a typo"}')
+    found = nb_backend.map(pd.DataFrame({"text": ["a", "b"]}), schema=schema, concurrency=1)
+    assert found.columns.tolist() == ["error", "error_"]
+    assert found["error"][1] == "a typo"
+
+
+def test_answers_that_are_no_objects_are_one_column(backend):
+    enqueue(backend, "[1, 2]", "[]")
+    found = nb_backend.map(pd.DataFrame({"text": ["a", "b"]}), schema={"type": "array"}, concurrency=1)
+    assert found["answer"].tolist() == [[1, 2], []]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"```json\n{GOOD}\n```",
+        f"Here it is:\n\n```\n{GOOD}\n```\nI hope that helps.",
+        f"The answer is {GOOD}, I think.",
+        'First `{"a": 1}`?\n\n```json\n{"no": 1}\n```\n\n```json\n' + GOOD + "\n```",
+    ],
+)
+@pytest.mark.parametrize("schema", [Review, SCHEMA])
+def test_a_fence_or_prose_around_it_is_no_matter(backend, answer, schema):
+    enqueue(backend, answer)
+    (found,) = nb_backend.map(["Nice!"], schema=schema)
+    assert found == (GOOD and json.loads(GOOD) if schema is SCHEMA else Review(label="kind", stars=4))
+    assert len(backend.engine.history) == 1
+
+
+def test_a_byte_order_mark_is_no_matter(backend):
+    enqueue(backend, "\ufeff7\n")
+    assert nb_backend.map(["How many?"], schema={"type": "integer"}) == [7]
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        ("I like it.", "it is no JSON"),
+        ("", "it is no JSON"),
+        ('{"label": "kind"', "it is no JSON"),
+        ('{"label": "kind", "stars": NaN}', "NaN is none"),
+        ("[" * 100_000, "it is no JSON"),
+        ('{"label": "so so", "stars": 4}', "label"),
+        ('{"label": "kind", "stars": "many"}', "stars"),
+        ("4", "4 is not of type 'object'"),
+    ],
+)
+def test_an_answer_that_does_not_fit_is_asked_for_once_more_in_the_same_chat(backend, answer, complaint):
+    enqueue(backend, answer, GOOD)
+    assert nb_backend.map(["Nice!"], schema=SCHEMA) == [json.loads(GOOD)]
+    first, again = backend.engine.history
+    *before, said, asked = again["messages"]
+    assert before == first["messages"]
+    assert said == {"role": "assistant", "content": answer}
+    assert complaint in asked["content"]
+    assert asked["content"].startswith("That does not fit the schema: ")
+    assert "\n" not in asked["content"]
+    assert len(asked["content"]) < 500
+    assert again["response_format"] == first["response_format"]
+
+
+def test_the_complaint_of_a_class_is_one_line_without_links(backend):
+    enqueue(backend, '{"label": "so so", "stars": 9}', GOOD)
+    nb_backend.map(["Nice!"], schema=Review)
+    asked = backend.engine.history[1]["messages"][-1]["content"]
+    assert "label: Input should be 'kind' or 'angry'; stars: Input should be less than or equal to 5." in asked
+    assert "http" not in asked
+
+
+def test_a_second_answer_that_does_not_fit_is_a_failure_that_holds_it(backend):
+    enqueue(backend, "I like it.", '{"label": "so so", "stars": 4}')
+    (found,) = nb_backend.map(["Nice!"], schema=SCHEMA)
+    assert type(found) is SchemaError
+    assert isinstance(found, ValueError)
+    assert str(found) == "the answer does not fit the schema: $.label: 'so so' is not one of ['kind', 'angry']"
+    assert found.answer.text == found.partial == '{"label": "so so", "stars": 4}'
+    assert len(backend.engine.history) == 2
+
+
+def test_the_images_of_the_question_are_there_when_it_is_asked_again(backend):
+    enqueue(backend, "A dot.", GOOD)
+    dot = b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
+    assert nb_backend.map(["What is it?"], images=[dot], schema=SCHEMA) == [json.loads(GOOD)]
+    again = backend.engine.history[1]
+    assert "image" in json.dumps(again["messages"][1]["content"]) + json.dumps(again["media"])
+
+
+def test_a_stricter_class_asks_again_for_what_had_fitted(backend):
+    enqueue(backend, GOOD)
+    backend.engine.enqueue(error_event(ValueError("it went wrong")))
+    nb_backend.map(["a", "b"], schema=Review, concurrency=1)
+    old = Review
+
+    class Strict(BaseModel):
+        label: Literal["kind", "angry"]
+        stars: int = Field(ge=1, le=5)
+
+        @field_validator("stars")
+        @classmethod
+        def odd(cls, value):
+            assert value % 2
+            return value
+
+    Strict.__name__, Strict.model_json_schema = "Review", old.model_json_schema
+    enqueue(backend, GOOD.replace("4", "3"), GOOD.replace("4", "5"))
+    assert [one.stars for one in nb_backend.map(["a", "b"], schema=Strict, concurrency=1)] == [3, 5]
+
+
+@pytest.fixture
+def refusing(monkeypatch, request):
+    """A server that does not take ``response_format``."""
+    refused = []
+
+    @web.middleware
+    async def refuse(request: web.Request, handler) -> web.StreamResponse:
+        if "response_format" in await request.json():
+            refused.append(1)
+            return web.json_response({"error": {"message": "unknown field"}}, status=status)
+        return await handler(request)
+
+    status, create = request.param, serving_.create_app
+
+    def create_app(engine, *, token):
+        app = create(engine, token=token)
+        app.middlewares.insert(0, refuse)
+        return app
+
+    monkeypatch.setattr(serving_, "create_app", create_app)
+    return refused
+
+
+@pytest.mark.parametrize("refusing", [400, 422], indirect=True)
+def test_a_server_that_refuses_the_parameter_is_asked_without_it_from_then_on(refusing, backend, tmp_path, monkeypatch):
+    enqueue(backend, *[GOOD] * 5)
+    assert nb_backend.map(list("abcde"), schema=SCHEMA, concurrency=1, cache=tmp_path) == [json.loads(GOOD)] * 5
+    assert len(refusing) == 1
+    monkeypatch.setenv("NB_BACKEND_CACHE_ONLY", "1")  # what is kept of it is found again
+    assert nb_backend.map(list("abcde"), schema=SCHEMA, cache=tmp_path) == [json.loads(GOOD)] * 5
+    assert (len(refusing), len(backend.engine.history)) == (1, 5)
+
+
+@pytest.mark.parametrize("refusing", [400], indirect=True)
+def test_what_is_refused_without_it_too_fails_with_the_reason(refusing, backend):
+    backend.engine.enqueue(error_event(ValueError("it went wrong")))
+    enqueue(backend, GOOD)
+    failed, found = nb_backend.map(["a", "b"], schema=SCHEMA, concurrency=1)
+    assert str(failed) == "it went wrong"
+    assert found == json.loads(GOOD)
+    assert len(refusing) == 2
+
+
+def test_an_engine_that_cannot_follow_the_schema_is_asked_without_it(backend):
+    backend.engine.enqueue(error_event(ValueError("the model refuses the request: failed to parse grammar")))
+    enqueue(backend, GOOD)
+    assert nb_backend.map(["a"], schema=SCHEMA) == [json.loads(GOOD)]
+    assert "response_format" not in backend.engine.history[1]
+
+
+def test_with_a_cache_the_second_answer_is_replayed_too(backend, tmp_path, monkeypatch):
+    enqueue(backend, "I like it.", GOOD)
+    for _ in range(2):
+        assert nb_backend.map(["Nice!"], schema=Review, cache=tmp_path) == [Review(label="kind", stars=4)]
+        monkeypatch.setenv("NB_BACKEND_CACHE_ONLY", "1")
+    assert len(backend.engine.history) == 2
+
+
+def test_an_interrupted_call_or_one_with_failures_keeps_objects_too(backend):
+    enqueue(backend, GOOD)
+    backend.engine.enqueue(error_event(ValueError("it went wrong")))
+    enqueue(backend, GOOD)
+    nb_backend.map(["a", "b"], schema=Review, concurrency=1)
+    assert nb_backend.map(["a", "b"], schema=Review) == [Review(label="kind", stars=4)] * 2
+    assert len(backend.engine.history) == 3
+
+
+class Mood(enum.Enum):
+    GOOD = "good"
+
+
+class Nested(BaseModel):
+    mood: Mood
+    reviews: list[Review] = Field(alias="all")
+
+
+def test_classes_within_classes_and_other_names(backend):
+    enqueue(backend, f'{{"mood": "good", "all": [{GOOD}]}}')
+    found = nb_backend.map(pd.DataFrame({"text": ["a"]}), schema=Nested)
+    assert found.columns.tolist() == ["mood", "reviews"]
+    assert (found["mood"][0], found["reviews"][0]) == (Mood.GOOD, [Review(label="kind", stars=4)])
+
+
+def test_what_is_no_schema_is_told_at_once(backend):
+    for schema, words in [({"type": "nothing"}, "no JSON schema"), (int, "a class of pydantic's"), ("x", "not 'x'")]:
+        with pytest.raises(ValueError, match=words):
+            nb_backend.map(["a"], schema=schema)
+    assert backend.engine.history == []
+
+
+def test_without_jsonschema_a_dict_is_refused_and_a_class_works(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    with pytest.raises(ValueError, match="pip install jsonschema"):
+        Schema(SCHEMA)
+    assert Schema(Review).columns == ["label", "stars"]
+
+
+def test_pydantic_is_not_needed():
+    code = (
+        "import sys; sys.modules['pydantic'] = None; from nb_backend.schema import Schema; Schema({'type': 'object'})"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

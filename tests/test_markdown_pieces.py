@@ -1,0 +1,106 @@
+"""Where the Markdown of an answer is cut: each piece reads as it did within the whole, however the text grows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nb_backend import markdown_pieces
+from nb_backend.answer_images import answer_markdown
+from nb_backend.answer_images import markdown_pieces as written
+from nb_backend.markdown import safe_markdown
+from nb_backend.markdown_pieces import PIECE, WHOLE, cuts, least, pieces
+
+LINES = [
+    "word", "word | b", "--- | ---", "| $|a|$ | b |", "---", "===", "- a", "- b", "  c", "    d", "1. a", "2. b", "2",
+    "> q", "> $$", "$$", "$$ y", "x = 1", "\\[", "\\]", "\\begin{align}", "\\end{align}", "```", "~~~", "# h", "",
+    "", "", "", "'title'", "$$ a $$", "  $$", "  ", "* * *", "-", "+ a", "- [ ] t", "\t", "<!-- c", "-->", "| a |",
+    "|---|", "<div>", "</div>", "``", "**b", "b**",
+]  # fmt: skip
+TEXTS = st.lists(st.sampled_from(LINES), max_size=16).map("\n".join)
+
+
+def parts(text: str) -> list[str]:
+    """The text, cut wherever it may be."""
+    places = [0, *cuts(text), len(text)]
+    return [text[start:end] for start, end in itertools.pairwise(places)]
+
+
+@settings(max_examples=1500, deadline=None)
+@given(TEXTS)
+def test_the_pieces_read_as_the_whole(text: str) -> None:
+    found = [safe_markdown(part) for part in parts(text)]
+    assert "\n\n".join(filter(None, found)) == safe_markdown(text)
+
+
+@settings(max_examples=500, deadline=None)
+@given(TEXTS, st.data())
+def test_a_place_that_was_found_stays_one(text: str, data: st.DataObject) -> None:
+    begun = text[: data.draw(st.integers(0, len(text)))]
+    found = cuts(begun)
+    assert found == [at for at in cuts(text) if at <= len(begun)][: len(found)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.sampled_from("a\r\n\t -#`$\u2028\x0b\ud83d🙂"), max_size=60))
+def test_any_text_is_cut_without_loss(text: str) -> None:
+    assert "".join(parts(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```\na\n\nb\n\nc\n```\n",
+        "- a\n\n- b\n\n  c\n\n- d\n",
+        "> a\n>\n> b\n",
+        "| a |\n|---|\n| b |\n| c |\n",
+        "1. a\n\n   ```\n   x\n\n   y\n   ```\n",
+        "    code\n\n    more\n",
+        "one\ntwo\nthree\n",
+    ],
+    ids=["fence", "list", "quote", "table", "fence in a list", "indented", "paragraph"],
+)
+def test_nothing_is_cut_within(text: str) -> None:
+    assert cuts(text) == []
+    assert cuts(f"{text}\nend\n") == [len(text) + 1]
+
+
+def prose(size: int) -> str:
+    return "".join(itertools.islice(paragraphs(), size // 100 + 1))
+
+
+def paragraphs() -> Iterator[str]:
+    for number in itertools.count():
+        yield f"Paragraph {number:06} of an answer that is long. {'It goes on and on. ' * 3}\n\n"
+
+
+def test_a_short_text_is_one_piece_and_a_long_one_has_fewer_than_jupyterlab_shows() -> None:
+    assert pieces(prose(WHOLE - 500)) == [prose(WHOLE - 500)]
+    found = pieces(prose(50_000))
+    assert "".join(found) == prose(50_000)
+    assert all(least(number) <= len(piece) < least(number) + 200 for number, piece in enumerate(found[:-1]))
+    assert len(found) == 50_000 // PIECE + 1 or len(found) == 50_000 // PIECE
+    assert len(pieces(prose(1_000_000))) == 48
+    assert least(0) == least(15) == PIECE < least(16) == least(41) < least(42) < least(46) < least(47) == least(48)
+
+
+def test_a_label_is_known_in_every_piece_and_an_image_is_there_once() -> None:
+    dot = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
+    texts = ["See [the source][s] ![a](/a.gif)\n\n", "![a](/a.gif) [more][s]\n\n", "[s]: https://example.org/x\n"]
+    first, second, last = written(texts, {"/a.gif": dot}, {"/b.gif": "beside"})
+    assert first == f"See [the source](https://example.org/x) ![a]({dot})"
+    assert "(https://example.org/x)" in second
+    assert dot not in second
+    assert "beside" in last
+    assert "\n\n".join([first, second, last]) == answer_markdown("".join(texts), {"/a.gif": dot}, {"/b.gif": "beside"})
+
+
+def test_a_long_block_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(markdown_pieces, "WHOLE", 100)
+    monkeypatch.setattr(markdown_pieces, "PIECE", 10)
+    code = f"```\n{prose(300)}```\n\n"
+    assert pieces(f"Some words before.\n\n{code}After.\n") == ["Some words before.\n\n", code, "After.\n"]

@@ -1,0 +1,105 @@
+"""An answer that ends anywhere and in any way, on a real socket: all text before the end arrives."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from wire_server import CHUNKED, LAST_CHUNK, OK, UNTIL_CLOSE, WireServer, chunk, content, received, sse
+
+from nb_backend import BackendApi, BackendError, OpenAIApi
+from nb_backend.providers.base import Reading
+from nb_backend.providers.response import RawResponse
+
+QUESTION = [{"role": "user", "content": "Hi?"}]
+EVENTS = [
+    {"type": "provider", "provider": {"name": "A"}},
+    content("Grüße \U0001f642, "),
+    {"type": "log", "log": "x" * 40},
+    content("all of\r\nyou."),
+]
+BODIES = {
+    "sse": sse(*EVENTS),
+    "sse, cr": sse(*EVENTS).replace(b"\n", b"\r"),
+    "sse, crlf": b"\xef\xbb\xbf: hello\r\n\r\n" + sse(*EVENTS).replace(b"\n", b"\r\n"),
+    "json lines": b"".join(json.dumps(event, ensure_ascii=False).encode() + b"\n" for event in EVENTS),
+    "openai": b"".join(
+        b"data: %s\n\n" % json.dumps({"choices": [{"delta": {"content": event["content"]}}]}).encode()
+        for event in EVENTS
+        if "content" in event
+    ),
+}
+TRANSFERS = {
+    "chunked": lambda body, whole: CHUNKED + chunk(body) + (LAST_CHUNK if whole else b""),
+    "two chunks": lambda body, whole: CHUNKED + _two(body) + (LAST_CHUNK if whole else b""),
+    "length": lambda body, whole: OK + b"Content-Length: %d\r\n\r\n" % (len(body) if whole else 10**6) + body,
+    "until close": lambda body, whole: UNTIL_CLOSE + body,
+}
+TYPES = ["text/event-stream", "application/json", "text/plain; charset=latin-1", "image/png", "x"]
+
+
+def _two(body: bytes) -> bytes:
+    half = len(body) // 2
+    return b"".join(chunk(part) for part in (body[:half], body[half:]) if part)
+
+
+def expected(kind: type[Reading], body: bytes) -> list[RawResponse]:
+    """The events of so much of an answer, read in one piece and without a connection."""
+    reading = kind("http://server")
+    events = [*(reading.feed(body) or ())]
+    return [*events, *reading.end(whole=False)]
+
+
+@pytest.fixture(params=BODIES)
+def body(request: pytest.FixtureRequest) -> bytes:
+    return BODIES[request.param]
+
+
+@pytest.mark.parametrize("end", ["close", "reset", "no http"])
+@pytest.mark.parametrize("transfer", TRANSFERS)
+async def test_cut_anywhere_and_ended_in_any_way(wire_server: WireServer, delays, body, transfer, end):
+    provider = OpenAIApi if body is BODIES["openai"] else BackendApi
+    api: Any = type("Api", (provider,), {"url": wire_server.url, "idle_timeout": 5, "max_retries": 0})
+    kind = type(api.reading(wire_server.url, []))
+    for cut in range(0, len(body) + 1, 7):
+        part = body[:cut]
+        head, _, rest = TRANSFERS[transfer](part, False).partition(b"\r\n\r\n")
+        head += b"\r\nContent-Type: " + TYPES[cut % len(TYPES)].encode() + b"\r\n\r\n"
+        sent = head + rest + (b"\x00no http\r\n" if end == "no http" and "chunk" in transfer else b"")
+        at = (cut * 31) % len(sent)
+        wire_server._answers.clear()
+        wire_server.answer(sent[:at], sent[at:], end="reset" if end == "reset" else "close")
+        events, error = await received(api.create_async_generator("m", QUESTION))
+        assert events == expected(kind, part), (cut, error)
+        whole = transfer == "until close" and end != "reset"
+        assert isinstance(error, BackendError) or whole, cut
+        if error is not None:
+            assert error.category in {"connection", "protocol"}
+            assert error.partial == "".join(map(str, events))
+
+
+@pytest.mark.parametrize("transfer", TRANSFERS)
+async def test_stalled_anywhere(wire_server: WireServer, delays, body, transfer):
+    provider = OpenAIApi if body is BODIES["openai"] else BackendApi
+    api: Any = type("Api", (provider,), {"url": wire_server.url, "idle_timeout": 0.05, "max_retries": 0})
+    for cut in (len(body) // 5, len(body) // 2, len(body) - 1):
+        wire_server._answers.clear()
+        wire_server.answer(TRANSFERS[transfer](body[:cut], False), end="stall")
+        events, error = await received(api.create_async_generator("m", QUESTION))
+        assert events == expected(type(api.reading(wire_server.url, [])), body[:cut])
+        assert error is not None
+        assert (error.category, error.partial) == ("timeout", "".join(map(str, events)))
+
+
+@pytest.mark.parametrize("transfer", TRANSFERS)
+async def test_whole(wire_server: WireServer, delays, body, transfer):
+    provider = OpenAIApi if body is BODIES["openai"] else BackendApi
+    api: Any = type("Api", (provider,), {"url": wire_server.url, "idle_timeout": 5})
+    sent = TRANSFERS[transfer](body, True)
+    for size in (1, 7, len(sent)):
+        wire_server._answers.clear()
+        wire_server.answer(*(sent[at : at + size] for at in range(0, len(sent), size)))
+        events, error = await received(api.create_async_generator("m", QUESTION))
+        assert error is None
+        assert "".join(map(str, events)) == "Grüße \U0001f642, all of\r\nyou."

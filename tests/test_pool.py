@@ -1,0 +1,251 @@
+"""What calls that are made together share: connections that are whole, and the waits that a server asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from serving import TOKEN, serving
+from wire_server import FINISH, LAST_CHUNK, WireServer, chunk, content, sse
+
+from nb_backend import BackendApi, OpenAIApi, RateLimitError
+from nb_backend.local.engine import ScriptedEngine
+from nb_backend.providers import connection
+from nb_backend.providers.pool import Pool, shared
+
+MESSAGES = [{"role": "user", "content": "Hi"}]
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The connections that were made."""
+    made = []
+    create = connection.Connector._create_connection
+
+    async def note(self, *args, **options):
+        made.append(await create(self, *args, **options))
+        return made[-1]
+
+    monkeypatch.setattr(connection.Connector, "_create_connection", note)
+    return made
+
+
+async def ask(api, text="Hi") -> str:
+    messages = [{"role": "user", "content": text}]
+    return "".join([str(event) async for event in api.create_async_generator("m", messages, api_key=TOKEN)])
+
+
+def api_for(url: str):
+    return type("Api", (OpenAIApi if url.endswith("/v1") else BackendApi,), {"url": url, "idle_timeout": 5})
+
+
+# -- connections
+
+
+async def test_a_connection_serves_one_question_after_the_other(opened):
+    with serving(ScriptedEngine(), "/v1") as server:
+        async with Pool():
+            for number in range(5):
+                assert await ask(api_for(server.url), f"q {number}") == f"q {number}"
+        assert len(opened) == 1
+        for _ in range(2):
+            await ask(api_for(server.url))
+        assert len(opened) == 3
+
+
+async def test_each_who_asks_at_the_same_time_has_one_of_his_own(opened):
+    with serving(ScriptedEngine("a ", 0.05, "b"), "/v1") as server:
+        async with Pool():
+            for _ in range(3):
+                assert await asyncio.gather(*(ask(api_for(server.url)) for _ in range(4))) == ["a b"] * 4
+        assert len(opened) == 4
+
+
+@pytest.mark.parametrize("way", ["closed", "left", "failed"])
+async def test_one_that_was_not_read_to_its_end_is_closed(opened, way):
+    engine = ScriptedEngine()
+    with serving(engine, "/v1") as server:
+        async with Pool():
+            await ask(api_for(server.url))
+            engine.enqueue("Half", ... if way != "failed" else RuntimeError("boom"))
+            answer = api_for(server.url).create_async_generator("m", MESSAGES, api_key=TOKEN)
+            if way == "failed":
+                with pytest.raises(Exception, match=r"boom|broke|failed"):
+                    async for _ in answer:
+                        pass
+            else:
+                async for event in answer:
+                    if str(event):
+                        break
+                if way == "closed":
+                    await answer.aclose()
+                else:
+                    task = asyncio.ensure_future(anext(answer))
+                    await asyncio.sleep(0)
+                    task.cancel()
+                    await asyncio.wait([task])
+            assert await ask(api_for(server.url)) == "Hi"
+        assert len(opened) == 2
+    assert all(protocol.transport is None or protocol.transport.is_closing() for protocol in opened)
+
+
+async def test_at_its_end_all_are_closed_and_nothing_is_left(opened):
+    with serving(ScriptedEngine(), "/v1") as server:
+        before = asyncio.all_tasks()
+        async with Pool():
+            await asyncio.gather(*(ask(api_for(server.url)) for _ in range(10)))
+        assert asyncio.all_tasks() == before
+        assert shared.get() is None
+    assert all(protocol.transport is None or protocol.transport.is_closing() for protocol in opened)
+
+
+async def test_a_key_of_another_is_not_on_it(opened):
+    with serving(ScriptedEngine(), "/v1") as server:
+        async with Pool():
+            await ask(api_for(server.url))
+            with pytest.raises(Exception, match="401"):
+                async for _ in api_for(server.url).create_async_generator("m", MESSAGES, api_key="another-key-123"):
+                    pass
+        assert len(opened) == 2
+
+
+class Closing:
+    """Answers, keeps the connection, and closes it as soon as the second question comes; the next one it answers."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.questions = 0
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self) -> None:
+        for answers in (1, 2):
+            client, _ = self.listener.accept()
+            with client:
+                for number in range(2):
+                    data = b""
+                    while b'"messages"' not in data:
+                        data += client.recv(65536)
+                    self.questions += 1
+                    if number == answers:
+                        break
+                    client.sendall(HEAD + chunk(sse(content(f"answer {self.questions}"), FINISH)) + LAST_CHUNK)
+
+
+async def test_one_that_the_server_closed_meanwhile_is_no_failure(delays):
+    server = Closing()
+    async with Pool():
+        assert await ask(api_for(server.url)) == "answer 1"
+        assert await ask(api_for(server.url)) == "answer 3"
+    assert delays == []
+    server.listener.close()
+
+
+# -- waits
+
+
+@asynccontextmanager
+async def limited(most: int, **headers: str) -> AsyncIterator[tuple[str, list[int]]]:
+    """A server that takes so many at once and refuses the rest; and how many it had, each time it was asked."""
+    active = []
+    seen = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        seen.append(len(active))
+        if len(active) >= most:
+            raise web.HTTPTooManyRequests(headers=headers)
+        active.append(request)
+        try:
+            await request.read()
+            await asyncio.sleep(0.01)
+            return web.Response(body=sse(content("ok"), FINISH))
+        finally:
+            active.remove(request)
+
+    app = web.Application()
+    app.router.add_post("/backend-api/v2/conversation", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}", seen
+    await runner.cleanup()
+
+
+async def test_more_than_a_server_takes_at_once_are_all_answered():
+    async with limited(3, **{"retry-after-ms": "20"}) as (url, seen), Pool():
+        answers = await asyncio.gather(*(ask(api_for(url)) for _ in range(100)))
+    assert answers == ["ok"] * 100
+    assert len(seen) < 400  # without the pool each would come again and again
+
+
+async def test_one_refusal_holds_back_all():
+    pool = Pool()
+    for _ in range(8):
+        await pool.turn()
+    pool.slow(0.2)
+    started = time.monotonic()
+    for _ in range(8):
+        pool.done(answered=False)
+    await asyncio.gather(*(pool.turn() for _ in range(4)))
+    assert time.monotonic() - started >= 0.2
+    waiting = asyncio.ensure_future(pool.turn())  # half as many as there were
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    pool.done(answered=True)
+    await waiting
+
+
+async def test_fewer_at_once_once_for_each_wait_and_one_at_least():
+    pool = Pool()
+    for _ in range(8):
+        await pool.turn()
+    for _ in range(5):
+        pool.slow(10)
+    assert pool._limit == 4
+    for _ in range(10):
+        pool._until = 0
+        pool.slow(10)
+    assert pool._limit == 1
+
+
+async def test_answers_make_room_for_more():
+    pool = Pool()
+    for _ in range(4):
+        await pool.turn()
+    pool.slow(0)
+    for _ in range(4):
+        pool.done(answered=False)
+    assert pool._limit == 2
+    for _ in range(40):
+        await pool.turn()
+        pool.done(answered=True)
+    assert 4 < pool._limit < 5
+
+
+async def test_a_server_that_only_refuses_is_given_up(wire_server, delays):
+    wire_server.answer(b"HTTP/1.1 429 Busy\r\nretry-after-ms: 1\r\nContent-Length: 0\r\n\r\n")
+    async with Pool():
+        with pytest.raises(RateLimitError):
+            await ask(api_for(wire_server.url))
+    assert len(wire_server.requests) == Pool.max_retries + 2  # the first refusal may be for others that are answered
+
+
+async def test_cancelled_in_the_wait_nothing_is_left(wire_server: WireServer):
+    wire_server.answer(b"HTTP/1.1 429 Busy\r\nRetry-After: 50\r\nContent-Length: 0\r\n\r\n")
+    async with Pool() as pool:
+        tasks = [asyncio.ensure_future(ask(api_for(wire_server.url))) for _ in range(3)]
+        while pool._until == 0 or pool._active:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert pool._active == 0
+        assert all(task.cancelled() for task in tasks)
