@@ -1,0 +1,35 @@
+"""Fuzz one target with atheris, guided by what its inputs reach: ``python tests/fuzz/run.py wire -runs=10000``.
+
+Options and folders are libFuzzer's (https://llvm.org/docs/LibFuzzer.html): ``-max_total_time=3600`` for an hour, a
+folder to keep what was found. An input that fails is written to ``-artifact_prefix``, the folder itself if it is none;
+to try one again, name its file.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import atheris
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+with atheris.instrument_imports(include=["nb_backend"]):
+    from fuzz.targets import TARGETS
+
+
+def main(name: str, options: list[str]) -> None:
+    """Fuzz a target, from its seeds; ends the process."""
+    target = TARGETS[name]
+    warnings.simplefilter("error")
+    with tempfile.TemporaryDirectory() as folder:
+        for number, seed in enumerate(target.seeds()):
+            Path(folder, f"{number:04}").write_bytes(seed)
+        files = any(Path(option).is_file() for option in options)
+        atheris.Setup([sys.argv[0], *options, *([] if files else [folder])], target.check)
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])

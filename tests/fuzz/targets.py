@@ -1,0 +1,206 @@
+"""What a fuzzer feeds, and what must hold whatever the bytes: one function for each part that reads what others wrote.
+
+The first bytes of an input choose how the rest is fed, so that a mutation changes either. A target returns nothing, and
+raises whatever the part raises outside its contract, or ``AssertionError``. The seeds are the examples of the tests.
+"""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from unittest.mock import patch
+
+from fuzz.growth import check_growth, growth_seeds
+from fuzz.server import (
+    SECRET,
+    check_reading,
+    check_status,
+    check_wire,
+    is_one_line,
+    is_valid,
+    reading_seeds,
+    status_seeds,
+    wire_seeds,
+)
+from test_markdown import FRAGMENTS, HOSTILE, wrong_in
+from test_media_types import HEIC, WHOLE
+
+from nb_backend import scaling
+from nb_backend.markdown import image_addresses, safe_terminal
+from nb_backend.media import attach, to_data_uri
+from nb_backend.media_types import data_uri, is_cut, media_type, pixel_size
+from nb_backend.notebook.prompt import PromptError, expressions, render
+from nb_backend.redaction import redact
+from nb_backend.scaling import fit, thumbnail
+
+
+@dataclass(frozen=True)
+class Target:
+    """A part to be fuzzed: what must hold of it, where to begin, and how many inputs are tried in a test."""
+
+    check: Callable[[bytes], None]
+    seeds: Callable[[], Iterator[bytes]]
+    runs: int
+
+
+# -- what a person attaches
+
+
+def check_media(data: bytes) -> None:
+    """Whatever the bytes: they are sent as what they are, within the bounds, or refused in one line."""
+    way, most, body = data[0:1] or b"\0", data[1:2] or b"\0", data[2:]
+    with patch.object(scaling, "_MOST_PIXELS", 2**18), patch.object(scaling, "_MOST_MOVING", 2**19):
+        if way[0] < 64:
+            check_data_uri("data:" + body.decode("utf-8", "surrogateescape"))
+        elif way[0] < 80:
+            check_data_uri("https://" + body.decode("utf-8", "surrogateescape"))
+        else:
+            check_file(body, 1 + 40 * most[0], 1 + way[0] % 64)
+
+
+def check_data_uri(uri: str) -> None:
+    try:
+        found = to_data_uri(uri)
+    except ValueError as error:
+        assert is_one_line(str(error), 200)  # noqa: PT017
+    else:
+        assert found.startswith(("data:", "https://"))
+        assert is_valid(found)
+        assert to_data_uri(found) == found
+
+
+def check_file(data: bytes, most_bytes: int, most_side: int) -> None:
+    kind = media_type(data)
+    try:
+        uri = to_data_uri(data)
+    except ValueError as error:
+        assert is_one_line(str(error), 200)  # noqa: PT017
+    else:
+        assert uri.startswith(f"data:{kind};base64,")
+        if kind != "image/svg+xml":  # which another process draws
+            assert is_one_line(str(attach(data)), 300)
+    for one in filter(None, {kind, "image/png", "image/jpeg", "image/tiff", "image/avif"}):
+        assert is_cut(data, one) in (True, False)
+        size = pixel_size(data, one)
+        assert size is None or min(size) > 0
+    if kind and kind.startswith("image/"):
+        try:
+            fitting, remark = fit(data, kind, most_bytes, most_side)
+        except ValueError as error:
+            assert is_one_line(str(error), 200)  # noqa: PT017
+        else:
+            assert fitting is data or (len(fitting) <= most_bytes and media_type(fitting) == kind and remark)
+        small = thumbnail(data, kind)
+        assert small is None or (len(small) <= 40_000 and small.startswith("data:image/"))
+
+
+def media_seeds() -> Iterator[bytes]:
+    for data in [*WHOLE.values(), HEIC]:
+        yield b"\xff\xff" + data
+        yield b"\x90\3" + data
+        yield b"\0\0" + data_uri(data, "x/y").removeprefix("data:").encode()
+    yield b"\0\0image/svg+xml;charset=utf-8,%3Csvg%20xmlns='x'/%3E"
+    yield b"\0\0;base64;x,"
+    yield b"\x40\0user:pass@[::1]:80/a%20b.png?x#y"
+
+
+# -- what a model or a person writes
+
+
+def as_text(data: bytes) -> str:
+    """Any text: what is no UTF-8 becomes lone surrogates."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def check_markdown(data: bytes) -> None:
+    """The page that renders it has harmless tags, links and pictures alone, and what follows stands on its own."""
+    text = as_text(data)
+    assert wrong_in(text) == []
+    assert is_valid(image_addresses(text))
+    assert is_valid(shown := safe_terminal(text))
+    assert all(sign in "\n\t" or sign.isprintable() or not sign.isascii() for sign in shown)
+
+
+def markdown_seeds() -> Iterator[bytes]:
+    yield from (text.encode() for text in HOSTILE)
+    yield from (text.encode("utf-8", "surrogatepass") for text in FRAGMENTS)
+
+
+def check_prompt(data: bytes) -> None:
+    """What stands outside of expressions is sent as it is; an expression is one whole one, asked for once, in order."""
+    source = as_text(data)
+    asked: list[str] = []
+
+    def evaluate(code: str) -> str:
+        asked.append(code)
+        return "{{ v }}"
+
+    class Anything:
+        def __contains__(self, name: object) -> bool:
+            return True
+
+    found = list(expressions(source))
+    sent, done = [], 0
+    for one in found:
+        assert one.start >= done
+        assert source[one.start : one.start + 2] == "{{"
+        assert source[one.end - 2 : one.end] == "}}"
+        assert source[one.start + 2 : one.end - 2].strip() == one.code
+        before = source[: one.start]
+        assert one.escaped == bool((len(before) - len(before.rstrip("\\"))) % 2)
+        with warnings.catch_warnings(action="ignore"):  # of "\\[" and the like
+            ast.parse(one.code, mode="eval")
+        sent += [source[done : one.start - 1], ""] if one.escaped else [source[done : one.start], "{{ v }}"]
+        done = one.start if one.escaped else one.end
+    assert render(source, evaluate, names=Anything()).text == "".join([*sent, source[done:]])
+    assert asked == [one.code for one in found if not one.escaped]
+    assert found or render(source, evaluate, names=()).text is source
+    try:
+        render(source, evaluate, names=())
+    except PromptError as error:
+        assert is_one_line(str(error), 10_000)  # noqa: PT017
+        assert str(error).endswith("or use --raw to send the braces as they are")  # noqa: PT017
+
+
+def prompt_seeds() -> Iterator[bytes]:
+    for source in (
+        "{{ x }} and {{ f(x, '{{')['}}'] }} \\{{ x }} {{{x}}} \\frac{{a}}{{b}} {{0}} {{1, 2}} {{ .Name }} {{#if x}}",
+        "{{ [y for y in x if (z := y)] }} {{ lambda a, *b, c=d: (a, e) }} {{ z }}\n\n{{\n  x\n}}",
+        '{{ """a}}\n""" }} {{ f"{x!r:>{w}}" }} {{ x if y else {1: {2}} }} {{ x # }}',
+        "x^{{i}} \\\\{{ x }} {{ () }} {{ -1 }} {{ 'text' }} {{ a.b[0](c) }} {{ x\n\ny }} {{ é٣ }} {{ (yield) }}",
+    ):
+        yield source.encode()
+
+
+def check_redaction(data: bytes) -> None:
+    """The key is nowhere in what is left, the lines are as many, and to redact it once more changes nothing."""
+    text = as_text(data)
+    left = redact(text, [SECRET])
+    assert SECRET not in left
+    assert left.count("\n") == text.count("\n")
+    assert redact(left, [SECRET]) == left
+
+
+def redaction_seeds() -> Iterator[bytes]:
+    for text in (
+        f"api_key = '{SECRET}'\nprint(\"token:\", x)\nurl = 'https://u:{SECRET}@host/?sig={SECRET}&a=b#c'",
+        f'{{"token": "{SECRET}", "max_tokens": 3}}\n%env TOKEN {SECRET}\nexport PW={SECRET}\nBearer {SECRET}==',
+        "sk-abcdefghijkl ghp_abcdefghijkl eyJabcdefghij.abcdef.ghijkl AKIAABCDEFGHIJKLMNOP xoxb-12345678901",
+        '-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----\nf"""{password}""" Cookie: a=b',
+        "password=\"a\" \"b\"\n('Authorization', 'Basic YTpiYTpi')\nAccountKey=abcdefgh;x-api-key: abcdef",
+    ):
+        yield text.encode()
+
+
+TARGETS = {
+    "wire": Target(check_wire, wire_seeds, 2_500),
+    "reading": Target(check_reading, reading_seeds, 2_500),
+    "status": Target(check_status, status_seeds, 6_000),
+    "media": Target(check_media, media_seeds, 2_500),
+    "markdown": Target(check_markdown, markdown_seeds, 1_500),
+    "prompt": Target(check_prompt, prompt_seeds, 6_000),
+    "redaction": Target(check_redaction, redaction_seeds, 3_000),
+    "growth": Target(check_growth, growth_seeds, 100),
+}
