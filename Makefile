@@ -1,11 +1,14 @@
 # `make lab` opens JupyterLab on the quick start, `make test` runs every test. Each installs what it needs into .venv.
+# `make bench` measures, for a quarter of an hour, and writes tests/bench/RESULTS.md; `make bench BENCH="imports growth"` some.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 LAB_ARGS ?=
+BENCH ?=
+TEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: lab test check clean
+.PHONY: lab test check bench clean
 
 lab: $(VENV)/lab.stamp
 	$(BIN)/nb-backend fetch || echo "The model will be fetched when it is first asked."
@@ -19,6 +22,10 @@ check: $(VENV)/test.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+bench: $(VENV)/test.stamp
+	$(BIN)/python tests/browser/chromium.py || true
+	$(BIN)/python tests/bench/all.py $(BENCH)
 
 $(VENV)/%.stamp: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 1; }

@@ -1,0 +1,58 @@
+"""Run all measurements and write RESULTS.md: `python tests/bench/all.py [name ...]`, or `make bench`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "RESULTS.md"
+SCRIPTS = (
+    "event_cost", "added_latency", "live_cell", "imports", "many_streams", "long_stream", "embedded", "growth",
+)  # fmt: skip
+PACKAGES = ("nb_backend", "aiohttp", "orjson", "markdown-it-py", "ipykernel", "ipython", "jupyterlab", "xllamacpp")
+
+
+def about() -> str:
+    """Say on what it was measured."""
+    cpu = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+        cpu = found[1] if found else cpu
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    return (
+        "# What it costs\n\nWritten by `make bench`. Ratios are medians of the ratios within one round, of rounds that "
+        "alternate in one run; a machine whose pace changes changes both sides.\n\n"
+        f"- {datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.release()}\n- {os.cpu_count()} cores, {cpu}\n"
+        f"- Python {platform.python_version()}, {versions}\n"
+    )
+
+
+def measured(name: str) -> str:
+    """Run one and give what it prints, or why it could not."""
+    print(f"{name} ...", flush=True)
+    done = subprocess.run([sys.executable, HERE / f"{name}.py"], capture_output=True, text=True, timeout=1800)
+    if done.returncode:
+        reason = (done.stderr.strip() or "no word").splitlines()[-1]
+        return f"## {name}\n\nNot measured: {reason}\n"
+    return done.stdout.strip() + "\n"
+
+
+def main(*names: str) -> None:
+    """Measure those that are named, else all; what was measured of the others before stays."""
+    before = RESULTS.read_text() if RESULTS.exists() else ""
+    parts = dict(re.findall(r"<!-- (\w+) -->\n(.*?)(?=<!-- \w+ -->|\Z)", before, re.DOTALL))
+    for name in names or SCRIPTS:
+        parts[name] = measured(name) + "\n"
+        written = "".join(f"<!-- {each} -->\n{parts[each]}" for each in SCRIPTS if each in parts)
+        RESULTS.write_text(f"{about()}\n{written}".rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
