@@ -70,7 +70,9 @@ class Schema:
                 continue
             try:
                 return self._value(candidate, plain)
-            except ValueError as error:
+            except RecursionError:
+                misfit = misfit or "it is nested too deeply"
+            except Exception as error:  # a validator of the class may raise anything, and the text is to be kept
                 misfit = misfit or _said_of(error)
         complaint = " ".join((misfit or unreadable).split())
         complaint = complaint if len(complaint) <= _MOST_WORDS else f"{complaint[: _MOST_WORDS - 1]}…"
@@ -104,10 +106,10 @@ def _candidates(answer: Answer) -> Iterator[str]:
     yield text[text.find("{") : text.rfind("}") + 1]
 
 
-def _said_of(error: ValueError) -> str:
+def _said_of(error: Exception) -> str:
     """Give a complaint in one line; pydantic's own takes several for each, with links."""
     if not callable(errors := getattr(error, "errors", None)):
-        return str(error)
+        return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
     return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'all of it'}: {one['msg']}" for one in errors())
 
 
@@ -119,6 +121,8 @@ def _validator(schema: dict[str, Any]) -> Any:
     try:
         from jsonschema import SchemaError as NoSchemaError  # type: ignore[import-untyped]
         from jsonschema.validators import validator_for  # type: ignore[import-untyped]
+        from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
+        from referencing.jsonschema import specification_with
     except ImportError:
         raise ValueError(
             "a schema that is a dict is checked by jsonschema, which is missing: pip install jsonschema, "
@@ -129,4 +133,20 @@ def _validator(schema: dict[str, Any]) -> Any:
         kind.check_schema(schema)
     except NoSchemaError as error:
         raise ValueError(f"this is no JSON schema: {error.message}") from None
-    return kind(schema)
+    root = specification_with(kind.META_SCHEMA["$schema"]).create_resource(schema)
+    _check_references(REGISTRY.resolver_with_root(root), root)
+    return kind(schema, registry=REGISTRY)  # by itself it would fetch what is referred to
+
+
+def _check_references(resolver: Any, schema: Any) -> None:
+    """Raise ``ValueError`` if a schema, or one in it, refers to what is not there."""
+    from referencing.exceptions import Unresolvable
+
+    reference = schema.contents.get("$ref") if isinstance(schema.contents, dict) else None
+    if isinstance(reference, str):
+        try:
+            resolver.lookup(reference)
+        except Unresolvable:
+            raise ValueError(f"the schema refers to {reference}, which is not in it: nothing is fetched") from None
+    for inner in schema.subresources():
+        _check_references(resolver.in_subresource(inner), inner)

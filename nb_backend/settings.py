@@ -174,4 +174,6 @@ def cache_only() -> bool:
 def model(argument: str | None = None) -> str:
     """Give the model's name; ``""`` leaves the choice to the server."""
     name = argument or current.model or os.environ.get("NB_BACKEND_MODEL") or ""
+    if not isinstance(name, str):
+        raise TypeError(f"the model is {name!r}: give one name")
     return current.aliases.get(name, name)

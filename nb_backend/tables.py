@@ -60,6 +60,8 @@ def rows_of(prompts: Any, template: str | None, images: Any) -> Rows:
     pandas = sys.modules.get("pandas")
     if isinstance(prompts, str | bytes | Mapping):
         raise TypeError(f"the prompts are one {type(prompts).__name__}: put it into a list")
+    if not isinstance(template, str | None):
+        raise TypeError(f"the template is no text, but {type(template).__name__}")
     if pandas is not None and isinstance(prompts, pandas.DataFrame):
         return _of_table(prompts, template, images)
     if pandas is not None and isinstance(prompts, pandas.Series):

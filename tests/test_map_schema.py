@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import socket
 import subprocess
 import sys
 from typing import Literal
@@ -172,6 +173,33 @@ def test_a_second_answer_that_does_not_fit_is_a_failure_that_holds_it(backend):
     assert len(backend.engine.history) == 2
 
 
+class Broken(BaseModel):
+    label: str
+
+    @field_validator("label")
+    @classmethod
+    def fails(cls, label: str) -> str:
+        return {"kind": "good"}[label]  # KeyError, which pydantic lets through
+
+
+NESTED = f'{{"a": {"[" * 400}{"]" * 400}}}'
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer", "complaint"),
+    [
+        (Broken, '{"label": "odd"}', "KeyError: 'odd'"),
+        ({"items": {"$ref": "#"}, "properties": {"a": {"$ref": "#"}}}, NESTED, "it is nested too deeply"),
+    ],
+)
+def test_a_check_that_breaks_keeps_the_text(backend, schema, answer, complaint):
+    enqueue(backend, answer, answer)
+    (found,) = nb_backend.map(["Nice!"], schema=schema)
+    assert type(found) is SchemaError
+    assert found.complaint == complaint
+    assert found.partial == answer
+
+
 def test_the_images_of_the_question_are_there_when_it_is_asked_again(backend):
     enqueue(backend, "A dot.", GOOD)
     dot = b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
@@ -285,10 +313,31 @@ def test_classes_within_classes_and_other_names(backend):
 
 
 def test_what_is_no_schema_is_told_at_once(backend):
-    for schema, words in [({"type": "nothing"}, "no JSON schema"), (int, "a class of pydantic's"), ("x", "not 'x'")]:
+    missing = {"properties": {"label": {"$ref": "#/$defs/label"}}}
+    for schema, words in [
+        ({"type": "nothing"}, "no JSON schema"),
+        (int, "a class of pydantic's"),
+        ("x", "not 'x'"),
+        (missing, "refers to #/.defs/label, which is not in it"),
+    ]:
         with pytest.raises(ValueError, match=words):
             nb_backend.map(["a"], schema=schema)
     assert backend.engine.history == []
+
+
+def test_what_a_schema_refers_to_is_in_it_and_is_never_fetched(backend):
+    label = {"$defs": {"label": {"enum": ["kind", "angry"]}}, "properties": {"label": {"$ref": "#/$defs/label"}}}
+    enqueue(backend, GOOD)
+    assert nb_backend.map(["Nice!"], schema=label) == [json.loads(GOOD)]
+    asked = len(backend.engine.history)
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        url = f"http://127.0.0.1:{elsewhere.getsockname()[1]}/label.json"
+        with pytest.raises(ValueError, match=f"refers to {url}, which is not in it: nothing is fetched"):
+            nb_backend.map(["Nice!"], schema={"properties": {"label": {"$ref": url}}})
+        elsewhere.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody has come
+            elsewhere.accept()
+    assert len(backend.engine.history) == asked
 
 
 def test_without_jsonschema_a_dict_is_refused_and_a_class_works(monkeypatch):

@@ -145,7 +145,7 @@ async def test_the_end_mark_ends_it_though_the_connection_stays(api, wire_server
 
 async def test_the_request(api, wire_server):
     wire_server.answer(CHUNKED + chunk(lines(delta(content="Hi"))) + LAST_CHUNK)
-    await ask(api, media=[(PNG, "a.png")], api_key="sk-123", temperature=0, stream_options=None)
+    await ask(api, media=[(PNG, "a.png")], api_key="sk-123", logit_bias={50256: -100}, stream_options=None)
     (request,) = wire_server.requests
     assert request.path == "/v1/chat/completions"
     assert request.header("Authorization") == "Bearer sk-123"
@@ -158,7 +158,7 @@ async def test_the_request(api, wire_server):
         ],
         "stream": True,
         "stream_options": None,
-        "temperature": 0,
+        "logit_bias": {"50256": -100},  # a name is a text in JSON
     }
     assert QUESTION[1] == {"role": "user", "content": "Hi?"}
 

@@ -293,7 +293,7 @@ def valid_unicode(value: Any) -> Any:
 
 
 def encode_json(value: Any) -> bytes:
-    """Write JSON as UTF-8; half surrogates become U+FFFD, a ``Secret`` is written as it is.
+    """Write JSON as UTF-8; half surrogates become U+FFFD, numbers as names text, a ``Secret`` is written as it is.
 
     ``TypeError`` names what JSON cannot say.
     """
@@ -302,7 +302,7 @@ def encode_json(value: Any) -> bytes:
         return orjson.dumps(value, _revealed, arrays)
     except TypeError as error:
         try:
-            return orjson.dumps(valid_unicode(value), _revealed, arrays)
+            return orjson.dumps(valid_unicode(value), _revealed, arrays | orjson.OPT_NON_STR_KEYS)
         except RecursionError:
             raise error from None
 
