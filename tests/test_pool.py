@@ -96,6 +96,31 @@ async def test_one_that_was_not_read_to_its_end_is_closed(opened, way):
     assert all(protocol.transport is None or protocol.transport.is_closing() for protocol in opened)
 
 
+@pytest.mark.parametrize("unasked", [sse(content("of nobody")), b"no HTTP"])
+async def test_one_over_which_something_came_unasked_is_closed(opened, unasked):
+    is_time = asyncio.Event()
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"}]")
+        writer.write(HEAD + chunk(sse(content("Hi"), FINISH)) + LAST_CHUNK)
+        await is_time.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(unasked) + unasked)
+        await reader.read()  # until the client closes
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server, Pool():
+        api = api_for(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        assert await ask(api) == "Hi"
+        is_time.set()
+        for _ in range(1000):
+            if opened[0].should_close:
+                break
+            await asyncio.sleep(0.01)
+        assert await ask(api) == "Hi"
+        assert len(opened) == 2
+        assert not opened[0].is_connected()
+
+
 async def test_at_its_end_all_are_closed_and_nothing_is_left(opened):
     with serving(ScriptedEngine(), "/v1") as server:
         before = asyncio.all_tasks()

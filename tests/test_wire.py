@@ -275,12 +275,15 @@ def cut(body: bytes, places: list[int]) -> list[bytes]:
     places=st.lists(st.integers(0, 10_000), max_size=8),
     framing=st.sampled_from([b"%s\n", b"data: %s\n\n", b"event: x\r\ndata:%s\r\n\r\n", b": hi\rdata: %s\r\r"]),
     ascii_only=st.booleans(),
+    behind=st.none() | st.binary(max_size=20) | st.just(b'{"type":"content","content":"of nobody"}'),
 )
 @settings(deadline=None)
 def test_any_events_cut_anywhere_decode_to_themselves(
-    data: list[dict[str, object]], places: list[int], framing: bytes, ascii_only: bool
+    data: list[dict[str, object]], places: list[int], framing: bytes, ascii_only: bool, behind: bytes | None
 ) -> None:
     body = b"".join(framing % json.dumps(item, ensure_ascii=ascii_only).encode() for item in data)
+    if behind is not None:
+        body += framing % b"[DONE]" + framing % behind
     events, decoder = decode(*cut(body, places))
     assert [event.get_dict() for event in events] == data
     assert decoder.damaged == 0

@@ -49,8 +49,12 @@ class Connector(aiohttp.TCPConnector):
         return protocol
 
     async def connect(self, *args: Any, **options: Any) -> Connection:
-        """Give a connection, a new one or the one that is free."""
+        """Give a connection, a new one or the one that is free, unless something came over it that was not asked."""
+        free = self._last if self.is_free else None
         connection = await super().connect(*args, **options)
+        if connection.protocol is not None and connection.transport is free and connection.protocol.should_close:
+            connection.close()
+            connection = await super().connect(*args, **options)
         if connection.protocol is not None:
             _feed_head_by_itself(connection.protocol)
         return connection

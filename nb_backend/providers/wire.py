@@ -116,7 +116,9 @@ class EventDecoder:
         return self._skipped + self._lines.oversized
 
     def feed(self, chunk: bytes) -> list[RawResponse]:
-        """Give the events that are complete with this chunk."""
+        """Give the events that are complete with this chunk; none behind the end mark, in one piece with it or not."""
+        if self.done:
+            return []
         if len(self.start) < 512:
             self.start += chunk[: 512 - len(self.start)]
         events: list[RawResponse] = []
@@ -233,6 +235,8 @@ class EventDecoder:
         self._objects([(name, text)], events)
 
     def _objects(self, found: Iterable[tuple[bytes, bytes]], events: list[RawResponse]) -> None:
+        if self.done:
+            return
         loads, new, halves, add = orjson.loads, object.__new__, self._halves, events.append
         for name, text in found:
             try:
@@ -242,7 +246,8 @@ class EventDecoder:
             if type(value) is not dict or (len(text) > _SHALLOW and _too_deep(value, text)):
                 if text.strip() == DONE:
                     self.done = True
-                elif text.strip():
+                    return
+                if text.strip():
                     self._skipped += 1
                 continue
             if name and type(value.get("type")) is not str and (kind := name.strip()):
