@@ -141,6 +141,7 @@ def proxy_for(url: URL) -> str | None:
     return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 
+@lru_cache(maxsize=64)
 def _is_here(host: str) -> bool:
     name = host.rstrip(".").lower()
     try:

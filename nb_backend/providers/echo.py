@@ -37,18 +37,27 @@ class Echo:
             given.append(self.without(events[at]))
             at += 1
         rest = events[at:] if at else events
-        return [*given, *(rest if self._has_nothing_of(rest) else map(self.without, rest))]
+        return [*given, *(self._at_once(rest) or map(self.without, rest))]
 
-    def _has_nothing_of(self, events: list[RawResponse]) -> bool:
-        """Whether these are the usual events, plain pieces of text, and nothing of a secret is in any of them."""
-        texts = []
+    def _at_once(self, events: list[RawResponse]) -> list[RawResponse] | None:
+        """Give the events if their texts are plain pieces with nothing of a secret, as nearly always; else ``None``."""
+        given: list[RawResponse] = []
+        texts: dict[str, list[str]] = {kind: [] for kind in TEXT_KEYS}
         for event in events:
             data = event._data
-            if len(data) != 2 or data.get("type") != "content" or not isinstance(text := data.get("content"), str):
-                return False
-            texts.append(text)
-        text = "".join(texts)
-        return not self._found(text) and self._begun(text, 0) == len(text)
+            kind = data.get("type")
+            if type(kind) is str and (key := TEXT_KEYS.get(kind)):
+                if len(data) != 2 or type(text := data.get(key)) is not str:
+                    return None
+                texts[kind].append(text)
+                given.append(event)
+            else:
+                given.append(self.without(event))
+        for pieces in texts.values():
+            text = "".join(pieces)
+            if self._found(text) or self._begun(text, 0) < len(text):
+                return None
+        return given
 
     def without(self, event: RawResponse) -> RawResponse:
         """Give the event without secrets."""

@@ -10,7 +10,7 @@ from .. import settings
 from ..media import Attachment, attachments, content_part
 from ..typing import MediaListType, Messages
 from .base import AsyncGeneratorProvider, Model, ProviderModelMixin, Reading
-from .response import RawResponse, event_of
+from .response import RawResponse
 from .wire import encode_json
 
 
@@ -67,9 +67,11 @@ class ChunkReading(Reading):
     def translate(self, events: list[RawResponse]) -> list[RawResponse]:
         """Give the events that the chunks stand for."""
         found: list[RawResponse] = []
+        only_text, add = self._only_text, found.append
         for chunk in events:
-            if text := self._only_text(chunk._data):
-                found.append(event_of({"type": "content", "content": text}))
+            if text := only_text(chunk._data):
+                chunk._data = {"type": "content", "content": text}
+                add(chunk)
             else:
                 found += self._translated(chunk)
         return found
