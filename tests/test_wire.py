@@ -327,3 +327,11 @@ def test_what_is_read_at_once_is_what_is_read_line_by_line(parts: list[bytes], p
         events = [event for chunk in cut(b"".join(parts), places) for event in decoder.feed(chunk)] + decoder.flush()
         found.append((events, decoder.damaged, decoder.done, decoder.truncated))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("framing", [b"data: %s\n\n", b"event: content\ndata: %s\n\n", b"%s\n"])
+def test_damaged_objects_that_fit_together_are_damaged(framing: bytes) -> None:
+    lines = [b'{"a":[' * 20 + b"{}"] * 20 + [b"{}" + b"]}" * 80] * 5 + [b",".join([b'{"b":1}'] * 13)] * 2
+    assert len(json.loads(b"[%s]" % b",".join(lines))) == len(lines)
+    events, decoder = decode(b"".join(framing % line for line in lines))
+    assert (events, decoder.damaged) == ([], len(lines))

@@ -30,7 +30,6 @@ _BOM = b"\xef\xbb\xbf"
 _BRACE = ord("{")
 _LONG, _SHORT = 2**16, 2**12  # bytes
 _usual_event = re.compile(rb"^(?:event: ([^\n]*+)\n)?data: ([^\n]*+)\n\n", re.MULTILINE)
-_usual_line = re.compile(rb"^{[^\n]*+\n", re.MULTILINE)
 
 
 class LineDecoder:
@@ -117,13 +116,13 @@ class EventDecoder:
 
     def feed(self, chunk: bytes) -> list[RawResponse]:
         """Give the events that are complete with this chunk; none behind the end mark, in one piece with it or not."""
-        if self.done:
-            return []
         if len(self.start) < 512:
             self.start += chunk[: 512 - len(self.start)]
         events: list[RawResponse] = []
-        if not (self._name or self._data or self._lines.is_within):
-            chunk = self._usual(self._begun + chunk if self._begun else chunk, events)
+        if self._begun:
+            chunk, self._begun = self._begun + chunk, b""
+        if not (self.done or self._name or self._data or self._lines.is_within):
+            chunk = self._usual(chunk, events)
         if chunk:
             self._take(self._lines.feed(chunk), events)
         self.events += len(events)
@@ -153,25 +152,20 @@ class EventDecoder:
 
         Only for speed. An event that has begun waits for its rest here, if that could not give an event by itself.
         """
-        self._begun = b""
         if text[:1] not in (b"{", b"e", b"d") or len(text) > min(_LONG, MAX_LINE) or b"\r" in text:
             return text
-        if text[:1] == b"{":
-            end = text.rfind(b"\n") + 1
-            nameless: list[bytes] = _usual_line.findall(text)
-            found = [*zip(repeat(b""), nameless)]
-            covered = sum(map(len, nameless))
-        else:
-            end = text.rfind(b"\n\n") + 2 if b"\n\n" in text else 0
-            found = _usual_event.findall(text)
-            covered = sum([len(name) + len(data) + (16 if name else 8) for name, data in found])
-            nameless = [data for name, data in found if not name]
-        if covered != end:
-            return text
+        mark = b"\n" if text[:1] == b"{" else b"\n\n"
+        end = text.rfind(mark) + len(mark) if mark in text else 0
         if end:
-            self._first_line = False
-            if len(nameless) < len(found) or self._halves or not _all_of(nameless, events):
+            nameless = _nameless(text, end)
+            if not nameless:
+                found = _usual_event.findall(text)
+                if sum([len(name) + len(data) + (16 if name else 8) for name, data in found]) != end:
+                    return text
                 self._objects(found, events)
+            elif self._halves or not _all_of(nameless, events):
+                self._objects(zip(repeat(b""), nameless), events)
+            self._first_line = False
             text = text[end:]
         ends = text.count(b"\n")
         gives_nothing = ends < 2 or (ends == 2 and text.startswith(b"event: ") and b"\ndata: " in text)
@@ -270,13 +264,26 @@ class EventDecoder:
         return mended
 
 
+def _nameless(text: bytes, end: int) -> list[bytes]:
+    """Give the objects in a text up to an end if each is a line, or an event without a name; else none."""
+    if text.startswith(b"data: "):
+        found = text[6 : end - 2].split(b"\n\ndata: ")
+        return found if text.count(b"\n", 0, end) == 2 * len(found) else []
+    if text.startswith(b"{"):
+        found = text[: end - 1].split(b"\n")
+        return found if text.count(b"\n{", 0, end) == len(found) - 1 else []
+    return []
+
+
 def _all_of(lines: list[bytes], events: list[RawResponse]) -> bool:
-    """Take the objects of lines in one reading, which is faster; say whether each line is a flat object."""
+    """Take the objects of lines, if each line is one; say whether that is so."""
     try:
-        values = orjson.loads(b"[%b]" % b",".join(lines))
+        values = [*map(orjson.loads, lines)]
     except orjson.JSONDecodeError:
         return False
-    if len(values) != len(lines) or {*map(type, values)} != {dict} or max(map(len, lines)) > _SHALLOW:
+    if {*map(type, values)} != {dict}:
+        return False
+    if max(map(len, lines)) > _SHALLOW and any(map(_too_deep, values, lines)):
         return False
     new, add = object.__new__, events.append
     for value in values:
