@@ -141,9 +141,12 @@ def test_three_cells_queued_at_once_run_in_order(kernel, engine):
     assert [body["messages"][-1]["content"] for body in engine.history] == ["question 1", "question 2", "question 3"]
 
 
-def test_a_failing_cell_stops_those_queued_after_it(kernel, engine):
+def test_a_failing_cell_stops_those_queued_after_it(kernel, engine, tmp_path):
     engine.enqueue("Some text", {"type": "error", "error": "Broken", "message": "the engine broke"})
+    queued = tmp_path / "queued"
+    kernel.start(f"import os, time\nwhile not os.path.exists({str(queued)!r}): time.sleep(0.01)")
     first, second = kernel.start(CELL), kernel.start("'ran'")
+    queued.touch()
     failed, after = kernel.finish(first), kernel.finish(second)
     assert failed.error == ("ServerError", "ServerError: the engine broke")
     assert failed.markdown[-1].startswith("Some text")
