@@ -19,9 +19,10 @@ def test_an_answer_in_notebook_7(lab: Lab, page: Page, server: Backend) -> None:
     cells = [nbformat.v4.new_code_cell(code) for code in ("%load_ext nb_backend", "%%backend gpt-4o\nhi")]
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNELSPEC), lab.root / "seven.ipynb")
     page.goto(f"{lab.url}/notebooks/seven.ipynb?token={lab.token}")
+    page.wait_for_function(READY, timeout=60_000)
     page.locator(".jp-Notebook .jp-Cell .cm-content").first.click()
-    page.get_by_text("Python 3 (ipykernel)").first.wait_for()
     page.keyboard.press("Shift+Enter")
+    page.locator(".jp-Notebook .jp-Cell.jp-mod-active").filter(has_text="%%backend").wait_for()
     page.keyboard.press("Shift+Enter")
     output = page.locator(".jp-Notebook .jp-Cell").nth(1).locator(".jp-Cell-outputArea")
     output.locator("strong", has_text="bold").wait_for()
