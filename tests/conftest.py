@@ -48,8 +48,7 @@ def wire_server() -> Iterator[WireServer]:
 def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     """A backend that answers what the test enqueues; the settings lead to it."""
     with serving(ScriptedEngine()) as server:
-        for name, value in server.env.items():
-            monkeypatch.setenv(name, value)
+        server.is_set(monkeypatch)
         yield server
 
 
@@ -57,8 +56,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
 def image_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageServer]:
     """A backend that keeps images; the settings lead to it."""
     with serving_images(ScriptedEngine()) as running:
-        for name, value in running.env.items():
-            monkeypatch.setenv(name, value)
+        running.is_set(monkeypatch)
         yield running
 
 

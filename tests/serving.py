@@ -8,13 +8,16 @@ import socket
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from nb_backend import background
 from nb_backend.local.app import BODY_LIMIT, create_app
 from nb_backend.local.engine import ScriptedEngine
+
+if TYPE_CHECKING:
+    import pytest
 
 TOKEN = "the-token-of-the-tests"
 
@@ -28,6 +31,23 @@ class Backend:
     def env(self) -> dict[str, str]:
         """What a kernel's environment needs to talk to it."""
         return {"NB_BACKEND_URL": self.url, "NB_BACKEND_API_KEY": TOKEN}
+
+    def is_set(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let the settings lead to it."""
+        for name, value in self.env.items():
+            monkeypatch.setenv(name, value)
+
+
+def put_before(middleware: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a middleware before all that a backend which is served from here on does."""
+    create = create_app
+
+    def with_middleware(engine: ScriptedEngine, *, token: str) -> web.Application:
+        app = create(engine, token=token)
+        app.middlewares.insert(0, middleware)
+        return app
+
+    monkeypatch.setitem(globals(), "create_app", with_middleware)
 
 
 @contextmanager

@@ -38,6 +38,25 @@ MOST_CELLS = 5
 ONLY_A_FAILURE = 60  # takes so many seconds
 
 
+def options_of(*, chat="main", once=False, new=False, system=None) -> Options:
+    """What a magic's line says that names nothing else."""
+    return Options(
+        chat=chat,
+        once=once,
+        new=new,
+        system=system,
+        model=None,
+        image=[],
+        out=None,
+        format="markdown",
+        raw=True,
+        dry_run=False,
+        cache=None,
+        refresh=False,
+        params={},
+    )
+
+
 @dataclass(frozen=True)
 class Ask:
     """A question as a cell puts it; ``chat`` is ``None`` for one outside of all conversations."""
@@ -182,19 +201,7 @@ class NotebookMachine(RuleBasedStateMachine):
 
     def really_ask(self, ask: Ask, ending: str) -> bool:
         """Ask as the magic does; whether it is kept."""
-        how = {
-            "model": None,
-            "image": [],
-            "out": None,
-            "format": "markdown",
-            "raw": True,
-            "dry_run": False,
-            "cache": None,
-            "refresh": False,
-        }
-        options = Options(
-            **how, chat=ask.chat or "main", once=ask.chat is None, new=ask.new, system=ask.system, params={}
-        )
+        options = options_of(chat=ask.chat or "main", once=ask.chat is None, new=ask.new, system=ask.system)
         question = Question(options, self.chats[ask.chat] if ask.chat else Chat(), ask.text)
 
         async def answered() -> bool:
@@ -624,19 +631,7 @@ async def test_a_late_answer_takes_nothing_back_anywhere(backend, monkeypatch):
 
 
 def settle(chat, answer):
-    how = {
-        "model": None,
-        "image": [],
-        "out": None,
-        "format": "markdown",
-        "raw": True,
-        "dry_run": False,
-        "cache": None,
-        "refresh": False,
-        "params": {},
-    }
-    options = Options(**how, chat="main", once=False, new=False, system=None)
-    Question(options, chat, "").settle(answer, {})
+    Question(options_of(), chat, "").settle(answer, {})
 
 
 async def test_a_server_that_has_not_heard_all_is_not_reminded(backend):

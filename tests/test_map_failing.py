@@ -10,7 +10,7 @@ import psutil
 import pytest
 import serving as serving_
 from aiohttp import web
-from serving import Backend
+from serving import Backend, put_before
 
 import nb_backend
 from nb_backend import ServerError
@@ -47,14 +47,7 @@ def failures(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         headers = {"Retry-After": "0.1"} if kind == "429" else {}
         return web.json_response({"error": {"message": "not now"}}, status=int(kind), headers=headers)
 
-    create = serving_.create_app
-
-    def create_app(engine, *, token):
-        app = create(engine, token=token)
-        app.middlewares.insert(0, failing)
-        return app
-
-    monkeypatch.setattr(serving_, "create_app", create_app)
+    put_before(failing, monkeypatch)
     return seen
 
 

@@ -47,8 +47,7 @@ class Engine(ScriptedEngine):
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     with serving(Engine()) as running:
-        for name, value in running.env.items():
-            monkeypatch.setenv(name, value)
+        running.is_set(monkeypatch)
         yield running
 
 

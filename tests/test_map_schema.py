@@ -11,9 +11,9 @@ from typing import Literal
 
 import pandas as pd
 import pytest
-import serving as serving_
 from aiohttp import web
 from pydantic import BaseModel, Field, field_validator
+from serving import put_before
 
 import nb_backend
 from nb_backend.local.engine import error_event
@@ -241,14 +241,8 @@ def refusing(monkeypatch, request):
             return web.json_response({"error": {"message": "unknown field"}}, status=status)
         return await handler(request)
 
-    status, create = request.param, serving_.create_app
-
-    def create_app(engine, *, token):
-        app = create(engine, token=token)
-        app.middlewares.insert(0, refuse)
-        return app
-
-    monkeypatch.setattr(serving_, "create_app", create_app)
+    status = request.param
+    put_before(refuse, monkeypatch)
     return refused
 
 

@@ -521,8 +521,7 @@ async def test_only_the_cache_a_question_that_is_not_there_is_named(backend, fol
 async def test_only_the_cache_no_server_has_to_be_named(folder, monkeypatch, path):
 
     with serving(ScriptedEngine("from a server"), path) as server:
-        for name, value in server.env.items():
-            monkeypatch.setenv(name, value)
+        server.is_set(monkeypatch)
         await Chat("m").ask("Hi", [PNG])
     for name in server.env:
         monkeypatch.delenv(name)

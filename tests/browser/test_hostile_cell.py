@@ -166,11 +166,7 @@ def test_nothing_acts_when_it_is_opened_again(just_run: tuple[Seen, Path], lab: 
 @pytest.fixture(scope="module")
 def of_a_stranger(just_run: tuple[Seen, Path], lab: Lab) -> Path:
     """A notebook of some of its cells: another one, which nobody trusts."""
-    notebook = json.loads(just_run[1].read_text())
-    notebook["cells"] = [notebook["cells"][i] for i in SOME]
-    path = lab.root / "of-a-stranger.ipynb"
-    path.write_text(json.dumps(notebook))
-    return path
+    return lab.of_a_stranger(just_run[1], SOME)
 
 
 def test_nothing_acts_when_a_stranger_opens_it(of_a_stranger: Path, lab: Lab, page: Page) -> None:

@@ -265,11 +265,7 @@ def test_what_is_harmless_is_read_in_either_column(just_run: tuple[list[Any], di
 
 @pytest.fixture(scope="module")
 def of_a_stranger(just_run: tuple[list[Any], dict[str, str], Path], lab: Lab) -> Path:
-    notebook = json.loads(just_run[2].read_text())
-    notebook["cells"] = [notebook["cells"][i] for i in SOME]
-    path = lab.root / "pairs-of-a-stranger.ipynb"
-    path.write_text(json.dumps(notebook))
-    return path
+    return lab.of_a_stranger(just_run[2], SOME)
 
 
 def test_none_does_when_a_stranger_opens_it(of_a_stranger: Path, lab: Lab, page: Page) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 from queue import Empty
 from typing import Any
 
@@ -116,6 +117,12 @@ def one_line(run: Run, *words: str) -> None:
     assert "Traceback" not in shown
     for word in words:
         assert word in shown
+
+
+def at_display(number: int) -> Callable[[dict[str, Any]], bool]:
+    """Tell the display of this number, from 1 up: before the first, the kernel is IPython's alone."""
+    displays = count(1)
+    return lambda message: "display" in message["msg_type"] and next(displays) == number
 
 
 def eventually(condition: Callable[[], bool]) -> None:

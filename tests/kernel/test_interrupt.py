@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from driver import eventually
+from driver import at_display, eventually
 
 INTERRUPTS = 25
 
@@ -53,14 +53,7 @@ def test_twenty_five_interrupts_in_a_row_at_random_moments(kernel, engine):
     for number in range(INTERRUPTS):
         moment = random.Random(number)
         engine.enqueue(*[step for _ in range(400) for step in (f"{moment.random():.3f} ", 0.01)], ...)
-        at = moment.randrange(1, 9)
-        seen = []
-
-        def due(message, seen=seen, at=at):  # counted from the first display: before it, the kernel is IPython's alone
-            seen += ["display" in message["msg_type"]]
-            return sum(seen) == at
-
-        run = kernel.run_and_interrupt("%%backend\nhi", due)
+        run = kernel.run_and_interrupt("%%backend\nhi", at_display(moment.randrange(1, 9)))
         assert run.error is not None, f"interrupt {number} was lost"
         assert run.error[0] == "KeyboardInterrupt"
         assert kernel.run("1 + 1").result == "2"

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 from by_model import ByModel, columns
-from driver import eventually, one_line
+from driver import at_display, eventually, one_line
 from nbclient import NotebookClient
 from serving import serving
 
@@ -168,14 +168,7 @@ def test_ten_interrupts_at_random_moments(kernel, engine):
         moment = random.Random(number)
         words = [step for _ in range(400) for step in (f"{moment.random():.3f} ", 0.01)]
         engine.says(a=(*words, ...), b=(0.1, *words, ...), c=(0.2, *words, ...))
-        at = moment.randrange(1, 9)
-        seen = []
-
-        def due(message, seen=seen, at=at):  # counted from the first display: before it, the kernel is IPython's alone
-            seen += ["display" in message["msg_type"]]
-            return sum(seen) == at
-
-        run = kernel.run_and_interrupt("%%backend a b c\nhi", due)
+        run = kernel.run_and_interrupt("%%backend a b c\nhi", at_display(moment.randrange(1, 9)))
         assert run.error is not None, f"interrupt {number} was lost"
         assert run.error[0] == "KeyboardInterrupt"
         assert ["stopped" in one for one in columns(run.markdown[-1])] == [True] * 3
