@@ -12,6 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
     from .providers.backend_api import BackendApi as BackendApi
     from .providers.openai_api import OpenAIApi as OpenAIApi
     from .providers.response import RawResponse as RawResponse
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Answer": "chat",

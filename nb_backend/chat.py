@@ -227,20 +227,24 @@ class Chat:
 
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write the conversation for people: as Markdown (``.md``), or as a notebook to run again (``.ipynb``)."""
-        self._transcript().export(path)
+        from . import export
+
+        export.write(self._transcript(), path)
 
     def __repr__(self) -> str:
         model = settings.model(self.model)
         return f"<Chat{f' with {model}' if model else ''}: {memory.length(self.messages)}>"
 
     def _repr_markdown_(self) -> str:
-        return self._transcript().markdown()
+        from .export import to_markdown
+
+        return to_markdown(self._transcript(), level=4)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         from .markdown import safe_terminal
         from .markdown_data import shortened
 
-        printer.text(safe_terminal(shortened(self._transcript().markdown())))
+        printer.text(safe_terminal(shortened(self._repr_markdown_())))
 
     def _transcript(self) -> Transcript:
         key = settings.api_key(self._api_key.value)

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .answer_images import answer_markdown
+from .files import write as write_file
 from .markdown import safe_terminal
 from .markdown_data import is_bitmap, shortened
 from .markdown_parts import code_span
 from .media import Attachment, text_of
-
-if TYPE_CHECKING:
-    from .transcript import Transcript
+from .transcript import Transcript, expanded
 
 _MAX_SHOWN = 200_000  # bytes of a picture that is shown each time the conversation is
 _SPEAKERS = {"user": "You", "assistant": "Answer", "system": "Instructions", "developer": "Instructions"}
 _MODEL_ON_A_LINE = re.compile(r"[\w.:/@+][\w.:/@+-]*", re.ASCII)  # as ``%%backend MODEL`` takes it without quotes
+
+
+def write(transcript: Transcript, path: str | os.PathLike[str]) -> None:
+    """Write a transcript in the format that the suffix names; ``ValueError`` says which there are."""
+    where = expanded(path)
+    writers = {".md": to_markdown, ".ipynb": to_notebook}
+    writer = writers.get(where.suffix.lower())
+    if writer is None:
+        raise ValueError(f"{where.name!r} has to end in {' or '.join(writers)}: the suffix chooses the format")
+    write_file(where, writer(transcript).encode("utf-8"))
 
 
 def to_markdown(transcript: Transcript, level: int = 1) -> str:

@@ -72,10 +72,10 @@ class Attachment:
         return f"<Attachment {self}>"
 
     def _repr_markdown_(self) -> str:
-        from .markdown_parts import code_span
+        from .markdown_parts import entities
 
         shown = self.thumbnail()
-        return "\n\n".join([*([f"![image]({shown})"] if shown else []), code_span(str(self))])
+        return "\n\n".join([*([f"![image]({shown})"] if shown else []), f"<code>{entities(str(self))}</code>"])
 
     def _facts(self) -> Iterator[str]:
         if not self.media_type:

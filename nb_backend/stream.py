@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-from weakref import ref
+from weakref import WeakMethod
 
 from . import memory
 from .answer import Answer
@@ -26,19 +26,19 @@ class Turn:
     what it failed with. ``progress`` is the last event of that type before the first text.
     """
 
-    def __init__(self, request: Request, answer: Answer, stream: AnswerStream) -> None:
+    def __init__(self, request: Request, answer: Answer, stop: Callable[[], None]) -> None:
         self.request = request
         self.answer = answer
         self.ended = False
         self.kept = False
         self.error: BaseException | None = None
         self.progress: RawResponse | None = None
-        self._stream = ref(stream)  # one that nobody iterates any more keeps its answer when it is collected
+        self._stop = WeakMethod(stop)  # a stream that nobody iterates any more keeps its answer when it is collected
 
     def stop(self) -> None:
         """End the answer, from any thread: who iterates the stream sees its end, the text that had come is kept."""
-        if (stream := self._stream()) is not None:
-            stream.stop()
+        if (stop := self._stop()) is not None:
+            stop()
 
 
 class AnswerStream(AsyncIterator[RawResponse]):
@@ -65,7 +65,7 @@ class AnswerStream(AsyncIterator[RawResponse]):
         changed: Callable[[Turn], None] = lambda turn: None,
     ) -> None:
         self.answer = Answer(model=request.model, trimmed=request.trimmed)
-        self.turn = Turn(request, self.answer, self)
+        self.turn = Turn(request, self.answer, self.stop)
         self._request = request
         self._keep = keep
         self._changed = changed

@@ -62,12 +62,12 @@ class Transcript:
         if (size := len(text.encode())) > MAX_SIZE:
             most = f"{MAX_SIZE >> 20} MB is the most that is read again"
             raise ValueError(f"this conversation has {size >> 20} MB with its attachments, and {most}: export it")
-        files.write(_expanded(path), text.encode("utf-8"))
+        files.write(expanded(path), text.encode("utf-8"))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read what ``save`` wrote; ``ValueError`` in one line if it is something else, ``OSError`` if it is gone."""
-        where = _expanded(path)
+        where = expanded(path)
         data = _read(where)
         try:
             record = json.loads(data.decode("utf-8"))
@@ -97,23 +97,6 @@ class Transcript:
         except ValueError as error:
             raise _damaged(where, str(error)) from None
         return read
-
-    def markdown(self) -> str:
-        """Give it as Markdown to be shown among other things."""
-        from .export import to_markdown
-
-        return to_markdown(self, level=4)
-
-    def export(self, path: str | os.PathLike[str]) -> None:
-        """Write it in the format that the suffix names; ``ValueError`` says which there are."""
-        from . import export
-
-        where = _expanded(path)
-        writers = {".md": export.to_markdown, ".ipynb": export.to_notebook}
-        writer = writers.get(where.suffix.lower())
-        if writer is None:
-            raise ValueError(f"{where.name!r} has to end in {' or '.join(writers)}: the suffix chooses the format")
-        files.write(where, writer(self).encode("utf-8"))
 
     def _wrong(self) -> str:
         if not all(isinstance(text, str | None) for text in (self.model, self.provider, self.system)):
@@ -190,7 +173,8 @@ def _damaged(path: Path, why: str) -> ValueError:
     return ValueError(f"{str(path)!r} is no conversation saved by nb_backend: {why}")
 
 
-def _expanded(path: str | os.PathLike[str]) -> Path:
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Give the path, with the home that ``~`` stands for."""
     return Path(os.path.expanduser(os.fspath(path)))
 
 

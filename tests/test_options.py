@@ -11,12 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nb_backend import settings
-from nb_backend.notebook.magics import BackendMagics
 from nb_backend.notebook.options import KEY_ON_THE_LINE, parse, words
 
 
 def options(line):
-    return parse(BackendMagics.backend, line)
+    return parse(line)
 
 
 @pytest.mark.parametrize(

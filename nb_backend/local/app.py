@@ -18,7 +18,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from .. import __version__
+from .._version import __version__
 from . import bounds
 from .engine import Body, Engine, Event, error_event, label
 

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult
 
@@ -76,12 +76,11 @@ class Completer:
         from .. import settings
         from ..models import known_models
         from .commands import COMMANDS
-        from .magics import BackendMagics
+        from .options import build_parser
 
-        magic: Any = BackendMagics.backend
         space, hidden = self._shell.user_ns, self._shell.user_ns_hidden
         return Known(
-            options=magic.parser._actions,
+            options=build_parser()._actions,
             verbs=list(COMMANDS),
             aliases=sorted(settings.current.aliases),
             urls=_urls(),

@@ -5,14 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from .. import settings
-
-if TYPE_CHECKING:
-    from .question import Question
 
 LONGEST_MESSAGE = 1_000  # characters
 
@@ -43,12 +39,12 @@ def one_line() -> Iterator[None]:
 
 
 @contextmanager
-def stop_tells(question: Question) -> Iterator[None]:
+def stop_tells(is_kept: Callable[[], bool]) -> Iterator[None]:
     """Say of an answer that is stopped whether anything of it is kept."""
     try:
         yield
     except (KeyboardInterrupt, asyncio.CancelledError) as interrupt:
-        _show_as(interrupt, "stopped, and what was said is kept" if question.kept else "stopped before a word was said")
+        _show_as(interrupt, "stopped, and what was said is kept" if is_kept() else "stopped before a word was said")
         raise
 
 

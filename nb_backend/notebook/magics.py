@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .answers import Answers
     from .fix import LastFailure
     from .question import Question
-    from .report import Report
+    from .report import Attached, Report
 
 _SHOWN_ONCE = ("nb_backend.chat.Answer", "nb_backend.notebook.answers.Answers", "nb_backend.notebook.report.DryRun")
 
@@ -108,57 +108,63 @@ class BackendMagics(Magics):
         from .question import question
 
         with interruptible():
-            return question(parse(self.backend, line), text.removesuffix("\n"), self.shell)
+            return question(parse(line), text.removesuffix("\n"), self.shell)
 
     def ask(self, question: Question) -> Any:
         """Ask, wherever this is called; give what the cell is worth."""
         if question.options.dry_run:
             return self._preview(question)
-        with stop_tells(question):
-            return self._conclude(question, run(self._answer(question)))
+        with stop_tells(lambda: question.kept):
+            return self._conclude(question, run(self._answer(question, self._attached(question))))
 
     async def ask_awaited(self, question: Question) -> Any:
         """Ask, from a cell of a kernel that can await."""
         if question.options.dry_run:
             return self._preview(question)
-        with stop_tells(question):
-            return self._conclude(question, await wait_in_cell(self._answer(question)))
+        with stop_tells(lambda: question.kept):
+            return self._conclude(question, await wait_in_cell(self._answer(question, self._attached(question))))
 
     def _preview(self, question: Question) -> Report:
         """Show what would be sent."""
         from .report import DryRun
 
         report = DryRun(question)
-        if cell_run := memory.cell_run.get():
-            cell_run.previewed = True
+        if run := memory.cell_run.get():
+            run.previewed = True
         display(report)
         self._shown.append(report)
         return report
 
-    async def _answer(self, question: Question) -> Answer | Answers:
+    def _attached(self, question: Question) -> Attached | None:
+        """Give what goes along, as it is shown; here, for its small pictures take their time."""
+        from .report import Attached
+
+        return Attached(question.images) if question.images else None
+
+    async def _answer(self, question: Question, attached: Attached | None) -> Answer | Answers:
         """Ask, and show the answer where the cell is."""
         from .cell import show_attached, show_stream, view_for
 
         if question.options.models:
-            return await self._answers(question)
+            return await self._answers(question, attached)
         stream = question.stream()
         try:
             await stream.prepare()
-            show_attached(question.attached, self.shell)
+            show_attached(attached, self.shell)
             return await show_stream(stream, view_for(self.shell, question.options.format))
         finally:
             self._shown.append(stream.answer)
             if stream.kept:
                 question.settle(stream.answer, self.shell.user_ns)
 
-    async def _answers(self, question: Question) -> Answers:
+    async def _answers(self, question: Question, attached: Attached | None) -> Answers:
         """Ask several models, and show the answers where the cell is."""
         from .answers import Several
         from .cell import show_attached, view_for
 
         several = Several(question)
         self._shown += [several.answers, *several.answers]
-        show_attached(question.attached, self.shell)
+        show_attached(attached, self.shell)
         view = view_for(self.shell, question.options.format, several.answers.models)
         return await several.show(view, self.shell.user_ns)
 

@@ -10,10 +10,11 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from IPython.core.error import UsageError
-from IPython.core.magic_arguments import argument, magic_arguments
+from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_arguments
 
 FORMATS: Final = ("markdown", "text", "code", "json")
 KEY_ON_THE_LINE: Final = (
@@ -50,14 +51,14 @@ class Options:
     models: Sequence[str] = ()
 
 
-def parse(magic: Any, line: str) -> Options:
-    """Read a line of a magic ``with_options``; ``ValueError`` in one line if it cannot be."""
+def parse(line: str) -> Options:
+    """Read the line of a magic ``with_options``; ``ValueError`` in one line if it cannot be."""
     refuse_key(line)
     found = words(line)
     if any(word.startswith("--") and _is_secret(word[2:].partition("=")[0]) for word in found):
         raise ValueError(KEY_ON_THE_LINE)
     try:
-        given = vars(magic.parser.parse_intermixed_args(found))
+        given = vars(build_parser().parse_intermixed_args(found))
     except UsageError as error:
         raise ValueError(f"{error}: see %%backend?") from None
     named = {name: given.pop(name) for name in ("provider", "temperature", "max_tokens")}
@@ -247,8 +248,18 @@ _OPTIONS = (
 )
 
 
+@cache
+def build_parser() -> MagicArgumentParser:
+    """Give the parser of the options, which is made once."""
+
+    def backend() -> None: ...
+
+    parser: MagicArgumentParser = with_options(backend).parser
+    return parser
+
+
 def with_options(magic: Callable[..., Any]) -> Any:
-    """Decorate the magic with its options, for ``parse`` (by its ``parser``) and for ``%%backend?``."""
+    """Decorate the magic with its options, for ``%%backend?``."""
     for option in reversed(_OPTIONS):
         magic = option(magic)
     return magic_arguments("%backend")(magic)

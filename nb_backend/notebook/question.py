@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..chat import Answer, AnswerStream, Chat
+from ..chat import AnswerStream, Chat
 from ..conversations import chats
 from ..files import short
 from ..media import Attachment, attach, is_address
@@ -18,12 +18,10 @@ from ..memory import cell_run
 from ..pictures import figure_of
 from ..request import Request
 from .prompt import RAISED, add, keep, names_read, render, said_of
-from .report import Attached
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from .answers import Answers
     from .options import Options
 
 _MOST_OF_A_LIST = 20  # pictures that go along when a list of them is named
@@ -37,7 +35,6 @@ class Question:
     chat: Chat
     text: str
     images: list[Attachment] = field(default_factory=list)
-    attached: Attached | None = None
     kept: bool = False
 
     def stream(self, model: str | None = None) -> AnswerStream:
@@ -49,7 +46,7 @@ class Question:
         """Give what would be sent."""
         return self.chat.request(self.text, self.images, **self._how(model))
 
-    def settle(self, answer: Answer | Answers, names: dict[str, Any]) -> None:
+    def settle(self, answer: object, names: dict[str, Any]) -> None:
         """Take in what is kept: it is the variable's, and what earlier runs of the cell had said is gone."""
         self.kept = True
         if self.options.out:
@@ -82,9 +79,7 @@ def question(options: Options, text: str, shell: InteractiveShell) -> Question:
         _add_image(images, named, names, shell)
     if not text.strip():
         raise ValueError("there is nothing to ask: write the question below this line, or behind %backend ask")
-    attachments = [*images.values()]
-    attached = Attached(attachments) if attachments and not options.dry_run else None
-    return Question(options, chat, text, attachments, attached)
+    return Question(options, chat, text, [*images.values()])
 
 
 def _add_image(images: dict[str, Attachment], named: str, names: dict[str, Any], shell: InteractiveShell) -> None:

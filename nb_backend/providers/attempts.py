@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from ..errors import BackendError
 from .failures import (
@@ -17,8 +17,14 @@ from .failures import (
 from .pool import shared
 from .response import RawResponse
 
-if TYPE_CHECKING:
-    from .base import AsyncGeneratorProvider
+
+class Server(Protocol):
+    """What can be asked."""
+
+    url: str | None
+
+
+S = TypeVar("S", bound=Server)
 
 
 class Moved(RawResponse):
@@ -31,14 +37,14 @@ class Moved(RawResponse):
         self.server = server
 
 
-class Attempts:
+class Attempts(Generic[S]):
     """The attempts to have one question answered: by each server in turn, and at most so many rounds more.
 
     In a pool, all of its calls wait when one is refused for being too many; that takes none of the rounds as long as
     others are answered meanwhile. ``delay`` is how many seconds to wait, if it is not ``None``.
     """
 
-    def __init__(self, servers: Sequence[type[AsyncGeneratorProvider]], most: int) -> None:
+    def __init__(self, servers: Sequence[S], most: int) -> None:
         self.delay: float | None = None
         self._servers = servers
         self._pool = shared.get()
@@ -48,7 +54,7 @@ class Attempts:
         self._answered = -1  # of the pool, when this was refused last
 
     @property
-    def server(self) -> type[AsyncGeneratorProvider]:
+    def server(self) -> S:
         """Who is to be asked."""
         return self._servers[len(self._failures)]
 

@@ -20,7 +20,6 @@ from nb_backend import Chat, ServerError
 from nb_backend.chat import Answer
 from nb_backend.notebook.answers import Several
 from nb_backend.notebook.cell import CellView, TerminalView
-from nb_backend.notebook.magics import BackendMagics
 from nb_backend.notebook.options import parse
 from nb_backend.providers.response import RawResponse
 
@@ -179,7 +178,7 @@ def test_ten_interrupts_at_random_moments(kernel, engine):
 async def test_an_interrupt_before_any_is_asked_ends_all():
     published = []
     shell = SimpleNamespace(display_pub=SimpleNamespace(publish=lambda data, **_: published.append(data)))
-    options = parse(BackendMagics.backend, "a b")
+    options = parse("a b")
     several = Several(
         SimpleNamespace(options=options, stream=lambda model: Chat(model, url="http://x.test").stream("hi"))
     )
