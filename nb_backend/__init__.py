@@ -17,7 +17,7 @@ from ._version import __version__ as __version__
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from .chat import Answer as Answer
+    from .answer import Answer as Answer
     from .chat import Chat as Chat
     from .conversations import chats as chats
     from .errors import AuthError as AuthError
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from .errors import RateLimitError as RateLimitError
     from .errors import ServerError as ServerError
     from .errors import TimedOut as TimedOut
+    from .events import RawResponse as RawResponse
     from .many import compare as compare
     from .many import map as map
-    from .media import Attachment as Attachment
-    from .media import attach as attach
-    from .media import to_data_uri as to_data_uri
+    from .media.attachment import Attachment as Attachment
+    from .media.convert import attach as attach
+    from .media.convert import to_data_uri as to_data_uri
     from .notebook.panel.panel import ChatPanel as ChatPanel
     from .providers.backend_api import BackendApi as BackendApi
     from .providers.openai_api import OpenAIApi as OpenAIApi
-    from .providers.response import RawResponse as RawResponse
 
 _HOMES = {
     "Answer": "chat",
@@ -49,7 +49,7 @@ _HOMES = {
     "OpenAIApi": "providers.openai_api",
     "ProtocolError": "errors",
     "RateLimitError": "errors",
-    "RawResponse": "providers.response",
+    "RawResponse": "events",
     "ServerError": "errors",
     "TimedOut": "errors",
     "attach": "media",

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from .answer_images import ImageUrl, answer_markdown
+from .events import RawResponse, reasoning_text, urls_of
 from .markdown_data import MAX_LIVE, is_bitmap, shortened
-from .media import text_of
+from .media.message_parts import text_of
 from .memory import about
-from .providers.response import RawResponse, reasoning_text
 
 MAX_ADDRESSES = 1000  # of images that an answer takes note of
 
+
 _MANY_PIECES = 1000
+
 
 _joining = threading.Lock()
 
@@ -236,7 +238,7 @@ class Answer:
         return self.to_markdown()
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        from .markdown import safe_terminal
+        from .text import safe_terminal
 
         printer.text(safe_terminal(shortened(self.text)))
 
@@ -249,12 +251,6 @@ def _forget() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
-
-
-def urls_of(event: RawResponse) -> list[str]:
-    """Give the addresses of the images that a ``content`` event brings."""
-    urls = event.get("urls") if event.type == "content" else None
-    return [url for url in (urls if isinstance(urls, list) else [urls]) if isinstance(url, str)]
 
 
 Answer.__module__ = "nb_backend.chat"  # its public home, which pickles and IPython's formatters name

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 
 from .markdown_data import MAX_IMAGE, is_bitmap, is_shown, live
-from .media_types import data_uri, media_type
+from .media.sniff import data_uri, media_type
 
 MAX_ANSWER = 32 * 2**20  # bytes of all images of an answer
 MAX_COUNT = 64  # of them that are asked for

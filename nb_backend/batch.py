@@ -11,14 +11,16 @@ from hashlib import blake2b
 from typing import Any
 
 from .answer import Answer
-from .chat import AnswerStream, Chat
+from .chat import Chat
 from .errors import BackendError
-from .media import Attachment, attachments
+from .media.attachment import Attachment
+from .media.convert import attachments
 from .memory import is_too_long
 from .progress import Counts
 from .providers.pool import Pool
 from .request import Request
 from .schema import Schema, SchemaError
+from .stream import AnswerStream
 from .template import is_missing
 
 

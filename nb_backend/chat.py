@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from . import background, memory, settings
 from .answer import Answer as Answer
-from .media import attachments
+from .media.convert import attachments
 from .memory import from_cell as from_cell
 from .models import provider_for as provider_for
 from .replay import Store
@@ -241,8 +241,8 @@ class Chat:
         return to_markdown(self._transcript(), level=4)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        from .markdown import safe_terminal
         from .markdown_data import shortened
+        from .text import safe_terminal
 
         printer.text(safe_terminal(shortened(self._repr_markdown_())))
 

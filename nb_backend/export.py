@@ -9,10 +9,11 @@ from typing import Any
 
 from .answer_images import answer_markdown
 from .files import write as write_file
-from .markdown import safe_terminal
 from .markdown_data import is_bitmap, shortened
 from .markdown_parts import code_span
-from .media import Attachment, text_of
+from .media.attachment import Attachment
+from .media.message_parts import text_of
+from .text import safe_terminal
 from .transcript import Transcript, expanded
 
 _MAX_SHOWN = 200_000  # bytes of a picture that is shown each time the conversation is

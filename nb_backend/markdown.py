@@ -29,12 +29,19 @@ from markdown_it.token import Token
 from . import markdown_parts as parts
 from .markdown_data import Held, ended, is_bitmap
 from .markdown_inline import Inline
+from .text import unicode_text
 
 _DEPTH = 50  # levels; a list takes two
+
+
 _ENVIRONMENTS = (
     r"equation|align(?:ed|at)?|gather(?:ed)?|multline|eqnarray|flalign|split|cases|array|smallmatrix|[bBpvV]?matrix"
 )
+
+
 _opening = re.compile(rf"\$\$(?!\$)|\\\\?\[|\\begin\{{((?:{_ENVIRONMENTS})\*?)\}}")
+
+
 _formula_in_row = re.compile(r"\$(?![\s$])(?:[^$\\]|\\.)+(?<!\s)\$(?!\d)")
 
 
@@ -73,7 +80,7 @@ def markdown_and_images(
     ``references`` are what labels stand for in another piece of the same text; those of this one are added.
     """
     held = Held()
-    text = parts.unicode_text(text)
+    text = unicode_text(text)
     document = _document(text, held, addresses, references)
     if document is None:
         return "\n".join(parts.code_block(text, "", nested=False)), []  # deeper than the parser looks: shown as code
@@ -98,11 +105,6 @@ def _document(
     if any(token.level >= _DEPTH - 1 and token.nesting == 1 for token in tokens):
         return None
     return _Document(tokens, env["references"], budget, held, {**(addresses or {})})
-
-
-def safe_terminal(text: str) -> str:
-    r"""Give text that cannot drive a terminal: controls (ESC first of all) and bidi visible; LF and tab stay."""
-    return parts.visible(parts.unicode_text(text))
 
 
 class _Document:

@@ -7,7 +7,8 @@ import secrets
 from base64 import b64decode
 from functools import partial
 
-from .media_types import BITMAPS, media_type, pixel_size
+from .media.probe import pixel_size
+from .media.sniff import BITMAPS, media_type
 
 MAX_IMAGE = 8 * 2**20  # bytes of an image that is shown
 MAX_PIXELS = 2**27  # of it: whoever opens the notebook has them all in memory

@@ -10,13 +10,12 @@ from typing import ClassVar, Protocol
 
 from . import markdown_parts as parts
 from .markdown_data import is_bitmap
+from .text import HIDDEN, entities, has_hidden, visible
 
 _DOLLAR = "\0"  # a dollar that is no formula's, written when it is known how many there are
 _SPAN_BACKSLASH = "<span>&#92;</span>"  # in a text of its own: MathJax reads the page once more
 
-_special = re.compile(
-    rf"\\|`+|<|&|!?\[|\]|\$+|@{{2,}}|\n[ \t]*|\||https?://|www\.|ftp://|{parts.HIDDEN}", re.IGNORECASE
-)
+_special = re.compile(rf"\\|`+|<|&|!?\[|\]|\$+|@{{2,}}|\n[ \t]*|\||https?://|www\.|ftp://|{HIDDEN}", re.IGNORECASE)
 _block_start = re.compile(
     r"[-+*](?=[ \t]|$)|#{1,6}(?=\s|$)|>|~{3}|=+[ \t]*$|[-:|][-:| \t]*$|[-*_][ \t]*(?:[-*_][ \t]*){2,}$"
     r"|\d{1,9}(?=[.)](?:\s|$))",
@@ -165,7 +164,7 @@ class Inline:
         sign = parts.entity_sign(found[0])
         if not sign:
             self.out.append(f"&amp;{found[0][1:]}")
-        elif parts.has_hidden(sign):
+        elif has_hidden(sign):
             self.out += [f"[U+{ord(character):04X}&#93;" for character in sign]
         else:
             self.out.append({"$": _DOLLAR, "\\": _SPAN_BACKSLASH}.get(sign, found[0]))
@@ -182,7 +181,7 @@ class Inline:
         if text.strip(" ") and text[0] == text[-1] == " ":
             text = text[1:-1]
         if self.out and self.out[-1].endswith("$"):  # JupyterLab would take it for a part of the code
-            self.out.append(f"<code>{parts.entities(text)}</code>")
+            self.out.append(f"<code>{entities(text)}</code>")
         else:
             self.out.append(parts.code_span(text, cell=self.cell))
         return ends[i] + length
@@ -201,7 +200,7 @@ class Inline:
     def _formula(self, body: str, start: int, end: int, *, display: bool) -> int:
         text = parts.formula(body, display=display, cell=self.cell)
         if text is None:
-            self.out.append(f"<code>{parts.entities(self.source[start:end].replace(chr(10), ' '))}</code>")
+            self.out.append(f"<code>{entities(self.source[start:end].replace(chr(10), ' '))}</code>")
         else:
             self.out.append(" " + text if self.out and self.out[-1].endswith("$") else text)
             self.formulas += 1
@@ -264,7 +263,7 @@ class Inline:
         if self.out[index] == "![":
             alt = self.source[start:end][:200]
             if is_bitmap(url):
-                text = link = f"![{parts.entities(alt)}]({url})"
+                text = link = f"![{entities(alt)}]({url})"
             elif target and target[1]:
                 text = (
                     f"image: {_literal(alt)} ({target[1]})"
@@ -342,7 +341,7 @@ def bare_address(source: str, start: int) -> str:
 def _literal(text: str) -> str:
     """Write text so that nothing in it is Markdown or a formula."""
     signs = {"$": _DOLLAR, "\\": _SPAN_BACKSLASH}
-    text = re.sub(r"\s+", " ", parts.visible(text))
+    text = re.sub(r"\s+", " ", visible(text))
     return re.sub(r"[^\w .,:;()/-]|_", lambda match: signs.get(match[0], f"&#{ord(match[0])};"), text)
 
 

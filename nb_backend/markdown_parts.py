@@ -10,58 +10,50 @@ from collections.abc import Iterator
 from html import unescape
 from html.entities import html5
 
-_JOINED = "\u0600-\u109f\u1780-\u18af\ufb50-\ufefe"  # scripts that need joiners and non-joiners
-_EMOJI = "\u200d\u2190-\u2bff\u3030\u303d\u3297\u3299\ufe0f\U0001f000-\U0001faff"
-_RIGHT_TO_LEFT = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefe"  # scripts that need marks of direction
-HIDDEN = (
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
-    "\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-    f"|(?<=[^{_JOINED}{_EMOJI}])[\u200c\u200d]|(?<![{_RIGHT_TO_LEFT}])[\u061c\u200e\u200f]"
-    r"|(?<=[\ufe00-\ufe0f\s!\"$-)+-/:-~])[\ufe00-\ufe0f]"
-)
+from .text import entities, has_hidden, visible
+
 PUNCTUATION = r"""!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~"""
+
+
 _ENTITY = r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});"
+
+
 _LONGEST_ADDRESS = 4096
+
+
 _LAST_PORT = 65_535
 
-_hidden = re.compile(HIDDEN)
+
 entity = re.compile(_ENTITY, re.IGNORECASE)
+
+
 _escape_or_entity = re.compile(rf"\\([{PUNCTUATION}])|{_ENTITY}", re.IGNORECASE)
+
+
 _web = re.compile(r"(https?)://([^\s/?#\\@:]{1,253})((?::(\d{1,5}))?(?:[/?#].*)?)", re.IGNORECASE | re.DOTALL)
+
+
 _harmful_in_text = re.compile(r"^\s|\s$|^$|`|<[a-z/!?]|\][(\[:]|\$\$|@@|\\(?:begin|end)\b|\\\\|ftp:", re.IGNORECASE)
+
+
 _harmful_in_containers = re.compile(
     r"[$\t]|<[a-z/!?]|\][(\[:]|`{3}|~{3}|\\begin\{|\\\\[(\[]|^ +$", re.IGNORECASE | re.MULTILINE
 )
+
+
 _CUT_AS_FORMULAS = (("\\begin{", "\\end{"), ("\\\\(", "\\\\)"), ("\\\\[", "\\\\]"))
+
+
 _drawn = re.compile(
     r"mermaid.*|(?:math|geojson|topojson|stl|vega(?:-?lite)?|plantuml|graphviz|wavedrom|kroki|raw)", re.I
 )
+
+
 _acts = re.compile(
     r"\\(?:href|url|style|class|cssId|data|html\w*|require|unicode|char|U|symbol|[gex]?def|let|futurelet|global|csname|"
     r"(?:new|renew|provide)(?:command|environment)|Declare\w*|definecolor|mmlToken|bbox|includegraphics|mathtip|texttip|"
     r"toggle|(?:eq)?ref|input|include|special|write|catcode)(?![A-Za-z])"
 )
-
-
-def unicode_text(text: str) -> str:
-    """Rejoin split surrogates, replace lone ones; lines end at LF."""
-    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def visible(text: str) -> str:
-    """Write controls, bidi controls and invisible characters as ``[U+202E]``; LF and tab stay."""
-    return _hidden.sub(lambda match: f"[U+{ord(match[0]):04X}]", text)
-
-
-def has_hidden(text: str) -> bool:
-    """Whether ``visible`` would change a character that stands after a letter."""
-    return _hidden.search(f"a{text}") is not None
-
-
-def entities(text: str) -> str:
-    """Write every ASCII sign as an entity: no parser of Markdown, mathematics or addresses finds anything in it."""
-    return re.sub(r"[^A-Za-z0-9 \x80-\U0010ffff]", lambda match: f"&#{ord(match[0])};", visible(text))
 
 
 def resolved(text: str) -> str:

@@ -11,7 +11,7 @@ import re
 import sys
 
 from .markdown import block_starts
-from .markdown_parts import unicode_text
+from .text import unicode_text
 
 PIECE = 4096  # characters of a piece at the least
 WHOLE = 16_384  # characters that are saved as one piece

@@ -23,7 +23,7 @@ from .errors import ServerError
 from .typing import Messages
 
 if TYPE_CHECKING:
-    from .providers.response import RawResponse
+    from .events import RawResponse
 
 
 class Message(dict[str, Any]):
@@ -178,7 +178,7 @@ def _sent(message: dict[str, Any], pictures: bool) -> dict[str, Any]:
 
         sent["content"] = shortened(said)  # an image in it is read by nobody as text
     if media:
-        from .media import content_part
+        from .media.message_parts import content_part
 
         content = message.get("content") or []
         text = [{"type": "text", "text": content}] if isinstance(content, str) else content

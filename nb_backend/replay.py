@@ -29,11 +29,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import debug, files, settings
+from . import debug, settings
 from .answer import Answer
+from .events import RawResponse, reasoning_text
+from .files import replace
 from .markdown_data import is_bitmap
 from .memory import LOCAL_MARKS
-from .providers.response import RawResponse, reasoning_text
 from .transcript import plain, without_secrets
 from .typing import Messages
 
@@ -125,7 +126,7 @@ class Store:
         if len(data := text.encode()) > min(MAX_SIZE, self.max_bytes):
             raise ValueError(f"it has {len(data) >> 20} MB")
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        files.replace(self.path(question), data)  # no link that a stranger has put there leads out of the folder
+        replace(self.path(question), data)  # no link that a stranger has put there leads out of the folder
         self._bound(len(data))
 
     def path(self, question: dict[str, Any]) -> Path:

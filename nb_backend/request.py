@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import memory, settings
-from .files import reason, short
-from .media import Attachment, text_of
+from .media.attachment import Attachment
+from .media.message_parts import text_of
 from .redaction import is_worth_hiding
+from .text import reason, short
 from .typing import MediaListType, Messages
 
 if TYPE_CHECKING:
     from .answer import Answer
     from .answer_images import OwnImages
+    from .events import RawResponse
     from .providers.backend_api import BackendApi
     from .providers.openai_api import OpenAIApi
-    from .providers.response import RawResponse
     from .replay import Recorded, Recording, Store
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .chat import Answer
+    from .answer import Answer
     from .errors import BackendError
 
 _MOST_WORDS = 300  # characters of a complaint

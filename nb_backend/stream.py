@@ -11,8 +11,7 @@ from weakref import WeakMethod
 from . import memory
 from .answer import Answer
 from .errors import BackendError
-from .providers.attempts import Moved
-from .providers.response import RawResponse
+from .events import Moved, RawResponse
 from .replay import Recorded, Recording
 
 if TYPE_CHECKING:

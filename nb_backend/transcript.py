@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from . import files
-from .media import Attachment
+from .files import write
+from .media.attachment import Attachment
 from .redaction import SHORTEST_SECRET, is_secret_name
 from .typing import Messages
 
@@ -62,7 +62,7 @@ class Transcript:
         if (size := len(text.encode())) > MAX_SIZE:
             most = f"{MAX_SIZE >> 20} MB is the most that is read again"
             raise ValueError(f"this conversation has {size >> 20} MB with its attachments, and {most}: export it")
-        files.write(expanded(path), text.encode("utf-8"))
+        write(expanded(path), text.encode("utf-8"))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

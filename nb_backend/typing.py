@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from .providers.response import RawResponse
+    from .events import RawResponse
 
 Messages: TypeAlias = list[dict[str, Any]]
 """A conversation, oldest first: ``[{"role": "system" | "user" | "assistant", "content": str}, ...]``."""

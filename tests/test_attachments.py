@@ -22,10 +22,12 @@ from PIL import Image
 from serving import TOKEN, serving
 from test_pixels import ARRAYS, IMAGES
 
-from nb_backend import Attachment, Chat, attach, background, media, settings, to_data_uri, transcript
-from nb_backend.files import MAX_SIZE
+from nb_backend import Attachment, Chat, attach, background, settings, to_data_uri, transcript
 from nb_backend.local.engine import ScriptedEngine
-from nb_backend.media import attachments, content_part
+from nb_backend.media import source
+from nb_backend.media.convert import attachments
+from nb_backend.media.files import MAX_SIZE
+from nb_backend.media.message_parts import content_part
 
 URL = "https://example.org/cats/a%20cat.png?size=1"
 PIXELS = np.asarray(Image.open(io.BytesIO(PNG)))
@@ -188,7 +190,7 @@ def test_an_svg_is_sent_as_a_png_where_it_can_be_drawn(tmp_path, monkeypatch):
     assert shown.shape[1] == 2 * shown.shape[0]
     assert shown[shown.shape[0] // 2, shown.shape[1] // 2].tolist() == [255, 0, 0, 255]
     assert attach(svg.encode(), "mine.svg").name == "mine.png"
-    monkeypatch.setattr("nb_backend.drawing.render_svg", lambda data, side: None)
+    monkeypatch.setattr("nb_backend.media.svg.render_svg", lambda data, side: None)
     assert attach(path) == Attachment(
         f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}", "plan.svg"
     )
@@ -442,8 +444,8 @@ def test_a_bound_that_is_none_is_told(bound):
 @given(st.text(st.sampled_from("%0A9fz;,+ "), max_size=40), st.integers(3, 9))
 def test_percent_encoding_is_decoded_piece_by_piece(text, block):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(media, "_BLOCK", block)
-        assert b"".join(map(unquote_to_bytes, media._blocks(text))) == unquote_to_bytes(text)
+        patch.setattr(source, "_BLOCK", block)
+        assert b"".join(map(unquote_to_bytes, source._blocks(text))) == unquote_to_bytes(text)
 
 
 @on_linux
@@ -485,7 +487,7 @@ def test_an_address_with_a_password_is_not_passed_on():
 
 
 def test_a_large_svg_that_cannot_be_drawn_is_refused(monkeypatch):
-    monkeypatch.setattr("nb_backend.drawing.render_svg", lambda data, side: None)
+    monkeypatch.setattr("nb_backend.media.svg.render_svg", lambda data, side: None)
     settings.current.max_image_bytes = 1000
     with pytest.raises(ValueError, match=r"the bytes has 1\.0 kB, and 1\.0 kB is the most for an SVG"):
         attach(SVG_TEXT.encode() + b" " * 1000 + b">")

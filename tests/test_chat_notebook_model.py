@@ -25,10 +25,9 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 import nb_backend.chat as chat_module
 from nb_backend import Chat, background, memory
-from nb_backend.chat import from_cell
 from nb_backend.conversations import Conversations
 from nb_backend.errors import ServerError
-from nb_backend.memory import LOCAL_MARKS, CellRun
+from nb_backend.memory import LOCAL_MARKS, CellRun, from_cell
 from nb_backend.notebook import question as question_module
 from nb_backend.notebook.options import Options
 from nb_backend.notebook.question import Question

@@ -15,8 +15,7 @@ from chat_support import questions, run_cells, sent
 
 from nb_backend import BackendError, Chat, RawResponse, chats
 from nb_backend.answer import Answer
-from nb_backend.chat import from_cell
-from nb_backend.memory import Message, about
+from nb_backend.memory import Message, about, from_cell
 
 
 class Watching:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageGrab
 
-from nb_backend.clipboard import clipboard
+from nb_backend.media.clipboard import clipboard
 
 pytestmark = pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="there Pillow runs no such program")
 
@@ -81,7 +81,7 @@ def test_something_else_than_a_picture(program, tmp_path, keep):
 def test_it_can_be_interrupted(program, tmp_path):
     begun, end = tmp_path / "begun", time.monotonic() + 20
     program(f"trap '' INT; echo > {begun}; exec /bin/sleep 60")
-    script = "from nb_backend.clipboard import clipboard; clipboard()"
+    script = "from nb_backend.media.clipboard import clipboard; clipboard()"
     with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) as python:
         try:
             while not begun.exists():
@@ -108,5 +108,5 @@ def test_pillow_is_missing(monkeypatch):
 
 
 def test_it_imports_no_pillow_before_it_needs_it():
-    script = "import sys, nb_backend.clipboard; assert 'PIL' not in sys.modules"
+    script = "import sys, nb_backend.media.clipboard; assert 'PIL' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parent.parent)

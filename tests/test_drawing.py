@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from media_support import PEAK, on_linux, opened, run, saved
 from PIL import Image
 
-from nb_backend import drawing
-from nb_backend.drawing import render_svg
-from nb_backend.media_types import pixel_size
+from nb_backend.media import svg as drawing
+from nb_backend.media.probe import pixel_size
+from nb_backend.media.svg import render_svg
 
 NAMES = "xmlns='http://www.w3.org/2000/svg' xmlns:xlink='http://www.w3.org/1999/xlink'"
 SQUARE = "<rect width='5' height='5' fill='red'/>"
@@ -153,7 +153,7 @@ def test_a_hostile_svg_is_not_drawn(how, monkeypatch):
 def test_a_hostile_svg_takes_no_memory():
     code = f"""
 import resource, sys
-from nb_backend import drawing
+from nb_backend.media import svg as drawing
 drawing._DRAWING_TIME = 1
 print(drawing.render_svg(sys.stdin.buffer.read(), 2048))
 print({PEAK})

@@ -8,8 +8,8 @@ from email.utils import formatdate
 import pytest
 
 from nb_backend.errors import AuthError, BackendError, RateLimitError, ServerError
+from nb_backend.events import RawResponse
 from nb_backend.providers.failures import delay_before_retry, event_error, status_error
-from nb_backend.providers.response import RawResponse
 
 URL = "http://server:80/some/path?with=parts"
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from wire_server import CHUNKED, UNTIL_CLOSE, WireServer, chunk, content, received, sse, status, stream
 
 from nb_backend import BackendApi, BackendError, Chat, OpenAIApi, settings
+from nb_backend.events import RawResponse
 from nb_backend.providers.echo import Echo
-from nb_backend.providers.response import RawResponse
 
 KEY = "sk-Zx81-Nobody-May-See-This"
 QUESTION = [{"role": "user", "content": "Hi?"}]

@@ -14,7 +14,8 @@ from cpu_time import cpu_time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nb_backend import attach, files, to_data_uri
+from nb_backend import attach, to_data_uri
+from nb_backend.media import files
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 PNG_URI = "data:image/png;base64," + base64.b64encode(PNG).decode()

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from media_support import PNG, content, refusal
 
-from nb_backend import files, to_data_uri
+from nb_backend import to_data_uri
+from nb_backend.media import files
 
 
 class Once:

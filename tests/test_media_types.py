@@ -13,8 +13,10 @@ from IPython.display import Audio
 from media_support import RGBA, SVG_TEXT, content, encoded, refusal
 from PIL import Image
 
-from nb_backend import media_types, to_data_uri
-from nb_backend.media_types import amount, data_uri, media_type, pixel_size, shown_bytes
+from nb_backend import to_data_uri
+from nb_backend.media import probe
+from nb_backend.media.probe import pixel_size
+from nb_backend.media.sniff import amount, data_uri, media_type, shown_bytes
 
 
 def box(kind: bytes, data: bytes) -> bytes:
@@ -175,13 +177,13 @@ def test_whatever_the_bytes_their_size_is_two_numbers_or_none(data, kind, at, ot
 
 @pytest.mark.parametrize("kind", ["jpeg", "png"])
 def test_the_end_is_searched_for_within_bounds(kind, monkeypatch):
-    monkeypatch.setattr(media_types, "_MOST_CHUNKS", 10)
+    monkeypatch.setattr(probe, "_MOST_CHUNKS", 10)
     head, part = {
         "jpeg": (b"\xff\xd8", b"\xff\xff\xe0\0\2"),
         "png": (b"\x89PNG\r\n\x1a\n" + bytes(4) + b"IHDR" + bytes(4), bytes(4) + b"teSt" + bytes(4)),
     }[kind]
-    assert media_types.is_cut(head + part * 8 + b"\xff\xe0\xff", f"image/{kind}")
-    assert not media_types.is_cut(head + part * 20 + b"\xff\xe0\xff", f"image/{kind}")
+    assert probe.is_cut(head + part * 8 + b"\xff\xe0\xff", f"image/{kind}")
+    assert not probe.is_cut(head + part * 20 + b"\xff\xe0\xff", f"image/{kind}")
 
 
 @pytest.mark.parametrize(
@@ -197,7 +199,7 @@ def test_the_end_is_searched_for_within_bounds(kind, monkeypatch):
 def test_hostile_bytes_are_read_in_no_time(head, part, kind):
     data = head + part * (2**25 // len(part))
     with cpu_time(most=1):
-        media_types.is_cut(data, kind)
+        probe.is_cut(data, kind)
         pixel_size(data, kind)
 
 

@@ -9,8 +9,8 @@ import pytest
 from wire_server import CHUNKED, LAST_CHUNK, OK, UNTIL_CLOSE, WireServer, chunk, content, received, sse
 
 from nb_backend import BackendApi, BackendError, OpenAIApi
+from nb_backend.events import RawResponse
 from nb_backend.providers.base import Reading
-from nb_backend.providers.response import RawResponse
 
 QUESTION = [{"role": "user", "content": "Hi?"}]
 EVENTS = [

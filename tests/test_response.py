@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from nb_backend import RawResponse
-from nb_backend.providers.response import PRIVATE_TYPES
+from nb_backend.events import PRIVATE_TYPES
 
 
 def test_keys_are_attributes_and_come_back() -> None:

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from media_support import PEAK, on_linux, run, saved
 from PIL import Image, ImageOps
 
-from nb_backend import scaling
-from nb_backend.media_types import amount, media_type
-from nb_backend.scaling import fit, thumbnail
+from nb_backend.media import resize as scaling
+from nb_backend.media.resize import fit, thumbnail
+from nb_backend.media.sniff import amount, media_type
 
 MUCH = 10**8
 Y, X = np.mgrid[0:120, 0:200]
@@ -251,7 +251,7 @@ def test_what_is_not_measured_is_given_back(kind):
 def test_a_large_picture_takes_no_more_memory_than_its_pixels():
     code = f"""
 import sys
-from nb_backend.scaling import fit
+from nb_backend.media.resize import fit
 print(fit(sys.stdin.buffer.read(), "image/png", 8_000_000, 2048)[1])
 print({PEAK})
 """
@@ -270,7 +270,7 @@ class Blocked:
 
 if sys.argv[1] == "blocked":
     sys.meta_path.insert(0, Blocked())
-from nb_backend.scaling import fit, thumbnail
+from nb_backend.media.resize import fit, thumbnail
 data = sys.stdin.buffer.read()
 assert fit(data, "image/png", 10**8, 200) == (data, "")
 assert fit(b"x", "image/heic", 10**8, 200) == (b"x", "")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nb_backend.events import RawResponse, reasoning_text
 from nb_backend.providers import wire
-from nb_backend.providers.response import RawResponse, reasoning_text
 from nb_backend.providers.wire import EventDecoder, LineDecoder
 
 CAPTURES = {

@@ -11,7 +11,8 @@ from contextlib import aclosing
 from types import EllipsisType
 from typing import Any, ClassVar, Protocol, TypeAlias
 
-from ..media_types import media_type, pixel_size
+from ..media.probe import pixel_size
+from ..media.sniff import media_type
 
 Body: TypeAlias = dict[str, Any]
 """What was posted: ``{"model", "messages", "media", "api_key", **params}``."""

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..chat import Answer, AnswerStream
+from ..answer import Answer
 from ..errors import BackendError
-from ..markdown import safe_terminal
+from ..stream import AnswerStream
+from ..text import safe_terminal
 from .cell import View, show_stream
 from .columns import one_by_one, side_by_side
 from .failures import MagicError

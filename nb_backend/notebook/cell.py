@@ -11,10 +11,11 @@ from contextlib import aclosing
 from html import escape
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..chat import Answer, AnswerStream
-from ..markdown import safe_terminal
+from ..answer import Answer
+from ..events import RawResponse, reasoning_text
 from ..markdown_data import Shortener
-from ..providers.response import RawResponse, reasoning_text
+from ..stream import AnswerStream
+from ..text import safe_terminal
 from .columns import one_by_one, side_by_side, titled
 from .outputs import clear_if_only
 from .section import Section

@@ -23,9 +23,9 @@ from typing import Any
 from IPython.core.error import UsageError
 
 from .. import settings
+from ..media.from_object import is_of
 from ..redaction import cut, redact, secrets_in, without_home
 from .kinds import class_name, kind
-from .values import is_of
 
 LONGEST_CELL = 10_000  # characters
 LONGEST_TRACEBACK = 6_000

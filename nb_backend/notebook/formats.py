@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..chat import Answer
-from ..markdown import safe_terminal
+from ..answer import Answer
+from ..text import safe_terminal
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

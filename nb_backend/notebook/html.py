@@ -20,8 +20,8 @@ from typing import Any
 
 from markdown_it.token import Token
 
-from .. import markdown_parts as parts
 from ..markdown_data import Held, ended
+from ..text import unicode_text, visible
 from .html_clean import clean
 from .html_document import Asked, Picture, Sources, block_html, image_html
 from .html_inline import Read, References, read_blocks
@@ -112,7 +112,7 @@ class HtmlBlocks:
 
     def image(self, url: str, alt: str) -> str:
         """Give a block that is one image, or a link to it if it is elsewhere."""
-        return clean(parts.visible(f"<p>{image_html(url, parts.unicode_text(alt), self._picture)}</p>"))
+        return clean(visible(f"<p>{image_html(url, unicode_text(alt), self._picture)}</p>"))
 
     def _read(self, text: str, *, whole: bool) -> int:
         if (self._whole and text != self._text) or not text.startswith(self._text):
@@ -121,7 +121,7 @@ class HtmlBlocks:
             return len(self.blocks)
         self._text, self._whole = text, whole
         raw = text[self._offset :]
-        source = parts.unicode_text(raw)
+        source = unicode_text(raw)
         if not whole:
             last = source.rfind("\n") + 1
             source = source[:last] + ended(source[last:])

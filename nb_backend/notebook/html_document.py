@@ -14,6 +14,7 @@ from markdown_it.token import Token
 from .. import markdown_parts as parts
 from ..markdown import generated_wrapper
 from ..markdown_data import Held, is_bitmap, shortened
+from ..text import visible
 from .html_clean import clean
 from .html_code import code_html
 from .html_inline import References, read_inline
@@ -97,7 +98,7 @@ class Asked:
 def block_html(tokens: list[Token], asked: Asked, *, live: bool = False) -> str:
     """Give one block as HTML that shows and does nothing else, "" for one of which nothing is seen."""
     html = _Block(asked, live).write(tokens)
-    return clean(parts.visible(html)) if html else ""
+    return clean(visible(html)) if html else ""
 
 
 def image_html(url: str, alt: str, picture: Picture | None, *, link: bool = True) -> str:

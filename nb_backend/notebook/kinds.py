@@ -7,7 +7,7 @@ from itertools import islice
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from .values import is_of
+from ..media.from_object import is_of
 
 _MOST_COLUMNS = 30
 _SAMPLE = 20  # elements whose types are looked at

@@ -12,17 +12,18 @@ from IPython.display import display
 from traitlets import Unicode
 
 from .. import memory
+from ..background import run
 from . import completion, outputs
 from .failures import interruptible, one_line, stop_tells
 from .lines import AskLine, as_call
-from .loop import run, wait_in_cell
+from .loop import wait_in_cell
 from .options import parse, with_options
 from .traits import DictSetting, NumberSetting, TextSetting
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult
 
-    from ..chat import Answer
+    from ..answer import Answer
     from .answers import Answers
     from .fix import LastFailure
     from .question import Question

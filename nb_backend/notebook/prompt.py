@@ -30,7 +30,7 @@ from traceback import format_exception_only
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..media import Attachment, file_name, free_name
+from ..media.attachment import Attachment, file_name, free_name
 from .values import show
 
 LONGEST_EXPRESSION = 2_000  # characters; so a text full of openings is read in linear time

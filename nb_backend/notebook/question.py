@@ -10,13 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..chat import AnswerStream, Chat
+from ..chat import Chat
 from ..conversations import chats
-from ..files import short
-from ..media import Attachment, attach, is_address
+from ..media.attachment import Attachment
+from ..media.convert import attach
+from ..media.from_object import figure_of
+from ..media.source import is_address
 from ..memory import cell_run
-from ..pictures import figure_of
 from ..request import Request
+from ..stream import AnswerStream
+from ..text import short
 from .prompt import RAISED, add, keep, names_read, render, said_of
 
 if TYPE_CHECKING:
@@ -145,7 +148,7 @@ def _output(shell: InteractiveShell) -> tuple[bytes, ...]:
 
 
 def _clipboard(_: InteractiveShell) -> list[Any]:
-    from ..clipboard import clipboard
+    from ..media.clipboard import clipboard
 
     return clipboard()
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import settings
-from ..markdown import safe_markdown, safe_terminal
+from ..markdown import safe_markdown
 from ..markdown_parts import code_span
-from ..media import Attachment
+from ..media.attachment import Attachment
 from ..redaction import SHORTEST_SECRET, is_secret_name
+from ..text import safe_terminal
 
 if TYPE_CHECKING:
     from .question import Question

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ..answer import Answer
 from ..answer_images import AnswerMarkdown, markdown_pieces
-from ..chat import Answer
-from ..markdown import safe_markdown, safe_terminal
+from ..events import RawResponse
+from ..markdown import safe_markdown
 from ..markdown_data import MAX_LIVE, shortened
 from ..markdown_data import live as live_text
 from ..markdown_parts import code_block
 from ..markdown_pieces import PIECE, WHOLE, cuts, least, pieces
-from ..providers.response import RawResponse
+from ..text import safe_terminal
 from .formats import FormatError, json_of
 
 LONGEST_NAME = 300  # characters of what a server says of itself

@@ -20,9 +20,11 @@ from traceback import format_exception_only
 from typing import Any
 
 from ..markdown_data import shortened
-from ..media import Attachment, attach, media_type
-from ..pictures import figure_of, picture_of
-from ..pictures import is_of as is_of
+from ..media.attachment import Attachment
+from ..media.convert import attach
+from ..media.from_object import figure_of, picture_of
+from ..media.from_object import is_of as is_of
+from ..media.sniff import media_type
 
 LONGEST_VALUE = 20_000  # characters
 _CELL = 80  # characters in a cell of a table

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from ..errors import BackendError
-from .failures import (
-    delay_before_retry,
-    is_for_all,
-    is_of_the_question,
-    moving_event,
-    none_answered,
-    waiting_event,
-)
+from ..events import Moved, RawResponse
+from .failures import delay_before_retry, is_for_all, is_of_the_question, moving_event, none_answered, waiting_event
 from .pool import shared
-from .response import RawResponse
 
 
 class Server(Protocol):
@@ -25,16 +18,6 @@ class Server(Protocol):
 
 
 S = TypeVar("S", bound=Server)
-
-
-class Moved(RawResponse):
-    """An event of this side: from here on, ``server`` is asked."""
-
-    __slots__ = ("server",)
-
-    def __init__(self, event: RawResponse, server: Any) -> None:
-        super().__init__(**event.get_dict())
-        self.server = server
 
 
 class Attempts(Generic[S]):

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from .. import settings
 from ..errors import BackendError, ConnectionFailed
-from ..media import attachments
+from ..media.convert import attachments
 from ..typing import MediaListType, Messages
 from .base import ABILITIES, AsyncGeneratorProvider, Model, ProviderModelMixin
 

@@ -13,13 +13,13 @@ from urllib.parse import unquote, urlsplit
 from .. import debug, settings
 from ..addresses import own_url
 from ..errors import BackendError, ConnectionFailed, ProtocolError
+from ..events import RawResponse
 from ..redaction import is_secret_name
 from ..typing import AsyncResult, MediaListType, Messages
 from .attempts import Attempts
 from .echo import Echo
 from .failures import event_error, not_a_backend
 from .pool import shared
-from .response import RawResponse
 from .session import StreamSession
 from .wire import EventDecoder, encode_json
 

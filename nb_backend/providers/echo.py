@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from ..events import TEXT_KEYS, RawResponse, content_text
 from ..redaction import is_worth_hiding, spellings
-from .response import TEXT_KEYS, RawResponse, content_text
 
 HELD = 4  # characters that a text has in common with the beginning of a secret when its end is held back
 _STARS = "***"

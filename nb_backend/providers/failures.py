@@ -17,9 +17,9 @@ import orjson
 from yarl import URL
 
 from ..errors import AuthError, BackendError, ConnectionFailed, ProtocolError, RateLimitError, ServerError, TimedOut
-from ..markdown_parts import unicode_text, visible
+from ..events import RawResponse
 from ..redaction import spellings
-from .response import RawResponse
+from ..text import unicode_text, visible
 
 RETRYABLE_STATUS = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 MAX_RETRY_AFTER = 60  # seconds; a server that asks for more is not asked again unbidden

@@ -7,10 +7,12 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from .. import settings
-from ..media import Attachment, attachments, content_part
+from ..events import RawResponse
+from ..media.attachment import Attachment
+from ..media.convert import attachments
+from ..media.message_parts import content_part
 from ..typing import MediaListType, Messages
 from .base import AsyncGeneratorProvider, Model, ProviderModelMixin, Reading
-from .response import RawResponse
 from .wire import encode_json
 
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import orjson
 
+from ..events import TEXT_KEYS, RawResponse
 from ..settings import Secret
-from .response import TEXT_KEYS, RawResponse
 
 DONE = b"[DONE]"  # the end mark of OpenAI-compatible servers
 MAX_LINE = 64 * 2**20  # bytes; a request event of g4f repeats the whole request, images included

@@ -19,10 +19,10 @@ from live_cell import pieces_of
 from measuring import verdict
 
 from nb_backend import Chat
-from nb_backend.chat import Answer
+from nb_backend.answer import Answer
+from nb_backend.events import RawResponse
 from nb_backend.notebook.cell import CellView
 from nb_backend.providers.base import Reading
-from nb_backend.providers.response import RawResponse
 
 EVENT = b'event: content\ndata: {"type": "content", "content": "word "}\n\n'
 

@@ -13,15 +13,15 @@ from panel_page import PanelPage, item
 from playwright.sync_api import Page
 
 from nb_backend.answer import Answer
-from nb_backend.markdown import safe_terminal
+from nb_backend.events import RawResponse
 from nb_backend.memory import Message
 from nb_backend.notebook.html import html_blocks
 from nb_backend.notebook.panel import said
 from nb_backend.notebook.panel.gallery import Gallery
-from nb_backend.notebook.panel.outbox import plain
 from nb_backend.notebook.panel.view import Failed, View, arranged
 from nb_backend.notebook.panel.words import error_line
-from nb_backend.providers.response import RawResponse
+from nb_backend.text import safe_terminal
+from nb_backend.transcript import plain
 
 # Says what the kernel has to say, lets it be painted, and gives for each item whatever does not belong there, its text.
 SHOW = """async messages => {

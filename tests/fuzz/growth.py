@@ -9,8 +9,9 @@ from cpu_time import cpu_seconds
 
 from nb_backend.markdown import image_addresses, safe_markdown
 from nb_backend.markdown_data import Shortener, live, shortened
-from nb_backend.media import to_data_uri
-from nb_backend.media_types import BITMAPS, is_cut, media_type, pixel_size
+from nb_backend.media.convert import to_data_uri
+from nb_backend.media.probe import is_cut, pixel_size
+from nb_backend.media.sniff import BITMAPS, media_type
 from nb_backend.notebook.prompt import expressions
 from nb_backend.providers.base import Reading
 from nb_backend.providers.openai_api import ChunkReading

@@ -11,11 +11,11 @@ from test_wire import CAPTURES, VARIANTS
 
 from nb_backend.answer import Answer
 from nb_backend.errors import AuthError, BackendError, ConnectionFailed, ProtocolError, RateLimitError, ServerError
+from nb_backend.events import RawResponse
 from nb_backend.providers import wire
 from nb_backend.providers.base import Reading
 from nb_backend.providers.failures import status_error
 from nb_backend.providers.openai_api import ChunkReading
-from nb_backend.providers.response import RawResponse
 
 SECRET = "Zq8vT2xW9k"
 URL = "https://host.example/v1"

@@ -27,13 +27,15 @@ from fuzz.server import (
 from test_markdown import FRAGMENTS, HOSTILE, wrong_in
 from test_media_types import HEIC, WHOLE
 
-from nb_backend import scaling
-from nb_backend.markdown import image_addresses, safe_terminal
-from nb_backend.media import attach, to_data_uri
-from nb_backend.media_types import data_uri, is_cut, media_type, pixel_size
+from nb_backend.markdown import image_addresses
+from nb_backend.media import resize as scaling
+from nb_backend.media.convert import attach, to_data_uri
+from nb_backend.media.probe import is_cut, pixel_size
+from nb_backend.media.resize import fit, thumbnail
+from nb_backend.media.sniff import data_uri, media_type
 from nb_backend.notebook.prompt import PromptError, expressions, render
 from nb_backend.redaction import redact
-from nb_backend.scaling import fit, thumbnail
+from nb_backend.text import safe_terminal
 
 
 @dataclass(frozen=True)

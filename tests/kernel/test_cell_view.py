@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nb_backend.chat import Answer
+from nb_backend.answer import Answer
+from nb_backend.events import RawResponse
 from nb_backend.markdown_pieces import PIECE, WHOLE, pieces
 from nb_backend.notebook import cell
-from nb_backend.providers.response import RawResponse
 
 WORD = RawResponse(type="content", content="word ")
 

@@ -17,11 +17,11 @@ from nbclient import NotebookClient
 from serving import serving
 
 from nb_backend import Chat, ServerError
-from nb_backend.chat import Answer
+from nb_backend.answer import Answer
+from nb_backend.events import RawResponse
 from nb_backend.notebook.answers import Several
 from nb_backend.notebook.cell import CellView, TerminalView
 from nb_backend.notebook.options import parse
-from nb_backend.providers.response import RawResponse
 
 CELL = "%%backend llama gpt-4o\nWhy is the sky blue?"
 BROKEN = {"type": "error", "error": "Broken", "message": "the engine broke"}

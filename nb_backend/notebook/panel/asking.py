@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...media import Attachment, text_of
+from ...media.attachment import Attachment
+from ...media.message_parts import text_of
 from . import kept
 from .attaching import named_apart
 from .host import Host

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...media import Attachment, attach, free_name
+from ...media.attachment import Attachment, free_name
+from ...media.convert import attach
 from ..outputs import recent_images
 from .figures import figure, figures
 from .host import Host

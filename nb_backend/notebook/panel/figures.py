@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ...media import file_name
-from ...media_types import media_type, pixel_size
-from ...scaling import thumbnail
+from ...media.attachment import file_name
+from ...media.probe import pixel_size
+from ...media.resize import thumbnail
+from ...media.sniff import media_type
 from ..outputs import CellImages
 
 

@@ -6,9 +6,10 @@ import base64
 import hashlib
 from typing import Any
 
-from ...files import short
-from ...media import Attachment
-from ...media_types import BITMAPS, pixel_size
+from ...media.attachment import Attachment
+from ...media.probe import pixel_size
+from ...media.sniff import BITMAPS
+from ...text import short
 
 _FIELDS = ("name", "type", "size", "width", "height", "note")
 

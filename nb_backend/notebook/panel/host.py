@@ -15,8 +15,8 @@ from weakref import WeakSet
 
 from ... import settings
 from ...chat import Chat
-from ...files import MAX_SIZE
-from ...media import Attachment
+from ...media.attachment import Attachment
+from ...media.files import MAX_SIZE
 from ...models import provider_for, sees_images
 from . import kept, tuning
 from .gallery import Gallery, described

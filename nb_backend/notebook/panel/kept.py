@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from ...chat import Chat
-from ...media import Attachment
+from ...media.attachment import Attachment
 from .view import Failed
 
 

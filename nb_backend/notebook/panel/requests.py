@@ -11,7 +11,7 @@ from typing import Any
 from ... import models, settings
 from ...chat import Chat
 from ...conversations import chats
-from ...media import free_name
+from ...media.attachment import free_name
 from . import asking, attaching, tuning
 from .host import Host
 from .request import Request

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ... import memory
 from ...answer import Answer
-from ...markdown import safe_terminal
-from ...media import Attachment, text_of
-from ...providers.response import RawResponse
+from ...events import RawResponse
+from ...media.attachment import Attachment
+from ...media.message_parts import text_of
+from ...text import safe_terminal
 from ..section import who_answered
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ...files import check_size, short
+from ...media.files import check_size
+from ...text import short
 from .outbox import PIECE
 
 MOST_IMAGES = 32  # attached to one panel, or on their way

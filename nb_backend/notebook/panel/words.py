@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from ... import debug
 from ...errors import BackendError
-from ...markdown import safe_terminal
 from ...redaction import SHORTEST_SECRET, redact
+from ...text import safe_terminal
 from ..failures import LONGEST_MESSAGE
 
 

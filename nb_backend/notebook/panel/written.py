@@ -14,9 +14,10 @@ from ...answer_images import answer_markdown
 from ...markdown import image_addresses, safe_markdown
 from ...markdown_data import is_bitmap, live
 from ...markdown_parts import code_span
-from ...media import Attachment, text_of
-from ...media_types import BITMAPS, data_uri
-from ...scaling import fit, thumbnail
+from ...media.attachment import Attachment
+from ...media.message_parts import text_of
+from ...media.resize import fit, thumbnail
+from ...media.sniff import BITMAPS, data_uri
 from ..section import inert, who_answered
 from .said import Hide
 

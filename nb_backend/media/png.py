@@ -11,10 +11,14 @@ from typing import Any
 
 MOST_PIXELS = 2**27  # more than a camera gives, and little enough for the memory
 
+
 drawing = threading.RLock()
 """Held while somebody's figure is drawn, or picture read: neither matplotlib nor Pillow takes two threads at that."""
 
+
 _AS_THEY_ARE = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")  # the modes that a PNG has
+
+
 _CONVERTED = {
     "La": "LA",
     "PA": "RGBA",
@@ -22,8 +26,14 @@ _CONVERTED = {
     **dict.fromkeys(("RGBX", "CMYK", "YCbCr", "HSV"), "RGB"),
     **dict.fromkeys(("I;16L", "I;16B", "I;16N"), "I"),
 }
+
+
 _COLOUR_TYPES = {1: 0, 3: 2, 4: 6}  # a PNG's number for so many channels
+
+
 _BLOCK = 2**20  # values encoded at a time
+
+
 _ORIENTATION = 0x0112  # EXIF's number for how a picture is turned
 
 

@@ -1,10 +1,11 @@
-"""One event of an answer."""
+"""One event of a streamed answer."""
 
 from __future__ import annotations
 
 from typing import Any
 
 TEXT_KEYS = {"content": "content", "reasoning": "token"}  # type of event: the key of its text
+
 
 # Their values can carry keys, other people's too: they are never shown by default.
 PRIVATE_TYPES = frozenset({"log", "request", "headers", "response"})
@@ -86,3 +87,19 @@ def content_text(content: Any) -> str:
 def reasoning_text(event: RawResponse) -> str:
     """Give the text that an event adds to the reasoning, else ``""``."""
     return content_text(event.get("token")) if event.type == "reasoning" else ""
+
+
+def urls_of(event: RawResponse) -> list[str]:
+    """Give the addresses of the images that a ``content`` event brings."""
+    urls = event.get("urls") if event.type == "content" else None
+    return [url for url in (urls if isinstance(urls, list) else [urls]) if isinstance(url, str)]
+
+
+class Moved(RawResponse):
+    """An event of this side: from here on, ``server`` is asked."""
+
+    __slots__ = ("server",)
+
+    def __init__(self, event: RawResponse, server: Any) -> None:
+        super().__init__(**event.get_dict())
+        self.server = server

@@ -11,16 +11,33 @@ import sys
 from pathlib import Path
 from xml.parsers import expat
 
-from .media_types import BITMAPS, media_type, pixel_size
+from .probe import pixel_size
+from .sniff import BITMAPS, media_type
 
 _DRAWN_LEAST, _DRAWN_MOST = 1024, 3072  # pixels of the long side of an SVG
+
+
 _SVG_MOST = 8 * 2**20  # bytes
+
+
 _SVG_DEEPEST = 100  # elements inside each other
+
+
 _SVG_PIXELS = 2**24  # of the pictures in it
+
+
 _DRAWING_TIME = 5  # seconds
+
+
 _OUTSIDE = re.compile(r"""@import|url\((?!\s*+(?:["']\s*+)?(?:#|data:(?:font|application)/))""", re.IGNORECASE)
+
+
 _UNITS = {"": 1, "px": 1, "pt": 4 / 3, "pc": 16, "mm": 96 / 25.4, "cm": 96 / 2.54, "in": 96, "em": 16, "ex": 8}
+
+
 _LENGTH = re.compile(r"\s*\+?([0-9.]{1,40}(?:[eE][+-]?[0-9]{1,3})?)([a-z]*)\s*")
+
+
 # What draws runs alone: what is hostile may crash a renderer, fill the memory or never end. Of the fonts, the first one
 # that draws anything is taken for the families that are not there, for which resvg would leave the text out.
 _DRAW = """
