@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from .answer_images import ImageUrl, answer_markdown
+from .answer_images import ImageUrl
 from .events import RawResponse, reasoning_text, urls_of
-from .markdown_data import MAX_LIVE, is_bitmap, shortened
+from .markdown.data_uris import MAX_LIVE, is_bitmap, shortened
+from .markdown.images import answer_markdown
 from .media.message_parts import text_of
 from .memory import about
 
@@ -163,7 +164,7 @@ class Answer:
         self.seconds = time.monotonic() - self._started
         self.stopped = stopped
         if "![" in self.text:
-            from .markdown import image_addresses  # takes half the time of the first question
+            from .markdown.safe import image_addresses  # takes half the time of the first question
 
             for address in image_addresses(self.text):
                 if self._sees(address):

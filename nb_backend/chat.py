@@ -241,7 +241,7 @@ class Chat:
         return to_markdown(self._transcript(), level=4)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        from .markdown_data import shortened
+        from .markdown.data_uris import shortened
         from .text import safe_terminal
 
         printer.text(safe_terminal(shortened(self._repr_markdown_())))

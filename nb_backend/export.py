@@ -7,10 +7,10 @@ import os
 import re
 from typing import Any
 
-from .answer_images import answer_markdown
 from .files import write as write_file
-from .markdown_data import is_bitmap, shortened
-from .markdown_parts import code_span
+from .markdown.data_uris import is_bitmap, shortened
+from .markdown.elements import code_span
+from .markdown.images import answer_markdown
 from .media.attachment import Attachment
 from .media.message_parts import text_of
 from .text import safe_terminal

@@ -174,7 +174,7 @@ def _sent(message: dict[str, Any], pictures: bool) -> dict[str, Any]:
     sent = {key: value for key, value in message.items() if key not in LOCAL_MARKS}
     media = [one for one in message.get("media", ()) if pictures or not one.is_image]
     if message.get("role") == "assistant" and isinstance(said := sent.get("content"), str):
-        from .markdown_data import shortened
+        from .markdown.data_uris import shortened
 
         sent["content"] = shortened(said)  # an image in it is read by nobody as text
     if media:

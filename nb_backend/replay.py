@@ -33,7 +33,7 @@ from . import debug, settings
 from .answer import Answer
 from .events import RawResponse, reasoning_text
 from .files import replace
-from .markdown_data import is_bitmap
+from .markdown.data_uris import is_bitmap
 from .memory import LOCAL_MARKS
 from .transcript import plain, without_secrets
 from .typing import Messages

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from nb_backend.markdown import safe_markdown
+from nb_backend.markdown.safe import safe_markdown
 from nb_backend.text import safe_terminal
 
 HOSTILE: list[str] = run_path(str(Path(__file__).parent / "browser" / "hostile.py"))["HOSTILE"]

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nb_backend import markdown_pieces
-from nb_backend.answer_images import answer_markdown
-from nb_backend.answer_images import markdown_pieces as written
-from nb_backend.markdown import safe_markdown
-from nb_backend.markdown_pieces import PIECE, WHOLE, cuts, least, pieces
+from nb_backend.markdown import split as markdown_pieces
+from nb_backend.markdown.images import answer_markdown
+from nb_backend.markdown.images import markdown_pieces as written
+from nb_backend.markdown.safe import safe_markdown
+from nb_backend.markdown.split import PIECE, WHOLE, cuts, least, pieces
 
 LINES = [
     "word", "word | b", "--- | ---", "| $|a|$ | b |", "---", "===", "- a", "- b", "  c", "    d", "1. a", "2. b", "2",

@@ -13,9 +13,9 @@ from cpu_time import cpu_seconds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nb_backend.notebook.html import HtmlBlocks, html_blocks
-from nb_backend.notebook.html_code import CLASSES
-from nb_backend.notebook.html_math import ATTRIBUTES, ELEMENTS
+from nb_backend.markdown.html.blocks import HtmlBlocks, html_blocks
+from nb_backend.markdown.html.code import CLASSES
+from nb_backend.markdown.html.math import ATTRIBUTES, ELEMENTS
 
 HOSTILE: list[str] = run_path(str(Path(__file__).parent / "browser" / "hostile.py"))["HOSTILE"]
 DOT = (

@@ -52,10 +52,7 @@ def _content_of(thing: Any, name: str | None) -> tuple[bytes | str, str, str]:
 
 
 def _content_of_object(value: Any, name: str | None) -> tuple[bytes | str, str, str]:
-    from .from_object import (
-        picture_of,
-        pixels_of,  # only when they are needed
-    )
+    from .from_object import picture_of, pixels_of
 
     kind = short(type(value).__name__)
     said = name or f"the {kind}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..answer import Answer
 from ..events import RawResponse, reasoning_text
-from ..markdown_data import Shortener
+from ..markdown.data_uris import Shortener
 from ..stream import AnswerStream
 from ..text import safe_terminal
 from .columns import one_by_one, side_by_side, titled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .section import inert, joined
+from ..markdown.elements import inert, joined
 
 # As wide as they get, and below each other where there is no room for two. JupyterLab leaves all of this in a notebook
 # that nobody trusts; where a viewer strips it, what is left is one after the other.

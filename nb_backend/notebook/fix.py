@@ -91,7 +91,7 @@ class _Question:
 
     def text(self) -> str:
         """Put the question together."""
-        from .report import fenced  # not before it is needed: it takes the Markdown parser along
+        from ..markdown.elements import fenced  # not before it is needed: it takes the Markdown parser along
 
         parts = [_TASK]
         if self.source.strip():

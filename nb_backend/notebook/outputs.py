@@ -210,11 +210,7 @@ def clear_if_only(shell: InteractiveShell, display_ids: set[str]) -> bool:
 def _image_of(bundle: dict[str, Any]) -> bytes:
     """Give the best image of what is shown as one thing, b"" if there is none."""
     from ..media.probe import is_cut
-    from ..media.sniff import (
-        SHOWN,
-        media_type,
-        shown_bytes,  # only once something is shown
-    )
+    from ..media.sniff import SHOWN, media_type, shown_bytes
 
     for kind in SHOWN:
         data = shown_bytes(bundle.get(kind))

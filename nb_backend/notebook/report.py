@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import settings
-from ..markdown import safe_markdown
-from ..markdown_parts import code_span
+from ..markdown.elements import code_span, fenced
+from ..markdown.safe import safe_markdown
 from ..media.attachment import Attachment
 from ..redaction import SHORTEST_SECRET, is_secret_name
 from ..text import safe_terminal
 
 if TYPE_CHECKING:
     from .question import Question
+
 
 EMBEDDED = "the embedded backend, on this machine"
 
@@ -108,9 +108,3 @@ def _message(message: dict[str, Any]) -> Iterator[str]:
     yield f"\n**{message['role']}**\n"
     for part in [{"text": content}] if isinstance(content, str) else content:
         yield fenced(part["text"], "text") if isinstance(part.get("text"), str) else "(an attachment)"
-
-
-def fenced(text: str, language: str = "") -> str:
-    """Give a code block that holds a text, whatever fences are in it."""
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence}{language}\n{text}\n{fence}"

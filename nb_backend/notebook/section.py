@@ -6,25 +6,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..answer import Answer
-from ..answer_images import AnswerMarkdown, markdown_pieces
 from ..events import RawResponse
-from ..markdown import safe_markdown
-from ..markdown_data import MAX_LIVE, shortened
-from ..markdown_data import live as live_text
-from ..markdown_parts import code_block
-from ..markdown_pieces import PIECE, WHOLE, cuts, least, pieces
+from ..markdown.data_uris import MAX_LIVE, shortened
+from ..markdown.data_uris import live as live_text
+from ..markdown.elements import code_block, inert, joined
+from ..markdown.images import AnswerMarkdown, markdown_pieces
+from ..markdown.safe import safe_markdown
+from ..markdown.split import PIECE, WHOLE, cuts, least, pieces
 from ..text import safe_terminal
 from .formats import FormatError, json_of
 
-LONGEST_NAME = 300  # characters of what a server says of itself
 _VISIBLE = frozenset({"content", "reasoning", "progress"})  # types of events that change what is shown
+
+
 _BAR = 24  # characters
+
+
 _ENDINGS = {  # by the reason that a server gives, where a reader would wonder
     "length": "cut off at the limit of tokens",
     "max_tokens": "cut off at the limit of tokens",
     "content_filter": "cut off by the server's filter",
     "tool_calls": "asks for a tool",
 }
+
+
 _FAILED = '<div style="border-left:3px solid #d32f2f; padding-left:0.6em; margin-bottom:0.6em">'
 
 
@@ -170,11 +175,6 @@ class Section:
         return "" if begun else self.progress or "*waiting for the answer …*"
 
 
-def joined(*blocks: str) -> str:
-    """Put blocks of Markdown below one another."""
-    return "\n\n".join(block.strip("\n") for block in blocks if block)
-
-
 def reason_of(error: Exception) -> str:
     """Say in one line what failed, with no key in it."""
     from ..errors import BackendError
@@ -217,18 +217,6 @@ def who_answered(answer: Answer, failed: bool) -> str:
     if answer._unrecorded:
         parts.append(f"not kept: {answer._unrecorded}")
     return safe_terminal(" ".join(" · ".join(parts).split()))
-
-
-def inert(text: str, most: int = LONGEST_NAME) -> str:
-    """Make what a server or an error says inert, a line of it: neither HTML nor Markdown nor a formula."""
-    text = safe_terminal(" ".join(text.split()))[:most].rstrip()
-    return "".join(map(_inert, text))
-
-
-def _inert(sign: str) -> str:
-    if sign in "$\\":  # in a text of its own: MathJax reads the page once more
-        return f"<span>&#{ord(sign)};</span>"
-    return f"&#{ord(sign)};" if sign in "`*_[]()#!|~@:<>&" else sign
 
 
 def _progress_bar(event: RawResponse) -> str:

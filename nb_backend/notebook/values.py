@@ -19,7 +19,7 @@ import sys
 from traceback import format_exception_only
 from typing import Any
 
-from ..markdown_data import shortened
+from ..markdown.data_uris import shortened
 from ..media.attachment import Attachment
 from ..media.convert import attach
 from ..media.from_object import figure_of, picture_of

@@ -22,7 +22,7 @@ from playwright.sync_api import sync_playwright
 from serving import serving
 
 from nb_backend.local.engine import ScriptedEngine
-from nb_backend.notebook.html import html_blocks
+from nb_backend.markdown.html.blocks import html_blocks
 
 PROSE = "The sky is **blue** since short waves are scattered `more` than long ones, as Rayleigh found in 1871. "
 CODE = "```python\ndef share(wave: float) -> float:\n    return wave**-4  # blue wins\n```"

@@ -14,8 +14,8 @@ from playwright.sync_api import Page
 
 from nb_backend.answer import Answer
 from nb_backend.events import RawResponse
+from nb_backend.markdown.html.blocks import html_blocks
 from nb_backend.memory import Message
-from nb_backend.notebook.html import html_blocks
 from nb_backend.notebook.panel import said
 from nb_backend.notebook.panel.gallery import Gallery
 from nb_backend.notebook.panel.view import Failed, View, arranged

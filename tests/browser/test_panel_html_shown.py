@@ -8,7 +8,7 @@ import pytest
 from hostile import HOSTILE
 from playwright.sync_api import Page
 
-from nb_backend.notebook.html import HtmlBlocks, html_blocks
+from nb_backend.markdown.html.blocks import HtmlBlocks, html_blocks
 
 DOT = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAUAAAAFCAYAAACNbyblAAA"

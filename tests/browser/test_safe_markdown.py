@@ -8,7 +8,7 @@ from hostile import HOSTILE
 from hostile_page import READ, WATCH, as_read, requests_of
 from jupyter_page import Notebook
 
-from nb_backend.markdown import safe_markdown
+from nb_backend.markdown.safe import safe_markdown
 
 SHOW = """
 import json

@@ -7,8 +7,8 @@ from contextlib import suppress
 
 from cpu_time import cpu_seconds
 
-from nb_backend.markdown import image_addresses, safe_markdown
-from nb_backend.markdown_data import Shortener, live, shortened
+from nb_backend.markdown.data_uris import Shortener, live, shortened
+from nb_backend.markdown.safe import image_addresses, safe_markdown
 from nb_backend.media.convert import to_data_uri
 from nb_backend.media.probe import is_cut, pixel_size
 from nb_backend.media.sniff import BITMAPS, media_type

@@ -27,7 +27,7 @@ from fuzz.server import (
 from test_markdown import FRAGMENTS, HOSTILE, wrong_in
 from test_media_types import HEIC, WHOLE
 
-from nb_backend.markdown import image_addresses
+from nb_backend.markdown.safe import image_addresses
 from nb_backend.media import resize as scaling
 from nb_backend.media.convert import attach, to_data_uri
 from nb_backend.media.probe import is_cut, pixel_size

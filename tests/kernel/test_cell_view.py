@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nb_backend.answer import Answer
 from nb_backend.events import RawResponse
-from nb_backend.markdown_pieces import PIECE, WHOLE, pieces
+from nb_backend.markdown.split import PIECE, WHOLE, pieces
 from nb_backend.notebook import cell
 
 WORD = RawResponse(type="content", content="word ")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from ... import debug, memory
-from ...markdown_data import shortened
+from ...markdown.data_uris import shortened
 from .comm import kernel_of, publish
 from .said import Hide
 from .written import Transcript

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from ..html import HtmlBlocks
+from ...markdown.html.blocks import HtmlBlocks
 from .diff import grown
 from .gallery import Gallery
 from .pace import Pace

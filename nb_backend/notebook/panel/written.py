@@ -10,15 +10,15 @@ from typing import Any
 
 from ... import memory
 from ...answer import Answer
-from ...answer_images import answer_markdown
-from ...markdown import image_addresses, safe_markdown
-from ...markdown_data import is_bitmap, live
-from ...markdown_parts import code_span
+from ...markdown.data_uris import is_bitmap, live
+from ...markdown.elements import code_span, inert
+from ...markdown.images import answer_markdown
+from ...markdown.safe import image_addresses, safe_markdown
 from ...media.attachment import Attachment
 from ...media.message_parts import text_of
 from ...media.resize import fit, thumbnail
 from ...media.sniff import BITMAPS, data_uri
-from ..section import inert, who_answered
+from ..section import who_answered
 from .said import Hide
 
 MOST_BYTES = 4 * 2**20  # of all images of a transcript

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from html import unescape
 from html.entities import html5
 
-from .text import entities, has_hidden, visible
+from ..text import entities, has_hidden, safe_terminal, visible
 
 PUNCTUATION = r"""!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~"""
 
@@ -162,3 +162,29 @@ def _balanced(body: str) -> bool:
         if depth < 0:
             return False
     return depth == 0
+
+
+LONGEST_NAME = 300  # characters of what a server says of itself
+
+
+def joined(*blocks: str) -> str:
+    """Put blocks of Markdown below one another."""
+    return "\n\n".join(block.strip("\n") for block in blocks if block)
+
+
+def inert(text: str, most: int = LONGEST_NAME) -> str:
+    """Make what a server or an error says inert, a line of it: neither HTML nor Markdown nor a formula."""
+    text = safe_terminal(" ".join(text.split()))[:most].rstrip()
+    return "".join(map(_inert, text))
+
+
+def _inert(sign: str) -> str:
+    if sign in "$\\":  # in a text of its own: MathJax reads the page once more
+        return f"<span>&#{ord(sign)};</span>"
+    return f"&#{ord(sign)};" if sign in "`*_[]()#!|~@:<>&" else sign
+
+
+def fenced(text: str, language: str = "") -> str:
+    """Give a code block that holds a text, whatever fences are in it."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{text}\n{fence}"

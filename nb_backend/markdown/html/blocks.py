@@ -20,13 +20,15 @@ from typing import Any
 
 from markdown_it.token import Token
 
-from ..markdown_data import Held, ended
-from ..text import unicode_text, visible
-from .html_clean import clean
-from .html_document import Asked, Picture, Sources, block_html, image_html
-from .html_inline import Read, References, read_blocks
+from ...text import unicode_text, visible
+from ..data_uris import Held, ended
+from .block import Asked, Picture, Sources, block_html, image_html
+from .parser import Read, References, read_blocks
+from .sanitize import clean
 
 _BUDGET = 65_536  # characters that the addresses of references may have, and four for each of the text before
+
+
 _line_end = re.compile(r"\r\n|\r|\n")
 
 

@@ -17,35 +17,17 @@ JupyterLab's own traps: it takes mathematics out before Markdown is read and put
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from markdown_it import MarkdownIt
 from markdown_it.common.utils import normalizeReference
-from markdown_it.rules_block import StateBlock
 from markdown_it.token import Token
 
-from . import markdown_parts as parts
-from .markdown_data import Held, ended, is_bitmap
-from .markdown_inline import Inline
-from .text import unicode_text
-
-_DEPTH = 50  # levels; a list takes two
-
-
-_ENVIRONMENTS = (
-    r"equation|align(?:ed|at)?|gather(?:ed)?|multline|eqnarray|flalign|split|cases|array|smallmatrix|[bBpvV]?matrix"
-)
-
-
-_opening = re.compile(rf"\$\$(?!\$)|\\\\?\[|\\begin\{{((?:{_ENVIRONMENTS})\*?)\}}")
-
-
-_formula_in_row = re.compile(r"\$(?![\s$])(?:[^$\\]|\\.)+(?<!\s)\$(?!\d)")
-
-
-generated_wrapper = re.compile(r"^[ \t]*<!-- generated images (?:start|end) -->[ \t]*(?:\n|\Z)", re.MULTILINE)  # of g4f
+from ..text import unicode_text
+from . import elements as parts
+from .data_uris import Held, ended, is_bitmap
+from .inline import Inline
+from .parser import _DEPTH, bars_of_formulas, block_parser, generated_wrapper
 
 
 def safe_markdown(text: str, addresses: Mapping[str, str] | None = None) -> str:
@@ -225,19 +207,6 @@ class _Document:
         return ["| " + " | ".join(row) + " |" for row in (rows[0], rules, *rows[1:])]
 
 
-def bars_of_formulas(text: str, tokens: list[Token]) -> str | None:
-    """Give the text with ``|`` in the formulas of its tables written as macros; None if there are none."""
-    lines = text.split("\n")
-    changed = False
-    for token in tokens:
-        if token.type == "table_open" and token.map:
-            for i in range(token.map[0], min(token.map[1], len(lines))):
-                if lines[i].count("$") > 1 and "`" not in lines[i]:
-                    row = _formula_in_row.sub(lambda match: parts.bars(match[0]), lines[i])
-                    changed, lines[i] = changed or row != lines[i], row
-    return "\n".join(lines) if changed else None
-
-
 def _joined(blocks: list[list[str]], *, loose: bool) -> list[str]:
     """Put the lines of blocks below one another, with an empty line between if ``loose``."""
     lines: list[str] = []
@@ -253,51 +222,6 @@ def _ends_in_quote(lines: list[str]) -> bool:
     return lines[-1].lstrip().startswith(">")
 
 
-def math_rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Find a formula that fills whole lines, before its lines are taken for lists or headings."""
-    if state.is_code_block(start):
-        return False
-    opening = _opening.match(_line(state, start))
-    if opening is None:
-        return False
-    closer = f"\\end{{{opening[1]}}}" if opening[1] else opening[0].replace("[", "]")
-    hopeless: dict[str, range] = state.env.setdefault("hopeless", {})  # no block in these lines: looked for once only
-    if start in hopeless.get(closer, ()):
-        return False
-    lines: list[str] = []
-    for number in range(start, end):
-        line = _line(state, number)
-        if not line.strip() or (lines and state.sCount[number] < state.blkIndent):
-            break
-        at = line.find(closer, 0 if lines else opening.end())
-        if at >= 0:
-            if line[at + len(closer) :].strip(" \t.,;"):
-                break
-            if not silent:
-                _push_formula(state, [*lines, line], opening, at, closer)
-                state.line = number + 1
-                state.tokens[-1].map = [start, state.line]
-            return True
-        lines.append(line)
-    hopeless[closer] = range(start, start + len(lines))
-    return False
-
-
-def _push_formula(state: StateBlock, lines: list[str], opening: re.Match[str], at: int, closer: str) -> None:
-    last = lines[-1]
-    token = state.push("math_block", "", 0)
-    if opening[1]:
-        token.content = "\n".join(lines)
-    elif len(lines) == 1:
-        token.content = last[opening.end() : at] + last[at + len(closer) :]
-    else:
-        token.content = "\n".join((lines[0][opening.end() :], *lines[1:-1], last[:at] + last[at + len(closer) :]))
-
-
-def _line(state: StateBlock, number: int) -> str:
-    return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]]
-
-
 def _followed(addresses: Mapping[str, str] | None) -> Callable[[str], bool]:
     """Give what says whether a reference may lead to an address: to any if there are no ``addresses``."""
 
@@ -305,16 +229,6 @@ def _followed(addresses: Mapping[str, str] | None) -> Callable[[str], bool]:
         return addresses is None or url in addresses or parts.address(url) is not None or is_bitmap(url)
 
     return follows
-
-
-def block_parser(follows: Callable[[str], bool]) -> MarkdownIt:
-    """Give a parser of blocks alone, in which HTML is text."""
-    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": _DEPTH}).enable("table")
-    parser.core.ruler.disable("inline")
-    parser.block.ruler.before("table", "math", math_rule, {"alt": ["paragraph", "reference", "blockquote", "list"]})
-    parser.validateLink = follows  # type: ignore[method-assign,assignment]
-    parser.normalizeLink = str  # type: ignore[method-assign,assignment]
-    return parser
 
 
 _parser = block_parser(_followed({}))

@@ -11,18 +11,24 @@ from typing import Any
 from markdown_it.common.utils import normalizeReference
 from markdown_it.token import Token
 
-from .. import markdown_parts as parts
-from ..markdown import generated_wrapper
-from ..markdown_data import Held, is_bitmap, shortened
-from ..text import visible
-from .html_clean import clean
-from .html_code import code_html
-from .html_inline import References, read_inline
-from .html_math import mathml
+from ...text import visible
+from .. import elements as parts
+from ..data_uris import Held, is_bitmap, shortened
+from ..parser import generated_wrapper
+from .code import code_html
+from .math import mathml
+from .parser import References, read_inline
+from .sanitize import clean
 
 Picture = Callable[[str], str]
+
+
 _NESTED = 20  # levels of emphasis in one another
+
+
 _task = re.compile(r"\[([ xX])\](?=\s)")
+
+
 _TAGS = {"em": "em", "strong": "strong", "s": "del"}
 
 

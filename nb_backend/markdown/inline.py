@@ -8,38 +8,35 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import ClassVar, Protocol
 
-from . import markdown_parts as parts
-from .markdown_data import is_bitmap
-from .text import HIDDEN, entities, has_hidden, visible
+from ..text import HIDDEN, entities, has_hidden, visible
+from . import elements as parts
+from .data_uris import is_bitmap
+from .scan import _bare, bare_address, formula_in_brackets, formula_in_dollars, link_label, link_target
 
 _DOLLAR = "\0"  # a dollar that is no formula's, written when it is known how many there are
+
+
 _SPAN_BACKSLASH = "<span>&#92;</span>"  # in a text of its own: MathJax reads the page once more
 
+
 _special = re.compile(rf"\\|`+|<|&|!?\[|\]|\$+|@{{2,}}|\n[ \t]*|\||https?://|www\.|ftp://|{HIDDEN}", re.IGNORECASE)
+
+
 _block_start = re.compile(
     r"[-+*](?=[ \t]|$)|#{1,6}(?=\s|$)|>|~{3}|=+[ \t]*$|[-:|][-:| \t]*$|[-*_][ \t]*(?:[-*_][ \t]*){2,}$"
     r"|\d{1,9}(?=[.)](?:\s|$))",
     re.MULTILINE,
 )
+
+
 _autolink = re.compile(
     r"<(https?://[^\s<>`]+|mailto:[^\s<>`]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+)>", re.ASCII | re.IGNORECASE
 )
-_bare = re.compile(
-    r"(?:https?://(?=[^\W_])(?:www\.)?|www\.)"
-    r"(?:(?!https?://|ftp://|www\.)(?:[\w\-.~:/?#'*+,;=%()]|(?<!@)@(?!@)|&(?!#?\w+;)))+",
-    re.IGNORECASE,
-)
+
+
 _bare_in_text = re.compile(r"\x01([^\x02]*)\x02([.,;:!?)*_~'\"]*(?:\s|\Z))?")
-link_target = re.compile(
-    r"""\(\s*(?:<([^<>\n]*+)>|((?:[^\s()<>]++|\([^\s()<>]*+\))*+))"""
-    r"""(?:\s+(?:"(?:\\.|[^"\\])*+"|'(?:\\.|[^'\\])*+'|\((?:\\.|[^()\\])*+\)))?\s*\)""",
-    re.DOTALL,
-)
-link_label = re.compile(r"\[([^\[\]]{0,999})\]")
-formula_in_dollars = re.compile(
-    r"\$\$(?!\$)((?:[^$\\`]|\\.|\$(?!\$))+)\$\$(?!\$)|\$(?![\s$])((?:[^$\\`]|\\.)+)(?<![\s\\])\$(?![\d$])", re.DOTALL
-)
-_brackets = re.compile(r"\\\\?[(\[]")
+
+
 _after_backslash = re.compile(r"(?!(?:begin|ref|eqref)(?![a-z])|https?://|www\.)[a-z0-9]", re.IGNORECASE)  # no syntax
 
 
@@ -304,38 +301,6 @@ class Inline:
         "\\": _backslash, "`": _code, "<": _angle, "&": _entity, "[": _opener, "!": _opener, "]": _closer,
         "$": _dollars, "@": _at_signs, "\n": _newline, "|": _pipe, "h": _bare_address, "w": _bare_address, "f": _ftp,
     }  # fmt: skip
-
-
-def formula_in_brackets(source: str, start: int, closers: dict[str, int]) -> tuple[str, int, bool] | None:
-    r"""Give the formula in ``\\(…\\)`` or ``\\[…\\]``, where it ends and whether it is displayed, if there is one.
-
-    ``closers`` is kept by the caller for one scan of a source: where the next closing brackets are.
-    """
-    opening = _brackets.match(source, start)
-    if opening is None:
-        return None
-    closer = opening[0].replace("(", ")").replace("[", "]")
-    if -1 < closers.get(closer, 0) < opening.end():
-        closers[closer] = source.find(closer, opening.end())
-    end = closers[closer]
-    if end < 0 or source.find(opening[0], opening.end(), end) >= 0:
-        return None
-    body = source[opening.end() : end]
-    if re.search(r"(?<!\\)\$", body):
-        return None
-    return body, end + len(closer), "[" in opening[0]
-
-
-def bare_address(source: str, start: int) -> str:
-    """Give the address of the web that stands in a text as it is, "" if there is none; a stop behind it is not its."""
-    found = _bare.match(source, start)
-    url = found[0] if found else ""
-    unopened = url.count(")") - url.count("(")
-    end = len(url)
-    while end and (url[end - 1] in "?.,:;*_~'(" or (url[end - 1] == ")" and unopened > 0)):
-        end -= 1
-        unopened += {"(": 1, ")": -1}.get(url[end], 0)
-    return url[:end]
 
 
 def _literal(text: str) -> str:
