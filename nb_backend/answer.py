@@ -196,7 +196,7 @@ class Answer:
     def _sees(self, address: str) -> bool:
         """Note an image, and say whether it is noted: too many are not."""
         if address not in self._addresses and len(self._addresses) < MAX_ADDRESSES:
-            from .addresses import own_url
+            from .transport.routing import own_url
 
             known = self._known.get(address, "data:")
             full = own_url(self._server, address) or (address if known.startswith("data:") else known)

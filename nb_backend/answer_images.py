@@ -52,7 +52,7 @@ class OwnImages:
 
     def fetch(self, images: Iterable[ImageUrl]) -> None:
         """Begin to fetch those that are the server's, each once: they get their ``data_uri`` as they come."""
-        from .addresses import own_url
+        from .transport.routing import own_url
 
         for image in images:
             if len(self._asked) < MAX_COUNT and image not in self._asked and own_url(self._server or "", image):

@@ -17,11 +17,11 @@ from .media.attachment import Attachment
 from .media.convert import attachments
 from .memory import is_too_long
 from .progress import Counts
-from .providers.pool import Pool
 from .request import Request
 from .schema import Schema, SchemaError
 from .stream import AnswerStream
 from .template import is_missing
+from .transport.pool import Pool
 
 
 @dataclass(slots=True)

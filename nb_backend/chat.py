@@ -14,7 +14,7 @@ from . import background, memory, settings
 from .answer import Answer as Answer
 from .media.convert import attachments
 from .memory import from_cell as from_cell
-from .models import provider_for as provider_for
+from .providers.registry import provider_for as provider_for
 from .replay import Store
 from .request import Request
 from .stream import AnswerStream as AnswerStream

@@ -127,7 +127,7 @@ class Request:
         images = [one.name for one in self.media if one.is_image]
         if not images and not any(one.is_image for message in self.before for one in message.get("media", ())):
             return
-        from .models import models_with_vision, sees_images
+        from .providers.catalog import models_with_vision, sees_images
 
         provider = self.params.get("provider")
         self.blind = await sees_images(self.provider, self.model, provider, api_key=self.api_key.value) is False

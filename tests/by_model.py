@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator
 from html import unescape
 from typing import Any
 
-from nb_backend.local.engine import Body, Event, ScriptedEngine, Step
+from nb_backend.local.engine import Body, Event, Step
+from nb_backend.local.scripted import ScriptedEngine
 
 
 class ByModel(ScriptedEngine):

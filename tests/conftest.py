@@ -18,9 +18,10 @@ from image_serving import ImageServer, serving_images
 from serving import Backend, serving
 from wire_server import WireServer
 
-from nb_backend import BackendApi, models, settings
-from nb_backend.local.engine import ScriptedEngine
+from nb_backend import BackendApi, settings
+from nb_backend.local.scripted import ScriptedEngine
 from nb_backend.providers import base
+from nb_backend.providers import catalog as models
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -15,7 +15,7 @@ from serving import TOKEN, Backend
 
 from nb_backend import background
 from nb_backend.local.app import create_app
-from nb_backend.local.engine import ScriptedEngine
+from nb_backend.local.scripted import ScriptedEngine
 
 
 def png(width: int = 5, height: int = 5, noise: bytes = b"") -> bytes:

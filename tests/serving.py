@@ -14,7 +14,7 @@ from aiohttp import web
 
 from nb_backend import background
 from nb_backend.local.app import BODY_LIMIT, create_app
-from nb_backend.local.engine import ScriptedEngine
+from nb_backend.local.scripted import ScriptedEngine
 
 if TYPE_CHECKING:
     import pytest

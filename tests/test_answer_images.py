@@ -16,13 +16,13 @@ from serving import TOKEN
 from test_markdown import FRAGMENTS, HOSTILE, wrong_in
 
 from nb_backend import Answer, Chat, RawResponse, answer_images
-from nb_backend.addresses import own_url
 from nb_backend.answer_images import ImageUrl
 from nb_backend.export import to_markdown
 from nb_backend.markdown import data_uris as markdown_data
 from nb_backend.markdown.data_uris import Shortener, live, shortened
 from nb_backend.markdown.safe import image_addresses, safe_markdown
 from nb_backend.transcript import Transcript
+from nb_backend.transport.routing import own_url
 
 SECOND = FILES["second.png"]
 LARGE = uri(FILES["large.png"])

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import nb_backend
-from nb_backend.local.engine import ScriptedEngine
+from nb_backend.local.scripted import ScriptedEngine
 
 COLUMNS = ["prompt", "model", "answer", "tokens", "seconds", "error"]
 

@@ -9,7 +9,9 @@ import pytest
 
 from nb_backend.errors import AuthError, BackendError, RateLimitError, ServerError
 from nb_backend.events import RawResponse
-from nb_backend.providers.failures import delay_before_retry, event_error, status_error
+from nb_backend.providers.reader import event_error
+from nb_backend.providers.retry import delay_before_retry
+from nb_backend.transport.errors import status_error
 
 URL = "http://server:80/some/path?with=parts"
 

@@ -19,7 +19,7 @@ from wire_server import CHUNKED, UNTIL_CLOSE, WireServer, chunk, content, receiv
 
 from nb_backend import BackendApi, BackendError, Chat, OpenAIApi, settings
 from nb_backend.events import RawResponse
-from nb_backend.providers.echo import Echo
+from nb_backend.providers.secret_filter import Echo
 
 KEY = "sk-Zx81-Nobody-May-See-This"
 QUESTION = [{"role": "user", "content": "Hi?"}]

@@ -13,7 +13,7 @@ from local_support import PATIENCE, QUESTION, TOKEN, events_of, serving, until
 
 import nb_backend
 from nb_backend.local import app
-from nb_backend.local.engine import ScriptedEngine
+from nb_backend.local.scripted import ScriptedEngine
 
 API = "/backend-api/v2"
 KEY = {"Authorization": f"Bearer {TOKEN}"}

@@ -14,10 +14,11 @@ from local_support import PATIENCE, QUESTION, TOKEN, events_of, question, real_w
 
 from nb_backend import BackendApi
 from nb_backend.errors import BackendError, RateLimitError
-from nb_backend.local import app, bounds, llama
-from nb_backend.local.engine import ScriptedEngine
-from nb_backend.local.model import LocalModel
-from nb_backend.providers import attempts
+from nb_backend.local import app, llama
+from nb_backend.local import validation as bounds
+from nb_backend.local.lazy_engine import LocalModel
+from nb_backend.local.scripted import ScriptedEngine
+from nb_backend.providers import retry as attempts
 
 PATH = "/backend-api/v2/conversation"
 KEY = {"Authorization": f"Bearer {TOKEN}"}

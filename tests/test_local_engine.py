@@ -17,9 +17,10 @@ import pytest
 from local_support import PATIENCE, answer, question, real_weights, text, until
 
 from nb_backend.local import llama
-from nb_backend.local.engine import EngineError, ScriptedEngine
+from nb_backend.local.engine import EngineError
+from nb_backend.local.lazy_engine import LocalModel
 from nb_backend.local.llama import LlamaEngine, PromptTooLongError, TextOnlyError
-from nb_backend.local.model import LocalModel
+from nb_backend.local.scripted import ScriptedEngine
 
 ENDLESS = {"grammar": 'root ::= "ab " root', "max_tokens": -1, "ignore": "me"}
 IMAGE = "data:image/png;base64,iVBORw0KGgo="

@@ -16,8 +16,8 @@ import aiohttp
 import pytest
 from local_support import PATIENCE, TOKEN, posix, question, real_weights, serving
 
-from nb_backend.local.engine import ScriptedEngine
-from nb_backend.local.model import LocalModel
+from nb_backend.local.lazy_engine import LocalModel
+from nb_backend.local.scripted import ScriptedEngine
 
 KEY = {"Authorization": f"Bearer {TOKEN}"}
 NAME = "a-file-that-a-client-names"

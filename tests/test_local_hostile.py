@@ -15,7 +15,8 @@ from aiohttp import web
 from local_support import PATIENCE, QUESTION, TOKEN, serving, until
 
 from nb_backend.local import app
-from nb_backend.local.engine import Body, Event, ScriptedEngine
+from nb_backend.local.engine import Body, Event
+from nb_backend.local.scripted import ScriptedEngine
 
 PATH = "/backend-api/v2/conversation"
 KEY = {"Authorization": f"Bearer {TOKEN}"}

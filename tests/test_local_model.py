@@ -12,7 +12,7 @@ from local_support import PATIENCE, answer, index, question, real_weights, text,
 
 from nb_backend.local import weights
 from nb_backend.local.engine import EngineError
-from nb_backend.local.model import LocalModel
+from nb_backend.local.lazy_engine import LocalModel
 from nb_backend.local.weights import WeightsError
 
 

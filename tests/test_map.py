@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 import nb_backend
 from nb_backend import Answer, ServerError, background, progress
-from nb_backend.local.engine import ScriptedEngine
+from nb_backend.local.scripted import ScriptedEngine
 
 REVIEWS = pd.DataFrame({"name": ["Ann", "Bo", None], "stars": [5, 1, 3]}, index=[10, 20, 30])
 

@@ -14,7 +14,7 @@ from serving import Backend, put_before
 
 import nb_backend
 from nb_backend import ServerError
-from nb_backend.local.engine import ScriptedEngine
+from nb_backend.local.scripted import ScriptedEngine
 
 PROMPTS = [f"Question number {number}, of a thousand that are asked?" for number in range(1000)]
 GROWTH = 20 * 2**20  # bytes

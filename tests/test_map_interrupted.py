@@ -15,7 +15,8 @@ from serving import Backend, serving
 
 import nb_backend
 from nb_backend import ServerError, background
-from nb_backend.local.engine import ScriptedEngine, last_question
+from nb_backend.local.engine import last_question
+from nb_backend.local.scripted import ScriptedEngine
 
 PROMPTS = [f"Question {number}?" for number in range(1000)]
 FAILURE = {"type": "error", "error": "Boom", "message": "it went wrong"}

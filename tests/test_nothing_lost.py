@@ -10,7 +10,7 @@ from wire_server import CHUNKED, LAST_CHUNK, OK, UNTIL_CLOSE, WireServer, chunk,
 
 from nb_backend import BackendApi, BackendError, OpenAIApi
 from nb_backend.events import RawResponse
-from nb_backend.providers.base import Reading
+from nb_backend.providers.reader import Reading
 
 QUESTION = [{"role": "user", "content": "Hi?"}]
 EVENTS = [

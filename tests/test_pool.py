@@ -15,9 +15,9 @@ from serving import TOKEN, serving
 from wire_server import FINISH, LAST_CHUNK, WireServer, chunk, content, sse
 
 from nb_backend import BackendApi, OpenAIApi, RateLimitError
-from nb_backend.local.engine import ScriptedEngine
-from nb_backend.providers import connection
-from nb_backend.providers.pool import Pool, shared
+from nb_backend.local.scripted import ScriptedEngine
+from nb_backend.transport import connection
+from nb_backend.transport.pool import Pool, shared
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

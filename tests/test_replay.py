@@ -21,7 +21,7 @@ from serving import serving
 
 from nb_backend import Answer, AuthError, BackendError, Chat, RawResponse, ServerError, attach, settings
 from nb_backend.local import process
-from nb_backend.local.engine import ScriptedEngine
+from nb_backend.local.scripted import ScriptedEngine
 from nb_backend.replay import Recorded, Recording, Store, digest, identity
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes of files")

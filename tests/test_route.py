@@ -7,9 +7,9 @@ from wire_server import WireServer, post, status
 from yarl import URL
 
 from nb_backend.errors import ConnectionFailed
-from nb_backend.providers import session as session_module
-from nb_backend.providers.connection import proxy_for
-from nb_backend.providers.session import StreamSession
+from nb_backend.transport import session as session_module
+from nb_backend.transport.routing import proxy_for
+from nb_backend.transport.session import StreamSession
 
 
 @pytest.mark.parametrize("code", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])

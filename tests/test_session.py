@@ -12,9 +12,11 @@ from local_support import until
 from wire_server import CHUNKED, LAST_CHUNK, OK, UNTIL_CLOSE, WireServer, chunk, post, received, status
 
 from nb_backend.errors import AuthError, BackendError, ConnectionFailed, ProtocolError, ServerError, TimedOut
-from nb_backend.providers import session as session_module
-from nb_backend.providers.session import StreamResponse, StreamSession
-from nb_backend.providers.wire import encode_json
+from nb_backend.transport import response as response_module
+from nb_backend.transport import session as session_module
+from nb_backend.transport.json_body import encode_json
+from nb_backend.transport.response import StreamResponse
+from nb_backend.transport.session import StreamSession
 
 
 async def ended(server: WireServer) -> None:
@@ -148,7 +150,7 @@ async def test_a_head_that_does_not_come_times_out_and_is_not_asked_for_again(wi
 
 
 async def test_a_line_that_drips_for_ever_times_out_and_slow_lines_do_not(wire_server, monkeypatch):
-    monkeypatch.setattr(session_module, "MAX_DRIP", 1)
+    monkeypatch.setattr(response_module, "MAX_DRIP", 1)
     for drop in (b"x", b"\n"):
         wire_server.answer(UNTIL_CLOSE + b"part", *[drop, 0.05] * 100, end="stall")
     wire_server.answer(UNTIL_CLOSE, *[b"x", 0.05, b"\n", 0.05] * 10)

@@ -12,11 +12,13 @@ import pytest
 from aiohttp import web
 from serving import TOKEN, serving
 
-from nb_backend import BackendApi, OpenAIApi, background, models, settings
+from nb_backend import BackendApi, OpenAIApi, background, settings
 from nb_backend.local import process
-from nb_backend.local.engine import ScriptedEngine
-from nb_backend.local.model import LocalModel
-from nb_backend.models import models_with_vision, provider_for, sees_images
+from nb_backend.local.lazy_engine import LocalModel
+from nb_backend.local.scripted import ScriptedEngine
+from nb_backend.providers import catalog as models
+from nb_backend.providers.catalog import models_with_vision, sees_images
+from nb_backend.providers.registry import provider_for
 
 ALL = "/backend-api/v2/models"
 KEY = "the-secret-key"

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nb_backend.events import RawResponse, reasoning_text
-from nb_backend.providers import wire
-from nb_backend.providers.wire import EventDecoder, LineDecoder
+from nb_backend.providers.decoder import EventDecoder
+from nb_backend.transport import lines as lines_module
+from nb_backend.transport.lines import LineDecoder
 
 CAPTURES = {
     path.stem: path.read_bytes().partition(b"\r\n\r\n")[2] for path in Path(__file__).parent.glob("wire/*.http")
@@ -107,7 +108,7 @@ def test_lines_end_at_lf_crlf_and_cr_only(body: bytes, lines: list[bytes]) -> No
 
 @pytest.mark.parametrize("end", [b"\n", b""])
 def test_a_line_too_long_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch, end: bytes) -> None:
-    monkeypatch.setattr(wire, "MAX_LINE", 50)
+    monkeypatch.setattr(lines_module, "MAX_LINE", 50)
     good = b'{"type":"content","content":"ok"}\n'
     body = good + b'{"type":"content","content":"' + b"x" * 60 + b'"}\n' + good + b"y" * 51 + end
     for chunks in ([body], single_bytes(body), [body[:80], body[80:]]):
@@ -116,7 +117,7 @@ def test_a_line_too_long_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_data_without_end_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "MAX_LINE", 50)
+    monkeypatch.setattr(lines_module, "MAX_LINE", 50)
     events, decoder = decode(b"data: 0123456789\n" * 8, b'\n{"type":"content","content":"ok"}\n')
     assert (len(events), decoder.damaged) == (1, 4)  # five lines at once, and the three that are left
     assert decode(b"data:\n" * 1000)[1].damaged > 10

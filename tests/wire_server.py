@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from nb_backend.errors import BackendError
-from nb_backend.providers.session import StreamSession
+from nb_backend.transport.session import StreamSession
 
 OK = b"HTTP/1.1 200 OK\r\n"
 UNTIL_CLOSE = OK + b"Connection: close\r\n\r\n"

@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import weights
-from .engine import Engine, EngineError, ScriptedEngine, Step, label
-from .model import LocalModel
+from .engine import Engine, EngineError, Step, label
+from .lazy_engine import LocalModel
+from .scripted import ScriptedEngine
 
 KEY = "NB_BACKEND_API_KEY"
 

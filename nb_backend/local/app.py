@@ -19,7 +19,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from .._version import __version__
-from . import bounds
+from . import validation as bounds
 from .engine import Body, Engine, Event, error_event, label
 
 ENGINE: web.AppKey[Engine] = web.AppKey("engine")

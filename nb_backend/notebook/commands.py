@@ -13,13 +13,13 @@ from ..chat import Chat
 from ..conversations import chats
 from ..errors import BackendError
 from ..memory import length
-from ..models import available_models, listed_models
+from ..providers.catalog import available_models, listed_models
 from ..replay import Store
 from .options import KEY_ON_THE_LINE, refuse_key, words
 from .report import EMBEDDED, Report
 
 if TYPE_CHECKING:
-    from ..providers.base import Model
+    from ..providers.model import Model
 
 
 def command(line: str) -> Report | Chat:

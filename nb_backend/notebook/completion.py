@@ -74,7 +74,7 @@ class Completer:
 
     def _known(self) -> Known:
         from .. import settings
-        from ..models import known_models
+        from ..providers.catalog import known_models
         from .commands import COMMANDS
         from .options import build_parser
 

@@ -9,7 +9,8 @@ from .. import settings
 from ..errors import BackendError, ConnectionFailed
 from ..media.convert import attachments
 from ..typing import MediaListType, Messages
-from .base import ABILITIES, AsyncGeneratorProvider, Model, ProviderModelMixin
+from .base import AsyncGeneratorProvider, ProviderModelMixin
+from .model import ABILITIES, Model
 
 
 class BackendApi(AsyncGeneratorProvider, ProviderModelMixin):

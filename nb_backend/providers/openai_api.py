@@ -11,9 +11,11 @@ from ..events import RawResponse
 from ..media.attachment import Attachment
 from ..media.convert import attachments
 from ..media.message_parts import content_part
+from ..transport.json_body import encode_json
 from ..typing import MediaListType, Messages
-from .base import AsyncGeneratorProvider, Model, ProviderModelMixin, Reading
-from .wire import encode_json
+from .base import AsyncGeneratorProvider, ProviderModelMixin
+from .model import Model
+from .reader import Reading
 
 
 class OpenAIApi(AsyncGeneratorProvider, ProviderModelMixin):

@@ -22,7 +22,7 @@ from nb_backend import Chat
 from nb_backend.answer import Answer
 from nb_backend.events import RawResponse
 from nb_backend.notebook.cell import CellView
-from nb_backend.providers.base import Reading
+from nb_backend.providers.reader import Reading
 
 EVENT = b'event: content\ndata: {"type": "content", "content": "word "}\n\n'
 

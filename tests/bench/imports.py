@@ -17,7 +17,7 @@ from measuring import in_process, peer, rounds, table, verdict
 from serving import TOKEN, serving
 
 import nb_backend
-from nb_backend.local.engine import ScriptedEngine
+from nb_backend.local.scripted import ScriptedEngine
 
 TIMED = """
 import json, time

@@ -30,7 +30,7 @@ from panel_stream import FRAMES, PARTS, busy, count_frame
 from playwright.sync_api import sync_playwright
 from serving import serving
 
-from nb_backend.local.engine import ScriptedEngine
+from nb_backend.local.scripted import ScriptedEngine
 
 RATE = 100  # tokens a second
 SIGNS = {10: 5, 50: 8, 200: 18}  # of a token, by the kB of text

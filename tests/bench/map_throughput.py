@@ -21,7 +21,7 @@ import orjson
 from serving import TOKEN, serving
 
 import nb_backend
-from nb_backend.local.engine import ScriptedEngine
+from nb_backend.local.scripted import ScriptedEngine
 
 COUNT, CONCURRENCY, ROUNDS = 1000, 50, 5
 WORDS = ["The", "sky", "is", "blue", "because", "light", "of", "short", "waves", "scatters", "most."]

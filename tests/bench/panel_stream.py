@@ -21,7 +21,7 @@ from jupyter_page import Lab, Notebook
 from playwright.sync_api import sync_playwright
 from serving import serving
 
-from nb_backend.local.engine import ScriptedEngine
+from nb_backend.local.scripted import ScriptedEngine
 from nb_backend.markdown.html.blocks import html_blocks
 
 PROSE = "The sky is **blue** since short waves are scattered `more` than long ones, as Rayleigh found in 1871. "

@@ -9,7 +9,7 @@ import pytest
 from image_serving import FILES, PNG, ImageServer, serving_images, uri
 from jupyter_page import PANEL, READY, Notebook
 
-from nb_backend.local.engine import ScriptedEngine
+from nb_backend.local.scripted import ScriptedEngine
 
 ASK = "%%backend\nDraw a dot"
 LARGE = uri(FILES["large.png"])

@@ -6,7 +6,7 @@ import pytest
 from jupyter_page import Notebook
 from serving import Backend
 
-from nb_backend.local.engine import ScriptedEngine
+from nb_backend.local.scripted import ScriptedEngine
 
 SETUP = """%load_ext nb_backend
 import numpy as np

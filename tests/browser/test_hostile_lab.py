@@ -13,7 +13,7 @@ from jupyter_page import Notebook
 from playwright.sync_api import Page
 from serving import Backend
 
-from nb_backend.local.engine import ScriptedEngine
+from nb_backend.local.scripted import ScriptedEngine
 
 PANEL = "from nb_backend import ChatPanel\nChatPanel()"
 STATE = """

@@ -17,7 +17,7 @@ from jupyter_page import Notebook
 from playwright.sync_api import Locator, Page
 from serving import Backend
 
-from nb_backend.local.engine import ScriptedEngine
+from nb_backend.local.scripted import ScriptedEngine
 
 HEARS_WHILE_BUSY = ipykernel.version_info >= (7,)
 PANEL = "from nb_backend import ChatPanel, chats\nChatPanel()"

@@ -6,7 +6,7 @@ import pytest
 from jupyter_page import Notebook
 from serving import Backend
 
-from nb_backend.local.engine import ScriptedEngine
+from nb_backend.local.scripted import ScriptedEngine
 
 ASK = "%%backend gpt-3.5-turbo\nWhy is the sky blue?"
 RICH = r"""## Why the sky is blue

@@ -13,9 +13,9 @@ from nb_backend.media.convert import to_data_uri
 from nb_backend.media.probe import is_cut, pixel_size
 from nb_backend.media.sniff import BITMAPS, media_type
 from nb_backend.notebook.prompt import expressions
-from nb_backend.providers.base import Reading
+from nb_backend.providers.decoder import EventDecoder
 from nb_backend.providers.openai_api import ChunkReading
-from nb_backend.providers.wire import EventDecoder
+from nb_backend.providers.reader import Reading
 from nb_backend.redaction import redact
 
 SIZE = 10_000  # bytes of the shorter text

@@ -12,10 +12,11 @@ from test_wire import CAPTURES, VARIANTS
 from nb_backend.answer import Answer
 from nb_backend.errors import AuthError, BackendError, ConnectionFailed, ProtocolError, RateLimitError, ServerError
 from nb_backend.events import RawResponse
-from nb_backend.providers import wire
-from nb_backend.providers.base import Reading
-from nb_backend.providers.failures import status_error
+from nb_backend.providers import decoder as wire
 from nb_backend.providers.openai_api import ChunkReading
+from nb_backend.providers.reader import Reading
+from nb_backend.transport import lines as lines_module
+from nb_backend.transport.errors import status_error
 
 SECRET = "Zq8vT2xW9k"
 URL = "https://host.example/v1"
@@ -52,7 +53,7 @@ def decoded(chunks: Iterator[bytes]) -> tuple[list[RawResponse], object]:
 def check_wire(data: bytes) -> None:
     """The events are the same however the body is cut, and each can be saved."""
     most, sizes, body = data[:1] or b"\0", data[1:4] or b"\1", data[4:]
-    with patch.object(wire, "MAX_LINE", 8 * most[0] if most[0] > 99 else wire.MAX_LINE):
+    with patch.object(wire, "MAX_LINE", 8 * most[0] if most[0] > 99 else lines_module.MAX_LINE):
         events, state = decoded(iter([body]))
         assert (events, state) == decoded(pieces(body, sizes))
     for event in events:

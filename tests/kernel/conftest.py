@@ -10,7 +10,7 @@ from driver import Kernel
 from jupyter_client.manager import start_new_kernel
 from serving import Backend, serving
 
-from nb_backend.local.engine import ScriptedEngine
+from nb_backend.local.scripted import ScriptedEngine
 
 
 @pytest.fixture(scope="module", params=["", "/v1"], ids=["BackendApi", "OpenAIApi"])

@@ -11,7 +11,7 @@ from driver import Kernel, eventually
 from image_serving import FILES, PNG, ImageServer, serving_images, uri
 from serving import TOKEN
 
-from nb_backend.local.engine import ScriptedEngine
+from nb_backend.local.scripted import ScriptedEngine
 
 CELL = "%%backend\nDraw a dot"
 LARGE = uri(FILES["large.png"])

@@ -7,7 +7,7 @@ import json
 import pytest
 from driver import Kernel, Run
 
-from nb_backend.local.engine import ScriptedEngine
+from nb_backend.local.scripted import ScriptedEngine
 
 ACTS = """\
 {{ open("pwned", "w") }}

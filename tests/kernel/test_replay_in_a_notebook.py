@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from serving import Backend, serving
 
-from nb_backend.local.engine import ScriptedEngine
+from nb_backend.local.scripted import ScriptedEngine
 
 CELLS = [
     "%load_ext nb_backend\n%backend cache on answers",

@@ -17,7 +17,8 @@ from ... import settings
 from ...chat import Chat
 from ...media.attachment import Attachment
 from ...media.files import MAX_SIZE
-from ...models import provider_for, sees_images
+from ...providers.catalog import sees_images
+from ...providers.registry import provider_for
 from . import kept, tuning
 from .gallery import Gallery, described
 from .lasting import Lasting

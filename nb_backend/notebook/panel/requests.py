@@ -8,10 +8,12 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ... import models, settings
+from ... import settings
 from ...chat import Chat
 from ...conversations import chats
 from ...media.attachment import free_name
+from ...providers import catalog as models
+from ...providers.registry import provider_for
 from . import asking, attaching, tuning
 from .host import Host
 from .request import Request
@@ -86,7 +88,7 @@ async def list_models(host: Host, request: Request) -> dict[str, Any]:
             found = await models.available_models()
         else:
             key = own_key(host.chat)
-            found = await models.provider_for(url).get_models(host.chat.provider, api_key=key)
+            found = await provider_for(url).get_models(host.chat.provider, api_key=key)
         hide = host.seen.hide
         host.models = (
             place,

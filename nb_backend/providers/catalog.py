@@ -6,26 +6,30 @@ import asyncio
 import threading
 import time
 from contextlib import suppress
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import settings
-from .background import Job
-from .errors import BackendError
+from .. import settings
+from ..background import Job
+from ..errors import BackendError
+from .registry import Api, provider_for
 
 if TYPE_CHECKING:
-    from .providers.backend_api import BackendApi
-    from .providers.base import Model
-    from .providers.openai_api import OpenAIApi
+    from .model import Model
+
 
 MAX_PROVIDERS = 8  # asked for what their models can; g4f has dozens, and asking all takes minutes
+
+
 PATIENCE = 5.0  # seconds that a question with images waits for what is not known yet
+
+
 REMEMBERED = 300.0  # seconds; a server may load another model
+
+
 ASKED_AGAIN = 30.0  # seconds after a server has been asked in vain
 
-clock = time.monotonic
 
-Api: TypeAlias = "type[BackendApi] | type[OpenAIApi]"
+clock = time.monotonic
 
 
 class Place(NamedTuple):
@@ -44,23 +48,12 @@ class Place(NamedTuple):
 
 
 _told: dict[Place, tuple[float, list[Model]]] = {}  # when, and what
+
+
 _fetches: dict[Place, tuple[float, Job[list[Model]]]] = {}  # the last one in the background, and when it started
+
+
 _lock = threading.Lock()  # those who ask at once (other threads, a kernel's subshells) start one fetch
-
-
-@lru_cache(maxsize=64)
-def provider_for(*urls: str | None) -> Api:
-    """Choose the provider by the server's url, or several to be tried in turn, one that tells its waits and leaves it
-    to the answer to keep the text; without a url the embedded backend's.
-    """
-    from .providers.backend_api import BackendApi
-    from .providers.openai_api import OpenAIApi
-
-    named = [*filter(None, urls)]
-    api = OpenAIApi if named and settings.is_openai(named[0]) else BackendApi
-    return type(
-        api.__name__, (api,), {"tells_waits": True, "keeps_text": False, **({"url": " ".join(named)} if named else {})}
-    )
 
 
 async def listed_models(url: str | None) -> list[Model]:
@@ -124,7 +117,7 @@ def models_with_vision(api: Api, provider: str | None = None, *, api_key: str | 
 
 
 async def _sees(api: Api, model: str, provider: str | None, api_key: str | None) -> bool | None:
-    from .providers.openai_api import OpenAIApi
+    from .openai_api import OpenAIApi
 
     url = settings.url(api.url)
     if url is None:

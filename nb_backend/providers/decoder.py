@@ -1,18 +1,10 @@
-"""Bytes to events, for both framings that backends use, and JSON to bytes. Pure: fed chunk by chunk, never reads.
-
-- JSON lines: ``{"type": "content", "content": "Hi"}\\n``
-- server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html):
-  ``event: content\\ndata: {"type": "content", "content": "Hi"}\\n\\n``
-
-They are told apart line by line, never by Content-Type: older servers label JSON lines text/event-stream.
-"""
+"""Bytes to events."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-import sys
 from collections.abc import Iterable
 from itertools import repeat
 from typing import Any
@@ -20,72 +12,29 @@ from typing import Any
 import orjson
 
 from ..events import TEXT_KEYS, RawResponse
-from ..settings import Secret
+from ..transport import lines
+from ..transport.json_body import valid_unicode
+from ..transport.lines import LineDecoder
 
 DONE = b"[DONE]"  # the end mark of OpenAI-compatible servers
-MAX_LINE = 64 * 2**20  # bytes; a request event of g4f repeats the whole request, images included
+
+
 MAX_DEPTH = 100  # objects and lists within one another; far deeper ones end in a RecursionError somewhere
+
+
 _SHALLOW = 2 * MAX_DEPTH  # bytes that cannot be deeper
+
+
 _BOM = b"\xef\xbb\xbf"
+
+
 _BRACE = ord("{")
+
+
 _LONG, _SHORT = 2**16, 2**12  # bytes
+
+
 _usual_event = re.compile(rb"^(?:event: ([^\n]*+)\n)?data: ([^\n]*+)\n\n", re.MULTILINE)
-
-
-class LineDecoder:
-    """Splits bytes into lines at LF, CRLF or CR and at nothing else, also when cut between CR and LF.
-
-    A line of more than ``MAX_LINE`` bytes is dropped; ``oversized`` counts those.
-    """
-
-    def __init__(self) -> None:
-        self.oversized = 0
-        self._rest = bytearray()  # of the line that has not ended yet
-        self._size = 0
-        self._after_cr = False
-
-    @property
-    def is_within(self) -> bool:
-        """Whether a line has begun, or an end of one may go on."""
-        return self._size > 0 or self._after_cr
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """Give the lines that end in this chunk, without their ends."""
-        if self._after_cr and chunk:
-            self._after_cr = False
-            chunk = chunk.removeprefix(b"\n")
-        if b"\r" in chunk:
-            self._after_cr = chunk.endswith(b"\r")
-            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        lines = chunk.split(b"\n")
-        rest = lines.pop()
-        if lines and self._size:
-            self._keep(lines[0])
-            lines[:1] = self._ended()
-        if len(chunk) > MAX_LINE:
-            whole = [line for line in lines if len(line) <= MAX_LINE]
-            self.oversized += len(lines) - len(whole)
-            lines = whole
-        self._keep(rest)
-        return lines
-
-    def flush(self) -> bytes:
-        """Give what stands after the last line end."""
-        return b"".join(self._ended())
-
-    def _ended(self) -> list[bytes]:
-        """Give the line that has ended; none if it is too long."""
-        line = [bytes(self._rest)] if self._size <= MAX_LINE else []
-        self.oversized += not line
-        self._rest, self._size = bytearray(), 0
-        return line
-
-    def _keep(self, part: bytes) -> None:
-        self._size += len(part)
-        if self._size > MAX_LINE:
-            self._rest.clear()
-        else:
-            self._rest += part
 
 
 class EventDecoder:
@@ -152,7 +101,7 @@ class EventDecoder:
 
         Only for speed. An event that has begun waits for its rest here, if that could not give an event by itself.
         """
-        if text[:1] not in (b"{", b"e", b"d") or len(text) > min(_LONG, MAX_LINE) or b"\r" in text:
+        if text[:1] not in (b"{", b"e", b"d") or len(text) > min(_LONG, lines.MAX_LINE) or b"\r" in text:
             return text
         mark = b"\n" if text[:1] == b"{" else b"\n\n"
         end = text.rfind(mark) + len(mark) if mark in text else 0
@@ -210,7 +159,7 @@ class EventDecoder:
             self._data_size = sum(map(len, data)) + len(data)
         data.append(line)
         self._data_size += len(line) + 1
-        if self._data_size > MAX_LINE:
+        if self._data_size > lines.MAX_LINE:
             data.clear()
             self._skipped += 1
 
@@ -291,38 +240,6 @@ def _all_of(lines: list[bytes], events: list[RawResponse]) -> bool:
         event._data = value
         add(event)
     return True
-
-
-def valid_unicode(value: Any) -> Any:
-    """Give the same JSON value with half surrogates in its texts joined, or replaced by U+FFFD."""
-    if isinstance(value, str):
-        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    if isinstance(value, dict):
-        return {valid_unicode(key): valid_unicode(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [valid_unicode(item) for item in value]
-    return value
-
-
-def encode_json(value: Any) -> bytes:
-    """Write JSON as UTF-8; half surrogates become U+FFFD, numbers as names text, a ``Secret`` is written as it is.
-
-    ``TypeError`` names what JSON cannot say.
-    """
-    arrays = orjson.OPT_SERIALIZE_NUMPY if "numpy" in sys.modules else 0  # or orjson would import it
-    try:
-        return orjson.dumps(value, _revealed, arrays)
-    except TypeError as error:
-        try:
-            return orjson.dumps(valid_unicode(value), _revealed, arrays | orjson.OPT_NON_STR_KEYS)
-        except RecursionError:
-            raise error from None
-
-
-def _revealed(value: Any) -> str | None:
-    if isinstance(value, Secret):
-        return value.value
-    raise TypeError
 
 
 def _read(text: bytes) -> Any:

@@ -1,14 +1,16 @@
-"""Whom to ask, and what to do when that failed: another server, the same a moment later, or nothing."""
+"""Retries and failover to other servers."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
-from ..errors import BackendError
+from yarl import URL
+
+from ..errors import BackendError, RateLimitError
 from ..events import Moved, RawResponse
-from .failures import delay_before_retry, is_for_all, is_of_the_question, moving_event, none_answered, waiting_event
-from .pool import shared
+from ..transport.pool import shared
 
 
 class Server(Protocol):
@@ -73,3 +75,53 @@ class Attempts(Generic[S]):
             self._round += 1
         event = waiting_event(failure, delay)
         return event if len(self._servers) == 1 else Moved(event, self.server)
+
+
+_FIRST_DELAY, _LAST_DELAY = 0.5, 8.0  # seconds
+
+
+def waiting_event(error: BackendError, delay: float) -> RawResponse:
+    """Say why, and for how long, nothing is asked."""
+    return RawResponse(type="progress", progress={"label": f"{_why(error)}; asking again in {max(delay, 0.1):.1f} s"})
+
+
+def moving_event(error: BackendError, url: str) -> RawResponse:
+    """Say why another server is asked."""
+    return RawResponse(type="progress", progress={"label": f"{_why(error)}; asking {URL(url).origin()}"})
+
+
+def _why(error: BackendError) -> str:
+    return str(error).rpartition(": ")[0] or str(error)  # without what to do about it
+
+
+def is_of_the_question(error: BackendError) -> bool:
+    """Whether another server would refuse the question, too: it is none that can be asked, or it is too large."""
+    return error.status in (400, 413, 422)
+
+
+def is_for_all(error: BackendError) -> bool:
+    """Whether the server has too much to do, and whoever asks it has to wait."""
+    return error.status in (429, 503, 529) or isinstance(error, RateLimitError)
+
+
+def none_answered(failures: list[BackendError]) -> BackendError:
+    """Say of several servers that all of them have failed: the last failure, with what became of the others."""
+    *others, last = failures
+    if not others:
+        return last
+    message = f"None of {len(failures)} servers answered. {' '.join(f'{one}.' for one in others)} {last}"
+    return type(last)(
+        message,
+        partial=last.partial,
+        retry_after=last.retry_after,
+        retryable=last.retryable,
+        code=last.code,
+        status=last.status,
+    )
+
+
+def delay_before_retry(attempt: int, error: BackendError) -> float:
+    """Choose how many seconds to wait: what the server asks for, else exponential with jitter, 0.5 to 8 s."""
+    if error.retry_after is not None:
+        return error.retry_after
+    return min(_LAST_DELAY, _FIRST_DELAY * 2.0**attempt) * random.uniform(0.75, 1)  # noqa: S311  jitter is no secret

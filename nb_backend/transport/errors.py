@@ -1,9 +1,8 @@
-"""What a failure means to the person who asked: which of the six kinds, and what to do next."""
+"""HTTP failures as BackendError."""
 
 from __future__ import annotations
 
 import math
-import random
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -17,15 +16,20 @@ import orjson
 from yarl import URL
 
 from ..errors import AuthError, BackendError, ConnectionFailed, ProtocolError, RateLimitError, ServerError, TimedOut
-from ..events import RawResponse
 from ..redaction import spellings
 from ..text import unicode_text, visible
 
 RETRYABLE_STATUS = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
+
+
 MAX_RETRY_AFTER = 60  # seconds; a server that asks for more is not asked again unbidden
+
+
 _YEAR = 366 * 86_400.0  # seconds
+
+
 _MOST_WORDS = 10_000  # characters of what a server says that are looked at
-_FIRST_DELAY, _LAST_DELAY = 0.5, 8.0  # seconds
+
 
 _HINTS = {
     401: "set NB_BACKEND_API_KEY to a key that it accepts",
@@ -35,7 +39,6 @@ _HINTS = {
     413: "send less: a shorter text, or smaller images",
     429: "ask again later",
 }
-_KIND_HINTS = {AuthError: _HINTS[401], RateLimitError: _HINTS[429]}
 
 
 def connection_error(error: Exception, url: str) -> BackendError:
@@ -82,66 +85,6 @@ def status_error(
     message = f"{URL(url).origin()} answered {status}{f' ({said})' if said else ''}: {hint}"
     retryable = status in RETRYABLE_STATUS and (wait or 0) <= MAX_RETRY_AFTER
     return _kind(status, "")(message, retry_after=wait, retryable=retryable, code=code, status=status)
-
-
-def event_error(event: RawResponse, secrets: Iterable[str] = ()) -> BackendError:
-    """Say what an ``error``, ``auth`` or ``message`` event means."""
-    detail = event.get("error")
-    fields = detail if isinstance(detail, dict) else {"type": detail}
-    name = f"{fields.get('type')} {fields.get('code')}"
-    message = event.get("message") or fields.get("message") or detail or event.get("content") or event.get("auth")
-    code = fields.get("code", event.get("code"))
-    kind = AuthError if event.type == "auth" else _kind(code if isinstance(code, int) else 0, name)
-    said = one_line(message, secrets) or "The server says that it failed, and not why: ask again"
-    hint = _KIND_HINTS.get(kind)
-    return kind(f"{said.rstrip('.')}: {hint}" if hint else said)
-
-
-def waiting_event(error: BackendError, delay: float) -> RawResponse:
-    """Say why, and for how long, nothing is asked."""
-    return RawResponse(type="progress", progress={"label": f"{_why(error)}; asking again in {max(delay, 0.1):.1f} s"})
-
-
-def moving_event(error: BackendError, url: str) -> RawResponse:
-    """Say why another server is asked."""
-    return RawResponse(type="progress", progress={"label": f"{_why(error)}; asking {URL(url).origin()}"})
-
-
-def _why(error: BackendError) -> str:
-    return str(error).rpartition(": ")[0] or str(error)  # without what to do about it
-
-
-def is_of_the_question(error: BackendError) -> bool:
-    """Whether another server would refuse the question, too: it is none that can be asked, or it is too large."""
-    return error.status in (400, 413, 422)
-
-
-def is_for_all(error: BackendError) -> bool:
-    """Whether the server has too much to do, and whoever asks it has to wait."""
-    return error.status in (429, 503, 529) or isinstance(error, RateLimitError)
-
-
-def none_answered(failures: list[BackendError]) -> BackendError:
-    """Say of several servers that all of them have failed: the last failure, with what became of the others."""
-    *others, last = failures
-    if not others:
-        return last
-    message = f"None of {len(failures)} servers answered. {' '.join(f'{one}.' for one in others)} {last}"
-    return type(last)(
-        message,
-        partial=last.partial,
-        retry_after=last.retry_after,
-        retryable=last.retryable,
-        code=last.code,
-        status=last.status,
-    )
-
-
-def delay_before_retry(attempt: int, error: BackendError) -> float:
-    """Choose how many seconds to wait: what the server asks for, else exponential with jitter, 0.5 to 8 s."""
-    if error.retry_after is not None:
-        return error.retry_after
-    return min(_LAST_DELAY, _FIRST_DELAY * 2.0**attempt) * random.uniform(0.75, 1)  # noqa: S311  jitter is no secret
 
 
 def _kind(status: int, name: str) -> type[BackendError]:

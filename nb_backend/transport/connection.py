@@ -6,24 +6,17 @@ import asyncio
 import os
 import re
 import socket
-import ssl
-import urllib.request
 from asyncio.trsock import TransportSocket
-from collections.abc import Iterable
 from contextlib import suppress
-from functools import lru_cache
-from ipaddress import ip_address
 from typing import Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from yarl import URL
-
-from ..errors import ConnectionFailed
-from .failures import one_line
 
 _end_of_head = re.compile(rb"\n\r?\n")
+
+
 _interim = re.compile(rb"HTTP/\d\.\d 1\d\d\b")
 
 
@@ -112,58 +105,3 @@ def _take_what_is_left(protocol: ResponseHandler, sock: TransportSocket) -> None
         lost(exc)
 
     protocol.connection_lost = connection_lost  # type: ignore[method-assign]
-
-
-def default_ssl() -> ssl.SSLContext | bool:
-    """Give what servers are verified by: ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` as they are set now, else aiohttp's.
-
-    aiohttp reads them when it is imported, and a notebook may set them later.
-    """
-    named = os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", "")
-    if not any(named):
-        return True
-    return _trusting(*named, *(os.path.getmtime(one) if os.path.exists(one) else 0 for one in named))
-
-
-@lru_cache(maxsize=4)
-def _trusting(file: str, folder: str, *changed: float) -> ssl.SSLContext:
-    context = ssl.create_default_context()  # which reads the two
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def proxy_for(url: URL) -> str | None:
-    """Choose the proxy that the environment names for a URL; this machine never has one."""
-    host = url.host or ""
-    if _is_here(host) or urllib.request.proxy_bypass(f"{host}:{url.port}"):
-        return None
-    proxy = urllib.request.getproxies().get(url.scheme)
-    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
-
-
-@lru_cache(maxsize=64)
-def _is_here(host: str) -> bool:
-    name = host.rstrip(".").lower()
-    try:
-        address = ip_address(name)
-    except ValueError:
-        return name == "localhost" or name.endswith(".localhost")
-    address = getattr(address, "ipv4_mapped", None) or address
-    return address.is_loopback or address.is_unspecified
-
-
-def redirected(url: URL, location: str, secrets: Iterable[str]) -> URL | ConnectionFailed:
-    """Give where a redirect leads, on the same server, or an error if it leads to another one."""
-    try:
-        target = url.join(URL(location))
-        origin = target.origin()
-    except ValueError:
-        return ConnectionFailed(f"{url.origin()} redirects to no proper url: check the url")
-    if target.user is not None or target.password is not None:
-        return ConnectionFailed(f"{url.origin()} redirects to a url with a password in it: check the url")
-    if origin != url.origin():
-        return ConnectionFailed(
-            f"{url.origin()} sends on to {one_line(origin, secrets)}, and nothing is sent to another server unasked:"
-            " if that is right, set the url to it"
-        )
-    return target
