@@ -17,9 +17,11 @@ from ._version import __version__ as __version__
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from .answer import Answer as Answer
-    from .chat import Chat as Chat
-    from .conversations import chats as chats
+    from .batch.api import compare as compare
+    from .batch.api import map as map
+    from .chat.answer import Answer as Answer
+    from .chat.chat import Chat as Chat
+    from .chat.named_chats import chats as chats
     from .errors import AuthError as AuthError
     from .errors import BackendError as BackendError
     from .errors import ConnectionFailed as ConnectionFailed
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from .errors import ServerError as ServerError
     from .errors import TimedOut as TimedOut
     from .events import RawResponse as RawResponse
-    from .many import compare as compare
-    from .many import map as map
     from .media.attachment import Attachment as Attachment
     from .media.convert import attach as attach
     from .media.convert import to_data_uri as to_data_uri
@@ -53,9 +53,9 @@ _HOMES = {
     "ServerError": "errors",
     "TimedOut": "errors",
     "attach": "media",
-    "chats": "conversations",
-    "compare": "many",
-    "map": "many",
+    "chats": "chat.named_chats",
+    "compare": "batch.api",
+    "map": "batch.api",
     "to_data_uri": "media",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from serving import Backend
 
 from nb_backend import Chat
-from nb_backend.memory import from_cell
+from nb_backend.chat.cell_run import from_cell
 
 STATE = {"type": "conversation", "conversation": {"scripted": {"id": 7}}}
 

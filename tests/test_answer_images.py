@@ -15,13 +15,14 @@ from image_serving import BOMB, FILES, PNG, ImageServer, images, png, uri
 from serving import TOKEN
 from test_markdown import FRAGMENTS, HOSTILE, wrong_in
 
-from nb_backend import Answer, Chat, RawResponse, answer_images
-from nb_backend.answer_images import ImageUrl
-from nb_backend.export import to_markdown
+from nb_backend import Answer, Chat, RawResponse
+from nb_backend.chat import images as answer_images
+from nb_backend.chat.export import to_markdown
+from nb_backend.chat.images import ImageUrl
+from nb_backend.chat.transcript import Transcript
 from nb_backend.markdown import data_uris as markdown_data
 from nb_backend.markdown.data_uris import Shortener, live, shortened
 from nb_backend.markdown.safe import image_addresses, safe_markdown
-from nb_backend.transcript import Transcript
 from nb_backend.transport.routing import own_url
 
 SECOND = FILES["second.png"]

@@ -12,11 +12,11 @@ import pytest
 from image_serving import PNG, ImageServer, images, uri
 
 from nb_backend import AuthError, BackendApi, Chat, RawResponse
-from nb_backend.answer_images import ImageUrl, OwnImages
+from nb_backend.chat.images import ImageUrl, OwnImages
+from nb_backend.chat.request import Request
+from nb_backend.chat.stream import AnswerStream
 from nb_backend.providers.base import _is_below
 from nb_backend.providers.registry import provider_for
-from nb_backend.request import Request
-from nb_backend.stream import AnswerStream
 
 
 @pytest.fixture

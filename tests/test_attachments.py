@@ -22,7 +22,8 @@ from PIL import Image
 from serving import TOKEN, serving
 from test_pixels import ARRAYS, IMAGES
 
-from nb_backend import Attachment, Chat, attach, background, settings, to_data_uri, transcript
+from nb_backend import Attachment, Chat, attach, background, settings, to_data_uri
+from nb_backend.chat import transcript
 from nb_backend.local.scripted import ScriptedEngine
 from nb_backend.media import source
 from nb_backend.media.convert import attachments

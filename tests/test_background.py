@@ -203,7 +203,8 @@ print(chat("Parent again"))
 FORKED_WHILE_LOCKED = """
 import os, threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
-from nb_backend import Chat, answer, background, chat, watching
+from nb_backend import Chat, background
+from nb_backend.chat import chat, observers, text_buffer
 locked = threading.Event()
 
 def hold(lock):
@@ -211,7 +212,7 @@ def hold(lock):
         locked.set()
         threading.Event().wait()
 
-for name in ("background._lock", "watching._lock", "chat._changing", "answer._joining"):
+for name in ("background._lock", "observers._lock", "chat._changing", "text_buffer._joining"):
     module, _, lock = name.partition(".")
     locked.clear()
     threading.Thread(target=hold, args=[getattr(globals()[module], lock)], daemon=True).start()

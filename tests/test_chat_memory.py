@@ -9,8 +9,8 @@ from chat_support import STATE, questions, run_cells, sent
 from wire_server import CHUNKED, LAST_CHUNK, chunk
 
 from nb_backend import Chat
+from nb_backend.chat.cell_run import CellRun, from_cell
 from nb_backend.errors import ServerError
-from nb_backend.memory import CellRun, from_cell
 
 
 async def test_a_cell_that_runs_again_takes_back_what_it_said_and_all_after_it(backend):

@@ -6,8 +6,8 @@ import pytest
 from chat_support import STATE, questions, run_cells, sent
 
 from nb_backend import Chat
+from nb_backend.chat.cell_run import from_cell
 from nb_backend.errors import ServerError
-from nb_backend.memory import from_cell
 
 
 async def ask(chat, cell, **options):

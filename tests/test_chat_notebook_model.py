@@ -23,11 +23,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-import nb_backend.chat as chat_module
-from nb_backend import Chat, background, memory
-from nb_backend.conversations import Conversations
+from nb_backend import Chat, background
+from nb_backend.chat import cell_run
+from nb_backend.chat import chat as chat_module
+from nb_backend.chat import history as memory
+from nb_backend.chat.cell_run import CellRun, from_cell
+from nb_backend.chat.history import LOCAL_MARKS
+from nb_backend.chat.named_chats import Conversations
 from nb_backend.errors import ServerError
-from nb_backend.memory import LOCAL_MARKS, CellRun, from_cell
 from nb_backend.notebook import question as question_module
 from nb_backend.notebook.options import Options
 from nb_backend.notebook.question import Question
@@ -620,7 +623,7 @@ async def test_a_late_answer_takes_nothing_back_anywhere(backend, monkeypatch):
     main, plots = chats["main"], chats["plots"]
     with from_cell("a"):
         late = await begun(main, "first?")
-        earlier = memory.cell_run.get()
+        earlier = cell_run.cell_run.get()
     with from_cell("a"):
         answer = await plots.ask("second?")
         settle(plots, answer)

@@ -7,8 +7,9 @@ from chat_support import STATE, questions, run_cells, sent
 from wire_server import received, status
 
 from nb_backend import Chat, RawResponse
+from nb_backend.chat.context_limit import is_too_long
+from nb_backend.chat.history import left_out, to_send, turns
 from nb_backend.errors import AuthError, RateLimitError, ServerError
-from nb_backend.memory import is_too_long, left_out, to_send, turns
 
 TOO_LONG = {"type": "error", "error": "PromptTooLongError", "message": "9 tokens long and m takes 8"}
 

@@ -14,8 +14,9 @@ import pytest
 from chat_support import questions, run_cells, sent
 
 from nb_backend import BackendError, Chat, RawResponse, chats
-from nb_backend.answer import Answer
-from nb_backend.memory import Message, about, from_cell
+from nb_backend.chat.answer import Answer
+from nb_backend.chat.cell_run import from_cell
+from nb_backend.chat.history import Message, about
 
 
 class Watching:

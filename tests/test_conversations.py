@@ -7,7 +7,7 @@ from serving import TOKEN
 
 import nb_backend
 from nb_backend import Chat
-from nb_backend.conversations import Conversations, chats
+from nb_backend.chat.named_chats import Conversations, chats
 
 
 def test_one_for_the_whole_process():

@@ -12,8 +12,7 @@ import nb_backend
 HOUSE = Path(nb_backend.__file__).parent
 
 # an import may only lead to the right of where it stands; what is not named here stands at the right end
-ORDER = ["__init__", "notebook", "conversations", "many", "calls", "batch", "schema", "chat", "watching", "stream"]
-ORDER += ["request", "replay", "answer", "memory", "models", "providers"]
+ORDER = ["__init__", "notebook", "batch", "chat", "providers"]
 
 
 def area(module: str) -> int:

@@ -21,7 +21,8 @@ from serving import TOKEN, serving
 from tqdm import tqdm
 
 import nb_backend
-from nb_backend import Answer, ServerError, background, progress
+from nb_backend import Answer, ServerError, background
+from nb_backend.batch import progress
 from nb_backend.local.scripted import ScriptedEngine
 
 REVIEWS = pd.DataFrame({"name": ["Ann", "Bo", None], "stars": [5, 1, 3]}, index=[10, 20, 30])

@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field, field_validator
 from serving import put_before
 
 import nb_backend
+from nb_backend.batch.schema import Schema, SchemaError
 from nb_backend.local.engine import error_event
-from nb_backend.schema import Schema, SchemaError
 
 GOOD = '{"label": "kind", "stars": 4}'
 SCHEMA = {
@@ -343,6 +343,7 @@ def test_without_jsonschema_a_dict_is_refused_and_a_class_works(monkeypatch):
 
 def test_pydantic_is_not_needed():
     code = (
-        "import sys; sys.modules['pydantic'] = None; from nb_backend.schema import Schema; Schema({'type': 'object'})"
+        "import sys; sys.modules['pydantic'] = None\n"
+        "from nb_backend.batch.schema import Schema; Schema({'type': 'object'})"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -13,16 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from panel_shown import Shown
 
-from nb_backend.answer import Answer
+from nb_backend.chat.answer import Answer
+from nb_backend.chat.history import Message
+from nb_backend.chat.jsonable import plain
 from nb_backend.events import RawResponse
-from nb_backend.memory import Message
 from nb_backend.notebook.panel import said as saying
 from nb_backend.notebook.panel.diff import common, grown, units
 from nb_backend.notebook.panel.gallery import Gallery
 from nb_backend.notebook.panel.outbox import ENVELOPE, PIECE, Outbox, batches
 from nb_backend.notebook.panel.pace import FASTEST, SLOWEST, interval
 from nb_backend.notebook.panel.view import Failed, View, arranged
-from nb_backend.transcript import plain
 
 TEXT = st.text(alphabet="ab😀é\n*`-|#", max_size=30)
 

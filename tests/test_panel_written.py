@@ -9,7 +9,7 @@ from media_support import PNG
 from PIL import Image
 
 from nb_backend import attach, to_data_uri
-from nb_backend.memory import Message
+from nb_backend.chat.history import Message
 from nb_backend.notebook.panel import written
 from nb_backend.notebook.panel.uploads import MOST_BYTES, Uploads
 from nb_backend.notebook.panel.words import error_line, hidden

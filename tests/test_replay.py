@@ -20,9 +20,10 @@ from image_serving import PNG, images, png, uri
 from serving import serving
 
 from nb_backend import Answer, AuthError, BackendError, Chat, RawResponse, ServerError, attach, settings
+from nb_backend.chat.cache import Store
+from nb_backend.chat.recording import Recorded, Recording, digest, identity
 from nb_backend.local import process
 from nb_backend.local.scripted import ScriptedEngine
-from nb_backend.replay import Recorded, Recording, Store, digest, identity
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes of files")
 
@@ -479,7 +480,7 @@ TOGETHER = """
 import sys
 from pathlib import Path
 from nb_backend import Answer, RawResponse
-from nb_backend.replay import Recording, Store, identity, now
+from nb_backend.chat.recording import Recording, identity; from nb_backend.chat.cache import Store, now
 
 store = Store(Path(sys.argv[1]), max_bytes=20_000)
 for number in range(300):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nb_backend.template import Template
+from nb_backend.batch.template import Template
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,3}", fullmatch=True), st.text(), min_size=1, max_size=4), st.data())

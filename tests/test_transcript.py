@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from serving import TOKEN
 
 from nb_backend import Chat
-from nb_backend.memory import LOCAL_MARKS, from_cell
-from nb_backend.transcript import MAX_SIZE, Transcript
+from nb_backend.chat.cell_run import from_cell
+from nb_backend.chat.history import LOCAL_MARKS
+from nb_backend.chat.transcript import MAX_SIZE, Transcript
 
 any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates too
 valid_text = st.text()

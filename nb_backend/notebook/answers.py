@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..answer import Answer
+from ..chat.answer import Answer
+from ..chat.stream import AnswerStream
 from ..errors import BackendError
-from ..stream import AnswerStream
 from ..text import safe_terminal
 from .cell import View, show_stream
 from .columns import one_by_one, side_by_side

@@ -11,10 +11,10 @@ from contextlib import aclosing
 from html import escape
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..answer import Answer
+from ..chat.answer import Answer
+from ..chat.stream import AnswerStream
 from ..events import RawResponse, reasoning_text
 from ..markdown.data_uris import Shortener
-from ..stream import AnswerStream
 from ..text import safe_terminal
 from .columns import one_by_one, side_by_side, titled
 from .outputs import clear_if_only

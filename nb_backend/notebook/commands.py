@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from .. import settings
 from ..background import run
-from ..chat import Chat
-from ..conversations import chats
+from ..chat.cache import Store
+from ..chat.chat import Chat
+from ..chat.history import length
+from ..chat.named_chats import chats
 from ..errors import BackendError
-from ..memory import length
 from ..providers.catalog import available_models, listed_models
-from ..replay import Store
 from .options import KEY_ON_THE_LINE, refuse_key, words
 from .report import EMBEDDED, Report
 

@@ -238,6 +238,6 @@ def _urls() -> list[str]:
 
 
 def _chats() -> list[str]:
-    from ..conversations import chats
+    from ..chat.named_chats import chats
 
     return list(chats)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..answer import Answer
+from ..chat.answer import Answer
 from ..text import safe_terminal
 
 if TYPE_CHECKING:

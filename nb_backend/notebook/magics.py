@@ -11,8 +11,8 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from IPython.display import display
 from traitlets import Unicode
 
-from .. import memory
 from ..background import run
+from ..chat.cell_run import CellRun, cell_run
 from . import completion, outputs
 from .failures import interruptible, one_line, stop_tells
 from .lines import AskLine, as_call
@@ -23,7 +23,7 @@ from .traits import DictSetting, NumberSetting, TextSetting
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult
 
-    from ..answer import Answer
+    from ..chat.answer import Answer
     from .answers import Answers
     from .fix import LastFailure
     from .question import Question
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _SHOWN_ONCE = ("nb_backend.chat.Answer", "nb_backend.notebook.answers.Answers", "nb_backend.notebook.report.DryRun")
 
-_runs: dict[str, memory.CellRun] = {}  # of the cells that are running, by their ids: one may load this anew
+_runs: dict[str, CellRun] = {}  # of the cells that are running, by their ids: one may load this anew
 
 
 @magics_class
@@ -130,7 +130,7 @@ class BackendMagics(Magics):
         from .report import DryRun
 
         report = DryRun(question)
-        if run := memory.cell_run.get():
+        if run := cell_run.get():
             run.previewed = True
         display(report)
         self._shown.append(report)
@@ -197,9 +197,9 @@ class BackendMagics(Magics):
         self._shown.clear()
         if not info.cell_id:  # what a cell runs by itself, by ``run_cell``, has none, and is a part of it
             return
-        _runs[info.cell_id] = memory.CellRun(info.cell_id)
-        memory.cell_run.set(_runs[info.cell_id])
-        if (conversations := sys.modules.get("nb_backend.conversations")) is not None:
+        _runs[info.cell_id] = CellRun(info.cell_id)
+        cell_run.set(_runs[info.cell_id])
+        if (conversations := sys.modules.get("nb_backend.chat.named_chats")) is not None:
             for cell in _deleted_cells(self.shell):
                 conversations.chats.forget(cell)
 
@@ -207,10 +207,10 @@ class BackendMagics(Magics):
         """End a cell: what an earlier run of it had said is taken back, and ``%backend fix`` can ask how it failed."""
         _spare_from_autoreload(self.shell)
         if result is not None and result.info is not None and result.info.cell_id:
-            memory.cell_run.set(None)  # the kernel's own context may be where the next cell runs, one without an id
-            conversations = sys.modules.get("nb_backend.conversations")
+            cell_run.set(None)  # the kernel's own context may be where the next cell runs, one without an id
+            conversations = sys.modules.get("nb_backend.chat.named_chats")
             # a blank cell was never entered
-            run = _runs.pop(result.info.cell_id, None) or memory.CellRun(result.info.cell_id)
+            run = _runs.pop(result.info.cell_id, None) or CellRun(result.info.cell_id)
             if result.success and not run.previewed and conversations is not None:
                 conversations.chats.take_back(run)
         error = getattr(sys, "last_value", None)

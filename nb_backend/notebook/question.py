@@ -10,15 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..chat import Chat
-from ..conversations import chats
+from ..chat.cell_run import cell_run
+from ..chat.chat import Chat
+from ..chat.named_chats import chats
+from ..chat.request import Request
+from ..chat.stream import AnswerStream
 from ..media.attachment import Attachment
 from ..media.convert import attach
 from ..media.from_object import figure_of
 from ..media.source import is_address
-from ..memory import cell_run
-from ..request import Request
-from ..stream import AnswerStream
 from ..text import short
 from .prompt import RAISED, add, keep, names_read, render, said_of
 

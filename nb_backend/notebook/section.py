@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ..answer import Answer
+from ..chat.answer import Answer
 from ..events import RawResponse
 from ..markdown.data_uris import MAX_LIVE, shortened
 from ..markdown.data_uris import live as live_text

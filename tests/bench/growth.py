@@ -19,7 +19,7 @@ from live_cell import pieces_of
 from measuring import verdict
 
 from nb_backend import Chat
-from nb_backend.answer import Answer
+from nb_backend.chat.answer import Answer
 from nb_backend.events import RawResponse
 from nb_backend.notebook.cell import CellView
 from nb_backend.providers.reader import Reading

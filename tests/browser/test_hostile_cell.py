@@ -15,7 +15,7 @@ from hostile_page import PREFIXES, WATCH, converted, missing_words, new_page, re
 from jupyter_page import Lab, Notebook
 from playwright.sync_api import Page
 
-from nb_backend.answer import Answer
+from nb_backend.chat.answer import Answer
 from nb_backend.notebook.cell import CellView
 
 PER_CELL = 45  # outputs; JupyterLab folds more than 50

@@ -12,16 +12,16 @@ from hostile_page import READ, STEP, WATCH, as_read, missing_words, prefixes, re
 from panel_page import PanelPage, item
 from playwright.sync_api import Page
 
-from nb_backend.answer import Answer
+from nb_backend.chat.answer import Answer
+from nb_backend.chat.history import Message
+from nb_backend.chat.jsonable import plain
 from nb_backend.events import RawResponse
 from nb_backend.markdown.html.blocks import html_blocks
-from nb_backend.memory import Message
 from nb_backend.notebook.panel import said
 from nb_backend.notebook.panel.gallery import Gallery
 from nb_backend.notebook.panel.view import Failed, View, arranged
 from nb_backend.notebook.panel.words import error_line
 from nb_backend.text import safe_terminal
-from nb_backend.transcript import plain
 
 # Says what the kernel has to say, lets it be painted, and gives for each item whatever does not belong there, its text.
 SHOW = """async messages => {

@@ -17,7 +17,7 @@ from playwright.sync_api import Page
 from serving import Backend, serving
 from test_hostile_cell import END, FORMULA, LOADED, PER_CELL, SHOW, SHOWN, TYPESET, has_formula
 
-from nb_backend.answer import Answer
+from nb_backend.chat.answer import Answer
 from nb_backend.errors import ServerError
 from nb_backend.notebook.columns import side_by_side
 from nb_backend.notebook.section import Section

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from test_wire import CAPTURES, VARIANTS
 
-from nb_backend.answer import Answer
+from nb_backend.chat.answer import Answer
 from nb_backend.errors import AuthError, BackendError, ConnectionFailed, ProtocolError, RateLimitError, ServerError
 from nb_backend.events import RawResponse
 from nb_backend.providers import decoder as wire

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nb_backend.answer import Answer
+from nb_backend.chat.answer import Answer
 from nb_backend.events import RawResponse
 from nb_backend.markdown.split import PIECE, WHOLE, pieces
 from nb_backend.notebook import cell

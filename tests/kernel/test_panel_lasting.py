@@ -156,7 +156,7 @@ def test_close_leaves_nothing_behind(page, engine, kernel):  # noqa: F811
     made.last("streaming")
     made.leave()
     kernel.run(
-        "import asyncio, gc, weakref\nfrom nb_backend import background\nfrom nb_backend.watching import Watched"
+        "import asyncio, gc, weakref\nfrom nb_backend import background\nfrom nb_backend.chat.observers import Watched"
     )
     kernel.run("kinds = weakref.ref(made._host), weakref.ref(made)\nmade.close()\ndel made")
     eventually(lambda: engine.stopped == 1)

@@ -17,7 +17,7 @@ from nbclient import NotebookClient
 from serving import serving
 
 from nb_backend import Chat, ServerError
-from nb_backend.answer import Answer
+from nb_backend.chat.answer import Answer
 from nb_backend.events import RawResponse
 from nb_backend.notebook.answers import Several
 from nb_backend.notebook.cell import CellView, TerminalView

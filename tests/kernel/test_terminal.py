@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
-from nb_backend.answer import Answer
+from nb_backend.chat.answer import Answer
 from nb_backend.notebook.cell import CellView
 
 pexpect = pytest.importorskip("pexpect", reason="no pseudo-terminals here")

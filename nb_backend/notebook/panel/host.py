@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from ... import settings
-from ...chat import Chat
+from ...chat.chat import Chat
 from ...media.attachment import Attachment
 from ...media.files import MAX_SIZE
 from ...providers.catalog import sees_images
@@ -29,7 +29,7 @@ from .uploads import Uploads
 from .view import View
 
 if TYPE_CHECKING:
-    from ...stream import Turn
+    from ...chat.turn import Turn
 
 GRACE = 3.0  # seconds that pages have to fetch the last transcript, before a finished panel closes
 _SLICE = 0.02  # seconds of rendering, then others on the loop have their turn

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ...chat import Chat
+from ...chat.chat import Chat
 from ...media.attachment import Attachment
 from .view import Failed
 

@@ -8,7 +8,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from ... import debug, memory
+from ... import debug
+from ...chat import history as memory
 from ...markdown.data_uris import shortened
 from .comm import kernel_of, publish
 from .said import Hide

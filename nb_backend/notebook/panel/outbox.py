@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from ...transcript import plain
+from ...chat.jsonable import plain
 
 PIECE = 2**20  # bytes of a message, but for an item that is larger by itself
 ENVELOPE = 370  # bytes of a message around what it says: two headers, and the frame

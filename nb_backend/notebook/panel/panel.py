@@ -13,8 +13,8 @@ from IPython.display import display
 from IPython.lib.pretty import pretty
 
 from ... import background
-from ...chat import Chat
-from ...conversations import chats
+from ...chat.chat import Chat
+from ...chat.named_chats import chats
 from .. import outputs
 from ..cell import print_safely
 from . import cells, kept, requests, tuning

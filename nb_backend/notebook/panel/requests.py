@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ... import settings
-from ...chat import Chat
-from ...conversations import chats
+from ...chat.chat import Chat
+from ...chat.named_chats import chats
 from ...media.attachment import free_name
 from ...providers import catalog as models
 from ...providers.registry import provider_for

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ... import memory
-from ...answer import Answer
+from ...chat import history as memory
+from ...chat.answer import Answer
 from ...events import RawResponse
 from ...media.attachment import Attachment
 from ...media.message_parts import text_of
@@ -15,7 +15,7 @@ from ...text import safe_terminal
 from ..section import who_answered
 
 if TYPE_CHECKING:
-    from ...stream import Turn
+    from ...chat.turn import Turn
 
 Hide = Callable[[str], str]  # takes keys out of a text
 

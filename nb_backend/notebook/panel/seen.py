@@ -10,10 +10,11 @@ from threading import Lock
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet, ref
 
-from ... import background, memory, settings
-from ...chat import Chat
-from ...conversations import chats
-from ...memory import Message
+from ... import background, settings
+from ...chat import history as memory
+from ...chat.chat import Chat
+from ...chat.history import Message
+from ...chat.named_chats import chats
 from ...typing import Messages
 from . import kept, said
 from .said import Said
@@ -21,7 +22,7 @@ from .view import Failed, Thing, View, arranged
 from .words import error_line, hidden
 
 if TYPE_CHECKING:
-    from ...stream import Turn
+    from ...chat.turn import Turn
 
 UNNAMED = "(not in chats)"  # what stands for the name of a Chat that has none; no conversation can be named so
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ... import settings
-from ...chat import Chat
+from ...chat.chat import Chat
 
 EMBEDDED = "embedded backend"
 _LONGEST = 100_000  # characters of a system prompt

@@ -19,7 +19,7 @@ from .pace import Pace
 from .said import Said
 
 if TYPE_CHECKING:
-    from ...stream import Turn
+    from ...chat.turn import Turn
 
 PARTS = ("content", "reasoning")
 

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ... import memory
-from ...answer import Answer
+from ...chat import history as memory
+from ...chat.answer import Answer
 from ...markdown.data_uris import is_bitmap, live
 from ...markdown.elements import code_span, inert
 from ...markdown.images import answer_markdown

@@ -1,4 +1,4 @@
-"""The images of an answer: those that its server keeps are fetched while it is there, for it soon forgets them."""
+"""Fetch the images of an answer."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
-from .markdown.data_uris import MAX_IMAGE, is_bitmap
-from .media.sniff import data_uri, media_type
+from ..markdown.data_uris import MAX_IMAGE, is_bitmap
+from ..media.sniff import data_uri, media_type
 
 MAX_ANSWER = 32 * 2**20  # bytes of all images of an answer
 
@@ -52,7 +52,7 @@ class OwnImages:
 
     def fetch(self, images: Iterable[ImageUrl]) -> None:
         """Begin to fetch those that are the server's, each once: they get their ``data_uri`` as they come."""
-        from .transport.routing import own_url
+        from ..transport.routing import own_url
 
         for image in images:
             if len(self._asked) < MAX_COUNT and image not in self._asked and own_url(self._server or "", image):

@@ -6,38 +6,17 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-from weakref import WeakMethod
 
-from . import memory
+from ..errors import BackendError
+from ..events import Moved, RawResponse
+from . import history as memory
 from .answer import Answer
-from .errors import BackendError
-from .events import Moved, RawResponse
-from .replay import Recorded, Recording
+from .context_limit import is_too_long
+from .recording import Recorded, Recording
+from .turn import Turn
 
 if TYPE_CHECKING:
     from .request import Request
-
-
-class Turn:
-    """A question that was asked and what has come back so far, for those who watch a conversation.
-
-    ``ended`` says that nothing more comes; then ``kept`` whether the exchange is in the conversation, and ``error``
-    what it failed with. ``progress`` is the last event of that type before the first text.
-    """
-
-    def __init__(self, request: Request, answer: Answer, stop: Callable[[], None]) -> None:
-        self.request = request
-        self.answer = answer
-        self.ended = False
-        self.kept = False
-        self.error: BaseException | None = None
-        self.progress: RawResponse | None = None
-        self._stop = WeakMethod(stop)  # a stream that nobody iterates any more keeps its answer when it is collected
-
-    def stop(self) -> None:
-        """End the answer, from any thread: who iterates the stream sees its end, the text that had come is kept."""
-        if (stop := self._stop()) is not None:
-            stop()
 
 
 class AnswerStream(AsyncIterator[RawResponse]):
@@ -138,14 +117,14 @@ class AnswerStream(AsyncIterator[RawResponse]):
             self._leave()
             raise
         except BaseException as error:
-            if self._events is None or not (self._can_ask_again() and (self._refused or memory.is_too_long(error))):
+            if self._events is None or not (self._can_ask_again() and (self._refused or is_too_long(error))):
                 if isinstance(error, BackendError):
                     error.partial = self.answer.text
                 self._close(error)
                 raise
             self._ask_again()
         else:
-            if not (event.type == "error" and memory.is_too_long(event) and self._can_ask_again()):
+            if not (event.type == "error" and is_too_long(event) and self._can_ask_again()):
                 self._take(event)
                 return event
             self._refused = True  # and not shown: it is mended before its error is raised

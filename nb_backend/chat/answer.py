@@ -2,66 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from .answer_images import ImageUrl
-from .events import RawResponse, reasoning_text, urls_of
-from .markdown.data_uris import MAX_LIVE, is_bitmap, shortened
-from .markdown.images import answer_markdown
-from .media.message_parts import text_of
-from .memory import about
+from ..events import RawResponse, reasoning_text, urls_of
+from ..markdown.data_uris import MAX_LIVE, is_bitmap, shortened
+from ..markdown.images import answer_markdown
+from ..media.message_parts import text_of
+from .history import about
+from .images import ImageUrl
+from .text_buffer import Growing
 
 MAX_ADDRESSES = 1000  # of images that an answer takes note of
-
-
-_MANY_PIECES = 1000
-
-
-_joining = threading.Lock()
-
-
-class Pieces(list[str]):
-    """The pieces of a text, of which the first are ``joined``: by themselves short ones take ten times their length."""
-
-    joined = 0
-
-    def grow(self, piece: str) -> None:
-        """Add a piece."""
-        self.append(piece)
-        if len(self) - self.joined > _MANY_PIECES:
-            with _joining:
-                self[self.joined :] = ["".join(self[self.joined :])]
-                self.joined += 1
-
-    def join(self) -> str:
-        """Give the text; others may read it, and its stream may append, on threads of their own."""
-        with _joining:
-            so_far = len(self)
-            text = "".join(self[:so_far])
-            self[:so_far] = [text]
-            self.joined = 1
-        return text
-
-
-class Growing:
-    """A text that grows piece by piece: joined when it is read, for ``+=`` on an attribute copies it every time."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, instance: object, owner: type | None = None) -> str:
-        if instance is None:
-            return ""  # what a dataclass takes as the default
-        pieces: Pieces = instance.__dict__[self._name]
-        return pieces.join()
-
-    def __set__(self, instance: object, value: str) -> None:
-        instance.__dict__[self._name] = Pieces([value])
 
 
 @dataclass(repr=False)
@@ -164,7 +118,7 @@ class Answer:
         self.seconds = time.monotonic() - self._started
         self.stopped = stopped
         if "![" in self.text:
-            from .markdown.safe import image_addresses  # takes half the time of the first question
+            from ..markdown.safe import image_addresses  # takes half the time of the first question
 
             for address in image_addresses(self.text):
                 if self._sees(address):
@@ -196,7 +150,7 @@ class Answer:
     def _sees(self, address: str) -> bool:
         """Note an image, and say whether it is noted: too many are not."""
         if address not in self._addresses and len(self._addresses) < MAX_ADDRESSES:
-            from .transport.routing import own_url
+            from ..transport.routing import own_url
 
             known = self._known.get(address, "data:")
             full = own_url(self._server, address) or (address if known.startswith("data:") else known)
@@ -239,19 +193,9 @@ class Answer:
         return self.to_markdown()
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        from .text import safe_terminal
+        from ..text import safe_terminal
 
         printer.text(safe_terminal(shortened(self.text)))
-
-
-def _forget() -> None:
-    """A fork may have the lock held by a thread that it has not."""
-    global _joining
-    _joining = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
 
 
 Answer.__module__ = "nb_backend.chat"  # its public home, which pickles and IPython's formatters name

@@ -7,17 +7,21 @@ import os
 import re
 from typing import Any
 
-from .files import write as write_file
-from .markdown.data_uris import is_bitmap, shortened
-from .markdown.elements import code_span
-from .markdown.images import answer_markdown
-from .media.attachment import Attachment
-from .media.message_parts import text_of
-from .text import safe_terminal
+from ..files import write as write_file
+from ..markdown.data_uris import is_bitmap, shortened
+from ..markdown.elements import code_span
+from ..markdown.images import answer_markdown
+from ..media.attachment import Attachment
+from ..media.message_parts import text_of
+from ..text import safe_terminal
 from .transcript import Transcript, expanded
 
 _MAX_SHOWN = 200_000  # bytes of a picture that is shown each time the conversation is
+
+
 _SPEAKERS = {"user": "You", "assistant": "Answer", "system": "Instructions", "developer": "Instructions"}
+
+
 _MODEL_ON_A_LINE = re.compile(r"[\w.:/@+][\w.:/@+-]*", re.ASCII)  # as ``%%backend MODEL`` takes it without quotes
 
 

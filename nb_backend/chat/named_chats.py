@@ -7,9 +7,10 @@ from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import Any
 from weakref import WeakValueDictionary
 
-from . import memory
+from . import history as memory
+from .cell_run import CellRun
 from .chat import Chat
-from .watching import Watched
+from .observers import Watched
 
 _NAME = re.compile(r"\w(?:[\w. -]{0,62}[\w.-])?")
 
@@ -65,7 +66,7 @@ class Conversations(Mapping[str, Chat]):
         """Give the names and the conversations that there are now."""
         return self._chats.copy().items()
 
-    def take_back(self, cell: str | memory.CellRun) -> None:
+    def take_back(self, cell: str | CellRun) -> None:
         """Forget in all of them what a cell had said, and everything after it (see ``Chat.take_back``)."""
         for chat in self.values():
             chat.take_back(cell)

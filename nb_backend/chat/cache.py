@@ -11,10 +11,6 @@ nobody can read or compare.)
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import binascii
-import hashlib
 import json
 import math
 import os
@@ -22,62 +18,41 @@ import re
 import stat
 import time
 import unicodedata
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import debug, settings
+from .. import debug, settings
+from ..files import replace
+from ..markdown.data_uris import is_bitmap
 from .answer import Answer
-from .events import RawResponse, reasoning_text
-from .files import replace
-from .markdown.data_uris import is_bitmap
-from .memory import LOCAL_MARKS
-from .transcript import plain, without_secrets
-from .typing import Messages
+from .jsonable import plain
+from .recording import _KEPT, Recorded, digest
 
 FORMAT = "nb_backend.answer"
+
+
 VERSION = 1
+
+
 MAX_SIZE = 64 * 2**20  # bytes of a file
-_KEPT = frozenset({"provider", "tool_calls", "finish", "usage", "suggestions", "title"})  # events, as they are
-_SAYS = frozenset({"content", "reasoning", "tool_calls"})
+
+
 _STEM = 40  # characters of a question in the name of its file
+
+
 _RESCAN = 256  # files written by this process before it looks what others have written
+
+
 _name = re.compile(r"[a-z0-9-]{1,60}-[0-9a-f]{20}\.json")
-_line = re.compile(r"[^\n]*\n|[^\n]+")
+
+
 _time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
+
 _sizes: dict[Path, tuple[int, int]] = {}  # bytes that a folder has, as far as is known, and files written since
-
-
-@dataclass
-class Recorded:
-    """What is kept of an answer."""
-
-    recorded: str
-    events: list[dict[str, Any]]
-    seconds: float = 0.0
-    first_token_seconds: float | None = None
-    trimmed: int = 0
-    images: dict[str, str] = field(default_factory=dict)
-
-    async def replay(self) -> AsyncGenerator[RawResponse, None]:
-        """Give the events, others' turns on the loop between them."""
-        yield RawResponse(type="replayed", recorded=self.recorded)
-        for event in self.events:
-            await asyncio.sleep(0)
-            yield RawResponse(**event)
-
-    def prepare(self, answer: Answer) -> None:
-        """Tell an answer what it is to know before the first event."""
-        answer.recorded, answer.replayed = self.recorded, True
-        answer.trimmed, answer._known = self.trimmed, self.images
-
-    def restore(self, answer: Answer) -> None:
-        """Give an answer that is replayed to its end the times of the first time."""
-        answer.seconds, answer.first_token_seconds = self.seconds, self.first_token_seconds
 
 
 class Store:
@@ -164,68 +139,6 @@ class Store:
         _sizes[self.folder] = size + written, count + 1
 
 
-class Recording:
-    """The events of an answer that is under way, as they are kept: its text line by line."""
-
-    def __init__(self) -> None:
-        self._kept: list[dict[str, Any]] = []
-        self._open: list[str] = []  # text that goes on
-        self._kind = ""
-
-    def add(self, event: RawResponse) -> None:
-        """Take in an event."""
-        if event.type == "reasoning":
-            self._add("reasoning", reasoning_text(event))
-        elif event.type == "content" and event.get("urls") is None:
-            self._add("content", str(event))
-        elif event.type == "content":
-            self._close()
-            self._kept.append({**event.get_dict(), "content": str(event)})
-        elif event.type in _KEPT:
-            self._close()
-            self._kept.append(event.get_dict())
-
-    @property
-    def says_something(self) -> bool:
-        """Whether there is more in it than who answered."""
-        return bool(self._open) or any(event["type"] in _SAYS for event in self._kept)
-
-    def events(self, key: str | None = None) -> list[dict[str, Any]]:
-        """Give what is kept, as plain JSON without the key."""
-        self._close()
-        kept: list[dict[str, Any]] = plain(self._kept, key)
-        return [
-            event if event["type"] == "reasoning" else without_secrets(event) for event in kept
-        ]  # its text is a token
-
-    def _add(self, kind: str, text: str) -> None:
-        if kind != self._kind:
-            self._close()
-        self._kind = kind
-        self._open.append(text)
-
-    def _close(self) -> None:
-        name = "token" if self._kind == "reasoning" else "content"
-        self._kept += [{"type": self._kind, name: line} for line in _line.findall("".join(self._open))]
-        self._open = []
-
-
-def identity(server: str, model: str, messages: Messages, params: dict[str, Any], key: str | None) -> dict[str, Any]:
-    """Give what makes a question the one it is, as plain JSON without the key; ``ValueError`` for what JSON cannot say.
-
-    ``server`` is its kind: "embedded", "backend" or "openai". What goes along counts by its content, not by its name.
-    """
-    asked: dict[str, Any] = {"server": server, "model": model, "messages": _hashed(messages), "params": params}
-    found: dict[str, Any] = without_secrets(plain(asked, key))
-    return found
-
-
-def digest(question: dict[str, Any]) -> str:
-    """Give the SHA-256 of a question, in hex."""
-    text = json.dumps(question, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def now() -> str:
     """Give the time as it is recorded."""
     return datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -253,26 +166,6 @@ def _seconds(value: Any) -> float:
     if not math.isfinite(seconds):
         raise ValueError
     return max(0.0, seconds)
-
-
-def _hashed(value: Any) -> Any:
-    """Give messages with a hash for each file in them."""
-    if isinstance(value, str):
-        kind, base64_, data = value.partition(";base64,") if value.startswith("data:") else (value, "", "")
-        return {"type": kind[5:], "sha256": _sha256(data)} if base64_ else value
-    if isinstance(value, dict):
-        if value.keys() == {"data", "format"} and isinstance(value["data"], str):  # of input_audio
-            return {"type": value["format"], "sha256": _sha256(value["data"])}
-        return {name: _hashed(item) for name, item in value.items() if name not in LOCAL_MARKS}
-    return [_hashed(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _sha256(data: str) -> str:
-    try:
-        content = base64.b64decode(data)
-    except (binascii.Error, ValueError):
-        content = data.encode("utf-8", "replace")
-    return hashlib.sha256(content).hexdigest()
 
 
 def _stem(messages: list[dict[str, Any]]) -> str:

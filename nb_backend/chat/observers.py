@@ -8,12 +8,14 @@ from threading import RLock
 from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakKeyDictionary
 
-from . import debug
+from .. import debug
 
 if TYPE_CHECKING:
-    from .stream import Turn
+    from .turn import Turn
+
 
 Watcher: TypeAlias = "Callable[[Turn | None], None]"
+
 
 _lock = RLock()  # reentrant: a stream may be collected, and tell that it ended, at any place
 

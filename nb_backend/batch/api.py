@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from .batch import Batch, Item, Result
-from .calls import Call, is_awaitable_in
-from .chat import Chat
+from ..chat.chat import Chat
+from .awaitable import Call, is_awaitable_in
 from .progress import progress as progress_of
+from .runner import Batch, Item, Result
 from .schema import Schema
 from .tables import Rows, rows_of
 

@@ -10,11 +10,13 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from . import background
-from .batch import Batch, Result
+from .. import background
 from .progress import INTERVAL, Progress
+from .runner import Batch, Result
 
 _COROUTINE = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
+
+
 _INSIDE = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<lambda>"})  # of the function around them
 
 

@@ -12,18 +12,10 @@ A message may carry marks of its own, under keys that never leave this machine:
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from itertools import count
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
+from typing import Any
 
-from .errors import ServerError
-from .typing import Messages
-
-if TYPE_CHECKING:
-    from .events import RawResponse
+from ..typing import Messages
 
 
 class Message(dict[str, Any]):
@@ -38,54 +30,8 @@ class Message(dict[str, Any]):
 
 LOCAL_MARKS = frozenset({"stopped", "trimmed", "cell", "system", "media", "images"})
 
+
 _STAYS = frozenset({"system", "developer"})  # roles that are never left out
-_TOO_LONG = re.compile(
-    r"context[ _]?(?:length|window|size)|contextwindow|prompttoolong|token count\b.{0,60}\bexceeds|"
-    r"(?:prompt|input|conversation)s? (?:is |are )?too long|reduce the length of the (?:messages|prompt|input)",
-    re.IGNORECASE | re.DOTALL,
-)
-
-
-class CellRun:
-    """One run of a cell: what it asks is one thing to take back when the cell runs again.
-
-    ``number`` tells which of two runs is the later; one that another process had, in a pickle, was before all.
-    """
-
-    _numbers = count(1)
-
-    def __init__(self, cell: str) -> None:
-        self.cell = cell
-        self.number = next(self._numbers)
-        self.previewed = False  # it only looked at what would be sent, so what it had said before stays
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self  # a copy of a conversation goes on within the run
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"cell": self.cell, "number": 0, "previewed": self.previewed}
-
-    def __repr__(self) -> str:
-        return f"CellRun({self.cell!r})"
-
-
-cell_run: ContextVar[CellRun | None] = ContextVar("nb_backend_cell_run", default=None)
-"""The run of a cell that asks, in this context; ``None`` where there are no cells, or none that says its id."""
-
-
-@contextmanager
-def from_cell(cell: str | CellRun | None) -> Iterator[CellRun | None]:
-    """Let a cell be the one that asks, in every conversation, inside this ``with``.
-
-    Given its id, each ``with`` is a run of its own; given a ``CellRun``, it is a part of that. ``None`` or ``""`` is
-    no cell: what is asked comes after all that was said.
-    """
-    run = CellRun(cell) if isinstance(cell, str) and cell else cell or None
-    token = cell_run.set(run if isinstance(run, CellRun) else None)
-    try:
-        yield cell_run.get()
-    finally:
-        cell_run.reset(token)
 
 
 def said_before(conversations: list[Messages], cell: str) -> list[Messages]:
@@ -174,22 +120,13 @@ def _sent(message: dict[str, Any], pictures: bool) -> dict[str, Any]:
     sent = {key: value for key, value in message.items() if key not in LOCAL_MARKS}
     media = [one for one in message.get("media", ()) if pictures or not one.is_image]
     if message.get("role") == "assistant" and isinstance(said := sent.get("content"), str):
-        from .markdown.data_uris import shortened
+        from ..markdown.data_uris import shortened
 
         sent["content"] = shortened(said)  # an image in it is read by nobody as text
     if media:
-        from .media.message_parts import content_part
+        from ..media.message_parts import content_part
 
         content = message.get("content") or []
         text = [{"type": "text", "text": content}] if isinstance(content, str) else content
         sent["content"] = [*(content_part(one.uri, one.name) for one in media), *text]
     return sent
-
-
-def is_too_long(failure: RawResponse | BaseException) -> bool:
-    """Whether a server refuses a question because the conversation does not fit into the model's context."""
-    if isinstance(failure, BaseException):
-        said = f"{failure} {failure.code}" if isinstance(failure, ServerError) else ""
-    else:
-        said = f"{failure.get('error')} {failure.get('message')}" if failure.type == "error" else ""
-    return _TOO_LONG.search(said[:10_000]) is not None

@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from .answer import Answer
-from .chat import Chat
-from .errors import BackendError
-from .media.attachment import Attachment
-from .media.convert import attachments
-from .memory import is_too_long
+from ..chat.answer import Answer
+from ..chat.chat import Chat
+from ..chat.context_limit import is_too_long
+from ..chat.request import Request
+from ..chat.stream import AnswerStream
+from ..errors import BackendError
+from ..media.attachment import Attachment
+from ..media.convert import attachments
+from ..transport.pool import Pool
 from .progress import Counts
-from .request import Request
 from .schema import Schema, SchemaError
-from .stream import AnswerStream
 from .template import is_missing
-from .transport.pool import Pool
 
 
 @dataclass(slots=True)

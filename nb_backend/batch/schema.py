@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .answer import Answer
-    from .errors import BackendError
+    from ..chat.answer import Answer
+    from ..errors import BackendError
+
 
 _MOST_WORDS = 300  # characters of a complaint
+
+
 _REFUSED = re.compile(r"response_format|json.?schema|grammar", re.IGNORECASE)
 
 

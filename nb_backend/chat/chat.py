@@ -10,18 +10,20 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any, Self
 
-from . import background, memory, settings
-from .answer import Answer as Answer
-from .media.convert import attachments
-from .memory import from_cell as from_cell
-from .providers.registry import provider_for as provider_for
-from .replay import Store
+from .. import background, settings
+from ..media.convert import attachments
+from ..providers.registry import provider_for
+from ..typing import Messages
+from . import history as memory
+from .answer import Answer
+from .cache import Store
+from .cell_run import CellRun, cell_run
+from .cell_run import from_cell as from_cell
+from .observers import Watched
 from .request import Request
-from .stream import AnswerStream as AnswerStream
-from .stream import Turn as Turn
+from .stream import AnswerStream
 from .transcript import Transcript
-from .typing import Messages
-from .watching import Watched
+from .turn import Turn
 
 _changing = threading.RLock()
 """Held where a conversation changes: cells, threads and the background loop ask the same one. (Reentrant, for a stream
@@ -69,7 +71,7 @@ class Chat:
         self._states: dict[str, Any] = {}  # what providers want back with the next question
         self._last_provider = ""  # who answered last, and who was asked to
         self._last_asked: str | None = None
-        self._runs: dict[str, memory.CellRun] = {}  # the last run of each cell that has said something
+        self._runs: dict[str, CellRun] = {}  # the last run of each cell that has said something
 
     @property
     def system(self) -> str | None:
@@ -120,11 +122,11 @@ class Chat:
         once there is an answer; ``ValueError`` if it is gone already. ``cache`` is as for a ``Chat``; with ``refresh``,
         or asked anew, a kept answer is not replayed: the new one takes its place.
         """
-        from .providers.openai_api import OpenAIApi
+        from ..providers.openai_api import OpenAIApi
 
         params = {**({"provider": self.provider} if self.provider else {}), **self.params, **params}
         asked = params.get("provider")
-        run = memory.cell_run.get()
+        run = cell_run.get()
         with _changing:
             goes_on = [] if new else self._as_of(run)[-1] if instead is None else self._before(instead)
             before = [*goes_on]  # others may ask before this is answered
@@ -192,9 +194,9 @@ class Chat:
             self.messages, self._states = [*self.messages[: turn[0]], *self.messages[turn[1] :]], {}
         Watched.of(self).tell(None)
 
-    def take_back(self, cell: str | memory.CellRun) -> None:
+    def take_back(self, cell: str | CellRun) -> None:
         """Forget what a cell had said, and everything after it; given a run of it, only what earlier runs had said."""
-        run = cell if isinstance(cell, memory.CellRun) else memory.CellRun(cell)
+        run = cell if isinstance(cell, CellRun) else CellRun(cell)
         with _changing:
             *self._earlier, self.messages = self._continued(self._as_of(run))
             if run is cell and not self._is_over(run):
@@ -241,8 +243,8 @@ class Chat:
         return to_markdown(self._transcript(), level=4)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        from .markdown.data_uris import shortened
-        from .text import safe_terminal
+        from ..markdown.data_uris import shortened
+        from ..text import safe_terminal
 
         printer.text(safe_terminal(shortened(self._repr_markdown_())))
 
@@ -252,14 +254,14 @@ class Chat:
         about = [memory.about(message) for message in messages]
         return Transcript(self.model, self.provider, self._system, self.params, messages, about).without(key)
 
-    def _as_of(self, run: memory.CellRun | None) -> list[Messages]:
+    def _as_of(self, run: CellRun | None) -> list[Messages]:
         """Give the conversations that were started over, and the one that goes on, as they stand for a cell's run."""
         all_ = [*self._earlier, self.messages]
         if run is None or self._runs.get(run.cell) is run or self._is_over(run):
             return all_
         return memory.said_before(all_, run.cell)
 
-    def _is_over(self, run: memory.CellRun) -> bool:
+    def _is_over(self, run: CellRun) -> bool:
         """Whether the cell has run again since, and said something: what this run still says is taken back already."""
         last = self._runs.get(run.cell)
         return last is not None and last.number > run.number

@@ -6,20 +6,23 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import memory, settings
-from .media.attachment import Attachment
-from .media.message_parts import text_of
-from .redaction import is_worth_hiding
-from .text import reason, short
-from .typing import MediaListType, Messages
+from .. import settings
+from ..media.attachment import Attachment
+from ..media.message_parts import text_of
+from ..redaction import is_worth_hiding
+from ..text import reason, short
+from ..typing import MediaListType, Messages
+from . import history as memory
+from .cell_run import CellRun
 
 if TYPE_CHECKING:
+    from ..events import RawResponse
+    from ..providers.backend_api import BackendApi
+    from ..providers.openai_api import OpenAIApi
     from .answer import Answer
-    from .answer_images import OwnImages
-    from .events import RawResponse
-    from .providers.backend_api import BackendApi
-    from .providers.openai_api import OpenAIApi
-    from .replay import Recorded, Recording, Store
+    from .cache import Store
+    from .images import OwnImages
+    from .recording import Recorded, Recording
 
 
 @dataclass
@@ -40,7 +43,7 @@ class Request:
     params: dict[str, Any] = field(default_factory=dict)
     state: Any = None
     api_key: settings.Secret = field(default_factory=settings.Secret)
-    run: memory.CellRun | None = None
+    run: CellRun | None = None
     instead: dict[str, Any] | None = None
     blind: bool = False
     store: Store | None = None
@@ -66,7 +69,7 @@ class Request:
         """What tells this question from others, in hex: the same for the same model, messages, files, parameters and
         kind of server.
         """
-        from .replay import digest
+        from .recording import digest
 
         return digest(self._identity(self._kind))
 
@@ -89,7 +92,7 @@ class Request:
 
     def record(self, answer: Answer, recording: Recording) -> None:
         """Keep the answer in the store; why that fails is said in it."""
-        from .replay import now
+        from .cache import now
 
         if self.store is None:
             return
@@ -101,7 +104,7 @@ class Request:
 
     @property
     def _kind(self) -> str:
-        from .providers.openai_api import OpenAIApi
+        from ..providers.openai_api import OpenAIApi
 
         return "openai" if issubclass(self.provider, OpenAIApi) else "backend" if self.url else "embedded"
 
@@ -111,7 +114,7 @@ class Request:
         return key if key and is_worth_hiding(key) else None
 
     def _identity(self, kind: str) -> dict[str, Any]:
-        from .replay import identity
+        from .recording import identity
 
         if kind not in self._identities:
             asked = {**self.question, "media": self.media}
@@ -127,7 +130,7 @@ class Request:
         images = [one.name for one in self.media if one.is_image]
         if not images and not any(one.is_image for message in self.before for one in message.get("media", ())):
             return
-        from .providers.catalog import models_with_vision, sees_images
+        from ..providers.catalog import models_with_vision, sees_images
 
         provider = self.params.get("provider")
         self.blind = await sees_images(self.provider, self.model, provider, api_key=self.api_key.value) is False
@@ -156,7 +159,7 @@ class Request:
 
     def own_images(self) -> OwnImages:
         """Give what fetches the images of the answer from the server."""
-        from .answer_images import OwnImages
+        from .images import OwnImages
 
         async def server() -> str:
             return (await self.provider.server(settings.secret(self.api_key)))[0]
