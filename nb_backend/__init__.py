@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .media.attachment import Attachment as Attachment
     from .media.convert import attach as attach
     from .media.convert import to_data_uri as to_data_uri
-    from .notebook.panel.panel import ChatPanel as ChatPanel
+    from .notebook.panel.widget import ChatPanel as ChatPanel
     from .providers.backend_api import BackendApi as BackendApi
     from .providers.openai_api import OpenAIApi as OpenAIApi
 
@@ -44,7 +44,7 @@ _HOMES = {
     "BackendApi": "providers.backend_api",
     "BackendError": "errors",
     "Chat": "chat",
-    "ChatPanel": "notebook.panel.panel",
+    "ChatPanel": "notebook.panel.widget",
     "ConnectionFailed": "errors",
     "OpenAIApi": "providers.openai_api",
     "ProtocolError": "errors",
@@ -77,13 +77,13 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Add ``%%backend`` to a notebook or a terminal: what ``%load_ext nb_backend`` calls."""
-    from .notebook.magics import load
+    from .notebook.magic.extension import load
 
     load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Take ``%%backend`` away again: what ``%unload_ext nb_backend`` calls."""
-    from .notebook.magics import unload
+    from .notebook.magic.extension import unload
 
     unload(shell)

@@ -1,4 +1,4 @@
-"""What a page makes of a panel's broadcasts, as the contract with panel.js has it."""
+"""What a page makes of a panel's broadcasts, as the contract with widget.js has it."""
 
 from __future__ import annotations
 

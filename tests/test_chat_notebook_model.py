@@ -31,9 +31,9 @@ from nb_backend.chat.cell_run import CellRun, from_cell
 from nb_backend.chat.history import LOCAL_MARKS
 from nb_backend.chat.named_chats import Conversations
 from nb_backend.errors import ServerError
-from nb_backend.notebook import question as question_module
-from nb_backend.notebook.options import Options
-from nb_backend.notebook.question import Question
+from nb_backend.notebook.magic import question as question_module
+from nb_backend.notebook.magic.options import Options
+from nb_backend.notebook.magic.question import Question
 
 BASE = {"main": "Base", "other": None}  # the system prompts that the conversations are made with
 MOST_CELLS = 5

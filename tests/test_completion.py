@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nb_backend.notebook.completion import Known, candidates, in_question, pictures
-from nb_backend.notebook.options import with_options, words
+from nb_backend.notebook.magic.completion import Known, candidates, in_question, pictures
+from nb_backend.notebook.magic.options import with_options, words
 
 
 @with_options

@@ -17,8 +17,8 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from nb_backend import settings
 from nb_backend.errors import TimedOut
-from nb_backend.notebook.fix import LONGEST_TRACEBACK, LastFailure
-from nb_backend.notebook.kinds import kind
+from nb_backend.notebook.magic.fix import LONGEST_TRACEBACK, LastFailure
+from nb_backend.notebook.prompt.type_summary import kind
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*sqlite:ResourceWarning")
 secrets = st.text(string.ascii_letters + string.digits + "-_'\"\\/+", min_size=12, max_size=40)

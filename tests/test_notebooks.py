@@ -9,8 +9,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from nb_backend.notebook.commands import COMMANDS
-from nb_backend.notebook.magics import BackendMagics
+from nb_backend.notebook.magic.commands import COMMANDS
+from nb_backend.notebook.magic.magics import BackendMagics
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 

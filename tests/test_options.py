@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nb_backend import settings
-from nb_backend.notebook.options import KEY_ON_THE_LINE, parse, words
+from nb_backend.notebook.magic.options import KEY_ON_THE_LINE, parse, words
 
 
 def options(line):

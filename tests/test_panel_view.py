@@ -17,12 +17,13 @@ from nb_backend.chat.answer import Answer
 from nb_backend.chat.history import Message
 from nb_backend.chat.jsonable import plain
 from nb_backend.events import RawResponse
-from nb_backend.notebook.panel import said as saying
-from nb_backend.notebook.panel.diff import common, grown, units
-from nb_backend.notebook.panel.gallery import Gallery
+from nb_backend.notebook.panel.items import content as saying
+from nb_backend.notebook.panel.items.arrange import Failed, arranged
+from nb_backend.notebook.panel.items.block_diff import common, grown, units
+from nb_backend.notebook.panel.items.image_store import Gallery
+from nb_backend.notebook.panel.items.items import View
+from nb_backend.notebook.panel.items.throttle import FASTEST, SLOWEST, interval
 from nb_backend.notebook.panel.outbox import ENVELOPE, PIECE, Outbox, batches
-from nb_backend.notebook.panel.pace import FASTEST, SLOWEST, interval
-from nb_backend.notebook.panel.view import Failed, View, arranged
 
 TEXT = st.text(alphabet="ab😀é\n*`-|#", max_size=30)
 

@@ -10,10 +10,11 @@ from PIL import Image
 
 from nb_backend import attach, to_data_uri
 from nb_backend.chat.history import Message
-from nb_backend.notebook.panel import written
+from nb_backend.markdown import safe as safe_module
+from nb_backend.notebook.panel import transcript_markdown as written
+from nb_backend.notebook.panel.error_text import error_line, hidden
+from nb_backend.notebook.panel.transcript_markdown import IMAGE_BYTES, Transcript
 from nb_backend.notebook.panel.uploads import MOST_BYTES, Uploads
-from nb_backend.notebook.panel.words import error_line, hidden
-from nb_backend.notebook.panel.written import IMAGE_BYTES, Transcript
 
 
 def noise(side: int, seed: int = 0) -> bytes:
@@ -90,7 +91,7 @@ def test_without_pillow_what_is_small_stays(monkeypatch):
 
 def test_a_message_is_written_once(monkeypatch):
     calls = []
-    safe = written.safe_markdown
+    safe = safe_module.safe_markdown
     monkeypatch.setattr(written, "safe_markdown", lambda *args: calls.append(args) or safe(*args))
     messages = [question(f"{number}?") for number in range(50)]
     transcript = Transcript(str)

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nb_backend import Answer, attach
-from nb_backend.notebook.prompt import Prompt, PromptError, expressions, render
-from nb_backend.notebook.values import LONGEST_VALUE
+from nb_backend.notebook.prompt.interpolate import Prompt, PromptError, expressions, render
+from nb_backend.notebook.prompt.values import LONGEST_VALUE
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 JPEG = b"\xff\xd8\xff\xe0" + bytes(20)
@@ -477,7 +477,8 @@ def test_in_a_shell():
 
 def test_nothing_heavy_is_imported():
     code = (
-        "import sys; import nb_backend.notebook.prompt; print({'IPython', 'numpy', 'pandas', 'PIL'} & set(sys.modules))"
+        "import sys; import nb_backend.notebook.prompt.interpolate\n"
+        "print({'IPython', 'numpy', 'pandas', 'PIL'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

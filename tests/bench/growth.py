@@ -21,7 +21,7 @@ from measuring import verdict
 from nb_backend import Chat
 from nb_backend.chat.answer import Answer
 from nb_backend.events import RawResponse
-from nb_backend.notebook.cell import CellView
+from nb_backend.notebook.cell.notebook_view import CellView
 from nb_backend.providers.reader import Reading
 
 EVENT = b'event: content\ndata: {"type": "content", "content": "word "}\n\n'

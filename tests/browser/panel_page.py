@@ -1,4 +1,4 @@
-"""The panel's page alone: panel.js and panel.css in a blank page, with a kernel that is played by the test.
+"""The panel's page alone: widget.js and widget.css in a blank page, with a kernel that is played by the test.
 
 ``PanelPage`` keeps what the page sent (``requests``) and answers it; a test feeds broadcasts (``say``)::
 
@@ -105,7 +105,7 @@ class PanelPage:
         self.page.set_content(
             f"<!doctype html><html lang=en><title>panel</title><style>:root {{{colours}{FONTS}}}"
             f"body {{margin: 12px; background: var(--jp-layout-color0)}} main {{max-width: {width}px}}"
-            f"{(PANEL / 'panel.css').read_text()}</style><body {told}><main></main>"
+            f"{(PANEL / 'widget.css').read_text()}</style><body {told}><main></main>"
         )
         self.page.add_script_tag(content=HARNESS.read_text())
         self.page.evaluate(f"() => {{ kernel.manager = {self.manager}; }}")
@@ -122,7 +122,7 @@ class PanelPage:
         return given | fields
 
     def source(self) -> str:
-        return (PANEL / "panel.js").read_text()
+        return (PANEL / "widget.js").read_text()
 
     def say(self, kind: str, **fields: Any) -> None:
         """A broadcast of the kernel, with the next number."""

@@ -16,7 +16,7 @@ from jupyter_page import Lab, Notebook
 from playwright.sync_api import Page
 
 from nb_backend.chat.answer import Answer
-from nb_backend.notebook.cell import CellView
+from nb_backend.notebook.cell.notebook_view import CellView
 
 PER_CELL = 45  # outputs; JupyterLab folds more than 50
 SHOW = """

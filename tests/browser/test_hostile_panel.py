@@ -17,10 +17,11 @@ from nb_backend.chat.history import Message
 from nb_backend.chat.jsonable import plain
 from nb_backend.events import RawResponse
 from nb_backend.markdown.html.blocks import html_blocks
-from nb_backend.notebook.panel import said
-from nb_backend.notebook.panel.gallery import Gallery
-from nb_backend.notebook.panel.view import Failed, View, arranged
-from nb_backend.notebook.panel.words import error_line
+from nb_backend.notebook.panel.error_text import error_line
+from nb_backend.notebook.panel.items import content as said
+from nb_backend.notebook.panel.items.arrange import Failed, arranged
+from nb_backend.notebook.panel.items.image_store import Gallery
+from nb_backend.notebook.panel.items.items import View
 from nb_backend.text import safe_terminal
 
 # Says what the kernel has to say, lets it be painted, and gives for each item whatever does not belong there, its text.

@@ -19,8 +19,8 @@ from test_hostile_cell import END, FORMULA, LOADED, PER_CELL, SHOW, SHOWN, TYPES
 
 from nb_backend.chat.answer import Answer
 from nb_backend.errors import ServerError
-from nb_backend.notebook.columns import side_by_side
-from nb_backend.notebook.section import Section
+from nb_backend.notebook.cell.columns import side_by_side
+from nb_backend.notebook.cell.section import Section
 
 ASK = "%%backend llama gpt-4o\nWhy is the sky blue?"
 BROKEN = {"type": "error", "error": "x", "message": "it broke"}

@@ -71,7 +71,8 @@ def test_as_text_it_is_shortened(kernel: Kernel, engine: ScriptedEngine) -> None
         engine.enqueue(f"![a]({LARGE[:30_000]}", f"{LARGE[30_000:]}) done")
     shown = kernel.run("%%backend -f text\nDraw").displays[-1]["data"]["text/plain"]
     assert shown.startswith("![a](data:image/png;base64,… (60 kB)) done")
-    shell = "import types\nfrom nb_backend.notebook.cell import show_stream, TerminalView\nfrom nb_backend import Chat"
+    shell = "import types\nfrom nb_backend.notebook.cell.view import show_stream\n"
+    shell += "from nb_backend.notebook.cell.terminal_view import TerminalView\nfrom nb_backend import Chat"
     printed = kernel.run(f"{shell}\nanswer = await show_stream(Chat().stream('Draw'), TerminalView())").printed
     assert printed.startswith("![a](data:image/png;base64,… (60 kB)) done\n\n[")
 

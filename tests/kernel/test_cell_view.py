@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from nb_backend.chat.answer import Answer
 from nb_backend.events import RawResponse
 from nb_backend.markdown.split import PIECE, WHOLE, pieces
-from nb_backend.notebook import cell
+from nb_backend.notebook.cell import notebook_view
+from nb_backend.notebook.cell import view as cell
 
 WORD = RawResponse(type="content", content="word ")
 
@@ -38,7 +39,7 @@ async def test_painting_takes_a_third_of_the_time_at_the_most(waits, cost, pause
     def publish(**_):
         waits.now += cost
 
-    view = cell.CellView(SimpleNamespace(display_pub=SimpleNamespace(publish=publish)))
+    view = notebook_view.CellView(SimpleNamespace(display_pub=SimpleNamespace(publish=publish)))
     answer = Answer()
     for _ in range(3):
         view.update(WORD, answer)
@@ -71,7 +72,7 @@ class Front:
 def stream(pieces_of_text, *, reasoning="", every=1, **ending) -> Front:
     """Show an answer, and repaint after every so many events."""
     front = Front()
-    view = cell.CellView(SimpleNamespace(display_pub=front))
+    view = notebook_view.CellView(SimpleNamespace(display_pub=front))
     view._paint_soon = lambda: None
     answer = Answer()
     events = [RawResponse(type="reasoning", token=reasoning)] if reasoning else []
@@ -168,7 +169,7 @@ def test_a_label_that_is_said_last_mends_the_pieces_before_it():
 @pytest.mark.parametrize("format", ["text", "json"])
 def test_what_is_one_block_stays_one_output(format):
     front = Front()
-    view = cell.CellView(SimpleNamespace(display_pub=front), format)
+    view = notebook_view.CellView(SimpleNamespace(display_pub=front), format)
     view._paint_soon = lambda: None
     answer = Answer()
     for piece in tokens('["' + "word " * 8000 + '"]', 400):
@@ -182,7 +183,7 @@ def test_what_is_one_block_stays_one_output(format):
 
 async def test_a_long_block_is_painted_less_often(waits):
     front = Front()
-    view = cell.CellView(SimpleNamespace(display_pub=front))
+    view = notebook_view.CellView(SimpleNamespace(display_pub=front))
     answer, event = Answer(), RawResponse(type="content", content="```\n" + "x = 1\n" * 20_000)
     answer.add(event)
     view.update(event, answer)

@@ -16,7 +16,7 @@ before = set(sys.modules)
 shell = InteractiveShell.instance()
 shell.run_line_magic("load_ext", "nb_backend")
 loaded = sorted(name for name in {HEAVY!r} if name in sys.modules and name not in before)
-assert "nb_backend.notebook.magics" in sys.modules
+assert "nb_backend.notebook.magic.magics" in sys.modules
 assert not loaded, loaded
 assert not shell.find_cell_magic("backend") is None
 """

@@ -19,7 +19,7 @@ def open_page(kernel, code=SHOW, cell="p"):
 
 @pytest.fixture
 def page(kernel, engine):
-    code = "import nb_backend.notebook.panel.kept as kept\nkept.drafts.clear(), kept.given.clear()"
+    code = "import nb_backend.notebook.panel.panel_state as kept\nkept.drafts.clear(), kept.given.clear()"
     kernel.run(f"from nb_backend import chats\nfor name in list(chats): del chats[name]\n{code}")
     page = open_page(kernel)
     yield page

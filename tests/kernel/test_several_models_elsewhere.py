@@ -19,9 +19,10 @@ from serving import serving
 from nb_backend import Chat, ServerError
 from nb_backend.chat.answer import Answer
 from nb_backend.events import RawResponse
-from nb_backend.notebook.answers import Several
-from nb_backend.notebook.cell import CellView, TerminalView
-from nb_backend.notebook.options import parse
+from nb_backend.notebook.cell.notebook_view import CellView
+from nb_backend.notebook.cell.terminal_view import TerminalView
+from nb_backend.notebook.magic.options import parse
+from nb_backend.notebook.magic.several import Several
 
 CELL = "%%backend llama gpt-4o\nWhy is the sky blue?"
 BROKEN = {"type": "error", "error": "Broken", "message": "the engine broke"}

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from nb_backend.chat.answer import Answer
-from nb_backend.notebook.cell import CellView
+from nb_backend.notebook.cell.notebook_view import CellView
 
 pexpect = pytest.importorskip("pexpect", reason="no pseudo-terminals here")
 

@@ -1,3 +1,3 @@
 """The chat panel: a conversation as a widget. ``panel`` is the widget, ``host`` what it knows and does in the kernel,
-``view`` the conversation as items, ``panel.js`` the page.
+``view`` the conversation as items, ``widget.js`` the page.
 """

@@ -1,0 +1,161 @@
+"""An answer in the output of a notebook cell."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from ...chat.answer import Answer
+from ...events import RawResponse
+from ...text import safe_terminal
+from ..outputs import clear_if_only
+from .columns import one_by_one, side_by_side
+from .section import Section
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+_SHORT = 500  # characters
+
+
+REPAINT_INTERVAL = 0.1  # seconds; a repaint per token drops frames in JupyterLab and sends ten times the bytes
+
+
+_MOST_A_SECOND = 34_000  # characters that repaints take: a block of code is painted whole, however long it gets
+
+
+_PAUSE = 2  # times what the last repaint took: painting a long answer takes a third of the time at the most
+
+
+class Output:
+    """An output of the cell, that may be shown anew."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
+        self.display_id = uuid.uuid4().hex
+        self._shown: tuple[dict[str, str], dict[str, Any]] | None = None
+
+    def show(self, data: dict[str, str], metadata: dict[str, Any] | None = None) -> int:
+        """Show it, if that is not what is seen; give how many characters that took."""
+        shown = data, metadata or {}
+        if shown == self._shown:
+            return 0
+        self._shell.display_pub.publish(
+            data=data,
+            metadata=metadata or {},
+            transient={"display_id": self.display_id},
+            update=self._shown is not None,
+        )
+        self._shown = shown
+        return sum(map(len, data.values()))
+
+
+class CellView:
+    """An output, repainted at most ten times a second; saved, reopened or converted it stays what it is.
+
+    It is Markdown, but for the format "text", and JSON that "json" asks for is a block of code. Several answers, each
+    under one of the ``names``, are side by side in it. The pieces of a long one that are complete have an output each,
+    which is not painted again: what a reader has selected there stays so. In the end a short one is a single output.
+    """
+
+    def __init__(self, shell: InteractiveShell, format: str = "markdown", names: Sequence[str] = ()) -> None:
+        from IPython.core.displaypub import CapturingDisplayPublisher
+
+        self._shell = shell
+        self._format = format
+        self._sections = [Section(format, name) for name in names or ("",)]
+        self._outputs = [Output(shell)]
+        self._due = 0.0  # when the next repaint may be
+        self._repaint: asyncio.TimerHandle | None = None
+        # %%capture keeps every update as an output of its own: it gets only the last
+        self._live = not isinstance(shell.display_pub, CapturingDisplayPublisher)
+        if self._live:
+            self._paint()
+        self._due = 0.0  # the first word does not wait for its turn
+
+    def update(self, event: RawResponse, answer: Answer, at: int = 0) -> None:
+        """Repaint, now or when the last repaint is long enough ago."""
+        if self._sections[at].take(event, answer):
+            self._paint_soon()
+
+    def finish(self, answer: Answer, failed: bool, at: int = 0, error: Exception | None = None) -> None:
+        """Publish the answers as they stay, with what is known of them in the output's metadata, once all are there."""
+        section = self._sections[at]
+        if section.ended:
+            return
+        section.end(answer, failed, error)
+        if not all(section.ended for section in self._sections):
+            self._paint_soon()
+            return
+        if self._repaint is not None:
+            self._repaint.cancel()
+        records = [section.record() for section in self._sections]
+        self._show_for_good({"nb_backend": {"answers": records} if section.name else records[0]})
+
+    def _paint_soon(self) -> None:
+        if self._live and self._repaint is None:
+            wait = max(0.0, self._due - time.monotonic())
+            self._repaint = asyncio.get_running_loop().call_later(wait, self._paint)
+
+    def _paint(self) -> None:
+        started = time.monotonic()
+        self._repaint = None
+        section = self._sections[0]
+        sent = 0
+        for markdown, plain in section.settle():
+            sent += self._outputs[-1].show({"text/markdown": markdown, "text/plain": safe_terminal(plain)})
+            self._outputs.append(Output(self._shell))
+        sent += self._outputs[-1].show(self._live_data())
+        painted = time.monotonic()
+        self._due = painted + max(REPAINT_INTERVAL, _PAUSE * (painted - started), sent / _MOST_A_SECOND)
+
+    def _live_data(self) -> dict[str, str]:
+        """Give what is seen while it grows: the one form that notebooks show, and while it is short as text, too."""
+        sections = self._sections
+        if self._format == "text":
+            return {"text/html": self._preformatted(self._plain)}
+        shown = {"text/markdown": self._markdown(live=True)}
+        if sum(len(section.answer.text) for section in sections) > _SHORT:
+            return shown
+        return {**shown, "text/plain": self._plain}
+
+    def _show_for_good(self, metadata: dict[str, Any]) -> None:
+        if self._format == "text":
+            pieces = [{"text/html": self._preformatted(self._plain), "text/plain": self._plain}]
+        elif self._sections[0].name:
+            pieces = [{"text/markdown": self._markdown(live=False), "text/plain": self._plain}]
+        else:
+            found = self._sections[0].pieces()
+            pieces = [{"text/markdown": shown, "text/plain": safe_terminal(plain)} for shown, plain in found]
+        if len(pieces) < len(self._outputs):
+            if clear_if_only(self._shell, {output.display_id for output in self._outputs}):
+                self._outputs = []
+            for output in self._outputs[len(pieces) :]:
+                output.show({})
+        self._outputs += [Output(self._shell) for _ in pieces[len(self._outputs) :]]
+        for output, piece in zip(self._outputs, pieces, strict=False):
+            output.show(piece, metadata if piece is pieces[-1] else None)
+
+    def _markdown(self, *, live: bool) -> str:
+        sections = self._sections
+        if not sections[0].name:
+            return sections[0].markdown(live=live)
+        return side_by_side((one.name, one.markdown(live=live)) for one in sections)
+
+    @property
+    def _plain(self) -> str:
+        sections = self._sections
+        several = bool(sections[0].name)
+        return safe_terminal(
+            one_by_one((one.name, one.plain()) for one in sections) if several else sections[0].plain()
+        )
+
+    @staticmethod
+    def _preformatted(plain: str) -> str:
+        """Give a text as it is: JupyterLab would make a link of each address in it, also of ``javascript://``."""
+        return f"<pre>{escape(plain, quote=False)}</pre>"

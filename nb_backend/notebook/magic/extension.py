@@ -1,0 +1,57 @@
+"""Load and unload the extension."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from IPython.core.interactiveshell import InteractiveShell
+
+from .. import outputs
+from . import completion
+from .magics import BackendMagics, _loaded
+from .transform import AskLine
+
+_SHOWN_ONCE = (
+    "nb_backend.chat.Answer",
+    "nb_backend.notebook.cell.answers.Answers",
+    "nb_backend.notebook.magic.dry_run.DryRun",
+)
+
+
+def load(shell: InteractiveShell) -> None:
+    """Register the magics and the transformer; a second time changes nothing."""
+    if _loaded(shell) is not None:
+        unload(shell)
+    magics = BackendMagics(shell)
+    shell.register_magics(magics)
+    shell.input_transformers_cleanup.insert(0, magics.transform)
+    shell.input_transformer_manager.token_transformers.append(AskLine)
+    shell.events.register("pre_run_cell", magics.enter_cell)
+    shell.events.register("post_run_cell", magics.leave_cell)
+    for shown in _SHOWN_ONCE:
+        _display_formatter(shell).for_type(shown, magics.show_once)
+    completion.register(shell)
+    outputs.register(shell)
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take everything away that ``load`` added."""
+    magics = _loaded(shell)
+    if magics is None:
+        return
+    completion.unregister(shell)
+    outputs.unregister(shell)
+    shell.input_transformers_cleanup.remove(magics.transform)
+    shell.input_transformer_manager.token_transformers.remove(AskLine)
+    shell.events.unregister("pre_run_cell", magics.enter_cell)
+    shell.events.unregister("post_run_cell", magics.leave_cell)
+    for shown in _SHOWN_ONCE:
+        _display_formatter(shell).pop(shown, None)
+    for kind in ("line", "cell"):
+        shell.magics_manager.magics[kind].pop("backend", None)
+    shell.configurables.remove(magics)
+    del shell.magics_manager.registry[BackendMagics.__name__]
+
+
+def _display_formatter(shell: InteractiveShell) -> Any:
+    return shell.display_formatter.ipython_display_formatter  # type: ignore[union-attr]
