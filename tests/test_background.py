@@ -239,7 +239,7 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_in_a_process_of_its_own(backend, script, printed):
     if script is FORKED_BETWEEN_TWO_WORDS:
         backend.engine.enqueue("one ", *["more ", 0.02] * 2000)
-    code = script.format(url=backend.url, tests=os.path.dirname(__file__))
+    code = script.format(url=backend.url, tests=os.path.join(os.path.dirname(__file__), "support"))
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         capture_output=True,

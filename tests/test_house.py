@@ -10,37 +10,70 @@ from pathlib import Path
 import nb_backend
 
 HOUSE = Path(nb_backend.__file__).parent
+MODULES = {
+    ".".join(path.relative_to(HOUSE).with_suffix("").parts).removesuffix(".__init__") for path in HOUSE.rglob("*.py")
+}
 
-# an import may only lead to the right of where it stands; what is not named here stands at the right end
-ORDER = ["__init__", "notebook", "batch", "chat", "providers"]
+# Packages, top to bottom: an import leads to the same package or to one below. Modules at the root are the last row.
+ORDER = [
+    {"__init__"},
+    {"batch", "notebook"},
+    {"chat"},
+    {"tools"},
+    {"providers"},
+    {"local", "markdown"},
+    {"transport", "media"},
+]
 
 
-def area(module: str) -> int:
-    head = module.partition(".")[0]
-    return ORDER.index(head) if head in ORDER else len(ORDER)
+def package(module: str) -> str:
+    head, dot, _ = module.partition(".")
+    return head if dot or any(head in row for row in ORDER) else "root"
 
 
-def imports_of(file: Path) -> set[str]:
-    """The modules of this package that a file names in its imports, as ``providers.wire``."""
-    here = file.relative_to(HOUSE).with_suffix("").parts
+def level(module: str) -> int:
+    return next((i for i, row in enumerate(ORDER) if package(module) in row), len(ORDER))
+
+
+def imports_of(path: Path) -> set[str]:
+    """The modules of this package that a file imports, in functions and under TYPE_CHECKING too."""
+    here = path.relative_to(HOUSE).with_suffix("").parts
     found = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:
-            base = [*here[: len(here) - node.level], *(node.module.split(".") if node.module else [])]
-            found |= {".".join([*base, alias.name]) for alias in node.names}
+            base = ".".join([*here[: len(here) - node.level], *(node.module.split(".") if node.module else [])])
+            names = {f"{base}.{alias.name}".lstrip(".") for alias in node.names}
+            found |= {name if name in MODULES else base for name in names}
     return found
 
 
-def test_imports_point_one_way():
+IMPORTS = {
+    ".".join(path.relative_to(HOUSE).with_suffix("").parts).removesuffix(".__init__"): imports_of(path)
+    for path in HOUSE.rglob("*.py")
+}
+
+
+def test_imports_lead_down():
     wrong = []
-    for file in HOUSE.rglob("*.py"):
-        module = ".".join(file.relative_to(HOUSE).with_suffix("").parts)
-        for imported in imports_of(file):
-            backwards = area(imported) < area(module) and module != "typing"  # which only names what it describes
-            behind_http = imported.startswith(("local.app", "local.engine")) and not module.startswith("local.")
-            if backwards or behind_http:
-                wrong.append(f"{module} imports {imported}")
+    for module, imported in IMPORTS.items():
+        for other in imported:
+            down = package(other) == package(module) or level(other) > level(module)
+            behind_http = other.startswith(("local.app", "local.engine")) and not module.startswith("local.")
+            if not down or behind_http:
+                wrong.append(f"{module} imports {other}")
     assert wrong == []
+
+
+def test_no_circle_between_modules():
+    left = {module: imported & IMPORTS.keys() - {module} for module, imported in IMPORTS.items()}
+    while free := {module for module, imported in left.items() if not imported & left.keys()}:
+        left = {module: imported for module, imported in left.items() if module not in free}
+    assert left == {}, "these modules import each other in a circle, or one that does"
+
+
+def test_no_file_is_long():
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in HOUSE.rglob("*.py")}
+    assert [str(path.relative_to(HOUSE)) for path, lines in lengths.items() if lines > 400] == []
 
 
 IMPORT = """

@@ -25,7 +25,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 sys.path.insert(0, str(Path(__file__).parent.parent / "kernel"))
 
 from disk_faults import disk

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import atheris
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path += [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "support")]
 with atheris.instrument_imports(include=["nb_backend"]):
     from fuzz.targets import TARGETS
 

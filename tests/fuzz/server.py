@@ -7,12 +7,12 @@ import math
 from collections.abc import Iterator
 from unittest.mock import patch
 
-from test_wire import CAPTURES, VARIANTS
+from captures import CAPTURES, VARIANTS
 
 from nb_backend.chat.answer import Answer
 from nb_backend.errors import AuthError, BackendError, ConnectionFailed, ProtocolError, RateLimitError, ServerError
 from nb_backend.events import RawResponse
-from nb_backend.providers import decoder as wire
+from nb_backend.providers.decoder import EventDecoder
 from nb_backend.providers.openai_api import ChunkReading
 from nb_backend.providers.reader import Reading
 from nb_backend.transport import lines as lines_module
@@ -43,7 +43,7 @@ def pieces(data: bytes, sizes: bytes) -> Iterator[bytes]:
 
 
 def decoded(chunks: Iterator[bytes]) -> tuple[list[RawResponse], object]:
-    decoder = wire.EventDecoder()
+    decoder = EventDecoder()
     events = [event for chunk in chunks for event in decoder.feed(chunk)]
     events += decoder.flush()
     assert decoder.events <= len(events)
@@ -53,7 +53,7 @@ def decoded(chunks: Iterator[bytes]) -> tuple[list[RawResponse], object]:
 def check_wire(data: bytes) -> None:
     """The events are the same however the body is cut, and each can be saved."""
     most, sizes, body = data[:1] or b"\0", data[1:4] or b"\1", data[4:]
-    with patch.object(wire, "MAX_LINE", 8 * most[0] if most[0] > 99 else lines_module.MAX_LINE):
+    with patch.object(lines_module, "MAX_LINE", 8 * most[0] if most[0] > 99 else lines_module.MAX_LINE):
         events, state = decoded(iter([body]))
         assert (events, state) == decoded(pieces(body, sizes))
     for event in events:

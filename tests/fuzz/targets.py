@@ -24,8 +24,8 @@ from fuzz.server import (
     status_seeds,
     wire_seeds,
 )
-from test_markdown import FRAGMENTS, HOSTILE, wrong_in
-from test_media_types import HEIC, WHOLE
+from markdown_oracle import FRAGMENTS, HOSTILE, wrong_in
+from media_samples import HEIC, WHOLE
 
 from nb_backend.markdown.safe import image_addresses
 from nb_backend.media import resize as scaling

@@ -14,7 +14,6 @@ from nb_backend.chat.answer import Answer
 from nb_backend.events import RawResponse
 from nb_backend.markdown.split import PIECE, WHOLE, pieces
 from nb_backend.notebook.cell import notebook_view
-from nb_backend.notebook.cell import view as cell
 
 WORD = RawResponse(type="content", content="word ")
 
@@ -22,7 +21,7 @@ WORD = RawResponse(type="content", content="word ")
 @pytest.fixture
 async def waits(monkeypatch):
     """The seconds that the view waits for its next repaint; the time only passes where a test says so."""
-    monkeypatch.setattr(cell, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(notebook_view, "time", SimpleNamespace(monotonic=lambda: clock.now))
     clock = SimpleNamespace(now=1000.0, waits=[], paint=None)
 
     def call_later(seconds, paint):

@@ -17,7 +17,7 @@ from nb_backend.markdown.html.blocks import HtmlBlocks, html_blocks
 from nb_backend.markdown.html.code import CLASSES
 from nb_backend.markdown.html.math import ATTRIBUTES, ELEMENTS
 
-HOSTILE: list[str] = run_path(str(Path(__file__).parent / "browser" / "hostile.py"))["HOSTILE"]
+HOSTILE: list[str] = run_path(str(Path(__file__).parents[1] / "browser" / "hostile.py"))["HOSTILE"]
 DOT = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAUAAAAFCAYAAACNbyblAAA"
     "AHElEQVQI12P4//8/w38GIAXDIBKE0DHxgljNBAAO9TXL0Y4OHwAAAABJRU5ErkJggg=="

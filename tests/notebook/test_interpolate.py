@@ -286,7 +286,7 @@ class Text(str):
         (ValueError("a: b"), "ValueError: a: b"),
         (KeyError(), "KeyError"),
         (int, "int"),
-        (Shows, "test_prompt.Shows"),
+        (Shows, "test_interpolate.Shows"),
         (Answer(text="**yes**"), "**yes**"),
         (Shows(_repr_markdown_="**m**", _repr_png_=PNG), "**m**"),
         (Shows(_repr_markdown_=("**m**", {}), _repr_latex_="$l$"), "**m**"),

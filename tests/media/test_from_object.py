@@ -246,5 +246,5 @@ print(to_data_uri(numpy.zeros((2, 2), bool))[:15], heavy())
 
 def test_nothing_is_imported_that_did_not_bring_the_object():
     code = [sys.executable, "-W", "error::ImportWarning", "-c", LAZY]
-    done = subprocess.run(code, capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent)
+    done = subprocess.run(code, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert done.stdout.splitlines() == ["[]", "data:image/png; ['numpy']"]

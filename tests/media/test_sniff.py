@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 
-import numpy as np
 import pytest
 from cpu_time import cpu_time
 from hypothesis import given
 from hypothesis import strategies as st
-from IPython.display import Audio
+from media_samples import HEIC, MP3, PDF, WHOLE, box
 from media_support import RGBA, SVG_TEXT, content, encoded, refusal
 from PIL import Image
 
@@ -17,23 +16,6 @@ from nb_backend import to_data_uri
 from nb_backend.media import probe
 from nb_backend.media.probe import pixel_size
 from nb_backend.media.sniff import amount, data_uri, media_type, shown_bytes
-
-
-def box(kind: bytes, data: bytes) -> bytes:
-    return (8 + len(data)).to_bytes(4, "big") + kind + data
-
-
-MP4 = box(b"ftyp", b"isom\0\0\0\0isom") + box(b"moov", bytes(50)) + box(b"mdat", bytes(500))
-MP3 = (b"\xff\xfb\x90\x00" + bytes(413)) * 3
-PDF = b"%PDF-1.7\n" + bytes(800) + b"startxref\n0\n%%EOF\n"
-WAV = bytes(Audio(np.zeros(500), rate=8000, normalize=False).data)
-WHOLE = {
-    **{f"image/{kind.lower()}": encoded(kind) for kind in ("PNG", "JPEG", "GIF", "WebP", "BMP", "TIFF", "AVIF")},
-    "application/pdf": PDF,
-    "video/mp4": MP4,
-    "audio/wav": WAV,
-    "image/svg+xml": SVG_TEXT.encode(),
-}
 
 
 @pytest.mark.parametrize("kind", WHOLE)
@@ -133,16 +115,6 @@ def test_the_size_is_as_it_is_stored():
     for kind in ("JPEG", "PNG", "TIFF"):
         Image.fromarray(RGBA[..., :3].copy()).save(file := io.BytesIO(), kind, exif=exif)
         assert pixel_size(file.getvalue(), f"image/{kind.lower()}") == (7, 5)
-
-
-def ispe(width: int, height: int) -> bytes:
-    return box(b"ispe", bytes(4) + width.to_bytes(4, "big") + height.to_bytes(4, "big"))
-
-
-HEIC = box(b"ftyp", b"heic\0\0\0\0mif1heic") + box(
-    b"meta",
-    bytes(4) + box(b"hdlr", bytes(24)) + box(b"iprp", box(b"ipco", ispe(512, 512) + ispe(4032, 3024) + ispe(320, 240))),
-)
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from IPython.display import Image as Displayed
 from matplotlib.figure import Figure
+from media_samples import ARRAYS, IMAGES
 from media_support import GREY, PNG, RGB, RGBA, SVG_TEXT, UNIT, encoded, on_linux, run
 from PIL import Image
 from serving import TOKEN, serving
-from test_pixels import ARRAYS, IMAGES
 
 from nb_backend import Attachment, Chat, attach, background, settings, to_data_uri
 from nb_backend.chat import transcript

@@ -7,13 +7,13 @@ import pickle
 import re
 import time
 
+import markdown_oracle
 import pytest
-import test_markdown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_serving import BOMB, FILES, PNG, ImageServer, images, png, uri
+from markdown_oracle import FRAGMENTS, HOSTILE, wrong_in
 from serving import TOKEN
-from test_markdown import FRAGMENTS, HOSTILE, wrong_in
 
 from nb_backend import Answer, Chat, RawResponse
 from nb_backend.chat import images as answer_images
@@ -294,9 +294,9 @@ FORMS = [
 def test_no_address_acts(most, text, addresses):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(markdown_data, "MAX_IMAGE", most)
-        patch.setattr(test_markdown, "safe_markdown", lambda text: safe_markdown(text, addresses))
+        patch.setattr(markdown_oracle, "safe_markdown", lambda text: safe_markdown(text, addresses))
         assert wrong_in(text) == []
-        patch.setattr(test_markdown, "safe_markdown", lambda text: safe_markdown(live(text), addresses))
+        patch.setattr(markdown_oracle, "safe_markdown", lambda text: safe_markdown(live(text), addresses))
         assert wrong_in(text) == []
 
 

@@ -109,4 +109,4 @@ def test_pillow_is_missing(monkeypatch):
 
 def test_it_imports_no_pillow_before_it_needs_it():
     script = "import sys, nb_backend.media.clipboard; assert 'PIL' not in sys.modules"
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parent.parent)
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[2])

@@ -6,26 +6,9 @@ import io
 
 import numpy as np
 import pytest
-from media_support import GREY, PNG, RGB, RGBA, UNIT, encoded, opened, refusal
+from media_samples import ARRAYS, IMAGES
+from media_support import GREY, PNG, RGB, UNIT, opened, refusal
 from PIL import Image
-
-ARRAYS = {
-    "grey": (GREY, GREY),
-    "one channel": (GREY[..., None], GREY),
-    "rgb": (RGB, RGB),
-    "rgba": (RGBA, RGBA),
-    "bool": (GREY > 127, (GREY > 127) * np.uint8(255)),
-    "floats": (UNIT, np.round(UNIT * 255).astype(np.uint8)),
-    "half floats": (np.float16([[0, 0.5, 1]]), np.uint8([[0, 128, 255]])),
-    "one pixel": (RGB[:1, :1], RGB[:1, :1]),
-    "backwards": (RGB[::-1, ::-2], RGB[::-1, ::-2]),
-    "channels of a larger one": (RGBA[..., :3], RGB),
-    "by columns": (np.asfortranarray(RGB), RGB),
-    "broadcast": (np.broadcast_to(np.uint8(7), (4, 5)), np.full((4, 5), 7)),
-    "a subclass": (GREY.view(np.recarray), GREY),
-    "nothing masked": (np.ma.masked_array(GREY), GREY),
-    "many rows": (np.tile(GREY, (400, 280)), np.tile(GREY, (400, 280))),
-}
 
 
 @pytest.mark.parametrize("name", ARRAYS)
@@ -91,35 +74,6 @@ def test_what_is_an_array_by_its_own_word():
 )
 def test_other_arrays_are_refused_with_the_reason(thing, said):
     assert said in refusal(thing)
-
-
-def palette(**info) -> Image.Image:
-    image = Image.fromarray(RGB).quantize(8)
-    image.info.update(info)
-    return image
-
-
-def sixteen(mode: str) -> Image.Image:
-    values = np.arange(35, dtype=np.int32).reshape(5, 7) * 1800
-    return Image.fromarray(values).convert("I;16") if mode == "I;16" else Image.fromarray(values)
-
-
-IMAGES = {
-    **{mode: Image.fromarray(RGBA).convert(mode) for mode in ("1", "L", "LA", "RGB", "RGBA", "RGBa", "RGBX")},
-    **{mode: Image.fromarray(RGB).convert(mode) for mode in ("CMYK", "YCbCr", "HSV")},
-    "La": Image.fromarray(RGBA).convert("LA").convert("La"),
-    "P": palette(),
-    "P, transparent": palette(transparency=2),
-    "P, of bytes": palette(transparency=bytes(range(0, 240, 30))),
-    "PA": Image.fromarray(RGBA).convert("PA"),
-    "I": sixteen("I"),
-    "I;16": sixteen("I;16"),
-    "I, of 8 bits": Image.fromarray(GREY).convert("I"),
-    "F": Image.fromarray(UNIT[..., 0].astype(np.float32)),
-    "F, as Pillow converts": Image.fromarray(GREY).convert("F"),
-    "a JPEG": Image.open(io.BytesIO(encoded("JPEG"))),
-    "a GIF": Image.open(io.BytesIO(encoded("GIF", save_all=True, append_images=[Image.new("RGB", (64, 64))]))),
-}
 
 
 @pytest.mark.parametrize("name", IMAGES)

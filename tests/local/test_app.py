@@ -39,7 +39,7 @@ async def ask(client: aiohttp.ClientSession, body: object = QUESTION) -> str:
 
 async def test_an_answer_is_byte_for_byte_what_g4f_would_send(engine, client):
     engine.enqueue("Hel", "lo ", "wörld ", "🙂")
-    captured = (Path(__file__).parent / "wire" / "g4f-8.8-answer.http").read_bytes()
+    captured = (Path(__file__).parents[1] / "wire" / "g4f-8.8-answer.http").read_bytes()
     answer = await ask(client)
     for block in answer.split("\n\n")[1:5]:
         assert block.startswith("event: content")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
+from captures import CAPTURES, VARIANTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,10 +13,6 @@ from nb_backend.events import RawResponse, reasoning_text
 from nb_backend.providers.decoder import EventDecoder
 from nb_backend.transport import lines as lines_module
 from nb_backend.transport.lines import LineDecoder
-
-CAPTURES = {
-    path.stem: path.read_bytes().partition(b"\r\n\r\n")[2] for path in Path(__file__).parent.glob("wire/*.http")
-}
 
 
 def decode(*chunks: bytes) -> tuple[list[RawResponse], EventDecoder]:
@@ -35,10 +31,6 @@ def text_of(*chunks: bytes) -> str:
 
 def single_bytes(body: bytes) -> list[bytes]:
     return [body[at : at + 1] for at in range(len(body))]
-
-
-def as_json_lines(body: bytes) -> bytes:
-    return b"".join(line[6:] + b"\n" for line in body.split(b"\n") if line.startswith(b"data: "))
 
 
 # -- the captures
@@ -65,17 +57,6 @@ def test_a_capture_gives_its_error() -> None:
         "MissingAuthError",
         "MissingAuthError: Error 401: Invalid API key",
     )
-
-
-VARIANTS = {
-    "sse": bytes,
-    "json lines": as_json_lines,
-    "CRLF": lambda body: body.replace(b"\n", b"\r\n"),
-    "CR": lambda body: body.replace(b"\n", b"\r"),
-    "BOM": lambda body: b"\xef\xbb\xbf" + body,
-    "no blank line at the end": lambda body: body.rstrip(b"\n"),
-    "blank lines forgotten": lambda body: body.replace(b"\n\n", b"\n"),
-}
 
 
 @pytest.mark.parametrize("capture", CAPTURES)
