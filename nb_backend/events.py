@@ -95,7 +95,7 @@ def urls_of(event: RawResponse) -> list[str]:
     return [url for url in (urls if isinstance(urls, list) else [urls]) if isinstance(url, str)]
 
 
-class Moved(RawResponse):
+class ServerChanged(RawResponse):
     """An event of this side: from here on, ``server`` is asked."""
 
     __slots__ = ("server",)

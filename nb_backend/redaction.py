@@ -109,7 +109,7 @@ def secrets_in(*namespaces: Mapping[str, Any]) -> Iterator[str]:
                 yield text.strip()
 
 
-def cut(text: str, most: int, hide: Callable[[str], str]) -> str:
+def truncate_redacted(text: str, most: int, hide: Callable[[str], str]) -> str:
     """Take the secrets out of a text and then its middle, so that no part of a secret is left at the cut."""
     for limit in (10 * most, most):
         left_out = len(text) - limit

@@ -6,17 +6,17 @@ import re
 from contextlib import suppress
 
 
-def reason(error: BaseException) -> str:
+def error_summary(error: BaseException) -> str:
     """Say what an exception says, in half a line."""
     if isinstance(error, OSError) and error.strerror:
-        return short(error.strerror, 100)
+        return shorten(error.strerror, 100)
     kind, said = type(error).__name__, ""
     with suppress(Exception):
         said = str(error)
-    return short(said if said and isinstance(error, ValueError | OSError) else f"{kind}: {said}".rstrip(": "), 100)
+    return shorten(said if said and isinstance(error, ValueError | OSError) else f"{kind}: {said}".rstrip(": "), 100)
 
 
-def short(name: str, most: int = 80) -> str:
+def shorten(name: str, most: int = 80) -> str:
     """Give a text in one line of at most so many characters, without its middle if need be; no sign in it acts."""
     half = most // 2
     name = name if len(name) <= most else f"{name[:half]}…{name[1 - half :]}"

@@ -36,8 +36,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(("NB_BACKEND_", "G4F_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.setattr(settings, "current", settings.Settings())
-    monkeypatch.setattr(models, "_told", {})
-    monkeypatch.setattr(models, "_fetches", {})
+    monkeypatch.setattr(models, "_lists", {})
+    monkeypatch.setattr(models, "_pending", {})
 
 
 @pytest.fixture

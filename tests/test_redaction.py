@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nb_backend.redaction import cut, is_secret, is_secret_name, redact, secrets_in, without_home
+from nb_backend.redaction import is_secret, is_secret_name, redact, secrets_in, truncate_redacted, without_home
 
 SECRET = "Zq8vT2xW9k"
 pieces = st.sampled_from(
@@ -193,11 +193,11 @@ def test_secrets_of_variables():
 def test_a_cut_leaves_no_part_of_a_secret():
     for before in range(80, 120):
         text = "x" * before + SECRET + "x" * 3000
-        shown = cut(text, 200, lambda text: redact(text, [SECRET]))
+        shown = truncate_redacted(text, 200, lambda text: redact(text, [SECRET]))
         assert len(shown) < 300
         assert SECRET[:3] not in shown
         assert "characters left out]" in shown
-    assert cut("short", 200, str) == "short"
+    assert truncate_redacted("short", 200, str) == "short"
 
 
 def test_the_home_directory_is_a_tilde(monkeypatch):

@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any
 
 from ..chat.chat import Chat
-from .awaitable import Call, is_awaitable_in
+from .awaitable import BatchCall, caller_can_await
 from .progress import progress as progress_of
-from .runner import Batch, Item, Result
+from .runner import BatchRunner, Item, Result
 from .schema import Schema
-from .tables import Rows, rows_of
+from .tables import Rows, read_rows
 
 
 def map(
@@ -50,12 +50,12 @@ def map(
     all; the same call again asks only for what is missing, and so it does for what failed. The other options are those
     of a ``Chat``.
     """
-    rows = rows_of(prompts, template, images)
+    rows = read_rows(prompts, template, images)
     wanted = None if schema is None else Schema(schema)
     chat = {"system": system, "url": url, "api_key": api_key, "provider": provider, "cache": cache, **params}
     items = (Item(made, along, model) for made, along in rows.prompts())
     call = _call(items, rows.count, model, concurrency, wanted, chat, progress, partial(_answers, rows, wanted))
-    return call.start() if is_awaitable_in(sys._getframe(1)) else call.wait()
+    return call.start() if caller_can_await(sys._getframe(1)) else call.wait()
 
 
 def compare(
@@ -85,13 +85,13 @@ def compare(
     names = [models] if isinstance(models, str) else [*models]
     if not names:
         raise ValueError("there is no model to ask: give a list of names")
-    rows = rows_of([prompts] if isinstance(prompts, str) else prompts, template, images)
+    rows = read_rows([prompts] if isinstance(prompts, str) else prompts, template, images)
     asked = [(made(), along) for made, along in rows.prompts()]
     items = (Item(partial(str, prompt), along, name) for prompt, along in asked for name in names)
     which = [(prompt, name) for prompt, _ in asked for name in names]
     wanted = None if schema is None else Schema(schema)
     call = _call(items, len(which), names[0], concurrency, wanted, chat, progress, partial(_compared, pandas, which))
-    return call.start() if is_awaitable_in(sys._getframe(1)) else call.wait()
+    return call.start() if caller_can_await(sys._getframe(1)) else call.wait()
 
 
 def _call(
@@ -103,7 +103,7 @@ def _call(
     chat: dict[str, Any],
     progress: bool,
     shape: Callable[[list[Result]], Any],
-) -> Call:
+) -> BatchCall:
     if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
         raise ValueError(f"concurrency is {concurrency!r}: it has to be a whole number from 1 up")
     if not isinstance(url := chat.get("url"), str | None):
@@ -111,9 +111,9 @@ def _call(
     if schema is not None:
         chat = {**chat, "system": schema.instructions(chat.get("system"))}
     request = Chat(model, **chat).request("")  # which raises what would stand against each
-    batch = Batch(items, total, concurrency=concurrency, schema=schema, chat=chat)
+    batch = BatchRunner(items, total, concurrency=concurrency, schema=schema, chat=chat)
     recorded = request.store is not None
-    return Call(batch, shape, partial(progress_of, progress, plain=recorded), timed=not recorded)
+    return BatchCall(batch, shape, partial(progress_of, progress, plain=recorded), timed=not recorded)
 
 
 def _answers(rows: Rows, schema: Schema | None, results: list[Result]) -> Any:

@@ -11,8 +11,8 @@ from types import FrameType
 from typing import Any
 
 from .. import background
-from .progress import INTERVAL, Progress
-from .runner import Batch, Result
+from .progress import INTERVAL, ProgressView
+from .runner import BatchRunner, Result
 
 _COROUTINE = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 
@@ -20,34 +20,39 @@ _COROUTINE = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITER
 _INSIDE = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<lambda>"})  # of the function around them
 
 
-def is_awaitable_in(frame: FrameType | None) -> bool:
+def caller_can_await(frame: FrameType | None) -> bool:
     """Whether what a frame calls may be awaited there: it is a coroutine's, or a cell's with an ``await``."""
     while frame is not None and not frame.f_code.co_flags & _COROUTINE and frame.f_code.co_name in _INSIDE:
         frame = frame.f_back
     return frame is not None and bool(frame.f_code.co_flags & _COROUTINE)
 
 
-class Call:
+class BatchCall:
     """The questions of a call while they are asked. ``shape`` makes of the results what the caller gets.
 
     ``timed`` says whether the line that stays tells the seconds.
     """
 
     def __init__(
-        self, batch: Batch, shape: Callable[[list[Result]], Any], progress: Callable[[], Progress], *, timed: bool
+        self,
+        batch: BatchRunner,
+        shape: Callable[[list[Result]], Any],
+        progress: Callable[[], ProgressView],
+        *,
+        timed: bool,
     ) -> None:
         self._batch = batch
         self._shape = shape
         self._choose = progress
-        self._progress: Progress | None = None
+        self._progress: ProgressView | None = None
         self._timed = timed
         self._job: _Job | None = None
         self._value: list[Any] = []  # once it is there
 
-    def start(self) -> UnderWay:
+    def start(self) -> PendingResult:
         """Ask in the background, and give what can be awaited."""
         self._job = _Job(self._batch.run(), self._show)
-        return UnderWay(self)
+        return PendingResult(self)
 
     def wait(self) -> Any:
         """Ask, if nobody has, and give the result; an interrupt ends it, and then says how much is kept."""
@@ -104,10 +109,10 @@ class Call:
         return told
 
 
-class UnderWay:
+class PendingResult:
     """What a call gives inside a coroutine: await it. Used as the result that it will be, it waits for that."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: BatchCall) -> None:
         self._call = call
 
     def __await__(self) -> Generator[Any, None, Any]:
@@ -136,7 +141,7 @@ class UnderWay:
         return self._call.wait()[key]
 
     def __eq__(self, other: object) -> Any:
-        return self._call.wait() == (other._call.wait() if isinstance(other, UnderWay) else other)
+        return self._call.wait() == (other._call.wait() if isinstance(other, PendingResult) else other)
 
     __hash__ = object.__hash__  # what gather and sets of tasks go by
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 INTERVAL = 0.1  # seconds between two looks
 
 
-class Counts:
+class Progress:
     """What has been done of how much, for whoever looks; times are those of ``time.monotonic``."""
 
     def __init__(self, total: int) -> None:
@@ -54,20 +54,20 @@ class Counts:
         return " · ".join(parts)
 
 
-class Progress(Protocol):
+class ProgressView(Protocol):
     """Where it is shown; only the thread that waits shows anything."""
 
-    def show(self, counts: Counts) -> None:
+    def show(self, counts: Progress) -> None:
         """Show how far it is."""
 
     def finish(self, line: str) -> None:
         """Show one line, which stays."""
 
 
-class Silence:
+class NoProgress:
     """Nowhere."""
 
-    def show(self, counts: Counts) -> None:
+    def show(self, counts: Progress) -> None:
         """Show nothing."""
 
     def finish(self, line: str) -> None:
@@ -80,7 +80,7 @@ class TerminalBar:
     def __init__(self) -> None:
         self._bar: Any = None
 
-    def show(self, counts: Counts) -> None:
+    def show(self, counts: Progress) -> None:
         """Draw the bar, or draw it anew."""
         if self._bar is None:
             from tqdm import tqdm
@@ -113,7 +113,7 @@ class NotebookBar:
         # %%capture keeps every update as an output of its own: it gets only the last
         self._live = not isinstance(shell.display_pub, CapturingDisplayPublisher)
 
-    def show(self, counts: Counts) -> None:
+    def show(self, counts: Progress) -> None:
         """Show the bar, or move it."""
         if not self._live:
             return
@@ -138,7 +138,7 @@ class NotebookBar:
                     if part is not None:
                         part.close()
 
-    def _widget(self, counts: Counts) -> Any:
+    def _widget(self, counts: Progress) -> Any:
         from tqdm.notebook import tqdm_notebook  # type: ignore[import-untyped]
 
         bar = _bar(tqdm_notebook, counts, display=False)
@@ -159,20 +159,20 @@ class NotebookBar:
         self._shown = True
 
 
-def progress(wanted: bool, *, plain: bool) -> Progress:
+def progress(wanted: bool, *, plain: bool) -> ProgressView:
     """Choose where progress is shown: in a notebook, in a terminal, or nowhere."""
     if not wanted:
-        return Silence()
+        return NoProgress()
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     if hasattr(shell, "kernel"):
         return NotebookBar(shell, plain=plain)
     with suppress(AttributeError, ValueError):  # no stderr, or one that is closed
-        return TerminalBar() if sys.stderr.isatty() else Silence()
-    return Silence()
+        return TerminalBar() if sys.stderr.isatty() else NoProgress()
+    return NoProgress()
 
 
-def _bar(kind: Any, counts: Counts, **options: Any) -> Any:
+def _bar(kind: Any, counts: Progress, **options: Any) -> Any:
     """Make a bar of tqdm's: without its thread, which would draw unbidden, and begun when the questions were.
 
     It has a lock of its own: a drawing that fails leaves tqdm's locked, and then every other bar waits for ever. And it
@@ -184,7 +184,7 @@ def _bar(kind: Any, counts: Counts, **options: Any) -> Any:
     return bar
 
 
-def _update(bar: Any, counts: Counts) -> None:
+def _update(bar: Any, counts: Progress) -> None:
     bar.n = counts.done
     bar.set_postfix_str(counts.rate, refresh=False)
     bar.refresh(nolock=True)

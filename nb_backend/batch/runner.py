@@ -19,7 +19,7 @@ from ..errors import BackendError
 from ..media.attachment import Attachment
 from ..media.convert import attachments
 from ..transport.pool import Pool
-from .progress import Counts
+from .progress import Progress
 from .schema import Schema, SchemaError
 from .template import is_missing
 
@@ -43,17 +43,17 @@ class Result:
 
 
 @dataclass
-class _Kept:
+class _ResumeState:
     """What the last call that was stopped, or of which some failed, had answered, by what tells the questions."""
 
     ended: float = 0.0
     results: dict[str, list[Result]] = field(default_factory=dict)
 
 
-_kept = _Kept()
+_kept = _ResumeState()
 
 
-class Batch:
+class BatchRunner:
     """The questions of a call; each is asked in a conversation of its own, with the options ``chat``."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Batch:
         schema: Schema | None,
         chat: dict[str, Any],
     ) -> None:
-        self.counts = Counts(total)
+        self.counts = Progress(total)
         self.kept = 0  # how many answers the same call would have from the start
         self._items = items
         self._concurrency = min(concurrency, total)
@@ -78,7 +78,7 @@ class Batch:
         self._bases: dict[str | None, str] = {}  # what tells the questions to a model from all others
         self._asked: dict[str, asyncio.Event] = {}  # the questions under way, where equal ones wait for one another
         self._known = {key: [*results] for key, results in _kept.results.items()}
-        self._reuses = False
+        self._used_resume = False
 
     async def run(self) -> list[Result]:
         """Ask all, and give what has become of each, in order."""
@@ -88,8 +88,8 @@ class Batch:
                 workers.create_task(self._work(numbered))
         if self.counts.failed:
             self.keep()
-        elif self._reuses:
-            _keep(_Kept())
+        elif self._used_resume:
+            _keep(_ResumeState())
         return [result or Result() for result in self._results]
 
     def keep(self) -> None:
@@ -101,12 +101,12 @@ class Batch:
         kept = {key: [*results] for key, results in others.items()}
         both = zip(self._keys, self._results, strict=True)
         done = [(key, result) for key, result in both if result is not None and result.error is None]
-        left = [(key, result) for key, results in self._known.items() for result in results if self._reuses]
+        left = [(key, result) for key, results in self._known.items() for result in results if self._used_resume]
         for key, result in (done + left)[: self.counts.total]:
             kept.setdefault(key, []).append(result)
             self.kept += 1
         if self.kept:
-            _keep(_Kept(time.monotonic(), kept))
+            _keep(_ResumeState(time.monotonic(), kept))
 
     async def _work(self, numbered: Iterator[tuple[int, Item]]) -> None:
         for number, item in numbered:
@@ -157,7 +157,7 @@ class Batch:
         """Take an answer that an earlier call had left, if there is one."""
         if not (known := self._known.get(key)):
             return False
-        self._reuses = True
+        self._used_resume = True
         result.answer = known.pop().answer
         with suppress(SchemaError):  # the schema is the same in JSON, and stricter
             self._read(result)
@@ -167,31 +167,31 @@ class Batch:
 
     async def _ask(self, chat: Chat, request: Request, result: Result) -> None:
         if self._schema is None:
-            await self._hear(AnswerStream(request), result)
+            await self._consume(AnswerStream(request), result)
             self._read(result)
             return
         await self._ask_formatted(chat, request.question["content"], request.media, result)
         try:
             self._read(result)
         except SchemaError as error:
-            await self._ask_formatted(chat, error.again(), [], result)
+            await self._ask_formatted(chat, error.retry_prompt(), [], result)
             self._read(result)
 
     async def _ask_formatted(self, chat: Chat, prompt: str, images: list[Attachment], result: Result) -> None:
         """Ask; without ``response_format`` if the server refuses that, or had refused it when an answer was kept."""
         stream, plain = chat.stream(prompt, images, **self._format), chat.stream(prompt, images)
         if not self._is_formatted or _is_kept(plain) > _is_kept(stream):
-            await self._hear(plain, result)
+            await self._consume(plain, result)
             return
         try:
-            await self._hear(stream, result)
+            await self._consume(stream, result)
         except BackendError as error:
             if error.partial or is_too_long(error) or not Schema.is_refused(error):
                 raise
-            await self._hear(plain, result)
+            await self._consume(plain, result)
             self._is_formatted = False
 
-    async def _hear(self, stream: AnswerStream, result: Result) -> None:
+    async def _consume(self, stream: AnswerStream, result: Result) -> None:
         result.answer = stream.answer
         async with aclosing(stream):
             async for _ in stream:
@@ -217,6 +217,6 @@ def _is_kept(stream: AnswerStream) -> bool:
     return False
 
 
-def _keep(kept: _Kept) -> None:
+def _keep(kept: _ResumeState) -> None:
     global _kept
     _kept = kept

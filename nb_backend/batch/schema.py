@@ -31,7 +31,7 @@ class SchemaError(ValueError):
         """What the answer said."""
         return self.answer.text
 
-    def again(self) -> str:
+    def retry_prompt(self) -> str:
         """Give what the model is asked next."""
         return f"That does not fit the schema: {self.complaint}. Answer again, with JSON that fits and nothing else."
 

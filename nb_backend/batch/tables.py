@@ -55,7 +55,7 @@ class Rows:
         return table
 
 
-def rows_of(prompts: Any, template: str | None, images: Any) -> Rows:
+def read_rows(prompts: Any, template: str | None, images: Any) -> Rows:
     """Read what is asked; ``ValueError`` or ``TypeError`` with what is wrong with it."""
     pandas = sys.modules.get("pandas")
     if isinstance(prompts, str | bytes | Mapping):

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from ..events import RawResponse, reasoning_text, urls_of
-from ..markdown.data_uris import MAX_LIVE, is_bitmap, shortened
+from ..markdown.data_uris import MAX_LIVE, is_bitmap, shorten_data_uris
 from ..markdown.images import answer_markdown
 from ..media.message_parts import text_of
-from .history import about
+from .history import metadata
 from .images import ImageUrl
-from .text_buffer import Growing
+from .text_buffer import TextAttribute
 
 MAX_ADDRESSES = 1000  # of images that an answer takes note of
 
@@ -30,8 +30,8 @@ class Answer:
     (UTC, ISO 8601), if it was, and ``replayed`` says that it came from there: its seconds are those of the first time.
     """
 
-    text: Growing = Growing()
-    reasoning: Growing = Growing()
+    text: TextAttribute = TextAttribute()
+    reasoning: TextAttribute = TextAttribute()
     model: str = ""
     provider: dict[str, Any] = field(default_factory=dict)
     usage: dict[str, Any] = field(default_factory=dict)
@@ -47,13 +47,15 @@ class Answer:
     _server: str = field(default="", compare=False)  # the url that was asked, which addresses are relative to
     _addresses: dict[str, ImageUrl] = field(default_factory=dict, compare=False)  # of the images, as they are written
     _alts: dict[str, str] = field(default_factory=dict, compare=False)  # of images that came beside the text
-    _known: dict[str, str] = field(default_factory=dict, compare=False)  # what a store says that addresses stand for
-    _unrecorded: str = field(default="", compare=False)  # why it is not in the store
+    _cached_images: dict[str, str] = field(
+        default_factory=dict, compare=False
+    )  # what a store says that addresses stand for
+    _cache_error: str = field(default="", compare=False)  # why it is not in the store
 
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> Self:
         """Give the answer that a message of a conversation was, as far as it is known: also one from a file."""
-        known = about(message)
+        known = metadata(message)
         usage, provider = known.get("usage"), known.get("provider")
         finish, seconds, first = known.get("finish_reason"), known.get("seconds"), known.get("first_token_seconds")
         answer = cls(
@@ -69,7 +71,7 @@ class Answer:
             trimmed=trimmed if isinstance(trimmed := message.get("trimmed"), int) else 0,
             recorded=str(known.get("recorded") or ""),
         )
-        answer._know(message.get("images") or {})
+        answer._restore_images(message.get("images") or {})
         return answer
 
     @property
@@ -99,7 +101,7 @@ class Answer:
         if kind == "content":
             alt = event.get("alt")
             for url in urls_of(event):
-                if self._sees(url):
+                if self._note_image(url):
                     self._alts.setdefault(url, alt if isinstance(alt, str) else "")
         elif kind == "provider" and isinstance(who := event.get("provider"), dict):
             self.provider = {**self.provider, **who}
@@ -121,10 +123,10 @@ class Answer:
             from ..markdown.safe import image_addresses  # takes half the time of the first question
 
             for address in image_addresses(self.text):
-                if self._sees(address):
+                if self._note_image(address):
                     self._alts.pop(address, None)
 
-    def record(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Give what is known of it apart from what it says, as plain JSON."""
         return {
             "model": self.model,
@@ -136,8 +138,8 @@ class Answer:
             **({"recorded": self.recorded} if self.recorded else {}),
         }
 
-    def _know(self, images: Mapping[str, str]) -> None:
-        """Take what ``kept_images`` had given."""
+    def _restore_images(self, images: Mapping[str, str]) -> None:
+        """Take what ``stored_images`` had given."""
         for address, target in images.items():
             image = ImageUrl(address if target.startswith("data:") else target)
             image = self._addresses.setdefault(image, image)
@@ -147,16 +149,16 @@ class Answer:
                 self._alts[address] = ""
         self.images += dict.fromkeys(self._addresses.values())
 
-    def _sees(self, address: str) -> bool:
+    def _note_image(self, address: str) -> bool:
         """Note an image, and say whether it is noted: too many are not."""
         if address not in self._addresses and len(self._addresses) < MAX_ADDRESSES:
-            from ..transport.routing import own_url
+            from ..transport.routing import same_origin_url
 
-            known = self._known.get(address, "data:")
-            full = own_url(self._server, address) or (address if known.startswith("data:") else known)
+            known = self._cached_images.get(address, "data:")
+            full = same_origin_url(self._server, address) or (address if known.startswith("data:") else known)
             if full not in self._addresses:
                 image = ImageUrl(full)
-                at_hand = self._known.get(full, full)
+                at_hand = self._cached_images.get(full, full)
                 image.data_uri = at_hand if is_bitmap(at_hand) else None
                 self.images.append(image)
                 self._addresses[full] = image
@@ -168,19 +170,19 @@ class Answer:
         """The words for each image that came beside the text, by its address."""
         return self._alts
 
-    def stand_for(self) -> dict[str, str]:
+    def image_targets(self) -> dict[str, str]:
         """Give what the addresses of its images stand for: see ``safe_markdown``."""
         return {url: image.data_uri or url if url == image else str(image) for url, image in self._addresses.items()}
 
-    def kept_images(self) -> dict[str, str]:
+    def stored_images(self) -> dict[str, str]:
         """Give what the text does not say of what its images stand for, if one of them is at hand."""
         alone = {url for url in self._alts if is_bitmap(url)}
-        kept = {url: target for url, target in self.stand_for().items() if url != target or url in alone}
+        kept = {url: target for url, target in self.image_targets().items() if url != target or url in alone}
         return kept if any(map(is_bitmap, kept.values())) else {}
 
     def to_markdown(self, *, live: bool = False) -> str:
         """Give the answer as Markdown that is safe to show, with its images; ``live``: large ones as a word or link."""
-        return answer_markdown(self.text, self.stand_for(), self._alts, MAX_LIVE if live else None)
+        return answer_markdown(self.text, self.image_targets(), self._alts, MAX_LIVE if live else None)
 
     def __str__(self) -> str:
         return self.text
@@ -195,7 +197,7 @@ class Answer:
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         from ..text import safe_terminal
 
-        printer.text(safe_terminal(shortened(self.text)))
+        printer.text(safe_terminal(shorten_data_uris(self.text)))
 
 
 Answer.__module__ = "nb_backend.chat"  # its public home, which pickles and IPython's formatters name

@@ -29,7 +29,7 @@ from ..files import replace
 from ..markdown.data_uris import is_bitmap
 from .answer import Answer
 from .jsonable import plain
-from .recording import _KEPT, Recorded, digest
+from .recording import _KEPT, CachedAnswer, cache_key
 
 FORMAT = "nb_backend.answer"
 
@@ -55,7 +55,7 @@ _time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _sizes: dict[Path, tuple[int, int]] = {}  # bytes that a folder has, as far as is known, and files written since
 
 
-class Store:
+class AnswerCache:
     """The answers in a folder, of at most ``max_bytes``: then those that were not used for the longest time go.
 
     Several processes may use it at once. The folder is made when the first answer is kept.
@@ -65,7 +65,7 @@ class Store:
         self.folder = folder
         self.max_bytes = settings.current.max_cache_bytes if max_bytes is None else max_bytes
 
-    def get(self, question: dict[str, Any]) -> Recorded | None:
+    def get(self, question: dict[str, Any]) -> CachedAnswer | None:
         """Give the answer to a question, if there is one; a damaged file is none."""
         path = self.path(question)
         try:
@@ -92,9 +92,11 @@ class Store:
             "recorded": answer.recorded,
             "question": question,
             "seconds": answer.seconds,
-            "first_token_seconds": answer.record()["first_token_seconds"],
+            "first_token_seconds": answer.metadata()["first_token_seconds"],
             "trimmed": answer.trimmed,
-            "images": {url: target for url, target in answer.stand_for().items() if url != target or is_bitmap(url)},
+            "images": {
+                url: target for url, target in answer.image_targets().items() if url != target or is_bitmap(url)
+            },
         }
         lines = ",\n  ".join(_json(event) for event in events)
         text = f'{_json(record, indent=1)[:-2]},\n "events": [\n  {lines}\n ]\n}}\n'
@@ -102,11 +104,11 @@ class Store:
             raise ValueError(f"it has {len(data) >> 20} MB")
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace(self.path(question), data)  # no link that a stranger has put there leads out of the folder
-        self._bound(len(data))
+        self._evict(len(data))
 
     def path(self, question: dict[str, Any]) -> Path:
         """Give where the answer to a question is kept."""
-        return self.folder / f"{_stem(question['messages'])}-{digest(question)[:20]}.json"
+        return self.folder / f"{_file_slug(question['messages'])}-{cache_key(question)[:20]}.json"
 
     def clear(self) -> int:
         """Delete all answers, and nothing else, and give how many there were."""
@@ -126,7 +128,7 @@ class Store:
                     if _name.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                         yield Path(entry.path), entry.stat(follow_symlinks=False)
 
-    def _bound(self, written: int) -> None:
+    def _evict(self, written: int) -> None:
         size, count = _sizes.get(self.folder, (0, _RESCAN))
         if count >= _RESCAN or size + written > self.max_bytes:
             files = sorted(self._files(), key=lambda one: one[1].st_mtime)
@@ -144,14 +146,14 @@ def now() -> str:
     return datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _read(record: dict[str, Any], question: dict[str, Any]) -> Recorded:
+def _read(record: dict[str, Any], question: dict[str, Any]) -> CachedAnswer:
     """Read what ``put`` wrote; ``ValueError``, ``KeyError``, ``TypeError`` or ``AttributeError`` for anything else."""
     if record["format"] != FORMAT or record["version"] != VERSION or record["question"] != question:
         raise ValueError
     if not _time.fullmatch(record["recorded"]) or not all(isinstance(event, dict) for event in record["events"]):
         raise ValueError
     first = record["first_token_seconds"]
-    return Recorded(
+    return CachedAnswer(
         recorded=record["recorded"],
         events=plain([event for event in record["events"] if event["type"] in _KEPT | {"content", "reasoning"}]),
         seconds=_seconds(record["seconds"]),
@@ -168,7 +170,7 @@ def _seconds(value: Any) -> float:
     return max(0.0, seconds)
 
 
-def _stem(messages: list[dict[str, Any]]) -> str:
+def _file_slug(messages: list[dict[str, Any]]) -> str:
     """Make a word for the name of a file out of the question."""
     content = next((one.get("content") for one in reversed(messages) if one.get("role") == "user"), "")
     if isinstance(content, list):

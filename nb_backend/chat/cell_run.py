@@ -20,13 +20,13 @@ class CellRun:
     def __init__(self, cell: str) -> None:
         self.cell = cell
         self.number = next(self._numbers)
-        self.previewed = False  # it only looked at what would be sent, so what it had said before stays
+        self.was_dry_run = False  # it only looked at what would be sent, so what it had said before stays
 
     def __deepcopy__(self, memo: object) -> Self:
         return self  # a copy of a conversation goes on within the run
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"cell": self.cell, "number": 0, "previewed": self.previewed}
+        return {"cell": self.cell, "number": 0, "previewed": self.was_dry_run}
 
     def __repr__(self) -> str:
         return f"CellRun({self.cell!r})"

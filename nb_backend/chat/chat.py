@@ -16,10 +16,10 @@ from ..providers.registry import provider_for
 from ..typing import Messages
 from . import history as memory
 from .answer import Answer
-from .cache import Store
+from .cache import AnswerCache
 from .cell_run import CellRun, cell_run
 from .cell_run import from_cell as from_cell
-from .observers import Watched
+from .observers import Observers
 from .request import Request
 from .stream import AnswerStream
 from .transcript import Transcript
@@ -67,11 +67,11 @@ class Chat:
         self.messages: Messages = []
         self._system = system
         self._api_key = settings.Secret(api_key)
-        self._earlier: list[Messages] = []  # the conversations before each that was started over
-        self._states: dict[str, Any] = {}  # what providers want back with the next question
+        self._previous_chats: list[Messages] = []  # the conversations before each that was started over
+        self._server_states: dict[str, Any] = {}  # what providers want back with the next question
         self._last_provider = ""  # who answered last, and who was asked to
         self._last_asked: str | None = None
-        self._runs: dict[str, CellRun] = {}  # the last run of each cell that has said something
+        self._last_run_of_cell: dict[str, CellRun] = {}  # the last run of each cell that has said something
 
     @property
     def system(self) -> str | None:
@@ -83,7 +83,7 @@ class Chat:
     def system(self, prompt: str | None) -> None:
         with _changing:
             self._system = prompt
-            for messages in (*self._earlier, self.messages):
+            for messages in (*self._previous_chats, self.messages):
                 for message in messages:
                     message.pop("system", None)
 
@@ -99,7 +99,7 @@ class Chat:
         if not keep:
             request.state = None  # what the server remembers goes on elsewhere
             return AnswerStream(request)
-        return AnswerStream(request, partial(self._remember, request, new), Watched.of(self).tell)
+        return AnswerStream(request, partial(self._commit_turn, request, new), Observers.of(self).notify)
 
     def request(
         self,
@@ -128,11 +128,13 @@ class Chat:
         asked = params.get("provider")
         run = cell_run.get()
         with _changing:
-            goes_on = [] if new else self._as_of(run)[-1] if instead is None else self._before(instead)
+            goes_on = (
+                [] if new else self._history_for_run(run)[-1] if instead is None else self._messages_before(instead)
+            )
             before = [*goes_on]  # others may ask before this is answered
             state = None
             if goes_on is self.messages:
-                state = self._states.get(self._last_provider if asked == self._last_asked else str(asked))
+                state = self._server_states.get(self._last_provider if asked == self._last_asked else str(asked))
         system = instead.get("system") if instead is not None and system is None else system
         said = memory.system_prompt(before) if system is None else system
         kept_in = settings.cache(self.cache if cache is None else cache)
@@ -144,72 +146,72 @@ class Chat:
             provider=api,
             model=settings.model(model or self.model),
             question=memory.Message(question, {"time": time.time()}),
-            before=before,
+            history=before,
             system=self._system if said is None else said,
             media=attachments(images),
             params=params,
             state=state,
             api_key=self._api_key,
-            run=run,
+            cell_run=run,
             instead=instead,
-            store=None if kept_in is None else Store(kept_in),
+            store=None if kept_in is None else AnswerCache(kept_in),
             refresh=refresh or instead is not None,
         )
 
     async def ask(self, prompt: str, images: Any = (), **options: Any) -> Answer:
         """Ask, and give the whole answer; the options are those of ``stream``."""
-        return await _whole(self.stream(prompt, images, **options))
+        return await _drain(self.stream(prompt, images, **options))
 
     def __call__(self, prompt: str, images: Any = (), **options: Any) -> Answer:
         """Ask, and wait for the whole answer, from synchronous code anywhere."""
-        return background.run(_whole(self.stream(prompt, images, **options)))
+        return background.run(_drain(self.stream(prompt, images, **options)))
 
     @property
     def live(self) -> list[Turn]:
         """The turns whose answers are under way, the oldest first."""
-        return [*Watched.of(self).live]
+        return [*Observers.of(self).live]
 
     def watch(self, changed: Callable[[Turn | None], None]) -> Callable[[], None]:
         """Have a function called when a turn begins, goes on or ends, and with ``None`` when other messages changed.
 
         It is called where that happens, on any thread, and must be quick. What is given back ends the watching.
         """
-        return Watched.of(self).watch(changed)
+        return Observers.of(self).watch(changed)
 
     def reset(self) -> None:
         """Start over: forget what was said, not how to ask."""
         with _changing:
             self.messages = []
-            self._earlier = []
-            self._states = {}
-            self._runs = {}
-        Watched.of(self).tell(None)
+            self._previous_chats = []
+            self._server_states = {}
+            self._last_run_of_cell = {}
+        Observers.of(self).notify(None)
 
     def delete(self, question: dict[str, Any]) -> None:
         """Forget a question of ``messages``, that very one, and what was said to it. ``ValueError`` if it is gone."""
         with _changing:
-            turn = memory.turn_at(self.messages, question)
+            turn = memory.find_turn(self.messages, question)
             if turn is None:
                 raise _gone()
-            self.messages, self._states = [*self.messages[: turn[0]], *self.messages[turn[1] :]], {}
-        Watched.of(self).tell(None)
+            self.messages, self._server_states = [*self.messages[: turn[0]], *self.messages[turn[1] :]], {}
+        Observers.of(self).notify(None)
 
     def take_back(self, cell: str | CellRun) -> None:
         """Forget what a cell had said, and everything after it; given a run of it, only what earlier runs had said."""
         run = cell if isinstance(cell, CellRun) else CellRun(cell)
         with _changing:
-            *self._earlier, self.messages = self._continued(self._as_of(run))
+            *self._previous_chats, self.messages = self._drop_stale_states(self._history_for_run(run))
             if run is cell and not self._is_over(run):
-                self._runs[run.cell] = run
-        Watched.of(self).tell(None)
+                self._last_run_of_cell[run.cell] = run
+        Observers.of(self).notify(None)
 
     def forget(self, cell: str) -> None:
         """Forget what a cell had said and nothing else, for it is gone from the notebook."""
         with _changing:
-            *self._earlier, kept = memory.without_cell([*self._earlier, self.messages], cell)
+            *self._previous_chats, kept = memory.remove_cell([*self._previous_chats, self.messages], cell)
             if kept != self.messages:
-                self.messages, self._states = kept, {}
-        Watched.of(self).tell(None)
+                self.messages, self._server_states = kept, {}
+        Observers.of(self).notify(None)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the conversation to a file that only its owner may read: no key in it, nor where it was asked."""
@@ -235,7 +237,7 @@ class Chat:
 
     def __repr__(self) -> str:
         model = settings.model(self.model)
-        return f"<Chat{f' with {model}' if model else ''}: {memory.length(self.messages)}>"
+        return f"<Chat{f' with {model}' if model else ''}: {memory.describe_length(self.messages)}>"
 
     def _repr_markdown_(self) -> str:
         from .export import to_markdown
@@ -243,74 +245,74 @@ class Chat:
         return to_markdown(self._transcript(), level=4)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        from ..markdown.data_uris import shortened
+        from ..markdown.data_uris import shorten_data_uris
         from ..text import safe_terminal
 
-        printer.text(safe_terminal(shortened(self._repr_markdown_())))
+        printer.text(safe_terminal(shorten_data_uris(self._repr_markdown_())))
 
     def _transcript(self) -> Transcript:
         key = settings.api_key(self._api_key.value)
         messages = [*self.messages]
-        about = [memory.about(message) for message in messages]
+        about = [memory.metadata(message) for message in messages]
         return Transcript(self.model, self.provider, self._system, self.params, messages, about).without(key)
 
-    def _as_of(self, run: CellRun | None) -> list[Messages]:
+    def _history_for_run(self, run: CellRun | None) -> list[Messages]:
         """Give the conversations that were started over, and the one that goes on, as they stand for a cell's run."""
-        all_ = [*self._earlier, self.messages]
-        if run is None or self._runs.get(run.cell) is run or self._is_over(run):
+        all_ = [*self._previous_chats, self.messages]
+        if run is None or self._last_run_of_cell.get(run.cell) is run or self._is_over(run):
             return all_
-        return memory.said_before(all_, run.cell)
+        return memory.history_before_cell(all_, run.cell)
 
     def _is_over(self, run: CellRun) -> bool:
         """Whether the cell has run again since, and said something: what this run still says is taken back already."""
-        last = self._runs.get(run.cell)
+        last = self._last_run_of_cell.get(run.cell)
         return last is not None and last.number > run.number
 
-    def _continued(self, conversations: list[Messages]) -> list[Messages]:
+    def _drop_stale_states(self, conversations: list[Messages]) -> list[Messages]:
         """Note that these are the conversations from here on: what servers remember of another is of no use."""
         if conversations[-1] is not self.messages:
-            self._states = {}
+            self._server_states = {}
         return conversations
 
-    def _before(self, question: dict[str, Any]) -> Messages:
-        turn = memory.turn_at(self.messages, question)
+    def _messages_before(self, question: dict[str, Any]) -> Messages:
+        turn = memory.find_turn(self.messages, question)
         if turn is None:
             raise _gone()
         return self.messages[: turn[0]]
 
-    def _remember(self, request: Request, new: bool, answer: Answer, states: dict[str, Any]) -> None:
-        question, run = request.question, request.run
+    def _commit_turn(self, request: Request, new: bool, answer: Answer, states: dict[str, Any]) -> None:
+        question, run = request.question, request.cell_run
         if request.media:
             question["media"] = request.media
-        about = {"time": time.time(), **answer.record()}
+        about = {"time": time.time(), **answer.metadata()}
         about |= {"reasoning": answer.reasoning} if answer.reasoning else {}
         reply = memory.Message({"role": "assistant", "content": answer.text}, about)
         if answer.stopped:
             reply["stopped"] = True
         if answer.trimmed:
             reply["trimmed"] = answer.trimmed
-        if images := answer.kept_images():
+        if images := answer.stored_images():
             reply["images"] = images
         with _changing:
             if run is not None and self._is_over(run):
                 return
-            conversations = self._as_of(run)
-            if request.instead is not None and (turn := memory.turn_at(self.messages, request.instead)):
-                conversations = [*self._earlier, self.messages[: turn[0]]]
+            conversations = self._history_for_run(run)
+            if request.instead is not None and (turn := memory.find_turn(self.messages, request.instead)):
+                conversations = [*self._previous_chats, self.messages[: turn[0]]]
             if cell := run.cell if run is not None else (request.instead or {}).get("cell"):
                 question["cell"] = cell
             if new and conversations[-1]:
                 conversations = [*conversations, []]
-            *self._earlier, self.messages = self._continued(conversations)
-            if self.messages != request.before:  # others have said something meanwhile, which the server has not heard
-                self._states, states = {}, {}
-            if answer.trimmed > memory.left_out(self.messages):
-                self._states = {}
-            self._states |= states
+            *self._previous_chats, self.messages = self._drop_stale_states(conversations)
+            if self.messages != request.history:  # others have said something meanwhile, which the server has not heard
+                self._server_states, states = {}, {}
+            if answer.trimmed > memory.trimmed_turns(self.messages):
+                self._server_states = {}
+            self._server_states |= states
             self._last_provider = str(answer.provider.get("name") or "")
             self._last_asked = request.params.get("provider")
             if run is not None:
-                self._runs[run.cell] = run
+                self._last_run_of_cell[run.cell] = run
             self.messages += [question, reply]
 
 
@@ -328,7 +330,7 @@ def _gone() -> ValueError:
     return ValueError("this question is no longer in the conversation")
 
 
-async def _whole(stream: AnswerStream) -> Answer:
+async def _drain(stream: AnswerStream) -> Answer:
     async with aclosing(stream):
         async for _ in stream:
             pass

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from ..files import write as write_file
-from ..markdown.data_uris import is_bitmap, shortened
+from ..markdown.data_uris import is_bitmap, shorten_data_uris
 from ..markdown.elements import code_span
 from ..markdown.images import answer_markdown
 from ..media.attachment import Attachment
@@ -119,7 +119,7 @@ def _output(message: dict[str, Any], text: str) -> dict[str, Any]:
     record = {key: message[key] for key in ("stopped", "trimmed") if message.get(key)}
     return {
         "output_type": "display_data",
-        "data": {"text/markdown": _lines(shown), "text/plain": _lines(safe_terminal(shortened(text)))},
+        "data": {"text/markdown": _lines(shown), "text/plain": _lines(safe_terminal(shorten_data_uris(text)))},
         "metadata": {"nb_backend": record},
     }
 

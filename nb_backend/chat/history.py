@@ -19,22 +19,22 @@ from ..typing import Messages
 
 
 class Message(dict[str, Any]):
-    """A message, with what is known ``about`` it: when it was said, who answered, in which time; no part of it."""
+    """A message, with what is known ``metadata`` it: when it was said, who answered, in which time; no part of it."""
 
-    __slots__ = ("about",)
+    __slots__ = ("metadata",)
 
-    def __init__(self, message: Mapping[str, Any], about: dict[str, Any] | None = None) -> None:
+    def __init__(self, message: Mapping[str, Any], metadata: dict[str, Any] | None = None) -> None:
         super().__init__(message)
-        self.about = about or {}
+        self.metadata = metadata or {}
 
 
-LOCAL_MARKS = frozenset({"stopped", "trimmed", "cell", "system", "media", "images"})
+LOCAL_KEYS = frozenset({"stopped", "trimmed", "cell", "system", "media", "images"})
 
 
-_STAYS = frozenset({"system", "developer"})  # roles that are never left out
+_NEVER_TRIMMED = frozenset({"system", "developer"})  # roles that are never left out
 
 
-def said_before(conversations: list[Messages], cell: str) -> list[Messages]:
+def history_before_cell(conversations: list[Messages], cell: str) -> list[Messages]:
     """Give what was said before a cell's first word, in conversations that followed each other.
 
     The last of what is given goes on; one that the cell itself had begun is gone. A cell that has said nothing leaves
@@ -47,7 +47,7 @@ def said_before(conversations: list[Messages], cell: str) -> list[Messages]:
     return conversations
 
 
-def without_cell(conversations: list[Messages], cell: str) -> list[Messages]:
+def remove_cell(conversations: list[Messages], cell: str) -> list[Messages]:
     """Give conversations that followed each other without what one cell asked and was told; what others said stays.
 
     What is left of one that the cell itself had begun goes on from the one before it.
@@ -72,12 +72,12 @@ def system_prompt(messages: Messages) -> str | None:
     return next((message["system"] for message in reversed(messages) if "system" in message), None)
 
 
-def about(message: Mapping[str, Any]) -> dict[str, Any]:
+def metadata(message: Mapping[str, Any]) -> dict[str, Any]:
     """Give what is known about a message: nothing of one that was put there by hand."""
-    return message.about if isinstance(message, Message) else {}
+    return message.metadata if isinstance(message, Message) else {}
 
 
-def turn_at(messages: Messages, question: Mapping[str, Any]) -> tuple[int, int] | None:
+def find_turn(messages: Messages, question: Mapping[str, Any]) -> tuple[int, int] | None:
     """Give where a question stands, that very one, and where what was said to it ends; ``None`` if it is gone."""
     start = next((at for at, message in enumerate(messages) if message is question), None)
     if start is None:
@@ -86,24 +86,24 @@ def turn_at(messages: Messages, question: Mapping[str, Any]) -> tuple[int, int] 
     return start, next(after, len(messages))
 
 
-def turns(messages: Messages) -> int:
+def count_turns(messages: Messages) -> int:
     """Count the turns: the questions in it."""
     return sum(message.get("role") == "user" for message in messages)
 
 
-def length(messages: Messages) -> str:
+def describe_length(messages: Messages) -> str:
     """Say how long a conversation is: ``1 turn``, ``3 turns``."""
-    count = turns(messages)
+    count = count_turns(messages)
     return f"{count} turn{'' if count == 1 else 's'}"
 
 
-def left_out(messages: Messages) -> int:
+def trimmed_turns(messages: Messages) -> int:
     """Give how many of the oldest turns the next question leaves out: as many as the last one had to."""
     trimmed = messages[-1].get("trimmed") if messages else None
-    return min(trimmed, turns(messages)) if isinstance(trimmed, int) else 0
+    return min(trimmed, count_turns(messages)) if isinstance(trimmed, int) else 0
 
 
-def to_send(messages: Messages, without: int = 0, *, pictures: bool = True) -> Messages:
+def wire_messages(messages: Messages, without: int = 0, *, pictures: bool = True) -> Messages:
     """Give the messages as they are sent: no marks, and without the oldest turns; instructions always stay.
 
     What went along with a question does so again, as parts of its content; ``pictures`` says whether they do.
@@ -111,18 +111,18 @@ def to_send(messages: Messages, without: int = 0, *, pictures: bool = True) -> M
     sent, questions = [], 0
     for message in messages:
         questions += message.get("role") == "user"
-        if questions > without or message.get("role") in _STAYS or not without:
+        if questions > without or message.get("role") in _NEVER_TRIMMED or not without:
             sent.append(_sent(message, pictures))
     return sent
 
 
 def _sent(message: dict[str, Any], pictures: bool) -> dict[str, Any]:
-    sent = {key: value for key, value in message.items() if key not in LOCAL_MARKS}
+    sent = {key: value for key, value in message.items() if key not in LOCAL_KEYS}
     media = [one for one in message.get("media", ()) if pictures or not one.is_image]
     if message.get("role") == "assistant" and isinstance(said := sent.get("content"), str):
-        from ..markdown.data_uris import shortened
+        from ..markdown.data_uris import shorten_data_uris
 
-        sent["content"] = shortened(said)  # an image in it is read by nobody as text
+        sent["content"] = shorten_data_uris(said)  # an image in it is read by nobody as text
     if media:
         from ..media.message_parts import content_part
 

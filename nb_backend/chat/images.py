@@ -26,7 +26,7 @@ class ImageUrl(str):
     data_uri: str | None = None
 
 
-class OwnImages:
+class ImageFetcher:
     """Fetches the images of one answer from the server that gave it, one after the other.
 
     ``server`` gives the url that was asked, ``get`` takes a url and how many bytes it may have at the most.
@@ -52,10 +52,10 @@ class OwnImages:
 
     def fetch(self, images: Iterable[ImageUrl]) -> None:
         """Begin to fetch those that are the server's, each once: they get their ``data_uri`` as they come."""
-        from ..transport.routing import own_url
+        from ..transport.routing import same_origin_url
 
         for image in images:
-            if len(self._asked) < MAX_COUNT and image not in self._asked and own_url(self._server or "", image):
+            if len(self._asked) < MAX_COUNT and image not in self._asked and same_origin_url(self._server or "", image):
                 self._asked.add(image)
                 self._waiting.append(image)
         if self._waiting and (self._task is None or self._task.done()):

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 from . import history as memory
 from .cell_run import CellRun
 from .chat import Chat
-from .observers import Watched
+from .observers import Observers
 
 _NAME = re.compile(r"\w(?:[\w. -]{0,62}[\w.-])?")
 
@@ -40,10 +40,10 @@ class Conversations(Mapping[str, Chat]):
         before = self._chats.get(_checked(name), chat)
         self._chats[name] = chat
         self._begun.pop(name, None)
-        Watched.of(before).tell(None)
+        Observers.of(before).notify(None)
 
     def __delitem__(self, name: str) -> None:
-        Watched.of(self._chats.pop(name)).tell(None)
+        Observers.of(self._chats.pop(name)).notify(None)
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._chats))
@@ -81,7 +81,9 @@ class Conversations(Mapping[str, Chat]):
         return self.get(name) or self._begun.setdefault(name, Chat())
 
     def __str__(self) -> str:
-        return ", ".join(f"{name} ({memory.length(chat.messages)})" for name, chat in self.items()) or "none yet"
+        return (
+            ", ".join(f"{name} ({memory.describe_length(chat.messages)})" for name, chat in self.items()) or "none yet"
+        )
 
     def __repr__(self) -> str:
         return f"<conversations: {self}>"

@@ -20,7 +20,7 @@ Watcher: TypeAlias = "Callable[[Turn | None], None]"
 _lock = RLock()  # reentrant: a stream may be collected, and tell that it ended, at any place
 
 
-class Watched:
+class Observers:
     """Those who watch a conversation, and its turns that are under way, the oldest first."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Watched:
         self._watchers: list[Watcher] = []
 
     @classmethod
-    def of(cls, chat: object) -> Watched:
+    def of(cls, chat: object) -> Observers:
         """Give what belongs to a conversation, for as long as that lives."""
         with _lock:
             return _of_chats.setdefault(chat, cls())
@@ -44,7 +44,7 @@ class Watched:
 
         return end
 
-    def tell(self, turn: Turn | None) -> None:
+    def notify(self, turn: Turn | None) -> None:
         """Tell them that a turn has changed, or messages (``None``); what one of them raises is no matter of ours."""
         if turn is not None and (turn.ended or turn not in self.live):
             with _lock:
@@ -57,7 +57,7 @@ class Watched:
                 debug.warn(f"what watches a conversation failed: {type(error).__name__}")
 
 
-_of_chats: WeakKeyDictionary[object, Watched] = WeakKeyDictionary()
+_of_chats: WeakKeyDictionary[object, Observers] = WeakKeyDictionary()
 
 
 def _forget() -> None:

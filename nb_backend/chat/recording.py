@@ -15,7 +15,7 @@ from typing import Any
 from ..events import RawResponse, reasoning_text
 from ..typing import Messages
 from .answer import Answer
-from .history import LOCAL_MARKS
+from .history import LOCAL_KEYS
 from .jsonable import plain, without_secrets
 
 _KEPT = frozenset({"provider", "tool_calls", "finish", "usage", "suggestions", "title"})  # events, as they are
@@ -28,7 +28,7 @@ _line = re.compile(r"[^\n]*\n|[^\n]+")
 
 
 @dataclass
-class Recorded:
+class CachedAnswer:
     """What is kept of an answer."""
 
     recorded: str
@@ -48,14 +48,14 @@ class Recorded:
     def prepare(self, answer: Answer) -> None:
         """Tell an answer what it is to know before the first event."""
         answer.recorded, answer.replayed = self.recorded, True
-        answer.trimmed, answer._known = self.trimmed, self.images
+        answer.trimmed, answer._cached_images = self.trimmed, self.images
 
     def restore(self, answer: Answer) -> None:
         """Give an answer that is replayed to its end the times of the first time."""
         answer.seconds, answer.first_token_seconds = self.seconds, self.first_token_seconds
 
 
-class Recording:
+class EventRecorder:
     """The events of an answer that is under way, as they are kept: its text line by line."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class Recording:
             self._kept.append(event.get_dict())
 
     @property
-    def says_something(self) -> bool:
+    def has_content(self) -> bool:
         """Whether there is more in it than who answered."""
         return bool(self._open) or any(event["type"] in _SAYS for event in self._kept)
 
@@ -101,7 +101,9 @@ class Recording:
         self._open = []
 
 
-def identity(server: str, model: str, messages: Messages, params: dict[str, Any], key: str | None) -> dict[str, Any]:
+def cache_key_fields(
+    server: str, model: str, messages: Messages, params: dict[str, Any], key: str | None
+) -> dict[str, Any]:
     """Give what makes a question the one it is, as plain JSON without the key; ``ValueError`` for what JSON cannot say.
 
     ``server`` is its kind: "embedded", "backend" or "openai". What goes along counts by its content, not by its name.
@@ -111,7 +113,7 @@ def identity(server: str, model: str, messages: Messages, params: dict[str, Any]
     return found
 
 
-def digest(question: dict[str, Any]) -> str:
+def cache_key(question: dict[str, Any]) -> str:
     """Give the SHA-256 of a question, in hex."""
     text = json.dumps(question, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -125,7 +127,7 @@ def _hashed(value: Any) -> Any:
     if isinstance(value, dict):
         if value.keys() == {"data", "format"} and isinstance(value["data"], str):  # of input_audio
             return {"type": value["format"], "sha256": _sha256(value["data"])}
-        return {name: _hashed(item) for name, item in value.items() if name not in LOCAL_MARKS}
+        return {name: _hashed(item) for name, item in value.items() if name not in LOCAL_KEYS}
     return [_hashed(item) for item in value] if isinstance(value, list | tuple) else value
 
 

@@ -8,11 +8,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendError
-from ..events import Moved, RawResponse
+from ..events import RawResponse, ServerChanged
 from . import history as memory
 from .answer import Answer
 from .context_limit import is_too_long
-from .recording import Recorded, Recording
+from .recording import CachedAnswer, EventRecorder
 from .turn import Turn
 
 if TYPE_CHECKING:
@@ -29,37 +29,37 @@ class AnswerStream(AsyncIterator[RawResponse]):
     What the request's store has is replayed: no server is asked, and an event of this side, ``replayed`` with the time
     (``recorded``) of the answer, comes first. An answer that has come to its end is kept there.
 
-    ``keep`` is called once, with the answer and the states that providers want back, if there is something to keep: at
-    the end, or when the stream is left before it; then ``kept`` is true. ``changed`` is called whenever ``turn`` has
-    changed. The images that are the server's own are fetched meanwhile: they stand in the answer as they come. The end
-    waits for them; left only then, the answer is whole but for them. (A class and no generator: see
+    ``on_finish`` is called once, with the answer and the states that providers want back, if there is something to
+    keep: at the end, or when the stream is left before it; then ``kept`` is true. ``on_change`` is called whenever
+    ``turn`` has changed. The images that are the server's own are fetched meanwhile: they stand in the answer as they
+    come. The end waits for them; left only then, the answer is whole but for them. (A class and no generator: see
     ``create_async_generator``.)
     """
 
     def __init__(
         self,
         request: Request,
-        keep: Callable[[Answer, dict[str, Any]], None] | None = None,
-        changed: Callable[[Turn], None] = lambda turn: None,
+        on_finish: Callable[[Answer, dict[str, Any]], None] | None = None,
+        on_change: Callable[[Turn], None] = lambda turn: None,
     ) -> None:
         self.answer = Answer(model=request.model, trimmed=request.trimmed)
         self.turn = Turn(request, self.answer, self.stop)
         self._request = request
-        self._keep = keep
-        self._changed = changed
-        self._turns = memory.turns(request.before)
-        self._states: dict[str, Any] = {}
-        self._images = request.own_images()
+        self._on_finish = on_finish
+        self._on_change = on_change
+        self._turns = memory.count_turns(request.history)
+        self._server_states: dict[str, Any] = {}
+        self._images = request.image_fetcher()
         self._events: AsyncGenerator[RawResponse, None] | None = None  # until it is asked
         self._prepared = False
-        self._found: Recorded | None = None  # in the store
-        self._recording = Recording() if request.store else None
-        self._announces = self.answer.trimmed > 0
-        self._refused = False  # an event said that it is too long; its error is still to come
-        self._whole = False  # nothing more comes from the server
-        self._complete = False  # nor any image
+        self._cached: CachedAnswer | None = None  # in the store
+        self._recording = EventRecorder() if request.store else None
+        self._announce_trim = self.answer.trimmed > 0
+        self._context_exceeded = False  # an event said that it is too long; its error is still to come
+        self._server_done = False  # nothing more comes from the server
+        self._images_done = False  # nor any image
         self._open = True
-        self._stops = False  # somebody has asked for its end
+        self._stop_requested = False  # somebody has asked for its end
         self._interrupted = False
         self._next: asyncio.Task[Any] | None = None  # that waits for the next event
 
@@ -69,7 +69,7 @@ class AnswerStream(AsyncIterator[RawResponse]):
         return self.turn.kept
 
     async def __anext__(self) -> RawResponse:
-        if self._stops:
+        if self._stop_requested:
             await self.aclose()
             raise StopAsyncIteration
         self._next = asyncio.current_task()
@@ -86,7 +86,7 @@ class AnswerStream(AsyncIterator[RawResponse]):
 
     def stop(self) -> None:
         """End it softly, from any thread: who iterates sees the normal end; the text that had come is kept."""
-        self._stops = True
+        self._stop_requested = True
         if (task := self._next) is not None:
             with suppress(RuntimeError):  # its loop is closed
                 task.get_loop().call_soon_threadsafe(self._interrupt)
@@ -99,82 +99,82 @@ class AnswerStream(AsyncIterator[RawResponse]):
     async def _event(self) -> RawResponse | None:
         try:
             events = self._events or await self._begin()
-            if self._announces:
-                self._announces = False
+            if self._announce_trim:
+                self._announce_trim = False
                 return RawResponse(type="trimmed", turns=self.answer.trimmed)
             event = await events.__anext__()
-            if isinstance(event, Moved):
+            if isinstance(event, ServerChanged):
                 self._request.provider = event.server
-            elif not self.answer._server and not self._found:
+            elif not self.answer._server and not self._cached:
                 self.answer._server = await self._images.server()
         except StopAsyncIteration:
             try:
                 await self._wait_for_images()
             finally:
-                self._leave()
+                self._finish()
             raise
         except asyncio.CancelledError:
-            self._leave()
+            self._finish()
             raise
         except BaseException as error:
-            if self._events is None or not (self._can_ask_again() and (self._refused or is_too_long(error))):
+            if self._events is None or not (self._can_ask_again() and (self._context_exceeded or is_too_long(error))):
                 if isinstance(error, BackendError):
                     error.partial = self.answer.text
-                self._close(error)
+                self._fail(error)
                 raise
             self._ask_again()
         else:
             if not (event.type == "error" and is_too_long(event) and self._can_ask_again()):
-                self._take(event)
+                self._handle_event(event)
                 return event
-            self._refused = True  # and not shown: it is mended before its error is raised
+            self._context_exceeded = True  # and not shown: it is mended before its error is raised
         return None  # it is asked again
 
     async def prepare(self) -> None:
         """Do now what has to be done before the question is sent, and raise what stands against it."""
         if self._open and not self._prepared:
             self._prepared = True
-            self._changed(self.turn)
+            self._on_change(self.turn)
             try:
-                self._found = self._request.recorded()
-                if self._found is None:
+                self._cached = self._request.recorded()
+                if self._cached is None:
                     await self._request.prepare()
             except BaseException as error:
-                self._close(error)
+                self._fail(error)
                 raise
 
     async def _begin(self) -> AsyncGenerator[RawResponse, None]:
         await self.prepare()
         if not self._open:  # left before its first question, or meanwhile
             raise StopAsyncIteration
-        if self._found is None:
+        if self._cached is None:
             self._events = self._request.send(self.answer.trimmed)
         else:
-            self._announces = self._found.trimmed > 0
-            self._found.prepare(self.answer)
-            self._events = self._found.replay()
+            self._announce_trim = self._cached.trimmed > 0
+            self._cached.prepare(self.answer)
+            self._events = self._cached.replay()
         return self._events
 
-    def _take(self, event: RawResponse) -> None:
+    def _handle_event(self, event: RawResponse) -> None:
         kind, known = event.type, len(self.answer.images)
         self.answer.add(event)
         if kind == "conversation" and isinstance(state := event.get("conversation"), dict):
-            self._states |= state
+            self._server_states |= state
         if self._recording:
             self._recording.add(event)
-        if len(self.answer.images) > known and self._open and not self._found:
+        if len(self.answer.images) > known and self._open and not self._cached:
             self._images.fetch(self.answer.images[known:])
         if kind == "progress":
             self.turn.progress = event
-        self._changed(self.turn)
+        self._on_change(self.turn)
 
     async def _wait_for_images(self) -> None:
-        self._whole = True
-        if self._open and not self._found:
+        self._server_done = True
+        if self._open and not self._cached:
             self.answer.end()  # which finds those of the text
             self._images.fetch(self.answer.images)
             await self._images.wait()
-        self._complete = True
+        self._images_done = True
 
     def _can_ask_again(self) -> bool:
         begun = self.answer.text or self.answer.reasoning or self.answer.images
@@ -182,46 +182,46 @@ class AnswerStream(AsyncIterator[RawResponse]):
 
     def _ask_again(self) -> None:
         self.answer.trimmed += (self._turns - self.answer.trimmed + 1) // 2
-        self._states = {}
-        self._refused = False
-        self._announces = True
-        self._recording = self._recording and Recording()
+        self._server_states = {}
+        self._context_exceeded = False
+        self._announce_trim = True
+        self._recording = self._recording and EventRecorder()
         self._events = self._request.send(self.answer.trimmed)
 
     async def aclose(self) -> None:
         """Stop: the connection is closed, and the text that had come is kept."""
-        self._leave()
+        self._finish()
         if self._events is not None:
             await self._events.aclose()
         await self._images.wait()
 
     def __del__(self) -> None:
-        self._leave()
+        self._finish()
 
-    def _close(self, error: BaseException) -> None:
+    def _fail(self, error: BaseException) -> None:
         if self._open:
             self._end(stopped=isinstance(error, asyncio.CancelledError))
             self.turn.error = None if self.answer.stopped else error
             self.turn.ended = True
-            self._changed(self.turn)
+            self._on_change(self.turn)
 
-    def _leave(self) -> None:
+    def _finish(self) -> None:
         if self._open:
-            stopped = not self._whole and self.answer.finish_reason is None
+            stopped = not self._server_done and self.answer.finish_reason is None
             self._end(stopped=stopped)
-            if self._complete:
+            if self._images_done:
                 self._store()
-            if self._keep is not None and (self.answer.text or not stopped):
+            if self._on_finish is not None and (self.answer.text or not stopped):
                 self.turn.kept = True
-                self._keep(self.answer, self._states)
+                self._on_finish(self.answer, self._server_states)
             self.turn.ended = True
             if self._prepared:
-                self._changed(self.turn)
+                self._on_change(self.turn)
 
     def _store(self) -> None:
-        if self._found is not None:
-            self._found.restore(self.answer)
-        elif self._recording and self._recording.says_something:
+        if self._cached is not None:
+            self._cached.restore(self.answer)
+        elif self._recording and self._recording.has_content:
             self._request.record(self.answer, self._recording)
 
     def _end(self, *, stopped: bool) -> None:

@@ -11,7 +11,7 @@ _MANY_PIECES = 1000
 _joining = threading.Lock()
 
 
-class Pieces(list[str]):
+class TextBuffer(list[str]):
     """The pieces of a text, of which the first are ``joined``: by themselves short ones take ten times their length."""
 
     joined = 0
@@ -34,7 +34,7 @@ class Pieces(list[str]):
         return text
 
 
-class Growing:
+class TextAttribute:
     """A text that grows piece by piece: joined when it is read, for ``+=`` on an attribute copies it every time."""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -43,11 +43,11 @@ class Growing:
     def __get__(self, instance: object, owner: type | None = None) -> str:
         if instance is None:
             return ""  # what a dataclass takes as the default
-        pieces: Pieces = instance.__dict__[self._name]
+        pieces: TextBuffer = instance.__dict__[self._name]
         return pieces.join()
 
     def __set__(self, instance: object, value: str) -> None:
-        instance.__dict__[self._name] = Pieces([value])
+        instance.__dict__[self._name] = TextBuffer([value])
 
 
 def _forget() -> None:

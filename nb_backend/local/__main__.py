@@ -16,7 +16,7 @@ from pathlib import Path
 
 from . import weights
 from .engine import Engine, EngineError, Step, label
-from .lazy_engine import LocalModel
+from .lazy_engine import LazyEngine
 from .scripted import ScriptedEngine
 
 KEY = "NB_BACKEND_API_KEY"
@@ -50,21 +50,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    path = weights.path() if weights.genuine() else weights.fetch()
+    path = weights.path() if weights.is_verified() else weights.fetch()
     sys.stdout.write(f"{path}\n")
     return 0
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    model = None if arguments.script is not None else LocalModel(arguments.model)
+    model = None if arguments.script is not None else LazyEngine(arguments.model)
     engine: Engine = model or ScriptedEngine(*arguments.script)
     if model:
-        model.give_up = _end_soon
+        model.on_stuck = _end_soon
     if arguments.embedded:
         token, announce = _meet_parent(model)
     else:
         if model:
-            model.complain = _complain  # an embedded one tells in its answers only
+            model.on_error = _complain  # an embedded one tells in its answers only
         token = os.environ.get(KEY) or secrets.token_urlsafe(32)
         announce = _greeting(engine.name, token)
 
@@ -106,7 +106,7 @@ def _end_soon() -> None:
     threading.Timer(1, os._exit, [1]).start()
 
 
-def _meet_parent(model: LocalModel | None) -> tuple[str, Callable[[int], None]]:
+def _meet_parent(model: LazyEngine | None) -> tuple[str, Callable[[int], None]]:
     """Take the token from the process that started this one, and be ready to end with it."""
     parent = os.getppid()
     report = os.fdopen(os.dup(1), "w")

@@ -24,8 +24,8 @@ from .engine import Body, Engine, Event, error_event, label
 
 ENGINE: web.AppKey[Engine] = web.AppKey("engine")
 TOKEN: web.AppKey[str] = web.AppKey("token")
-PLACES: web.AppKey[set[object]] = web.AppKey("places")
-STRANGERS: web.AppKey[asyncio.Semaphore] = web.AppKey("strangers")
+ACTIVE: web.AppKey[set[object]] = web.AppKey("places")
+UNAUTHENTICATED: web.AppKey[asyncio.Semaphore] = web.AppKey("strangers")
 
 BODY_LIMIT = 64 * 1024 * 1024
 BODIES_OF_STRANGERS = 8  # read at the same time, of those who bring no token in a header: else they could fill memory
@@ -57,8 +57,8 @@ def create_app(engine: Engine, *, token: str) -> web.Application:
     app = web.Application(middlewares=[guard], client_max_size=BODY_LIMIT)
     app[ENGINE] = engine
     app[TOKEN] = token
-    app[PLACES] = set()
-    app[STRANGERS] = asyncio.Semaphore(BODIES_OF_STRANGERS)
+    app[ACTIVE] = set()
+    app[UNAUTHENTICATED] = asyncio.Semaphore(BODIES_OF_STRANGERS)
     app.router.add_post("/backend-api/v2/conversation", conversation)
     app.router.add_get("/backend-api/v2/models", models, allow_head=False)
     app.router.add_get("/backend-api/v2/models/{provider}", models_of, allow_head=False)
@@ -92,8 +92,10 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             raise Refused(403, "the embedded backend does not talk to web pages")
         if "Content-Encoding" in request.headers or request.headers.get("Transfer-Encoding", "chunked") != "chunked":
             raise Refused(415, "the embedded backend takes no compressed requests")
-        if request.match_info.handler is not conversation and not _knows(request):  # which may have it in its body
-            raise _stranger()
+        if request.match_info.handler is not conversation and not _is_authorized(
+            request
+        ):  # which may have it in its body
+            raise _unauthorized()
         response = await handler(request)
     except Refused as error:
         response = _refusal(error.status, str(error), **error.headers)
@@ -132,7 +134,7 @@ async def conversation(request: web.Request) -> web.StreamResponse:
 @contextmanager
 def _place(app: web.Application) -> Iterator[None]:
     """Hold one of the places that the engine has for conversations, those that wait for their turn included."""
-    limit, taken, place = app[ENGINE].limit, app[PLACES], object()
+    limit, taken, place = app[ENGINE].limit, app[ACTIVE], object()
     if limit is not None and len(taken) >= limit:
         raise Refused(
             429,
@@ -228,24 +230,24 @@ def _encode(event: Event) -> bytes:
 
 async def _body(request: web.Request) -> Body:
     """Read and check a conversation's body, whose token may be in it."""
-    known = _knows(request)
+    known = _is_authorized(request)
     try:
-        async with asyncio.timeout(REQUEST_TIMEOUT), nullcontext() if known else request.app[STRANGERS]:
-            body = bounds.parsed(await request.read())
+        async with asyncio.timeout(REQUEST_TIMEOUT), nullcontext() if known else request.app[UNAUTHENTICATED]:
+            body = bounds.parse_body(await request.read())
         if not isinstance(body, dict):
             raise ValueError('the request\'s body has to be an object: {"model": …, "messages": […]}')
-        known = known or _knows(request, body.get("api_key"))
-        bounds.check(body)
+        known = known or _is_authorized(request, body.get("api_key"))
+        bounds.validate_body(body)
     except ValueError as error:
-        raise (Refused(400, str(error)) if known else _stranger()) from None
+        raise (Refused(400, str(error)) if known else _unauthorized()) from None
     except TimeoutError:
         raise Refused(408, f"the request was not all there after {REQUEST_TIMEOUT:g} seconds") from None
     if not known:
-        raise _stranger()
+        raise _unauthorized()
     return body
 
 
-def _knows(request: web.Request, key: object = None) -> bool:
+def _is_authorized(request: web.Request, key: object = None) -> bool:
     """Tell whether a request brings the token, in a header or as the key that its body has."""
     bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
     token = request.app[TOKEN].encode()
@@ -254,7 +256,7 @@ def _knows(request: web.Request, key: object = None) -> bool:
     return any(hmac.compare_digest(one.encode(errors="backslashreplace"), token) for one in given)
 
 
-def _stranger() -> Refused:
+def _unauthorized() -> Refused:
     return Refused(401, "this is not the embedded backend's token: leave url unset, or set NB_BACKEND_API_KEY to it")
 
 

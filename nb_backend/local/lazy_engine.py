@@ -17,11 +17,11 @@ from .llama import EngineStuckError, LlamaEngine, refuse_media
 _LOOK = 0.25  # seconds between two progress events
 
 
-class LocalModel:
+class LazyEngine:
     """SmolLM2, or the model in a GGUF file, answering as soon as it can.
 
     Weights that are there already are loaded after ``start``; they are fetched only once a conversation wants them.
-    When that fails, every conversation that waits for it is told, ``complain`` too, and the next one tries again.
+    When that fails, every conversation that waits for it is told, ``on_error`` too, and the next one tries again.
     """
 
     vision: bool | None = LlamaEngine.vision
@@ -29,8 +29,8 @@ class LocalModel:
 
     def __init__(self, file: Path | None = None) -> None:
         self.name = file.stem if file else weights.NAME
-        self.complain: Callable[[str], None] = debug.log
-        self.give_up: Callable[[], None] = lambda: None  # called when only the end of the process helps
+        self.on_error: Callable[[str], None] = debug.log
+        self.on_stuck: Callable[[], None] = lambda: None  # called when only the end of the process helps
         self._file = file
         self._lock = threading.Lock()
         self._loading: Future[LlamaEngine | None] | None = None
@@ -57,8 +57,8 @@ class LocalModel:
                 async for event in events:
                     yield event
         except EngineStuckError as error:
-            self.complain(str(error))
-            self.give_up()
+            self.on_error(str(error))
+            self.on_stuck()
             raise
 
     def close(self) -> None:
@@ -97,12 +97,12 @@ class LocalModel:
             sampling = None if self._file else weights.SAMPLING
             loading.set_result(LlamaEngine(file, name=self.name, sampling=sampling) if file else None)
         except Exception as error:
-            self.complain(str(error))
+            self.on_error(str(error))
             loading.set_exception(error)
 
     def _weights(self, fetch: bool) -> Path | None:
         """Give the file; None if it would have to be fetched and must not be."""
-        if weights.genuine():
+        if weights.is_verified():
             return weights.path()
         if not fetch:
             return None

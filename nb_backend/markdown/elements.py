@@ -56,7 +56,7 @@ _acts = re.compile(
 )
 
 
-def resolved(text: str) -> str:
+def unescape_address(text: str) -> str:
     """Resolve the backslashes and entities of an address as CommonMark does."""
     return _escape_or_entity.sub(lambda match: match[1] or entity_sign(match[0]) or match[0], text)
 
@@ -143,14 +143,14 @@ def formula(body: str, *, display: bool, cell: bool = False, lines: bool = False
     body = re.sub(r"\](?=[(\[:])", "] ", body).replace("![", "! [")
     body = re.sub(r"\\\\(?=[{}$])", r"\\\\ ", body)
     if cell:
-        body = bars(body)
+        body = escape_bars(body)
     if not display:
         return f"${body}$"
     separator = "\n" if "\n" in body else " " if body[-1] == "\\" else ""
     return f"$${separator}{body}{separator}$$"
 
 
-def bars(body: str) -> str:
+def escape_bars(body: str) -> str:
     r"""Write the ``|`` of a formula as macros: a table would split there."""
     return body.replace("\\|", "\\Vert ").replace("|", "\\vert ")
 
@@ -167,12 +167,12 @@ def _balanced(body: str) -> bool:
 LONGEST_NAME = 300  # characters of what a server says of itself
 
 
-def joined(*blocks: str) -> str:
+def join_blocks(*blocks: str) -> str:
     """Put blocks of Markdown below one another."""
     return "\n\n".join(block.strip("\n") for block in blocks if block)
 
 
-def inert(text: str, most: int = LONGEST_NAME) -> str:
+def escape_line(text: str, most: int = LONGEST_NAME) -> str:
     """Make what a server or an error says inert, a line of it: neither HTML nor Markdown nor a formula."""
     text = safe_terminal(" ".join(text.split()))[:most].rstrip()
     return "".join(map(_inert, text))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from .data_uris import is_bitmap, is_shown, live
+from .data_uris import is_bitmap, is_shown, shorten_images
 
 _linked = re.compile(r"!\[[^\[\]]*\]\(\s*<?([^\s()<>]++)[^()]*+\)\]\(\s*<?([^\s()<>]++)")
 
@@ -16,10 +16,10 @@ def answer_markdown(text: str, addresses: Mapping[str, str], alts: Mapping[str, 
     ``addresses`` is what ``safe_markdown`` takes, ``alts`` has the words for each image that came beside the text;
     those of more than ``most`` bytes, if it is given, are a word or a link.
     """
-    return AnswerMarkdown(addresses, alts, most).last(text)
+    return AnswerMarkdown(addresses, alts, most).finish(text)
 
 
-def markdown_pieces(texts: list[str], addresses: Mapping[str, str], alts: Mapping[str, str]) -> list[str]:
+def piece_markdown(texts: list[str], addresses: Mapping[str, str], alts: Mapping[str, str]) -> list[str]:
     """Give the same for a text in pieces, one for each."""
     written = AnswerMarkdown(addresses, alts)
     if len(texts) > 1 and any("]:" in text for text in texts):  # what a label stands for may be said further below
@@ -27,7 +27,7 @@ def markdown_pieces(texts: list[str], addresses: Mapping[str, str], alts: Mappin
 
         for text in texts:
             markdown_and_images(text, addresses, written.references)
-    return [*map(written.piece, texts[:-1]), written.last(texts[-1])]
+    return [*map(written.write, texts[:-1]), written.finish(texts[-1])]
 
 
 class AnswerMarkdown:
@@ -51,12 +51,12 @@ class AnswerMarkdown:
         self._alts = alts
         self._most = most
 
-    def piece(self, text: str) -> str:
+    def write(self, text: str) -> str:
         """Give a piece that another one follows."""
         from .safe import markdown_and_images
 
         if self._most is not None:
-            text = live(text, self._most)
+            text = shorten_images(text, self._most)
         shown, inside = markdown_and_images(text, self._addresses, self.references)
         self._seen |= {self._in_full(address) for address in inside}
         if self._alts:  # what a picture of the text is a link to, is that picture: as g4f writes them
@@ -68,18 +68,18 @@ class AnswerMarkdown:
                     del self._addresses[one]
         return shown
 
-    def last(self, text: str) -> str:
+    def finish(self, text: str) -> str:
         """Give the last piece, and behind it the images that came beside the text and were not seen in any."""
         addresses = {**self._addresses}
-        shown = self.piece(text)
-        beside = {self._in_full(url): f"![{_words(alt) or 'image'}](<{url}>)" for url, alt in self._alts.items()}
+        shown = self.write(text)
+        beside = {self._in_full(url): f"![{_alt_text(alt) or 'image'}](<{url}>)" for url, alt in self._alts.items()}
         pictures = "\n\n".join(picture for url, picture in beside.items() if url not in self._seen)
         if not pictures:
             return shown
         from .safe import safe_markdown
 
         if self._most is not None:
-            pictures = live(pictures, self._most)
+            pictures = shorten_images(pictures, self._most)
         return "\n\n".join(part for part in (shown, safe_markdown(pictures, addresses)) if part)
 
     def _in_full(self, address: str) -> str:
@@ -87,6 +87,6 @@ class AnswerMarkdown:
         return address if target.startswith("data:") else target
 
 
-def _words(text: str) -> str:
+def _alt_text(text: str) -> str:
     """Give the words of a text, as the text of an image."""
     return " ".join(re.sub(r"[\[\]\\`<>&$]", " ", text).split())

@@ -246,7 +246,7 @@ class Inline:
     def _target(self, start: int, end: int) -> tuple[str, int]:
         """Give the address of the link whose text is ``source[start:end]``, and where the link ends; "" for no link."""
         if found := link_target.match(self.source, end + 1):
-            return parts.resolved(found[1] or found[2] or ""), found.end()
+            return parts.unescape_address(found[1] or found[2] or ""), found.end()
         label = link_label.match(self.source, end + 1)
         if label and label[1]:
             return self.reference(label[1]), label.end()

@@ -36,7 +36,7 @@ def bars_of_formulas(text: str, tokens: list[Token]) -> str | None:
         if token.type == "table_open" and token.map:
             for i in range(token.map[0], min(token.map[1], len(lines))):
                 if lines[i].count("$") > 1 and "`" not in lines[i]:
-                    row = _formula_in_row.sub(lambda match: parts.bars(match[0]), lines[i])
+                    row = _formula_in_row.sub(lambda match: parts.escape_bars(match[0]), lines[i])
                     changed, lines[i] = changed or row != lines[i], row
     return "\n".join(lines) if changed else None
 
@@ -49,8 +49,10 @@ def math_rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     if opening is None:
         return False
     closer = f"\\end{{{opening[1]}}}" if opening[1] else opening[0].replace("[", "]")
-    hopeless: dict[str, range] = state.env.setdefault("hopeless", {})  # no block in these lines: looked for once only
-    if start in hopeless.get(closer, ()):
+    no_match_lines: dict[str, range] = state.env.setdefault(
+        "no_match_lines", {}
+    )  # no block in these lines: looked for once only
+    if start in no_match_lines.get(closer, ()):
         return False
     lines: list[str] = []
     for number in range(start, end):
@@ -67,7 +69,7 @@ def math_rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:
                 state.tokens[-1].map = [start, state.line]
             return True
         lines.append(line)
-    hopeless[closer] = range(start, start + len(lines))
+    no_match_lines[closer] = range(start, start + len(lines))
     return False
 
 

@@ -25,7 +25,7 @@ from markdown_it.token import Token
 
 from ..text import unicode_text
 from . import elements as parts
-from .data_uris import Held, ended, is_bitmap
+from .data_uris import DataUriPlaceholders, close_open_image, is_bitmap
 from .inline import Inline
 from .parser import _DEPTH, bars_of_formulas, block_parser, generated_wrapper
 
@@ -50,7 +50,7 @@ def image_addresses(text: str) -> list[str]:
 
 def block_starts(text: str) -> list[int]:
     """Give the line, counted from 0, in which each block begins that is not within another; lines end at LF."""
-    tokens = _parser.parse(Held().hold(text))
+    tokens = _parser.parse(DataUriPlaceholders().hold(text))
     return [token.map[0] for token in tokens if token.level == 0 and token.nesting >= 0 and token.map]
 
 
@@ -61,7 +61,7 @@ def markdown_and_images(
 
     ``references`` are what labels stand for in another piece of the same text; those of this one are added.
     """
-    held = Held()
+    held = DataUriPlaceholders()
     text = unicode_text(text)
     document = _document(text, held, addresses, references)
     if document is None:
@@ -70,12 +70,12 @@ def markdown_and_images(
 
 
 def _document(
-    text: str, held: Held, addresses: Mapping[str, str] | None, references: dict[str, str] | None
+    text: str, held: DataUriPlaceholders, addresses: Mapping[str, str] | None, references: dict[str, str] | None
 ) -> _Document | None:
     """Give the blocks of a text, None if they are deeper than the parser looks. Without ``addresses`` for any."""
     parser = _parser if addresses == {} else block_parser(_followed(addresses))
     budget = 4 * len(text) + 65_536
-    text = held.hold(ended(text))
+    text = held.hold(close_open_image(text))
     known = {label: {"href": held.hold(href)} for label, href in (references or {}).items()}
     env: dict[str, Any] = {"references": {**known}}
     tokens = parser.parse(text, env)
@@ -100,7 +100,7 @@ class _Document:
         tokens: list[Token],
         references: dict[str, dict[str, Any]],
         budget: int,
-        held: Held,
+        held: DataUriPlaceholders,
         addresses: dict[str, str],
     ) -> None:
         self.tokens = iter(tokens)

@@ -34,7 +34,7 @@ _line_end = re.compile(r"\r\n|\r|\n")
 _place = re.compile(r"(?:\A|[\r\n])[ \t]*(?:\r\n|[\r\n])[^ \t\r\n][^\r\n]*[\r\n]")  # whatever it is within
 
 
-def cuts(text: str) -> list[int]:
+def split_points(text: str) -> list[int]:
     """Give all places, in order, where a text may be cut that may go on. Linear time."""
     if not _place.search(text):
         return []
@@ -48,7 +48,7 @@ def _begins(lines: list[str], line: int) -> bool:
     return not lines[line - 1].strip(" \t") and lines[line][:1] not in ("", " ", "\t")
 
 
-def least(number: int) -> int:
+def min_piece_size(number: int) -> int:
     """Give how many characters the piece of this number, counted from 0, has at the least; the last has all."""
     if number < _SMALL:
         return PIECE
@@ -61,8 +61,8 @@ def pieces(text: str) -> list[str]:
         return [text]
     found: list[str] = []
     start = 0
-    for at in cuts(text):
-        if at - start >= least(len(found)):
+    for at in split_points(text):
+        if at - start >= min_piece_size(len(found)):
             found.append(text[start:at])
             start = at
     return [*found, text[start:]]

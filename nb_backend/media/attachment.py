@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from ..text import short
+from ..text import shorten
 from .probe import pixel_size
-from .sniff import amount
+from .sniff import format_size
 
 _SENT = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,|(?i:https?)://")
 
@@ -40,7 +40,7 @@ class Attachment:
 
     def __post_init__(self) -> None:
         if not _SENT.match(self.uri):
-            raise ValueError(f"{short(self.uri)!r} is neither a data URI in base64 nor an address of the web")
+            raise ValueError(f"{shorten(self.uri)!r} is neither a data URI in base64 nor an address of the web")
 
     @property
     def media_type(self) -> str:
@@ -64,7 +64,7 @@ class Attachment:
         return thumbnail(self.data, self.media_type) if self.media_type.startswith("image/") else None
 
     def __str__(self) -> str:
-        return f"{short(self.name)} ({', '.join(self._facts())})"
+        return f"{shorten(self.name)} ({', '.join(self._facts())})"
 
     def __repr__(self) -> str:
         return f"<Attachment {self}>"
@@ -77,18 +77,18 @@ class Attachment:
 
     def _facts(self) -> Iterator[str]:
         if not self.media_type:
-            yield short(self.uri)
+            yield shorten(self.uri)
             return
         data = self.data
         yield self.media_type
         if pixels := pixel_size(data, self.media_type):
             yield f"{pixels[0]}×{pixels[1]}"
-        yield amount(len(data))
+        yield format_size(len(data))
         if self.remark:
             yield self.remark
 
 
-def free_name(name: str, others: Iterable[str]) -> str:
+def unique_name(name: str, others: Iterable[str]) -> str:
     """Give a file name that is none of the others, in capitals or not: plot.png, plot_2.png."""
     taken = {other.casefold() for other in others}
     stem, suffix = os.path.splitext(name)

@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 from .. import debug, settings
-from ..text import short
-from .attachment import Attachment, file_name, free_name
+from ..text import shorten
+from .attachment import Attachment, file_name, unique_name
 from .files import check_size, is_open_file
-from .probe import is_cut
-from .sniff import amount, data_uri, media_type
+from .probe import is_truncated
+from .sniff import data_uri, format_size, media_type
 from .source import _content
 
 
@@ -52,7 +52,7 @@ def attachments(things: Any) -> list[Attachment]:
         one = attach(given, name)
         if one.remark and not isinstance(given, Attachment):
             debug.warn(f"{one.name} was {one.remark}")
-        found.append(one if name else replace(one, name=free_name(one.name, [other.name for other in found])))
+        found.append(one if name else replace(one, name=unique_name(one.name, [other.name for other in found])))
     return found
 
 
@@ -96,27 +96,27 @@ def _with_suffix(name: str, kind: str) -> str:
 def _checked(data: bytes, name: str) -> str:
     """Give the type of what can be sent."""
     if not data:
-        raise ValueError(f"{short(name)} is empty: there is nothing to send")
+        raise ValueError(f"{shorten(name)} is empty: there is nothing to send")
     check_size(len(data), name)
     kind = media_type(data)
     if kind is None:
-        raise ValueError(f"{short(name)} is no image, sound, film or PDF by its content: put text into the question")
-    if is_cut(data, kind):
-        raise ValueError(f"{short(name)} is {kind} and cut off: its end is missing")
+        raise ValueError(f"{shorten(name)} is no image, sound, film or PDF by its content: put text into the question")
+    if is_truncated(data, kind):
+        raise ValueError(f"{shorten(name)} is {kind} and cut off: its end is missing")
     return kind
 
 
 def _within_bounds(data: bytes, kind: str, name: str) -> tuple[bytes, str]:
-    from .resize import fit
+    from .resize import fit_within
 
     most_bytes, most_side = settings.image_bounds()
     if kind == "image/svg+xml" and len(data) > most_bytes:
-        most = f"{amount(most_bytes)} is the most for an SVG that cannot be drawn here"
-        raise ValueError(f"{short(name)} has {amount(len(data))}, and {most}")
+        most = f"{format_size(most_bytes)} is the most for an SVG that cannot be drawn here"
+        raise ValueError(f"{shorten(name)} has {format_size(len(data))}, and {most}")
     try:
-        return fit(data, kind, most_bytes, most_side)
+        return fit_within(data, kind, most_bytes, most_side)
     except ValueError as error:
-        raise ValueError(f"{short(name)} cannot be sent: {error}") from None
+        raise ValueError(f"{shorten(name)} cannot be sent: {error}") from None
 
 
 def _drawn(svg: bytes) -> bytes | None:

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from ..text import reason, short
+from ..text import error_summary, shorten
 
 MAX_SIZE = 64 * 2**20  # bytes of one attachment: what the embedded backend takes in one request
 
@@ -19,7 +19,7 @@ _CHUNK = 2**20  # bytes read at a time
 def check_size(size: int, name: str) -> None:
     """Refuse what is too large to be sent."""
     if size > MAX_SIZE:
-        raise ValueError(f"{short(name)} has {size / 2**20:.0f} MB, and {MAX_SIZE / 2**20:.0f} MB is the most")
+        raise ValueError(f"{shorten(name)} has {size / 2**20:.0f} MB, and {MAX_SIZE / 2**20:.0f} MB is the most")
 
 
 def path_of(named: str | os.PathLike[Any]) -> Path:
@@ -27,12 +27,12 @@ def path_of(named: str | os.PathLike[Any]) -> Path:
     try:
         return Path(os.path.expanduser(os.fsdecode(named)))
     except Exception as error:  # whatever somebody's __fspath__ raises
-        raise ValueError(f"the {short(type(named).__name__)} names no file: {reason(error)}") from error
+        raise ValueError(f"the {shorten(type(named).__name__)} names no file: {error_summary(error)}") from error
 
 
 def read(path: Path) -> bytes:
     """Read a file; ``ValueError`` in one line if it is none, or cannot be read, or is too large, before it is."""
-    name = short(str(path))
+    name = shorten(str(path))
     if "\0" in str(path):
         raise ValueError(f"{name!r} names no file: there is a null byte in it")
     try:
@@ -53,7 +53,7 @@ def read(path: Path) -> bytes:
 
 def _here() -> str:
     try:
-        return short(os.getcwd())
+        return shorten(os.getcwd())
     except OSError:
         return "a folder that is gone"
 
@@ -90,7 +90,7 @@ def _read_some(file: Any) -> bytes:
         if not isinstance(read, bytes | bytearray | memoryview):
             if callable(close := getattr(read, "close", None)):  # of a coroutine
                 close()
-            raise ValueError(f"its read() gives {short(type(read).__name__, 40)} instead of bytes")
+            raise ValueError(f"its read() gives {shorten(type(read).__name__, 40)} instead of bytes")
         data += read
     return bytes(data)
 

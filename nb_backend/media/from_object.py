@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from .png import MOST_PIXELS, check_size, drawing, png_of_array, png_of_image
-from .sniff import SHOWN, media_type, shown_bytes
+from .png import MOST_PIXELS, check_size, png_of_array, png_of_image, render_lock
+from .sniff import DISPLAY_TYPES, media_type, shown_bytes
 
 _MOST_PARTS = 1000  # things of a list that are looked at
 
@@ -95,7 +95,7 @@ def _shown(value: Any) -> bytes | None:
 def _ways(value: Any) -> Iterator[Callable[[], Iterator[bytes]]]:
     kind = type(value)
     if callable(getattr(kind, "_repr_mimebundle_", None)):
-        yield lambda: _best(value._repr_mimebundle_(include=set(SHOWN), exclude=None))
+        yield lambda: _best(value._repr_mimebundle_(include=set(DISPLAY_TYPES), exclude=None))
     for hook in ("_repr_png_", "_repr_jpeg_", "_repr_svg_"):
         if callable(getattr(kind, hook, None)):
             yield lambda hook=hook: iter([shown_bytes(_without_metadata(getattr(value, hook)()))])  # type: ignore[misc]
@@ -108,7 +108,7 @@ def _in_notebook(value: Any) -> bytes | None:
     # what is built in has no picture, and what displays itself would do it now
     if shell is None or type(value).__module__ == "builtins" or hasattr(type(value), "_ipython_display_"):
         return None
-    formatters = [formatter for kind in SHOWN if (formatter := shell.display_formatter.formatters.get(kind))]
+    formatters = [formatter for kind in DISPLAY_TYPES if (formatter := shell.display_formatter.formatters.get(kind))]
     for formatter in formatters:
         try:
             show = formatter.lookup(value)
@@ -140,7 +140,7 @@ def _check_installed(renderer: str, package: str) -> None:
 
 def _best(shown: Any) -> Iterator[bytes]:
     bundle = _without_metadata(shown)
-    return (shown_bytes(bundle[kind]) for kind in SHOWN if isinstance(bundle, Mapping) and kind in bundle)
+    return (shown_bytes(bundle[kind]) for kind in DISPLAY_TYPES if isinstance(bundle, Mapping) and kind in bundle)
 
 
 def _without_metadata(shown: Any) -> Any:
@@ -195,7 +195,7 @@ def _drawn(figure: Any) -> bytes:
     file = io.BytesIO()
     width, height = (round(side * figure.dpi) for side in figure.get_size_inches())
     check_size(height, width)
-    with drawing:
+    with render_lock:
         figure.draw_without_rendering()
         around = figure.get_tightbbox()
         most = min(_FAR * width * height, MOST_PIXELS)

@@ -12,7 +12,7 @@ from typing import Any
 MOST_PIXELS = 2**27  # more than a camera gives, and little enough for the memory
 
 
-drawing = threading.RLock()
+render_lock = threading.RLock()
 """Held while somebody's figure is drawn, or picture read: neither matplotlib nor Pillow takes two threads at that."""
 
 
@@ -53,7 +53,7 @@ def png_of_image(image: Any) -> bytes:
     as Pillow converts.
     """
     check_size(image.height, image.width)
-    with drawing:
+    with render_lock:
         return _png_of(image)
 
 

@@ -30,7 +30,7 @@ _JPEG_BARE = (0x01, *range(0xD0, 0xD9))  # markers that have no length
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
-def is_cut(data: bytes, kind: str) -> bool:
+def is_truncated(data: bytes, kind: str) -> bool:
     """Tell whether data of this type ends before its end, as far as this is seen without decoding it."""
     match kind:
         case "image/png":

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from .probe import is_cut, pixel_size
-from .sniff import BITMAPS, amount, data_uri
+from .probe import is_truncated, pixel_size
+from .sniff import BITMAPS, data_uri, format_size
 
 _FORMATS = {f"image/{name.lower()}": name for name in ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")}
 
@@ -75,7 +75,7 @@ class _Picture:
     left_out: str = ""
 
 
-def fit(data: bytes, kind: str, max_bytes: int, max_side: int) -> tuple[bytes, str]:
+def fit_within(data: bytes, kind: str, max_bytes: int, max_side: int) -> tuple[bytes, str]:
     """Give a picture of at most so many bytes, and pixels a side, and what was done to it: "" if nothing had to be.
 
     Its format, orientation, transparency, colour profile and animation are kept; its EXIF, which holds places, is not.
@@ -86,7 +86,7 @@ def fit(data: bytes, kind: str, max_bytes: int, max_side: int) -> tuple[bytes, s
     size, small = pixel_size(data, kind), len(data) <= max_bytes
     if small and (size is None or max(size) <= max_side):
         return data, ""
-    what = f"{amount(len(data))}, {amount(max_bytes)}"
+    what = f"{format_size(len(data))}, {format_size(max_bytes)}"
     if size and max(size) > max_side:
         what = f"{_times(size)} pixels, {max_side}"
     try:
@@ -102,7 +102,7 @@ def fit(data: bytes, kind: str, max_bytes: int, max_side: int) -> tuple[bytes, s
     except Exception as error:  # whatever Pillow raises
         raise ValueError(f"it has {what} is the most, and Pillow cannot read it: make it smaller yourself") from error
     if reached == picture.size:
-        return fitting, f"made smaller, from {amount(len(data))} to {amount(len(fitting))}{picture.left_out}"
+        return fitting, f"made smaller, from {format_size(len(data))} to {format_size(len(fitting))}{picture.left_out}"
     return fitting, f"scaled from {_times(picture.size)} to {_times(reached)}{picture.left_out}"
 
 
@@ -113,7 +113,7 @@ def thumbnail(data: bytes, kind: str, side: int = 160, most: int = 40_000) -> st
     """
     try:
         longest = max(pixel_size(data, kind) or (0, 0))
-        same = data_uri(data, kind) if len(data) < most and kind in BITMAPS and not is_cut(data, kind) else ""
+        same = data_uri(data, kind) if len(data) < most and kind in BITMAPS and not is_truncated(data, kind) else ""
         fits = longest and 0 < len(same) <= most
         if fits and longest <= side:
             return same
@@ -241,7 +241,7 @@ def _fitting(picture: _Picture, kind: str, max_bytes: int) -> tuple[bytes, tuple
         if len(data) <= max_bytes:
             return data, size
         size = _within(size, int(max(size) * min(0.9, 0.95 * math.sqrt(max_bytes / len(data)))) or 1)
-    raise _Refused(f"it has more than {amount(max_bytes)}, however small it is made")
+    raise _Refused(f"it has more than {format_size(max_bytes)}, however small it is made")
 
 
 def _encoded(frames: list[Any], name: str, options: dict[str, Any]) -> bytes:

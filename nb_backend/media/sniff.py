@@ -10,7 +10,13 @@ import base64
 import re
 from typing import Any
 
-SHOWN = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/svg+xml")  # what objects show, the best first
+DISPLAY_TYPES = (
+    "image/png",
+    "image/jpeg",
+    "image/webp",
+    "image/gif",
+    "image/svg+xml",
+)  # what objects show, the best first
 
 
 BITMAPS = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})  # every browser shows them; none can act
@@ -93,7 +99,7 @@ def data_uri(data: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def amount(size: int) -> str:
+def format_size(size: int) -> str:
     """Tell a number of bytes in decimal units: 7.9 kB, 12.3 MB."""
     return f"{size / 1e6:,.1f} MB" if size >= 999_950 else f"{size / 1e3:.1f} kB"
 

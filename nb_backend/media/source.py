@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
-from ..text import reason, short
+from ..text import error_summary, shorten
 from .files import check_size, is_open_file, path_of, read, read_open
 
 _DATA_URI = re.compile(r"data:(?:[\w.+-]+/[\w.+-]+)?(?:;[^,]*?)??(;base64)?,(.*)", re.DOTALL | re.IGNORECASE)
@@ -31,7 +31,9 @@ def _content(thing: Any, name: str | None) -> tuple[bytes | str, str, str]:
     except (ValueError, TypeError):
         raise
     except (Exception, SystemExit, GeneratorExit) as error:  # whatever somebody's object raises
-        raise ValueError(f"{short(name or f'the {type(thing).__name__}')} cannot be sent: {reason(error)}") from error
+        raise ValueError(
+            f"{shorten(name or f'the {type(thing).__name__}')} cannot be sent: {error_summary(error)}"
+        ) from error
 
 
 def _content_of(thing: Any, name: str | None) -> tuple[bytes | str, str, str]:
@@ -54,7 +56,7 @@ def _content_of(thing: Any, name: str | None) -> tuple[bytes | str, str, str]:
 def _content_of_object(value: Any, name: str | None) -> tuple[bytes | str, str, str]:
     from .from_object import picture_of, pixels_of
 
-    kind = short(type(value).__name__)
+    kind = shorten(type(value).__name__)
     said = name or f"the {kind}"
     try:
         own = getattr(value, "filename", None)  # of Pillow and of IPython
@@ -66,13 +68,13 @@ def _content_of_object(value: Any, name: str | None) -> tuple[bytes | str, str, 
             said = name or (own if isinstance(own, str) and own else "the file")
             found = read_open(value)
     except (Exception, SystemExit, GeneratorExit) as error:  # whatever somebody's object raises
-        raise ValueError(f"{short(said)} cannot be sent: {reason(error)}") from error
+        raise ValueError(f"{shorten(said)} cannot be sent: {error_summary(error)}") from error
     own = _name_of(own) if isinstance(own, str | os.PathLike) else ""
     if isinstance(found, str):
         return _content(found, name)
     if found is None:
         wanted = "give bytes, a path or a data URI, a URL, a picture, a figure, an array or an open file"
-        raise TypeError(f"{short(name or 'this', 40)} is of type {short(kind, 40)}: {wanted}")
+        raise TypeError(f"{shorten(name or 'this', 40)} is of type {shorten(kind, 40)}: {wanted}")
     return found, own, said
 
 
@@ -87,7 +89,7 @@ def _bytes_of(data: bytes | bytearray | memoryview, name: str) -> bytes:
     if isinstance(data, memoryview):
         if data.itemsize != 1:
             what = f"a memoryview whose items have {data.itemsize} bytes"
-            raise ValueError(f"{short(name)} is {what}: give its bytes, with .cast('B') or .tobytes()")
+            raise ValueError(f"{shorten(name)} is {what}: give its bytes, with .cast('B') or .tobytes()")
         check_size(data.nbytes, name)
     else:
         check_size(len(data), name)
@@ -137,5 +139,5 @@ def _web_address(url: str, name: str) -> str:
     if has_key:
         raise ValueError("an address with a password in it is not passed on: give one without")
     if not host or re.search(r"[\s\x00-\x1f\x7f\ud800-\udfff]", url):
-        raise ValueError(f"{short(name)} is no address of the web: {short(url)!r}")
+        raise ValueError(f"{shorten(name)} is no address of the web: {shorten(url)!r}")
     return url

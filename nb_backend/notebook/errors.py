@@ -27,7 +27,7 @@ class MagicError(ValueError):
 
 
 @contextmanager
-def one_line() -> Iterator[None]:
+def one_line_errors() -> Iterator[None]:
     """Show as one line what is the caller's own mistake, and an interrupt."""
     try:
         yield
@@ -39,7 +39,7 @@ def one_line() -> Iterator[None]:
 
 
 @contextmanager
-def stop_tells(is_kept: Callable[[], bool]) -> Iterator[None]:
+def report_interrupt(is_kept: Callable[[], bool]) -> Iterator[None]:
     """Say of an answer that is stopped whether anything of it is kept."""
     try:
         yield

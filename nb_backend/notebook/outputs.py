@@ -43,7 +43,7 @@ class _Cell:
         return tuple(filter(None, self.shown.values()))
 
 
-class Recorder:
+class OutputRecorder:
     """Notes what a session sends from ``open`` to ``close``, and sends it as before."""
 
     def __init__(self, shell: Any, session: Any) -> None:
@@ -168,14 +168,14 @@ class Recorder:
         self._cells = {request: cell for request, cell in self._cells.items() if cell.running or cell.images}
 
 
-_recorders: dict[InteractiveShell, Recorder] = {}
+_recorders: dict[InteractiveShell, OutputRecorder] = {}
 
 
 def register(shell: InteractiveShell) -> None:
     """Note from now on what a kernel's cells show; a second time changes nothing. In a terminal they show no images."""
     session = getattr(getattr(shell, "kernel", None), "session", None)
     if shell not in _recorders and hasattr(session, "send"):
-        _recorders[shell] = Recorder(shell, session)
+        _recorders[shell] = OutputRecorder(shell, session)
     if shell in _recorders:
         _recorders[shell].open()
 
@@ -209,12 +209,12 @@ def clear_if_only(shell: InteractiveShell, display_ids: set[str]) -> bool:
 
 def _image_of(bundle: dict[str, Any]) -> bytes:
     """Give the best image of what is shown as one thing, b"" if there is none."""
-    from ..media.probe import is_cut
-    from ..media.sniff import SHOWN, media_type, shown_bytes
+    from ..media.probe import is_truncated
+    from ..media.sniff import DISPLAY_TYPES, media_type, shown_bytes
 
-    for kind in SHOWN:
+    for kind in DISPLAY_TYPES:
         data = shown_bytes(bundle.get(kind))
         found = media_type(data) or ""
-        if found.startswith("image/") and len(data) <= MOST_BYTES and not is_cut(data, found):
+        if found.startswith("image/") and len(data) <= MOST_BYTES and not is_truncated(data, found):
             return data
     return b""

@@ -13,7 +13,7 @@ _ENDINGS = {  # by the reason that a server gives, where a reader would wonder
 }
 
 
-def who_answered(answer: Answer, failed: bool) -> str:
+def status_line(answer: Answer, failed: bool) -> str:
     """Say who answered, how much, how long; and how it ended if not by itself."""
     name = answer.provider.get("label") or answer.provider.get("name")
     model = answer.provider.get("model")
@@ -36,6 +36,6 @@ def who_answered(answer: Answer, failed: bool) -> str:
     parts.append(f"{answer.seconds:.1f} s")
     if answer.recorded:
         parts.append(f"replayed since {answer.recorded[:10]}")
-    if answer._unrecorded:
-        parts.append(f"not kept: {answer._unrecorded}")
+    if answer._cache_error:
+        parts.append(f"not kept: {answer._cache_error}")
     return safe_terminal(" ".join(" · ".join(parts).split()))

@@ -18,7 +18,7 @@ T = TypeVar("T")
 _HEARTBEAT = 0.1  # seconds; ipykernel's handler of an interrupt does not wake an idle loop
 
 
-async def wait_in_cell(work: Coroutine[Any, Any, T]) -> T:
+async def await_in_cell(work: Coroutine[Any, Any, T]) -> T:
     """Await a coroutine that runs on the background loop, from a cell of a kernel.
 
     An interrupt, which ipykernel turns into a cancellation, cancels the work, lets it keep its text, and is then

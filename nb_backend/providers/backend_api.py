@@ -25,7 +25,7 @@ class BackendApi(AsyncGeneratorProvider, ProviderModelMixin):
     path: ClassVar[str] = "/backend-api/v2/conversation"
 
     @classmethod
-    async def server(cls, key: settings.Secret) -> tuple[str, dict[str, str]]:
+    async def endpoint(cls, key: settings.Secret) -> tuple[str, dict[str, str]]:
         """Give the server's url and the headers it wants; the embedded backend is started on first use."""
         if url := settings.url(cls.url):
             return url, dict(cls.headers)
@@ -35,12 +35,12 @@ class BackendApi(AsyncGeneratorProvider, ProviderModelMixin):
         return address.url, {**cls.headers, "Authorization": f"Bearer {address.token}"}
 
     @classmethod
-    async def explained(cls, url: str, failure: BackendError) -> BackendError:
+    async def explain_error(cls, url: str, failure: BackendError) -> BackendError:
         """Say of a broken connection to the embedded backend whether that has ended."""
         if isinstance(failure, ConnectionFailed) and settings.url(cls.url) is None:
-            from ..local.process import last_words
+            from ..local.process import exit_reason
 
-            if words := await last_words(url):
+            if words := await exit_reason(url):
                 return ConnectionFailed(words, partial=failure.partial, retryable=failure.retryable)
         return failure
 

@@ -13,15 +13,15 @@ from urllib.parse import unquote, urlsplit
 from .. import debug, settings
 from ..errors import BackendError, ConnectionFailed
 from ..redaction import is_secret_name
-from ..transport.errors import not_a_backend
+from ..transport.errors import not_an_answer
 from ..transport.json_body import encode_json
-from ..transport.pool import shared
-from ..transport.routing import own_url
+from ..transport.pool import current_pool
+from ..transport.routing import same_origin_url
 from ..transport.session import StreamSession
 from ..typing import AsyncResult, MediaListType, Messages
 from .model import Model
-from .reader import Reading
-from .retry import Attempts
+from .reader import ResponseReader
+from .retry import RetryPolicy
 
 T = TypeVar("T")
 
@@ -41,8 +41,8 @@ class AsyncGeneratorProvider:
     Its options are class attributes, so that every keyword of a call is free for the request's body: ``url`` (``None``:
     from the settings; several, separated by spaces, are asked in turn), ``ssl`` (as aiohttp takes it; ``None``:
     verified), ``headers``, ``connect_timeout`` and ``idle_timeout`` in seconds, ``max_retries`` before the first event;
-    ``tells_waits``: a ``progress`` event, of this side, says why it asks again, whom, and after how long;
-    ``keeps_text``: for the ``partial`` of a failure, unless who asks keeps all of it anyway.
+    ``reports_retries``: a ``progress`` event, of this side, says why it asks again, whom, and after how long;
+    ``collects_partial``: for the ``partial`` of a failure, unless who asks keeps all of it anyway.
     """
 
     url: ClassVar[str | None] = None
@@ -51,8 +51,8 @@ class AsyncGeneratorProvider:
     connect_timeout: ClassVar[float] = 10
     idle_timeout: ClassVar[float] = 120
     max_retries: ClassVar[int] = 2
-    tells_waits: ClassVar[bool] = False
-    keeps_text: ClassVar[bool] = True
+    reports_retries: ClassVar[bool] = False
+    collects_partial: ClassVar[bool] = True
 
     path: ClassVar[str] = ""  # of the call, behind the url
 
@@ -70,14 +70,14 @@ class AsyncGeneratorProvider:
         key = settings.secret(given)
         debug.log(f"{cls.__name__}: model={model!r} api_key={'set' if key.value else 'none'}")
         body = cls.body(model, messages, media, key) | kwargs
-        attempts = Attempts(cls.servers(), cls.max_retries)
+        attempts = RetryPolicy(cls.servers(), cls.max_retries)
         while True:
             asked, failure, answered = attempts.server, None, False
             await attempts.begin()
             try:
                 url, session = await asked.connect(key, "text/event-stream")
-                reading = asked.reading(url, session.secrets)
-                reading.keeps_text = cls.keeps_text
+                reading = asked.make_reader(url, session.secrets)
+                reading.collects_partial = cls.collects_partial
                 try:
                     async with session, session.post(url + asked.path, json=body, ssl=asked.ssl) as response:
                         # No generators within this one: at a program's end asyncio closes all of them at once
@@ -88,7 +88,7 @@ class AsyncGeneratorProvider:
                     failure = error
                 for event in reading.end(whole=failure is None):
                     yield event
-                failure = reading.verdict(failure)
+                failure = reading.error(failure)
                 answered = failure is None
             finally:
                 attempts.end(answered=answered)
@@ -96,11 +96,11 @@ class AsyncGeneratorProvider:
                 return
             if session.is_used and isinstance(failure, ConnectionFailed) and not reading.started:
                 continue  # the server had closed what was kept open for it
-            failure = await asked.explained(url, failure)
+            failure = await asked.explain_error(url, failure)
             if reading.started:
                 raise failure
-            event = attempts.after(failure)
-            if cls.tells_waits:
+            event = attempts.next_step(failure)
+            if cls.reports_retries:
                 yield event
             if attempts.delay is not None:
                 await asyncio.sleep(attempts.delay)
@@ -114,7 +114,7 @@ class AsyncGeneratorProvider:
         return tuple(type(cls.__name__, (cls,), {"url": url}) for url in urls)
 
     @classmethod
-    async def explained(cls, url: str, failure: BackendError) -> BackendError:
+    async def explain_error(cls, url: str, failure: BackendError) -> BackendError:
         """Give the failure of a call with what is known besides."""
         return failure
 
@@ -127,7 +127,7 @@ class AsyncGeneratorProvider:
         """
         given, api_key = settings.Secret(api_key), None
         server, session = await cls.connect(settings.secret(given), "image/*", key_in_header=True)
-        url = own_url(server, address)
+        url = same_origin_url(server, address)
         if url is None or "/backend-api/" in unquote(url).casefold():
             raise ValueError(f"no file on {server}")
         if not _is_below(server, url):
@@ -144,12 +144,12 @@ class AsyncGeneratorProvider:
             found = await session.get_json(url + path, ssl=cls.ssl)
         with suppress(AttributeError, KeyError, TypeError):
             return read(found)
-        failure = not_a_backend(url, encode_json(found), session.secrets)
+        failure = not_an_answer(url, encode_json(found), session.secrets)
         del found  # no frame of a traceback shows what a server may have repeated
         raise failure
 
     @classmethod
-    async def server(cls, key: settings.Secret) -> tuple[str, dict[str, str]]:
+    async def endpoint(cls, key: settings.Secret) -> tuple[str, dict[str, str]]:
         """Give the server's url and the headers it wants."""
         raise NotImplementedError
 
@@ -159,9 +159,9 @@ class AsyncGeneratorProvider:
         raise NotImplementedError
 
     @classmethod
-    def reading(cls, url: str, secrets: Sequence[str]) -> Reading:
+    def make_reader(cls, url: str, secrets: Sequence[str]) -> ResponseReader:
         """Give what understands the answer."""
-        return Reading(url, secrets)
+        return ResponseReader(url, secrets)
 
     @classmethod
     async def connect(
@@ -171,11 +171,11 @@ class AsyncGeneratorProvider:
 
         The key, and what the headers have of the kind, are kept out of what comes back.
         """
-        url, headers = await cls.server(key)
+        url, headers = await cls.endpoint(key)
         if key_in_header and key.value and "Authorization" not in headers:
             headers = {"x-api-key": key.value, **headers}
         in_headers = [value.removeprefix("Bearer ") for name, value in headers.items() if is_secret_name(name)]
-        pool = shared.get()
+        pool = current_pool.get()
         return url, (pool.session if pool else StreamSession)(
             {"Accept": accept, **headers},
             connect_timeout=cls.connect_timeout,

@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 MAX_PROVIDERS = 8  # asked for what their models can; g4f has dozens, and asking all takes minutes
 
 
-PATIENCE = 5.0  # seconds that a question with images waits for what is not known yet
+VISION_TIMEOUT = 5.0  # seconds that a question with images waits for what is not known yet
 
 
-REMEMBERED = 300.0  # seconds; a server may load another model
+CACHE_SECONDS = 300.0  # seconds; a server may load another model
 
 
-ASKED_AGAIN = 30.0  # seconds after a server has been asked in vain
+RETRY_SECONDS = 30.0  # seconds after a server has been asked in vain
 
 
 clock = time.monotonic
 
 
-class Place(NamedTuple):
+class CatalogKey(NamedTuple):
     """What is asked: a server (``None``: the embedded backend), one of its providers (``None``: all of them), and the
     key that it is asked with, as a hash: a server may tell each key of other models.
     """
@@ -42,15 +42,15 @@ class Place(NamedTuple):
     key: int
 
     @classmethod
-    def of(cls, url: str | None, provider: str | None, api_key: str | None = None) -> Place:
+    def of(cls, url: str | None, provider: str | None, api_key: str | None = None) -> CatalogKey:
         """Make a place with this key, else with that of the settings; ``ValueError`` if it is none."""
         return cls(url, provider, hash(settings.api_key(api_key)))
 
 
-_told: dict[Place, tuple[float, list[Model]]] = {}  # when, and what
+_lists: dict[CatalogKey, tuple[float, list[Model]]] = {}  # when, and what
 
 
-_fetches: dict[Place, tuple[float, Job[list[Model]]]] = {}  # the last one in the background, and when it started
+_pending: dict[CatalogKey, tuple[float, Job[list[Model]]]] = {}  # the last one in the background, and when it started
 
 
 _lock = threading.Lock()  # those who ask at once (other threads, a kernel's subshells) start one fetch
@@ -58,7 +58,7 @@ _lock = threading.Lock()  # those who ask at once (other threads, a kernel's sub
 
 async def listed_models(url: str | None) -> list[Model]:
     """Ask a server for its models, and remember them."""
-    return await _ask(provider_for(url), Place.of(url, None))
+    return await _fetch_models(provider_for(url), CatalogKey.of(url, None))
 
 
 async def available_models() -> list[Model]:
@@ -71,7 +71,9 @@ async def available_models() -> list[Model]:
     known: dict[tuple[str, str], Model] = {(model.provider, str(model)): model for model in models}
     for name in providers:
         with suppress(BackendError):
-            known |= {(name, str(model)): model for model in await _ask(provider_for(url), Place.of(url, name))}
+            known |= {
+                (name, str(model)): model for model in await _fetch_models(provider_for(url), CatalogKey.of(url, name))
+            }
     return list(known.values())
 
 
@@ -84,14 +86,14 @@ def known_models(seconds: float = 2.0) -> list[str]:
     """
     try:
         url = settings.url()
-        place = Place.of(url, None)
+        place = CatalogKey.of(url, None)
     except ValueError:
         return []
-    if url is not None and not _told.get(place, (0, []))[1]:
+    if url is not None and not _lists.get(place, (0, []))[1]:
         started, fetch = _fetch(provider_for(url), place)
         with suppress(TimeoutError, KeyboardInterrupt):  # an interrupt ends this wait, which no cell waits for
             fetch.future.exception(max(0, started + seconds - clock()))
-    return list(dict.fromkeys(str(model) for model in _told.get(place, (0, []))[1]))
+    return list(dict.fromkeys(str(model) for model in _lists.get(place, (0, []))[1]))
 
 
 async def sees_images(api: Api, model: str, provider: str | None = None, *, api_key: str | None = None) -> bool | None:
@@ -101,7 +103,7 @@ async def sees_images(api: Api, model: str, provider: str | None = None, *, api_
     the background, where it goes on for the next question. Whatever fails of that is not known, and raises nothing.
     """
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(VISION_TIMEOUT):
             return await _sees(api, model, provider, api_key)
     except Exception:  # the question itself will tell what is wrong
         return None
@@ -109,8 +111,8 @@ async def sees_images(api: Api, model: str, provider: str | None = None, *, api_
 
 def models_with_vision(api: Api, provider: str | None = None, *, api_key: str | None = None) -> list[str]:
     """Give the names of the models that are known to see images, this provider's first; nothing is asked for it."""
-    place = Place.of(settings.url(api.url), None, api_key)
-    places = [told for told in list(_told) if told._replace(provider=None) == place]
+    place = CatalogKey.of(settings.url(api.url), None, api_key)
+    places = [told for told in list(_lists) if told._replace(provider=None) == place]
     found = [model for told in places for model in _remembered(told) if model.vision]
     found.sort(key=lambda model: model.provider != provider)
     return list(dict.fromkeys(str(model) for model in found if model.isprintable()))
@@ -126,49 +128,49 @@ async def _sees(api: Api, model: str, provider: str | None, api_key: str | None)
     if issubclass(api, OpenAIApi):
         owners = {None}  # there is one list of all
     elif not provider:
-        owners = {one.provider for one in await _known(api, url, None, api_key) if one == model or not model}
+        owners = {one.provider for one in await _models_of(api, url, None, api_key) if one == model or not model}
         if not 0 < len(owners) <= (MAX_PROVIDERS if model else 1):
             return None
-    told = await asyncio.gather(*(_known(api, url, owner, api_key) for owner in owners))
+    told = await asyncio.gather(*(_models_of(api, url, owner, api_key) for owner in owners))
     said: set[bool | None] = set()
     for models in told:
         said |= {one.vision for one in models if not model or one == model} or {None}
     return True if True in said else False if said == {False} else None
 
 
-async def _known(api: Api, url: str | None, provider: str | None, api_key: str | None) -> list[Model]:
+async def _models_of(api: Api, url: str | None, provider: str | None, api_key: str | None) -> list[Model]:
     """Give the models of a place, once they are known; none if another question has waited for them in vain."""
-    place = Place.of(url, provider, api_key)
+    place = CatalogKey.of(url, provider, api_key)
     if not _remembered(place):
-        started, fetch = _fetch(api, place, api_key, pause=ASKED_AGAIN)
-        if clock() - started < PATIENCE:
-            await _end_of(fetch)
+        started, fetch = _fetch(api, place, api_key, pause=RETRY_SECONDS)
+        if clock() - started < VISION_TIMEOUT:
+            await _wait_for(fetch)
     return _remembered(place)
 
 
-def _remembered(place: Place) -> list[Model]:
-    when, models = _told.get(place, (0.0, []))
-    return models if models and clock() - when < REMEMBERED else []
+def _remembered(place: CatalogKey) -> list[Model]:
+    when, models = _lists.get(place, (0.0, []))
+    return models if models and clock() - when < CACHE_SECONDS else []
 
 
-def _fetch(api: Api, place: Place, api_key: str | None = None, pause: float = 0) -> tuple[float, Job[list[Model]]]:
+def _fetch(api: Api, place: CatalogKey, api_key: str | None = None, pause: float = 0) -> tuple[float, Job[list[Model]]]:
     """Give the fetch for a place that is under way, or ended less than a pause after its start; or start one."""
     with _lock:
         now = clock()
-        started, fetch = _fetches.get(place, (now, None))
-        if fetch is None or now - started >= (pause if fetch.future.done() else REMEMBERED):
-            fetch = Job(asyncio.wait_for(_ask(api, place, api_key), REMEMBERED))
-            started, _ = _fetches[place] = now, fetch
+        started, fetch = _pending.get(place, (now, None))
+        if fetch is None or now - started >= (pause if fetch.future.done() else CACHE_SECONDS):
+            fetch = Job(asyncio.wait_for(_fetch_models(api, place, api_key), CACHE_SECONDS))
+            started, _ = _pending[place] = now, fetch
         return started, fetch
 
 
-async def _ask(api: Api, place: Place, api_key: str | None = None) -> list[Model]:
+async def _fetch_models(api: Api, place: CatalogKey, api_key: str | None = None) -> list[Model]:
     models = await api.get_models(place.provider, api_key=api_key)
-    _told[place] = clock(), models
+    _lists[place] = clock(), models
     return models
 
 
-async def _end_of(job: Job[Any]) -> None:
+async def _wait_for(job: Job[Any]) -> None:
     """Wait for a job's end, and leave it alone if that is cancelled (``asyncio.wrap_future`` would cancel it, too)."""
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
 

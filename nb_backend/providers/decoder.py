@@ -34,7 +34,7 @@ _BRACE = ord("{")
 _LONG, _SHORT = 2**16, 2**12  # bytes
 
 
-_usual_event = re.compile(rb"^(?:event: ([^\n]*+)\n)?data: ([^\n]*+)\n\n", re.MULTILINE)
+_fast_event = re.compile(rb"^(?:event: ([^\n]*+)\n)?data: ([^\n]*+)\n\n", re.MULTILINE)
 
 
 class EventDecoder:
@@ -55,8 +55,8 @@ class EventDecoder:
         self._data: list[bytes] = []
         self._data_size = 0
         self._skipped = 0
-        self._begun = b""  # an event as far as it is there
-        self._halves: dict[str, str] = {}  # type of event: a high surrogate that waits for its other half
+        self._partial_event = b""  # an event as far as it is there
+        self._pending_surrogates: dict[str, str] = {}  # type of event: a high surrogate that waits for its other half
 
     @property
     def damaged(self) -> int:
@@ -68,10 +68,10 @@ class EventDecoder:
         if len(self.start) < 512:
             self.start += chunk[: 512 - len(self.start)]
         events: list[RawResponse] = []
-        if self._begun:
-            chunk, self._begun = self._begun + chunk, b""
+        if self._partial_event:
+            chunk, self._partial_event = self._partial_event + chunk, b""
         if not (self.done or self._name or self._data or self._lines.is_within):
-            chunk = self._usual(chunk, events)
+            chunk = self._decode_fast(chunk, events)
         if chunk:
             self._take(self._lines.feed(chunk), events)
         self.events += len(events)
@@ -80,7 +80,7 @@ class EventDecoder:
     def flush(self) -> list[RawResponse]:
         """Give what the end of the body completes: a last line or event without its line end."""
         events: list[RawResponse] = []
-        begun, self._begun = self._begun, b""
+        begun, self._partial_event = self._partial_event, b""
         self._take(self._lines.feed(begun), events)
         skipped = self._skipped
         rest = self._lines.flush()
@@ -92,11 +92,11 @@ class EventDecoder:
         self._dispatch(events)
         self.events += len(events)
         self.truncated = self._skipped > skipped and b"{" in half
-        events += [RawResponse(type=kind, **{TEXT_KEYS[kind]: "\ufffd"}) for kind in self._halves]
-        self._halves.clear()
+        events += [RawResponse(type=kind, **{TEXT_KEYS[kind]: "\ufffd"}) for kind in self._pending_surrogates]
+        self._pending_surrogates.clear()
         return events
 
-    def _usual(self, text: bytes, events: list[RawResponse]) -> bytes:
+    def _decode_fast(self, text: bytes, events: list[RawResponse]) -> bytes:
         """Take the events of a text that has nothing else, as most have; give what is to be read line by line.
 
         Only for speed. An event that has begun waits for its rest here, if that could not give an event by itself.
@@ -108,18 +108,18 @@ class EventDecoder:
         if end:
             nameless = _nameless(text, end)
             if not nameless:
-                found = _usual_event.findall(text)
+                found = _fast_event.findall(text)
                 if sum([len(name) + len(data) + (16 if name else 8) for name, data in found]) != end:
                     return text
                 self._objects(found, events)
-            elif self._halves or not _all_of(nameless, events):
+            elif self._pending_surrogates or not _load_all(nameless, events):
                 self._objects(zip(repeat(b""), nameless), events)
             self._first_line = False
             text = text[end:]
         ends = text.count(b"\n")
         gives_nothing = ends < 2 or (ends == 2 and text.startswith(b"event: ") and b"\ndata: " in text)
         if gives_nothing and text[:1] in (b"", b"{", b"e", b"d") and len(text) <= _SHORT:
-            self._begun, text = text, b""
+            self._partial_event, text = text, b""
         return text
 
     def _take(self, lines: list[bytes], events: list[RawResponse]) -> None:
@@ -180,13 +180,13 @@ class EventDecoder:
     def _objects(self, found: Iterable[tuple[bytes, bytes]], events: list[RawResponse]) -> None:
         if self.done:
             return
-        loads, new, halves, add = orjson.loads, object.__new__, self._halves, events.append
+        loads, new, halves, add = orjson.loads, object.__new__, self._pending_surrogates, events.append
         for name, text in found:
             try:
                 value, clean = loads(text), not halves
             except orjson.JSONDecodeError:
                 value, clean = _lenient(text), False
-            if type(value) is not dict or (len(text) > _SHALLOW and _too_deep(value, text)):
+            if type(value) is not dict or (len(text) > _SHALLOW and _exceeds_depth(value, text)):
                 if text.strip() == DONE:
                     self.done = True
                     return
@@ -204,9 +204,9 @@ class EventDecoder:
         kind = str(value.get("type"))
         key = TEXT_KEYS.get(kind)
         if key and isinstance(text := value.get(key), str):
-            text = self._halves.pop(kind, "") + text
+            text = self._pending_surrogates.pop(kind, "") + text
             if "\ud800" <= text[-1:] <= "\udbff":
-                self._halves[kind] = text[-1]
+                self._pending_surrogates[kind] = text[-1]
                 text = text[:-1]
             value = {**value, key: text}
         mended: dict[str, Any] = valid_unicode(value)
@@ -224,7 +224,7 @@ def _nameless(text: bytes, end: int) -> list[bytes]:
     return []
 
 
-def _all_of(lines: list[bytes], events: list[RawResponse]) -> bool:
+def _load_all(lines: list[bytes], events: list[RawResponse]) -> bool:
     """Take the objects of lines, if each line is one; say whether that is so."""
     try:
         values = [*map(orjson.loads, lines)]
@@ -232,7 +232,7 @@ def _all_of(lines: list[bytes], events: list[RawResponse]) -> bool:
         return False
     if {*map(type, values)} != {dict}:
         return False
-    if max(map(len, lines)) > _SHALLOW and any(map(_too_deep, values, lines)):
+    if max(map(len, lines)) > _SHALLOW and any(map(_exceeds_depth, values, lines)):
         return False
     new, add = object.__new__, events.append
     for value in values:
@@ -266,7 +266,7 @@ def _finite(digits: str) -> float | None:
 _LENIENT = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_finite, strict=False)
 
 
-def _too_deep(value: Any, text: bytes) -> bool:
+def _exceeds_depth(value: Any, text: bytes) -> bool:
     if text.count(b"{") + text.count(b"[") <= MAX_DEPTH:
         return False
     level = [value]

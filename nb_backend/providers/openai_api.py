@@ -15,7 +15,7 @@ from ..transport.json_body import encode_json
 from ..typing import MediaListType, Messages
 from .base import AsyncGeneratorProvider, ProviderModelMixin
 from .model import Model
-from .reader import Reading
+from .reader import ResponseReader
 
 
 class OpenAIApi(AsyncGeneratorProvider, ProviderModelMixin):
@@ -30,7 +30,7 @@ class OpenAIApi(AsyncGeneratorProvider, ProviderModelMixin):
     path: ClassVar[str] = "/chat/completions"
 
     @classmethod
-    async def server(cls, key: settings.Secret) -> tuple[str, dict[str, str]]:
+    async def endpoint(cls, key: settings.Secret) -> tuple[str, dict[str, str]]:
         """Give the server's url, and the key as a header; ``ValueError`` if no url is set."""
         url = settings.url(cls.url)
         if url is None:
@@ -44,7 +44,7 @@ class OpenAIApi(AsyncGeneratorProvider, ProviderModelMixin):
         return {"model": model, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
 
     @classmethod
-    def reading(cls, url: str, secrets: Sequence[str]) -> ChunkReading:
+    def make_reader(cls, url: str, secrets: Sequence[str]) -> ChunkReading:
         """Give what understands chunks."""
         return ChunkReading(url, secrets)
 
@@ -59,7 +59,7 @@ def _models(found: Any) -> list[Model]:
     return [Model.of(item["id"], provider=item.get("owned_by"), vision=_vision(item)) for item in found["data"]]
 
 
-class ChunkReading(Reading):
+class ChunkReading(ResponseReader):
     """Reads ``chat.completion.chunk`` objects as the events that a backend would send."""
 
     def __init__(self, url: str, secrets: Sequence[str] = ()) -> None:
@@ -108,7 +108,7 @@ class ChunkReading(Reading):
         if isinstance(usage := chunk.get("usage"), dict):
             yield RawResponse(type="usage", usage=usage, model=self._model, provider=self._name)
 
-    def rest(self, *, whole: bool) -> list[RawResponse]:
+    def final_events(self, *, whole: bool) -> list[RawResponse]:
         """Give the tool calls, which come in pieces: half of one is worth nothing."""
         calls = [
             call | {"function": {key: "".join(pieces) for key, pieces in call["function"].items()}}
@@ -130,7 +130,7 @@ class ChunkReading(Reading):
             for call in _dicts(delta.get("tool_calls")):
                 self._add_tool_call(call)
         if reason := choice.get("finish_reason"):
-            yield from self.rest(whole=True)
+            yield from self.final_events(whole=True)
             yield RawResponse(type="finish", finish={"reason": reason})
 
     def _add_tool_call(self, piece: dict[str, Any]) -> None:

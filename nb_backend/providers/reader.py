@@ -6,23 +6,23 @@ from collections.abc import Iterable, Sequence
 
 from ..errors import AuthError, BackendError, ProtocolError, RateLimitError
 from ..events import RawResponse
-from ..transport.errors import _HINTS, _kind, not_a_backend, one_line
+from ..transport.errors import _HINTS, _kind, not_an_answer, one_line
 from .decoder import EventDecoder
-from .secret_filter import Echo
+from .secret_filter import SecretFilter
 
 _MANY_TEXTS = 1000
 
 
-class Reading:
+class ResponseReader:
     """Understands an answer piece by piece, and in the end how it ended. ``secrets`` are kept out of what it says."""
 
     def __init__(self, url: str, secrets: Sequence[str] = ()) -> None:
         self._url = url
         self._secrets = secrets
-        self._echo = Echo(secrets)
+        self._echo = SecretFilter(secrets)
         self._decoder = EventDecoder()
         self._understood = False  # an event was a backend's
-        self.keeps_text = True
+        self.collects_partial = True
         self._text: list[str] = []
         self._texts: list[str] = []  # behind it, of the last events
         self._error: RawResponse | None = None
@@ -42,40 +42,40 @@ class Reading:
 
     def feed(self, chunk: bytes) -> list[RawResponse] | None:
         """Give the events that are complete with these bytes; None if there are none any more."""
-        return self._noted(self.translate(self._decoder.feed(chunk))) if chunk else None
+        return self._filter_and_note(self.translate(self._decoder.feed(chunk))) if chunk else None
 
     def end(self, *, whole: bool) -> list[RawResponse]:
         """Give the events that only the end completes; ``whole`` says that the body is not a broken one."""
-        events = self._noted([*self.translate(self._decoder.flush()), *self.rest(whole=whole)])
-        held = self._echo.held()
+        events = self._filter_and_note([*self.translate(self._decoder.flush()), *self.final_events(whole=whole)])
+        held = self._echo.flush()
         self._texts += map(str, held)
         self._before += len(held)  # it came before a message that was noted last, too
         return events + held
 
-    def verdict(self, failure: BackendError | None) -> BackendError | None:
+    def error(self, failure: BackendError | None) -> BackendError | None:
         """Say what went wrong, if anything: what the server says goes before how the connection fared."""
         if said := self._error or (self._message if self._before == len(self._texts) else None):
             failure = event_error(said, self._secrets)
         elif self._finished or self.done:
             return None
         elif failure is None and not self._understood:
-            failure = not_a_backend(self._url, self._decoder.start, self._secrets)
+            failure = not_an_answer(self._url, self._decoder.start, self._secrets)
         elif failure is None and self._decoder.truncated:
             failure = ProtocolError("The answer broke off in the middle of an event: ask again")
         if failure is not None:
-            failure.partial = "".join([*self._text, *self._texts]) if self.keeps_text else ""
+            failure.partial = "".join([*self._text, *self._texts]) if self.collects_partial else ""
         return failure
 
     def translate(self, events: list[RawResponse]) -> list[RawResponse]:
         """Give the events of a backend for those that came; a provider with another dialect says how."""
         return events
 
-    def rest(self, *, whole: bool) -> list[RawResponse]:
+    def final_events(self, *, whole: bool) -> list[RawResponse]:
         """Give the events that are known only at the end of the body; ``whole`` says that it is not a broken one."""
         return []
 
-    def _noted(self, events: list[RawResponse]) -> list[RawResponse]:
-        events = self._echo.cleared(events)
+    def _filter_and_note(self, events: list[RawResponse]) -> list[RawResponse]:
+        events = self._echo.filter(events)
         texts = self._texts
         for event in events:
             data = event._data
@@ -85,7 +85,7 @@ class Reading:
                 self._note(event)
         self._understood = self._understood or any(event.type for event in events)
         if len(texts) > _MANY_TEXTS and self._message is None:
-            if self.keeps_text:
+            if self.collects_partial:
                 self._text.append("".join(texts))  # by themselves short ones take ten times their length
             texts.clear()
         return events

@@ -26,5 +26,7 @@ def provider_for(*urls: str | None) -> Api:
     named = [*filter(None, urls)]
     api = OpenAIApi if named and settings.is_openai(named[0]) else BackendApi
     return type(
-        api.__name__, (api,), {"tells_waits": True, "keeps_text": False, **({"url": " ".join(named)} if named else {})}
+        api.__name__,
+        (api,),
+        {"reports_retries": True, "collects_partial": False, **({"url": " ".join(named)} if named else {})},
     )

@@ -9,8 +9,8 @@ from typing import Generic, Protocol, TypeVar
 from yarl import URL
 
 from ..errors import BackendError, RateLimitError
-from ..events import Moved, RawResponse
-from ..transport.pool import shared
+from ..events import RawResponse, ServerChanged
+from ..transport.pool import current_pool
 
 
 class Server(Protocol):
@@ -22,7 +22,7 @@ class Server(Protocol):
 S = TypeVar("S", bound=Server)
 
 
-class Attempts(Generic[S]):
+class RetryPolicy(Generic[S]):
     """The attempts to have one question answered: by each server in turn, and at most so many rounds more.
 
     In a pool, all of its calls wait when one is refused for being too many; that takes none of the rounds as long as
@@ -32,7 +32,7 @@ class Attempts(Generic[S]):
     def __init__(self, servers: Sequence[S], most: int) -> None:
         self.delay: float | None = None
         self._servers = servers
-        self._pool = shared.get()
+        self._pool = current_pool.get()
         self._most = max(most, self._pool.max_retries) if self._pool else most
         self._round = 0
         self._failures: list[BackendError] = []  # of this round
@@ -47,45 +47,45 @@ class Attempts(Generic[S]):
         """Wait for the turn; ``end`` has to follow."""
         self.delay = None
         if self._pool:
-            await self._pool.turn()
+            await self._pool.acquire()
 
     def end(self, *, answered: bool) -> None:
         """Note that an attempt has come to its end."""
         if self._pool:
-            self._pool.done(answered=answered)
+            self._pool.release(answered=answered)
 
-    def after(self, failure: BackendError) -> RawResponse:
+    def next_step(self, failure: BackendError) -> RawResponse:
         """Choose what to do next, and say so; raise the failure if there is nothing."""
-        if is_of_the_question(failure):
+        if is_request_error(failure):
             raise failure
         self._failures.append(failure)
         if len(self._failures) < len(self._servers):
-            return Moved(moving_event(failure, self.server.url or ""), self.server)
+            return ServerChanged(failover_event(failure, self.server.url or ""), self.server)
         failures, self._failures = self._failures, []
         passing = [one for one in failures if one.retryable]
         if not passing or self._round >= self._most:
-            raise none_answered(failures)
+            raise all_servers_failed(failures)
         delay = min(delay_before_retry(self._round, one) for one in passing)
-        if self._pool and all(map(is_for_all, failures)):
-            self._pool.slow(delay)
+        if self._pool and all(map(is_overload, failures)):
+            self._pool.back_off(delay)
             self._round += self._pool.answered == self._answered
             self._answered = self._pool.answered
         else:
             self.delay = delay
             self._round += 1
-        event = waiting_event(failure, delay)
-        return event if len(self._servers) == 1 else Moved(event, self.server)
+        event = retry_event(failure, delay)
+        return event if len(self._servers) == 1 else ServerChanged(event, self.server)
 
 
 _FIRST_DELAY, _LAST_DELAY = 0.5, 8.0  # seconds
 
 
-def waiting_event(error: BackendError, delay: float) -> RawResponse:
+def retry_event(error: BackendError, delay: float) -> RawResponse:
     """Say why, and for how long, nothing is asked."""
     return RawResponse(type="progress", progress={"label": f"{_why(error)}; asking again in {max(delay, 0.1):.1f} s"})
 
 
-def moving_event(error: BackendError, url: str) -> RawResponse:
+def failover_event(error: BackendError, url: str) -> RawResponse:
     """Say why another server is asked."""
     return RawResponse(type="progress", progress={"label": f"{_why(error)}; asking {URL(url).origin()}"})
 
@@ -94,17 +94,17 @@ def _why(error: BackendError) -> str:
     return str(error).rpartition(": ")[0] or str(error)  # without what to do about it
 
 
-def is_of_the_question(error: BackendError) -> bool:
+def is_request_error(error: BackendError) -> bool:
     """Whether another server would refuse the question, too: it is none that can be asked, or it is too large."""
     return error.status in (400, 413, 422)
 
 
-def is_for_all(error: BackendError) -> bool:
+def is_overload(error: BackendError) -> bool:
     """Whether the server has too much to do, and whoever asks it has to wait."""
     return error.status in (429, 503, 529) or isinstance(error, RateLimitError)
 
 
-def none_answered(failures: list[BackendError]) -> BackendError:
+def all_servers_failed(failures: list[BackendError]) -> BackendError:
     """Say of several servers that all of them have failed: the last failure, with what became of the others."""
     *others, last = failures
     if not others:

@@ -15,7 +15,7 @@ HELD = 4  # characters that a text has in common with the beginning of a secret 
 _STARS = "***"
 
 
-class Echo:
+class SecretFilter:
     """Takes secrets out of events, also one that comes in several pieces of text.
 
     The end of a piece that may be the beginning of a secret waits for what follows it, in the event of the next piece.
@@ -29,7 +29,7 @@ class Echo:
             str, tuple[str, str]
         ] = {}  # of a secret's beginning, by type of event: what is given, and held
 
-    def cleared(self, events: list[RawResponse]) -> list[RawResponse]:
+    def filter(self, events: list[RawResponse]) -> list[RawResponse]:
         """Give the events without secrets."""
         if self._any is None:
             return events
@@ -76,7 +76,7 @@ class Echo:
             return event if plain else RawResponse(**self._cleaned(data))
         return RawResponse(**self._cleaned(data | {key: ""}) | {key: self._continued(kind, text)})
 
-    def held(self) -> list[RawResponse]:
+    def flush(self) -> list[RawResponse]:
         """Give what still waits, at the end."""
         ends, self._ends = self._ends, {}
         return [RawResponse(**{"type": kind, TEXT_KEYS[kind]: held}) for kind, (_, held) in ends.items() if held]

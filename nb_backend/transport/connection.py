@@ -21,24 +21,27 @@ _interim = re.compile(rb"HTTP/\d\.\d 1\d\d\b")
 
 
 class Connector(aiohttp.TCPConnector):
-    """Opens one connection after the other. The end of the last one is known however early it comes: ``lost``.
+    """Opens one connection after the other. ``connection_closed`` is a future that ends with the
+    newest one, even if it closes at once.
 
     The head of a response reaches aiohttp's parser by itself: it drops a whole piece, head and text, for what comes
     with them and is no HTTP.
     """
 
-    lost: asyncio.Future[None] | None = None
+    connection_closed: asyncio.Future[None] | None = None
     _last: asyncio.BaseTransport | None = None
     _socket: TransportSocket | None = None  # one of TLS knows it no more once the connection is lost
 
     async def _create_connection(self, *args: Any, **options: Any) -> ResponseHandler:
         protocol = await super()._create_connection(*args, **options)
-        self.lost, self._last = protocol.closed, protocol.transport
+        self.connection_closed, self._last = protocol.closed, protocol.transport
         self._socket = None if self._last is None else self._last.get_extra_info("socket")
-        if self.lost is not None:
-            self.lost.add_done_callback(lambda lost: lost.cancelled() or lost.exception())  # or asyncio warns
+        if self.connection_closed is not None:
+            self.connection_closed.add_done_callback(
+                lambda lost: lost.cancelled() or lost.exception()
+            )  # or asyncio warns
         if self._socket is not None and self._last is not None and self._last.get_extra_info("sslcontext") is None:
-            _take_what_is_left(protocol, self._socket)
+            _drain_on_close(protocol, self._socket)
         return protocol
 
     async def connect(self, *args: Any, **options: Any) -> Connection:
@@ -49,7 +52,7 @@ class Connector(aiohttp.TCPConnector):
             connection.close()
             connection = await super().connect(*args, **options)
         if connection.protocol is not None:
-            _feed_head_by_itself(connection.protocol)
+            _deliver_head_first(connection.protocol)
         return connection
 
     @property
@@ -57,7 +60,7 @@ class Connector(aiohttp.TCPConnector):
         """Whether the last connection stands, and all that came over it was read."""
         return not self.force_close and self._last is not None and not self._last.is_closing() and not self._acquired
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """Cut the last connection: it does not wait for a server that reads no more, nor for a forked child's end."""
         transport, self._last = self._last, None
         if not isinstance(transport, asyncio.WriteTransport):
@@ -68,7 +71,7 @@ class Connector(aiohttp.TCPConnector):
         transport.abort()
 
 
-def _feed_head_by_itself(protocol: ResponseHandler) -> None:
+def _deliver_head_first(protocol: ResponseHandler) -> None:
     """Have the head of a response, interim ones before it too, taken in before what follows it."""
     head = bytearray()
     feed = protocol.data_received
@@ -93,7 +96,7 @@ def _feed_head_by_itself(protocol: ResponseHandler) -> None:
     protocol.data_received = data_received  # type: ignore[method-assign]
 
 
-def _take_what_is_left(protocol: ResponseHandler, sock: TransportSocket) -> None:
+def _drain_on_close(protocol: ResponseHandler, sock: TransportSocket) -> None:
     """Have what had come taken in when it is the sending that breaks: asyncio drops it, say a 413 and its reason."""
     lost = protocol.connection_lost
 

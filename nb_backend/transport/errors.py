@@ -28,7 +28,7 @@ MAX_RETRY_AFTER = 60  # seconds; a server that asks for more is not asked again 
 _YEAR = 366 * 86_400.0  # seconds
 
 
-_MOST_WORDS = 10_000  # characters of what a server says that are looked at
+_MAX_CHARS = 10_000  # characters of what a server says that are looked at
 
 
 _HINTS = {
@@ -65,7 +65,7 @@ def connection_error(error: Exception, url: str) -> BackendError:
     return ProtocolError(f"{origin} does not speak HTTP as it should: check the url, or ask again")
 
 
-def not_a_backend(url: str, body: bytes, secrets: Iterable[str] = ()) -> ProtocolError:
+def not_an_answer(url: str, body: bytes, secrets: Iterable[str] = ()) -> ProtocolError:
     """Say that what a server sent is no answer, and how it begins."""
     start = one_line(body.decode("utf-8", "replace"), secrets, 60)
     sent = f"it sent {start!r}" if start else "it sent nothing"
@@ -76,7 +76,7 @@ def status_error(
     url: str, status: int, headers: Mapping[str, str], body: bytes, secrets: Iterable[str] = ()
 ) -> BackendError:
     """Say what an HTTP status means, with the words of the server."""
-    said, code = _said(body, secrets)
+    said, code = _server_message(body, secrets)
     later = status >= 500 or status in RETRYABLE_STATUS
     hint = _HINTS.get(status) or ("ask again later" if later else "change the question or its options")
     wait = _retry_after(headers)
@@ -96,7 +96,7 @@ def _kind(status: int, name: str) -> type[BackendError]:
     return ServerError
 
 
-def _said(body: bytes, secrets: Iterable[str]) -> tuple[str, str]:
+def _server_message(body: bytes, secrets: Iterable[str]) -> tuple[str, str]:
     """Find the message and the code in the body of an error status; a page that is not JSON says nothing to show."""
     try:
         value: Any = orjson.loads(body)
@@ -122,7 +122,7 @@ def one_line(value: Any, secrets: Iterable[str], limit: int = 300) -> str:
             text = re.sub(spelt, "***", text, flags=re.IGNORECASE)
             cut = max((size for size in range(4, len(secret)) if text.endswith(secret[:size])), default=0)
             text = text[: len(text) - cut]  # what is looked at may end within one
-    text = " ".join(visible(unicode_text(text[:_MOST_WORDS])).split())
+    text = " ".join(visible(unicode_text(text[:_MAX_CHARS])).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

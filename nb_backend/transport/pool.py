@@ -26,9 +26,9 @@ class Pool:
     """``async with Pool():`` makes the calls within, and in the tasks begun there, share what they can.
 
     A connection goes from one answer that was read to its end to the next question. When one call is told to slow down
-    (``slow``), all of them wait, and half as many are asked at once from then on; each answer makes room for a little
-    more (additive increase, multiplicative decrease: as TCP does, RFC 5681). A refusal of that kind takes none of the
-    ``max_retries`` of a call as long as other calls are answered meanwhile.
+    (``back_off``), all of them wait, and half as many are asked at once from then on; each answer makes room for a
+    little more (additive increase, multiplicative decrease: as TCP does, RFC 5681). A refusal of that kind takes none
+    of the ``max_retries`` of a call as long as other calls are answered meanwhile.
     """
 
     max_retries = 5
@@ -43,20 +43,20 @@ class Pool:
         self._token: Token[Pool | None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._token = shared.set(self)
+        self._token = current_pool.set(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._token is not None:
-            shared.reset(self._token)
+            current_pool.reset(self._token)
         for session in [session for sessions in self._idle.values() for session in sessions]:
             await session.end()
         self._idle.clear()
 
-    async def turn(self) -> None:
-        """Wait until a question may be asked; ``done`` has to follow."""
+    async def acquire(self) -> None:
+        """Wait until a question may be asked; ``release`` has to follow."""
         while True:
             if (wait := self._until - time.monotonic()) > 0:
                 await asyncio.sleep(wait * random.uniform(1, 1 + _JITTER))  # noqa: S311  jitter is no secret
@@ -67,7 +67,7 @@ class Pool:
                 await self._room.wait()
         self._active += 1
 
-    def done(self, *, answered: bool) -> None:
+    def release(self, *, answered: bool) -> None:
         """Note that a question has come to its end."""
         self._active -= 1
         if answered:
@@ -75,7 +75,7 @@ class Pool:
             self._limit += _GROWTH / self._limit
         self._room.set()
 
-    def slow(self, seconds: float) -> None:
+    def back_off(self, seconds: float) -> None:
         """Hold all questions back for so long, and have fewer at once: by half, once for each such wait."""
         now = time.monotonic()
         if now >= self._until:
@@ -88,8 +88,8 @@ class Pool:
 
         kind = hash((*headers.items(), *options.items()))
         idle = self._idle.setdefault(kind, [])
-        return idle.pop() if idle else StreamSession(headers, **options, give_back=idle.append)
+        return idle.pop() if idle else StreamSession(headers, **options, on_release=idle.append)
 
 
-shared: ContextVar[Pool | None] = ContextVar("nb_backend_pool", default=None)
+current_pool: ContextVar[Pool | None] = ContextVar("nb_backend_pool", default=None)
 """The pool that a call is part of."""

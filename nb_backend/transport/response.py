@@ -39,7 +39,7 @@ class StreamResponse:
         self._response = response
         self._content = response.content
         self._connector = connector
-        self._lost = connector.lost
+        self._lost = connector.connection_closed
         self._ends_when_lost = {"Content-Length", "Transfer-Encoding"}.isdisjoint(response.headers)
         self._idle_timeout = idle_timeout
         self._loop = asyncio.get_running_loop()
@@ -48,8 +48,8 @@ class StreamResponse:
         self._waits = False  # for a byte
         self._overdue = False  # none was there when it was time for one, and nobody waited
         self._last_byte = self._last_line = self._loop.time()
-        self._of_line = 0  # bytes since then, but for line ends and the like
-        self._watchdog = self._loop.call_later(idle_timeout, self._watch)
+        self._line_bytes = 0  # bytes since then, but for line ends and the like
+        self._watchdog = self._loop.call_later(idle_timeout, self._check_idle)
         if self._lost is not None:
             self._lost.add_done_callback(self._connection_lost)
 
@@ -105,13 +105,13 @@ class StreamResponse:
         if not self._connector.force_close and self._failure is None and self._response.connection is None:
             return  # all was read, and aiohttp has the connection back
         self._response.close()
-        self._connector.cut()
+        self._connector.abort()
 
     async def _next(self) -> bytes:
         """Give what aiohttp has, or will have next: b"" at the end, or when it fails, which is noted."""
         self._waits = True
         if self._overdue:
-            self._watch()
+            self._check_idle()
         try:
             if not (chunk := await self._content.readany()) and self._ends_when_lost and self._is_lost():
                 self._lost.result()  # type: ignore[union-attr]  # aiohttp takes a broken connection for the end, too
@@ -126,15 +126,15 @@ class StreamResponse:
 
     def _take(self, chunk: bytes) -> None:
         self._last_byte = self._loop.time()
-        self._of_line += len(chunk.strip())
-        if self._of_line >= 1024 or (self._of_line and (b"\n" in chunk or b"\r" in chunk)):
-            self._last_line, self._of_line = self._last_byte, 0
+        self._line_bytes += len(chunk.strip())
+        if self._line_bytes >= 1024 or (self._line_bytes and (b"\n" in chunk or b"\r" in chunk)):
+            self._last_line, self._line_bytes = self._last_byte, 0
         if len(chunk) <= PIECE:
             self._pieces.append(chunk)
         else:
             self._pieces += (chunk[at : at + PIECE] for at in range(0, len(chunk), PIECE))
 
-    def _watch(self, second_look: bool = False) -> None:
+    def _check_idle(self, second_look: bool = False) -> None:
         """End the reading when nothing came for too long, or when the connection is lost and aiohttp does not tell."""
         self._watchdog.cancel()
         if self._failure is not None or self._content.is_eof():
@@ -146,7 +146,7 @@ class StreamResponse:
         if self._overdue:
             return
         if left > 0 or not second_look:
-            self._watchdog = self._loop.call_later(max(left, _SECOND_LOOK), self._watch, left <= 0)
+            self._watchdog = self._loop.call_later(max(left, _SECOND_LOOK), self._check_idle, left <= 0)
             return
         origin, seconds = self.url.origin(), f"{self._idle_timeout:g} s"
         if self._is_lost():
@@ -156,7 +156,7 @@ class StreamResponse:
         self._content.set_exception(TimeoutError())
 
     def _connection_lost(self, _: asyncio.Future[None]) -> None:
-        self._watch()
+        self._check_idle()
 
     def _is_lost(self) -> bool:
         return self._lost is not None and self._lost.done()

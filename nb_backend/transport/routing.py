@@ -71,7 +71,7 @@ def redirected(url: URL, location: str, secrets: Iterable[str]) -> URL | Connect
     return target
 
 
-def own_url(server: str, address: str) -> str | None:
+def same_origin_url(server: str, address: str) -> str | None:
     """Give an address on a server in full, be it written as a url or relative to the server's; None if on another one.
 
     Nothing is read into what is written in a way that a browser, a person or another library might read otherwise.

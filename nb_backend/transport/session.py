@@ -24,7 +24,7 @@ from yarl import URL
 
 from ..errors import BackendError, ConnectionFailed, ProtocolError
 from .connection import Connector
-from .errors import connection_error, not_a_backend, status_error
+from .errors import connection_error, not_an_answer, status_error
 from .json_body import encode_json
 from .response import _SECOND_LOOK, StreamResponse
 from .routing import default_ssl, proxy_for, redirected
@@ -44,8 +44,8 @@ class StreamSession:
     ``connect_timeout`` is in seconds until the connection stands, ``idle_timeout`` in seconds without a byte;
     ``secrets`` are kept out of the errors that repeat what the server says. Redirects lead to the same origin only.
 
-    ``give_back``, of a pool, takes it when an answer is over, for another question: over the same connection if all was
-    read and the server keeps it.
+    ``on_release``, of a pool, takes it when an answer is over, for another question: over the same connection if all
+    was read and the server keeps it.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class StreamSession:
         connect_timeout: float = 10,
         idle_timeout: float = 120,
         secrets: Iterable[str] = (),
-        give_back: Callable[[StreamSession], None] | None = None,
+        on_release: Callable[[StreamSession], None] | None = None,
     ) -> None:
         self.headers = {"Accept-Encoding": "identity", **(headers or {})}
         self.connect_timeout = connect_timeout
         self.idle_timeout = idle_timeout
         self.follows_redirects = True
         self.secrets = tuple(secrets)
-        self._give_back = give_back
+        self._on_release = on_release
         self._client: aiohttp.ClientSession | None = None
         self._connector: Connector
 
@@ -71,7 +71,7 @@ class StreamSession:
         if self._client is None:
             timeout = aiohttp.ClientTimeout(total=None, connect=self.connect_timeout)
             # one that waits for a second use may be closed meanwhile: only a pool knows what to do then
-            self._connector = Connector(force_close=self._give_back is None, limit=1)
+            self._connector = Connector(force_close=self._on_release is None, limit=1)
             self._client = aiohttp.ClientSession(
                 connector=self._connector,
                 headers=self.headers,
@@ -84,8 +84,8 @@ class StreamSession:
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._give_back is not None and kind is None:
-            self._give_back(self)
+        if self._on_release is not None and kind is None:
+            self._on_release(self)
         else:
             await self.end()
 
@@ -93,7 +93,7 @@ class StreamSession:
         """Close the connection."""
         if self._client is not None:
             await self._client.close()
-            self._connector.cut()
+            self._connector.abort()
 
     def post(self, url: str, *, json: Any, ssl: tls.SSLContext | bool | None = None) -> _Request:
         """Send JSON and give the response once its head is there; an HTTP error status is raised as its kind."""
@@ -104,7 +104,7 @@ class StreamSession:
         body = io.BytesIO(await self.get_bytes(url, MAX_DOCUMENT, ssl=ssl))
         with suppress(orjson.JSONDecodeError):
             return orjson.loads(body.getbuffer())
-        raise not_a_backend(url, body.getvalue(), self.secrets)
+        raise not_an_answer(url, body.getvalue(), self.secrets)
 
     async def get_bytes(self, url: str, most: int, *, ssl: tls.SSLContext | bool | None = None) -> bytes:
         """Fetch a file; ``ProtocolError`` if it has more than ``most`` bytes."""
@@ -117,7 +117,7 @@ class StreamSession:
 
     async def open(self, method: str, url: URL, ssl: tls.SSLContext | bool, body: io.BytesIO | None) -> StreamResponse:
         """Send a request and give the response with its head; ``BackendError`` for an error status."""
-        head = await self._head(method, url, ssl, body)
+        head = await self._follow_redirects(method, url, ssl, body)
         if isinstance(head, BackendError):
             raise head
         response = StreamResponse(head, self.idle_timeout, self._connector)
@@ -130,7 +130,7 @@ class StreamSession:
             await response.close()
         raise status_error(str(response.url), response.status, response.headers, said.getvalue(), self.secrets)
 
-    async def _head(
+    async def _follow_redirects(
         self, method: str, url: URL, ssl: tls.SSLContext | bool, body: io.BytesIO | None
     ) -> aiohttp.ClientResponse | BackendError:
         """Give the head of a response, after redirects, or why there is none.
@@ -145,7 +145,7 @@ class StreamSession:
             if not self.follows_redirects or response.status not in (301, 302, 303, 307, 308) or not location:
                 return response
             response.close()
-            self._connector.cut()
+            self._connector.abort()
             target = redirected(url, location, self.secrets)
             if isinstance(target, BackendError):
                 return target

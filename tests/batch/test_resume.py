@@ -116,7 +116,7 @@ def test_an_interrupt_when_all_is_answered_loses_nothing(server, monkeypatch):
         if finish:
             raise finish.pop()
 
-    monkeypatch.setattr("nb_backend.batch.progress.Silence.finish", interrupted_once)
+    monkeypatch.setattr("nb_backend.batch.progress.NoProgress.finish", interrupted_once)
     with pytest.raises(KeyboardInterrupt, match="stopped: 3 of 3 are kept"):
         nb_backend.map(PROMPTS[:3], progress=False)
     assert [str(answer) for answer in nb_backend.map(PROMPTS[:3], progress=False)] == PROMPTS[:3]

@@ -22,17 +22,17 @@ from nb_backend import Chat
 from nb_backend.chat.answer import Answer
 from nb_backend.events import RawResponse
 from nb_backend.notebook.cell.notebook_view import CellView
-from nb_backend.providers.reader import Reading
+from nb_backend.providers.reader import ResponseReader
 
 EVENT = b'event: content\ndata: {"type": "content", "content": "word "}\n\n'
 
 
 def read(count: int) -> None:
-    reading, piece = Reading("http://localhost"), EVENT * 100
+    reading, piece = ResponseReader("http://localhost"), EVENT * 100
     for _ in range(count // 100):
         reading.feed(piece)
     reading.end(whole=True)
-    reading.verdict(None)
+    reading.error(None)
 
 
 def paint(kilobytes: int) -> None:
@@ -59,7 +59,7 @@ def remember(turns: int) -> None:
 
 def streams(count: int) -> None:
     async def one() -> None:
-        reading = Reading("http://localhost")
+        reading = ResponseReader("http://localhost")
         for _ in range(50):
             reading.feed(EVENT)
             await asyncio.sleep(0)

@@ -19,9 +19,9 @@ from nb_backend.events import RawResponse
 from nb_backend.markdown.html.blocks import html_blocks
 from nb_backend.notebook.panel.error_text import error_line
 from nb_backend.notebook.panel.items import content as said
-from nb_backend.notebook.panel.items.arrange import Failed, arranged
-from nb_backend.notebook.panel.items.image_store import Gallery
-from nb_backend.notebook.panel.items.items import View
+from nb_backend.notebook.panel.items.arrange import FailedTurn, arrange_items
+from nb_backend.notebook.panel.items.image_store import ImageStore
+from nb_backend.notebook.panel.items.items import ItemList
 from nb_backend.text import safe_terminal
 
 # Says what the kernel has to say, lets it be painted, and gives for each item whatever does not belong there, its text.
@@ -74,8 +74,8 @@ class Kernel:
         request = SimpleNamespace(question=question, media=[], run=None, instead=None)
         return Asked(request=request, answer=Answer(), ended=False, kept=False, error=None, progress=None)
 
-    def _view(self) -> View:
-        return View(Gallery(), clock=lambda: self.now)
+    def _view(self) -> ItemList:
+        return ItemList(ImageStore(), clock=lambda: self.now)
 
     def come(self, text: str, turn: Any, at: int) -> None:
         """Add the characters from a place on, to what is said and to what is thought."""
@@ -97,8 +97,8 @@ class Kernel:
     def changes(self) -> list[dict[str, Any]]:
         """Give what a page is told that has seen all before."""
         self.now += 60
-        failed = [Failed(turn, None) for turn in self.turns if turn.ended]
-        self._show(arranged([], [turn for turn in self.turns if not turn.ended], failed))
+        failed = [FailedTurn(turn, None) for turn in self.turns if turn.ended]
+        self._show(arrange_items([], [turn for turn in self.turns if not turn.ended], failed))
         return list(map(plain, self.view.changes()))
 
     def loaded(self) -> list[dict[str, Any]]:
@@ -108,7 +108,7 @@ class Kernel:
             reply = {"role": "assistant", "content": turn.answer.text}
             messages += [turn.request.question, Message(reply, {**turn.answer.record(), "time": 1e9})]
         self.view = self._view()
-        self._show(arranged(messages, [], []))
+        self._show(arrange_items(messages, [], []))
         return list(map(plain, self.view.whole()))
 
     def _show(self, things: Any) -> None:
@@ -116,7 +116,7 @@ class Kernel:
         self.changed.clear()
         assert self.view.render(self._said, 1e9)
 
-    def _said(self, thing: Any) -> said.Said:
+    def _said(self, thing: Any) -> said.ItemContent:
         if thing.turn is None:
             return said.of_message(thing.message, str, str)
         if thing.answers:

@@ -20,7 +20,7 @@ from test_hostile_cell import END, FORMULA, LOADED, PER_CELL, SHOW, SHOWN, TYPES
 from nb_backend.chat.answer import Answer
 from nb_backend.errors import ServerError
 from nb_backend.notebook.cell.columns import side_by_side
-from nb_backend.notebook.cell.section import Section
+from nb_backend.notebook.cell.section import AnswerSection
 
 ASK = "%%backend llama gpt-4o\nWhy is the sky blue?"
 BROKEN = {"type": "error", "error": "x", "message": "it broke"}
@@ -196,7 +196,7 @@ def columns_of(pairs: list[tuple[str, str]]) -> list[str]:
 
 def ended(text: str) -> str:
     """Give what a column shows of an answer that broke off, when all that a server says is hostile."""
-    section = Section(name=text)
+    section = AnswerSection(name=text)
     answer = Answer(text=text, reasoning=text, provider={"label": text, "model": text}, finish_reason=text)
     section.end(answer, True, ServerError(text))
     return section.markdown(live=False)

@@ -20,8 +20,8 @@ from image_serving import PNG, images, png, uri
 from serving import serving
 
 from nb_backend import Answer, AuthError, BackendError, Chat, RawResponse, ServerError, attach, settings
-from nb_backend.chat.cache import Store
-from nb_backend.chat.recording import Recorded, Recording, digest, identity
+from nb_backend.chat.cache import AnswerCache
+from nb_backend.chat.recording import CachedAnswer, EventRecorder, cache_key, cache_key_fields
 from nb_backend.local import process
 from nb_backend.local.scripted import ScriptedEngine
 
@@ -59,7 +59,7 @@ async def test_the_same_question_is_answered_without_a_request(backend, folder):
     assert again.replayed
     assert first.recorded == again.recorded
     assert (again.text, again.reasoning, again.usage) == (first.text, first.reasoning, first.usage)
-    assert again.record() == first.record()
+    assert again.metadata() == first.metadata()
     assert again.to_markdown() == first.to_markdown()
 
 
@@ -231,7 +231,7 @@ EVENTS = st.lists(
 
 @given(EVENTS)
 def test_whatever_came_is_the_same_answer_in_a_replay(events):
-    first, again, recording = Answer(), Answer(), Recording()
+    first, again, recording = Answer(), Answer(), EventRecorder()
     for event in events:
         first.add(event)
         recording.add(event)
@@ -278,14 +278,14 @@ async def test_a_file_is_readable_has_a_stable_name_and_no_place_in_it(backend, 
     ],
 )
 def test_the_name_of_a_file_is_the_questions(tmp_path, question, name):
-    made = identity("backend", "m", [{"role": "user", "content": question}], {}, None)
-    assert Store(tmp_path).path(made).name == f"{name}-{digest(made)[:20]}.json"
+    made = cache_key_fields("backend", "m", [{"role": "user", "content": question}], {}, None)
+    assert AnswerCache(tmp_path).path(made).name == f"{name}-{cache_key(made)[:20]}.json"
 
 
 def test_a_hash_is_the_same_in_every_version():
-    made = identity("backend", "m", [{"role": "user", "content": "Hi"}], {"b": 1, "a": 0.5}, None)
-    assert digest(made) == "57b40d5c2cc6b8c8a9fc0714aee2d2cc67730c1e233b733533823c1b8b2e94f3"
-    assert digest({name: made[name] for name in reversed(made)}) == digest(made)
+    made = cache_key_fields("backend", "m", [{"role": "user", "content": "Hi"}], {"b": 1, "a": 0.5}, None)
+    assert cache_key(made) == "57b40d5c2cc6b8c8a9fc0714aee2d2cc67730c1e233b733533823c1b8b2e94f3"
+    assert cache_key({name: made[name] for name in reversed(made)}) == cache_key(made)
 
 
 @posix
@@ -338,7 +338,7 @@ async def test_a_damaged_file_is_asked_anew_and_mended(backend, folder):
 
 @given(st.data())
 def test_no_file_of_a_stranger_raises(data):
-    made = identity("backend", "m", [{"role": "user", "content": "Hi"}], {}, None)
+    made = cache_key_fields("backend", "m", [{"role": "user", "content": "Hi"}], {}, None)
     value = st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(max_size=9), lambda v: st.lists(v, max_size=3)
     )
@@ -349,7 +349,7 @@ def test_no_file_of_a_stranger_raises(data):
     events = st.lists(st.builds(lambda made, kind: made | {"type": kind}, event, kind), max_size=5)
     name = data.draw(st.sampled_from(["seconds", "first_token_seconds", "trimmed", "images", "events"]))
     record = good | {name: data.draw(events if name == "events" else value)}
-    store = Store(Path(data.draw(st.just("nowhere"))))
+    store = AnswerCache(Path(data.draw(st.just("nowhere"))))
     found = _get(store, record, made)
     if found is not None:
         answer = Answer()
@@ -358,11 +358,11 @@ def test_no_file_of_a_stranger_raises(data):
             answer.add(RawResponse(**kept))
         answer.end()
         found.restore(answer)
-        answer.record()
+        answer.metadata()
         answer.to_markdown()
 
 
-def _get(store: Store, record: dict, question: dict) -> Recorded | None:
+def _get(store: AnswerCache, record: dict, question: dict) -> CachedAnswer | None:
     with TemporaryDirectory() as folder:
         store.folder = Path(folder)
         store.path(question).write_text(json.dumps(record))
@@ -424,7 +424,7 @@ async def test_what_cannot_be_written_is_answered_and_says_why(backend, tmp_path
     answer = await Chat(cache=tmp_path / "file").ask("Hi")
     assert answer.text == "Hi"
     assert answer.recorded == ""
-    assert answer._unrecorded
+    assert answer._cache_error
 
 
 async def test_the_folder_has_a_bound_and_the_longest_unused_go(backend, folder, monkeypatch):
@@ -460,7 +460,7 @@ async def test_an_answer_larger_than_the_bound_is_not_kept(backend, folder, monk
     backend.engine.enqueue("word " * 1000)
     answer = await Chat().ask("Hi")
     assert answer.recorded == ""
-    assert "MB" in answer._unrecorded
+    assert "MB" in answer._cache_error
     assert not folder.exists()
 
 
@@ -468,24 +468,25 @@ async def test_cleared_only_answers_go(backend, folder):
     await Chat().ask("a")
     await Chat().ask("b")
     (folder / "notes.txt").write_text("mine")
-    store = Store(folder)
+    store = AnswerCache(folder)
     assert store.size()[0] == 2
     assert store.clear() == 2
     assert [file.name for file in folder.iterdir()] == ["notes.txt"]
     assert store.clear() == 0
-    assert Store(folder / "none").size() == (0, 0)
+    assert AnswerCache(folder / "none").size() == (0, 0)
 
 
 TOGETHER = """
 import sys
 from pathlib import Path
 from nb_backend import Answer, RawResponse
-from nb_backend.chat.recording import Recording, identity; from nb_backend.chat.cache import Store, now
+from nb_backend.chat.cache import AnswerCache, now
+from nb_backend.chat.recording import EventRecorder, cache_key_fields
 
-store = Store(Path(sys.argv[1]), max_bytes=20_000)
+store = AnswerCache(Path(sys.argv[1]), max_bytes=20_000)
 for number in range(300):
-    question = identity("backend", "m", [{"role": "user", "content": f"question {number % 30}"}], {}, None)
-    recording = Recording()
+    question = cache_key_fields("backend", "m", [{"role": "user", "content": f"question {number % 30}"}], {}, None)
+    recording = EventRecorder()
     recording.add(RawResponse(type="content", content=sys.argv[2] * 500))
     answer = Answer(recorded=now())
     store.put(question, answer, recording.events())
@@ -502,7 +503,7 @@ def test_two_processes_may_write_at_once(tmp_path):
     assert not [file for file in tmp_path.iterdir() if file.suffix == ".part"]
     for file in tmp_path.iterdir():
         assert json.loads(file.read_text())["format"] == "nb_backend.answer"
-    assert Store(tmp_path).size()[1] <= 40_000
+    assert AnswerCache(tmp_path).size()[1] <= 40_000
 
 
 # -- only the cache

@@ -8,7 +8,7 @@ from wire_server import received, status
 
 from nb_backend import Chat, RawResponse
 from nb_backend.chat.context_limit import is_too_long
-from nb_backend.chat.history import left_out, to_send, turns
+from nb_backend.chat.history import count_turns, trimmed_turns, wire_messages
 from nb_backend.errors import AuthError, RateLimitError, ServerError
 
 TOO_LONG = {"type": "error", "error": "PromptTooLongError", "message": "9 tokens long and m takes 8"}
@@ -171,11 +171,11 @@ def test_instructions_are_never_left_out():
         {"role": "tool", "content": "3", "tool_call_id": "t"},
         {"role": "assistant", "content": "4", "stopped": True, "trimmed": 9},
     ]
-    assert (turns(messages), left_out(messages), left_out([])) == (2, 2, 0)
-    assert [message["content"] for message in to_send(messages)] == ["welcome", "S", "1", "2", "3", "4"]
-    assert [message["content"] for message in to_send(messages, 1)] == ["S", "2", "3", "4"]
-    assert to_send(messages, 1)[2:] == [
+    assert (count_turns(messages), trimmed_turns(messages), trimmed_turns([])) == (2, 2, 0)
+    assert [message["content"] for message in wire_messages(messages)] == ["welcome", "S", "1", "2", "3", "4"]
+    assert [message["content"] for message in wire_messages(messages, 1)] == ["S", "2", "3", "4"]
+    assert wire_messages(messages, 1)[2:] == [
         {"role": "tool", "content": "3", "tool_call_id": "t"},
         {"role": "assistant", "content": "4"},
     ]
-    assert [message["content"] for message in to_send(messages, 2)] == ["S"]
+    assert [message["content"] for message in wire_messages(messages, 2)] == ["S"]

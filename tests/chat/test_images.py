@@ -21,9 +21,9 @@ from nb_backend.chat.export import to_markdown
 from nb_backend.chat.images import ImageUrl
 from nb_backend.chat.transcript import Transcript
 from nb_backend.markdown import data_uris as markdown_data
-from nb_backend.markdown.data_uris import Shortener, live, shortened
+from nb_backend.markdown.data_uris import Shortener, shorten_data_uris, shorten_images
 from nb_backend.markdown.safe import image_addresses, safe_markdown
-from nb_backend.transport.routing import own_url
+from nb_backend.transport.routing import same_origin_url
 
 SECOND = FILES["second.png"]
 LARGE = uri(FILES["large.png"])
@@ -190,7 +190,7 @@ STRANGE = [
 
 @pytest.mark.parametrize("address", STRANGE)
 def test_an_address_of_another_server_is_not_the_servers(address):
-    assert own_url("http://127.0.0.1:8080", address.format(port=8080, strange="127.0.0.1:8081")) is None
+    assert same_origin_url("http://127.0.0.1:8080", address.format(port=8080, strange="127.0.0.1:8081")) is None
 
 
 @pytest.mark.parametrize(
@@ -208,13 +208,13 @@ def test_an_address_of_another_server_is_not_the_servers(address):
     ],
 )
 def test_an_address_in_full(server, address, url):
-    assert own_url(server, address) in (url, url.replace("h?", "h/?"))
+    assert same_origin_url(server, address) in (url, url.replace("h?", "h/?"))
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=60) | st.lists(st.sampled_from([*"/\\:@?#.x", "http", "evil", "127.0.0.1:80"])).map("".join))
 def test_whatever_is_the_servers_is_asked_of_the_server(address):
-    url = own_url("http://127.0.0.1:80", address)
+    url = same_origin_url("http://127.0.0.1:80", address)
     assert url is None or re.match(r"http://127\.0\.0\.1([/?#]|$)", url)
 
 
@@ -296,7 +296,7 @@ def test_no_address_acts(most, text, addresses):
         patch.setattr(markdown_data, "MAX_IMAGE", most)
         patch.setattr(markdown_oracle, "safe_markdown", lambda text: safe_markdown(text, addresses))
         assert wrong_in(text) == []
-        patch.setattr(markdown_oracle, "safe_markdown", lambda text: safe_markdown(live(text), addresses))
+        patch.setattr(markdown_oracle, "safe_markdown", lambda text: safe_markdown(shorten_images(text), addresses))
         assert wrong_in(text) == []
 
 
@@ -331,7 +331,7 @@ BLOWUPS = ["data:", "data:;base64,", "![](data:a;base64,", ";base64,", "![a](", 
 def test_linear_time(fragment):
     text = (fragment * (200_000 // len(fragment) + 1))[:200_000]
     started = time.process_time()
-    assert len(safe_markdown(live(text), {"": "x"})) < 20 * len(text)
+    assert len(safe_markdown(shorten_images(text), {"": "x"})) < 20 * len(text)
     image_addresses(text)
     assert time.process_time() - started < 10  # a quadratic one takes minutes
 
@@ -341,7 +341,7 @@ def test_shortening_takes_linear_time(fragment):
     text = (fragment * (8_000_000 // len(fragment) + 1))[:8_000_000]
     started = time.process_time()
     shortener = Shortener()
-    assert shortener.feed(text) + shortener.flush() == shortened(text)
+    assert shortener.feed(text) + shortener.flush() == shorten_data_uris(text)
     assert time.process_time() - started < 25  # with a copy of the rest for each, it takes minutes
 
 
@@ -372,13 +372,13 @@ def test_no_prefix_is_a_wall_of_base64(form, size):
     text = "Before\n\n" + form.format(image) + "\n\nafter"
     begin = text.index("base64,") + len("base64,")
     for end in [*range(begin), *range(begin, len(text) - 60, 997), *range(len(text) - 60, len(text) + 1)]:
-        shown = safe_markdown(live(text[:end]))
+        shown = safe_markdown(shorten_images(text[:end]))
         without_pictures = re.sub(r"!\[[^\]]*\]\(data:[^)]*\)", "", shown)
         assert not re.search(r"[A-Za-z0-9+/]{201}", without_pictures)
         assert len(shown) < 30_000
         assert shown.startswith("Before"[:end])
-    assert "*(an image of 6" in safe_markdown(live(text)) or size < 20_000
-    assert safe_markdown(live(f"![a]({uri(PNG)})")) == f"![a]({uri(PNG)})"
+    assert "*(an image of 6" in safe_markdown(shorten_images(text)) or size < 20_000
+    assert safe_markdown(shorten_images(f"![a]({uri(PNG)})")) == f"![a]({uri(PNG)})"
 
 
 def test_what_grows_shows_a_large_image_as_a_word_or_a_link():
@@ -392,7 +392,7 @@ def test_what_grows_shows_a_large_image_as_a_word_or_a_link():
 def test_where_it_is_read_as_text_it_is_shortened():
     text = f"an image ![a]({LARGE}) and ;base64,{uri(PNG)}"
     short = f"an image ![a](data:image/png;base64,… (60 kB)) and ;base64,{uri(PNG)}"
-    assert shortened(text) == short
+    assert shorten_data_uris(text) == short
     for length in (1, 2, 3, 7, 8, 1000):
         shortener = Shortener()
         pieces = [shortener.feed(text[start : start + length]) for start in range(0, len(text), length)]
@@ -403,7 +403,7 @@ def test_where_it_is_read_as_text_it_is_shortened():
 @given(st.lists(st.sampled_from(["data:", "image/png", ";base64,", ";base", "64,", "A", "=", "A" * 300, " ", "é"])))
 def test_pieces_are_shortened_as_the_whole(pieces):
     shortener = Shortener()
-    assert "".join(map(shortener.feed, pieces)) + shortener.flush() == shortened("".join(pieces))
+    assert "".join(map(shortener.feed, pieces)) + shortener.flush() == shorten_data_uris("".join(pieces))
 
 
 # -- what a conversation keeps of them

@@ -12,7 +12,7 @@ import pytest
 from image_serving import PNG, ImageServer, images, uri
 
 from nb_backend import AuthError, BackendApi, Chat, RawResponse
-from nb_backend.chat.images import ImageUrl, OwnImages
+from nb_backend.chat.images import ImageFetcher, ImageUrl
 from nb_backend.chat.request import Request
 from nb_backend.chat.stream import AnswerStream
 from nb_backend.providers.base import _is_below
@@ -61,7 +61,7 @@ async def test_left_when_only_images_are_missing_the_answer_is_whole(server, way
     chat = Chat()
     stream = chat.stream("Draw")
     task = asyncio.create_task(drained(stream))
-    await until(lambda: server.asked and stream._whole)
+    await until(lambda: server.asked and stream._server_done)
     if way == "closed":
         await stream.aclose()
         await task
@@ -88,8 +88,8 @@ class FakeRequest(Request):
         if self._prepare is not None:
             await self._prepare()
 
-    def own_images(self) -> OwnImages:
-        return self._images or super().own_images()
+    def image_fetcher(self) -> ImageFetcher:
+        return self._images or super().image_fetcher()
 
 
 async def test_whole_is_what_ends_without_a_reason_too():
@@ -106,10 +106,10 @@ async def test_whole_is_what_ends_without_a_reason_too():
         await asyncio.Event().wait()
         return b""
 
-    stream = AnswerStream(FakeRequest(ask, images=OwnImages(server, get)), lambda *_: None)
+    stream = AnswerStream(FakeRequest(ask, images=ImageFetcher(server, get)), lambda *_: None)
     task = asyncio.create_task(drained(stream))
     await begun.wait()
-    await until(lambda: stream._whole)
+    await until(lambda: stream._server_done)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -160,7 +160,7 @@ async def test_images_of_others_cost_nothing():
         asked.append(url)
         raise ValueError
 
-    own = OwnImages(server, get)
+    own = ImageFetcher(server, get)
     await own.server()
     started = time.process_time()
     own.fetch([ImageUrl(f"http://e.x/{number}.png") for number in range(1000)])

@@ -28,7 +28,7 @@ from nb_backend.chat import cell_run
 from nb_backend.chat import chat as chat_module
 from nb_backend.chat import history as memory
 from nb_backend.chat.cell_run import CellRun, from_cell
-from nb_backend.chat.history import LOCAL_MARKS
+from nb_backend.chat.history import LOCAL_KEYS
 from nb_backend.chat.named_chats import Conversations
 from nb_backend.errors import ServerError
 from nb_backend.notebook.magic import question as question_module
@@ -215,7 +215,7 @@ class NotebookMachine(RuleBasedStateMachine):
                             break
             finally:
                 if stream.kept:
-                    question.settle(stream.answer, {})
+                    question.record_answer(stream.answer, {})
             return stream.kept
 
         if ending.startswith("failed"):
@@ -243,7 +243,7 @@ class NotebookMachine(RuleBasedStateMachine):
         if system[0]["role"] == "system":
             talk = talk[1:]
         assert [message["role"] for message in talk] == ["user", "assistant"] * (len(talk) // 2) + ["user"]
-        assert not [message for message in body["messages"] if LOCAL_MARKS & message.keys() - {"role", "content"}]
+        assert not [message for message in body["messages"] if LOCAL_KEYS & message.keys() - {"role", "content"}]
 
     def check_conversations(self) -> None:
         assert set(self.chats) == set(self.records)
@@ -491,7 +491,7 @@ async def test_what_goes_on_without_it_is_not_touched(backend, deleted):
         chat.forget(cell)
     assert chat.messages is messages
     assert messages == as_it_was
-    assert [] not in chat._earlier
+    assert [] not in chat._previous_chats
     assert chat.system == "U"
     assert state_of(chat) == {"id": 7}
     await run_cells(chat, "c")  # no longer the one that starts over
@@ -633,7 +633,7 @@ async def test_a_late_answer_takes_nothing_back_anywhere(backend, monkeypatch):
 
 
 def settle(chat, answer):
-    Question(options_of(), chat, "").settle(answer, {})
+    Question(options_of(), chat, "").record_answer(answer, {})
 
 
 async def test_a_server_that_has_not_heard_all_is_not_reminded(backend):
@@ -665,7 +665,7 @@ def test_a_thread_that_takes_back_while_another_says_something(backend, monkeypa
     for cell in "ab":
         with from_cell(cell):
             chat(f"{cell}?")
-    lock, said_before = chat_module._changing, memory.said_before
+    lock, said_before = chat_module._changing, memory.history_before_cell
     asked, may_end, waits_or_ended = threading.Event(), threading.Event(), threading.Event()
 
     class Watched:
@@ -693,7 +693,7 @@ def test_a_thread_that_takes_back_while_another_says_something(backend, monkeypa
     panel.future.add_done_callback(lambda _: waits_or_ended.set())
     assert asked.wait(ONLY_A_FAILURE)
     monkeypatch.setattr(chat_module, "_changing", Watched())
-    monkeypatch.setattr(memory, "said_before", slow)
+    monkeypatch.setattr(memory, "history_before_cell", slow)
     chat.take_back("b")
     panel.future.result(ONLY_A_FAILURE)
     assert questions(chat) == ["a?", "panel?"]

@@ -16,7 +16,7 @@ from chat_support import questions, run_cells, sent
 from nb_backend import BackendError, Chat, RawResponse, chats
 from nb_backend.chat.answer import Answer
 from nb_backend.chat.cell_run import from_cell
-from nb_backend.chat.history import Message, about
+from nb_backend.chat.history import Message, metadata
 
 
 class Watching:
@@ -292,7 +292,7 @@ async def test_what_is_known_about_an_answer(backend, tmp_path):
         assert (known.text, known.reasoning, known.tokens) == ("Hello", "Hm.", 7)
         assert known.seconds == pytest.approx(answer.seconds, abs=0.001)
         assert known.provider == answer.provider
-        assert about(question)["time"] <= about(said)["time"]
+        assert metadata(question)["time"] <= metadata(said)["time"]
     assert not [key for message in backend.engine.history[-1]["messages"] for key in message if key == "about"]
 
 
@@ -309,7 +309,7 @@ def test_an_answer_from_a_strangers_file(known):
 
 
 def test_a_message_that_somebody_made():
-    assert about({"role": "user"}) == {}
+    assert metadata({"role": "user"}) == {}
     assert Message({"role": "user"}, {"time": 1}) == {"role": "user"}
 
 

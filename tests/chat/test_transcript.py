@@ -16,7 +16,7 @@ from serving import TOKEN
 
 from nb_backend import Chat
 from nb_backend.chat.cell_run import from_cell
-from nb_backend.chat.history import LOCAL_MARKS
+from nb_backend.chat.history import LOCAL_KEYS
 from nb_backend.chat.transcript import MAX_SIZE, Transcript
 
 any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates too
@@ -84,7 +84,7 @@ async def test_a_loaded_conversation_goes_on(backend, tmp_path):
     assert body["messages"] == [{"role": "system", "content": "S"}, {"role": "user", "content": "Changed?"}]
     assert (body["model"], body["temperature"]) == ("m", 0.5)
     await again.ask("More?")
-    assert all(not LOCAL_MARKS & message.keys() for message in backend.engine.history[-1]["messages"])
+    assert all(not LOCAL_KEYS & message.keys() for message in backend.engine.history[-1]["messages"])
 
 
 def test_the_format(tmp_path):
@@ -116,7 +116,7 @@ def test_no_file_has_a_key(tmp_path, monkeypatch, name):
             "headers": {"Authorization": "Bearer hidden", "X-Api-Key": "hidden", "Cookie": "hidden"},
             "extra": [{"access_token": "hidden"}],
         }
-        chat._states = {"P": {"session": "hidden"}}
+        chat._server_states = {"P": {"session": "hidden"}}
         (chat.save if name == "chat.json" else chat.export)(tmp_path / name)
         text = (tmp_path / name).read_text(encoding="utf-8")
         for absent in (secret, "hidden", "Authorization", "Bearer", "http://host"):

@@ -7,15 +7,15 @@ from contextlib import suppress
 
 from cpu_time import cpu_seconds
 
-from nb_backend.markdown.data_uris import Shortener, live, shortened
+from nb_backend.markdown.data_uris import Shortener, shorten_data_uris, shorten_images
 from nb_backend.markdown.safe import image_addresses, safe_markdown
 from nb_backend.media.convert import to_data_uri
-from nb_backend.media.probe import is_cut, pixel_size
+from nb_backend.media.probe import is_truncated, pixel_size
 from nb_backend.media.sniff import BITMAPS, media_type
 from nb_backend.notebook.prompt.interpolate import expressions
 from nb_backend.providers.decoder import EventDecoder
 from nb_backend.providers.openai_api import ChunkReading
-from nb_backend.providers.reader import Reading
+from nb_backend.providers.reader import ResponseReader
 from nb_backend.redaction import redact
 
 SIZE = 10_000  # bytes of the shorter text
@@ -87,12 +87,12 @@ def read_wire(data: bytes) -> None:
 
 def read_answer(data: bytes) -> None:
     """By both dialects, with a secret that may be in any piece."""
-    for kind in (Reading, ChunkReading):
+    for kind in (ResponseReader, ChunkReading):
         reading = kind("https://host.example/v1", ["Zq8vT2xW9k", "aaaaaaaaaaab1"])
         for at in range(0, len(data), 100):
             list(reading.feed(data[at : at + 100]) or ())
         list(reading.end(whole=True))
-        reading.verdict(None)
+        reading.error(None)
 
 
 def read_events(data: bytes) -> None:
@@ -104,7 +104,7 @@ def read_events(data: bytes) -> None:
 def read_media(data: bytes) -> None:
     """As a file of any kind that it might be, and as a data URI."""
     for kind in {media_type(data) or "", *BITMAPS, "image/tiff", "image/avif", "audio/mp4", "application/pdf"}:
-        is_cut(data, kind)
+        is_truncated(data, kind)
         pixel_size(data, kind)
     for form in ("data:{}", "data:;base64,{}", "data:x/y;{},"):
         with suppress(ValueError):
@@ -114,8 +114,8 @@ def read_media(data: bytes) -> None:
 def shorten(data: bytes) -> None:
     """As base64 in a text, whole and in pieces."""
     text = as_text(data)
-    shortened(text)
-    live(text)
+    shorten_data_uris(text)
+    shorten_images(text)
     shortener = Shortener()
     for at in range(0, len(text), 10):
         shortener.feed(text[at : at + 10])

@@ -14,7 +14,7 @@ from nb_backend.errors import AuthError, BackendError, ConnectionFailed, Protoco
 from nb_backend.events import RawResponse
 from nb_backend.providers.decoder import EventDecoder
 from nb_backend.providers.openai_api import ChunkReading
-from nb_backend.providers.reader import Reading
+from nb_backend.providers.reader import ResponseReader
 from nb_backend.transport import lines as lines_module
 from nb_backend.transport.errors import status_error
 
@@ -97,7 +97,7 @@ EVENTS = (
 def check_reading(data: bytes) -> None:
     """An answer is read to its end by either dialect: nothing is raised, one of six kinds is said, the key is not."""
     kind, sizes, body = data[:1] or b"\0", data[1:4] or b"\1", data[4:]
-    reading = (ChunkReading if kind[0] & 1 else Reading)(URL, [SECRET])
+    reading = (ChunkReading if kind[0] & 1 else ResponseReader)(URL, [SECRET])
     broken = ConnectionFailed("It broke", retryable=True) if kind[0] & 2 else None
     answer, events = Answer(), []
     for chunk in pieces(body, sizes):
@@ -106,9 +106,9 @@ def check_reading(data: bytes) -> None:
     for event in events:
         answer.add(event)
         assert is_valid(event.get_dict())
-    failure = reading.verdict(broken)
+    failure = reading.error(broken)
     answer.end()
-    assert is_valid(answer.text, answer.reasoning, answer.record(), answer.kept_images())
+    assert is_valid(answer.text, answer.reasoning, answer.metadata(), answer.stored_images())
     if failure is not None:
         assert failure.partial == answer.text
         check_failure(failure)

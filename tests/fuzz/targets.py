@@ -30,8 +30,8 @@ from media_samples import HEIC, WHOLE
 from nb_backend.markdown.safe import image_addresses
 from nb_backend.media import resize as scaling
 from nb_backend.media.convert import attach, to_data_uri
-from nb_backend.media.probe import is_cut, pixel_size
-from nb_backend.media.resize import fit, thumbnail
+from nb_backend.media.probe import is_truncated, pixel_size
+from nb_backend.media.resize import fit_within, thumbnail
 from nb_backend.media.sniff import data_uri, media_type
 from nb_backend.notebook.prompt.interpolate import PromptError, expressions, render
 from nb_backend.redaction import redact
@@ -84,12 +84,12 @@ def check_file(data: bytes, most_bytes: int, most_side: int) -> None:
         if kind != "image/svg+xml":  # which another process draws
             assert is_one_line(str(attach(data)), 300)
     for one in filter(None, {kind, "image/png", "image/jpeg", "image/tiff", "image/avif"}):
-        assert is_cut(data, one) in (True, False)
+        assert is_truncated(data, one) in (True, False)
         size = pixel_size(data, one)
         assert size is None or min(size) > 0
     if kind and kind.startswith("image/"):
         try:
-            fitting, remark = fit(data, kind, most_bytes, most_side)
+            fitting, remark = fit_within(data, kind, most_bytes, most_side)
         except ValueError as error:
             assert is_one_line(str(error), 200)  # noqa: PT017
         else:

@@ -209,7 +209,7 @@ def test_a_model_without_vision_is_not_sent_images(kernel, engine, server):
     if server.url.endswith("/v1"):
         pytest.skip("these servers do not say it")
     engine.vision = False
-    forget = "import nb_backend.providers.catalog as models; models._told.clear(); models._fetches.clear()"
+    forget = "import nb_backend.providers.catalog as catalog; catalog._lists.clear(); catalog._pending.clear()"
     kernel.run(forget)
     run = kernel.run("%%backend scripted -i rgb\nhi")
     one_line(run, "scripted sees no images", "rgb.png cannot be sent")

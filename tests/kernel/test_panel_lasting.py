@@ -156,13 +156,14 @@ def test_close_leaves_nothing_behind(page, engine, kernel):  # noqa: F811
     made.last("streaming")
     made.leave()
     kernel.run(
-        "import asyncio, gc, weakref\nfrom nb_backend import background\nfrom nb_backend.chat.observers import Watched"
+        "import asyncio, gc, weakref\nfrom nb_backend import background\n"
+        "from nb_backend.chat.observers import Observers"
     )
     kernel.run("kinds = weakref.ref(made._host), weakref.ref(made)\nmade.close()\ndel made")
     eventually(lambda: engine.stopped == 1)
     kernel.run("async def count(): return len(asyncio.all_tasks()) - 1")
     left = (
-        "gc.collect(), [kind() is None for kind in kinds], len(Watched.of(chats['two'])._watchers), "
+        "gc.collect(), [kind() is None for kind in kinds], len(Observers.of(chats['two'])._watchers), "
         "asyncio.run_coroutine_threadsafe(count(), background.loop()).result()"
     )
     eventually(lambda: kernel.run(f"({left})[1:]").result == "([True, True], 0, 0)")

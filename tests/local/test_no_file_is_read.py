@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 from local_support import PATIENCE, TOKEN, posix, question, real_weights, serving
 
-from nb_backend.local.lazy_engine import LocalModel
+from nb_backend.local.lazy_engine import LazyEngine
 from nb_backend.local.scripted import ScriptedEngine
 
 KEY = {"Authorization": f"Bearer {TOKEN}"}
@@ -85,7 +85,7 @@ def naming(path: Path) -> Iterator[dict[str, Any]]:
 async def test_no_body_has_a_file_read(trap, real):
     if real:
         real_weights()
-    engine = LocalModel() if real else ScriptedEngine()
+    engine = LazyEngine() if real else ScriptedEngine()
     bodies = list(naming(trap))
     async with serving(engine) as url, aiohttp.ClientSession(url, headers=KEY) as client:
         for body in bodies:

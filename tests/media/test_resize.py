@@ -16,8 +16,8 @@ from media_support import PEAK, on_linux, run, saved
 from PIL import Image, ImageOps
 
 from nb_backend.media import resize as scaling
-from nb_backend.media.resize import fit, thumbnail
-from nb_backend.media.sniff import amount, media_type
+from nb_backend.media.resize import fit_within, thumbnail
+from nb_backend.media.sniff import format_size, media_type
 
 MUCH = 10**8
 Y, X = np.mgrid[0:120, 0:200]
@@ -60,7 +60,7 @@ def values(image: Image.Image) -> np.ndarray:
 
 def refusal(*args) -> str:
     with pytest.raises(ValueError, match=r"\A[^\n]{1,120}[^.\n]\Z") as raised:
-        fit(*args)
+        fit_within(*args)
     assert len(str(raised.value)) <= 120
     return str(raised.value)
 
@@ -68,7 +68,7 @@ def refusal(*args) -> str:
 @pytest.mark.parametrize(("kind", "mode"), CASES)
 def test_scaled_by_side(kind, mode):
     data = saved(in_mode(mode), kind)
-    smaller, remark = fit(data, media_type(data), MUCH, 100)
+    smaller, remark = fit_within(data, media_type(data), MUCH, 100)
     got, was = opened(smaller), opened(data)
     assert remark == "scaled from 200×120 to 100×60"
     assert (got.format, got.size) == (kind, (100, 60))
@@ -78,19 +78,19 @@ def test_scaled_by_side(kind, mode):
     )
     spread = np.ptp(values(was))
     assert abs(values(got) - values(wanted)).mean() < spread * 0.025
-    assert fit(smaller, media_type(data), MUCH, 100) == (smaller, "")
+    assert fit_within(smaller, media_type(data), MUCH, 100) == (smaller, "")
 
 
 @pytest.mark.parametrize(("kind", "mode"), CASES)
 def test_within_the_bounds_nothing_is_touched(kind, mode):
     data = saved(in_mode(mode), kind)
-    assert fit(data, media_type(data), len(data), 200) == (data, "")
+    assert fit_within(data, media_type(data), len(data), 200) == (data, "")
 
 
 @pytest.mark.parametrize("kind", MODES)
 def test_made_smaller_by_bytes(kind):
     data = saved(NOISE, kind)
-    smaller, remark = fit(data, media_type(data), len(data) // 3, 200)
+    smaller, remark = fit_within(data, media_type(data), len(data) // 3, 200)
     assert len(smaller) <= len(data) // 3
     assert media_type(smaller) == media_type(data)
     assert remark.startswith("scaled from 200×120 to ")
@@ -100,14 +100,14 @@ def test_made_smaller_by_bytes(kind):
 
 def test_first_the_same_size_is_tried():
     data = saved(NOISE, "JPEG", quality=100, subsampling=0)
-    smaller, remark = fit(data, "image/jpeg", len(data) * 2 // 3, 200)
+    smaller, remark = fit_within(data, "image/jpeg", len(data) * 2 // 3, 200)
     assert opened(smaller).size == NOISE.size
-    assert remark == f"made smaller, from {amount(len(data))} to {amount(len(smaller))}"
+    assert remark == f"made smaller, from {format_size(len(data))} to {format_size(len(smaller))}"
 
 
 def test_the_short_side_keeps_a_pixel():
     data = saved(Image.new("L", (5000, 2)), "PNG")
-    assert opened(fit(data, "image/png", MUCH, 100)[0]).size == (100, 1)
+    assert opened(fit_within(data, "image/png", MUCH, 100)[0]).size == (100, 1)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
@@ -117,7 +117,7 @@ def test_the_orientation_is_put_into_the_pixels(kind, turn):
     exif.get_ifd(0x8825)[1] = "N"
     options = {"quality": 95} if kind in ("JPEG", "WEBP", "AVIF") else {}
     data = saved(PICTURE.convert("RGB"), kind, exif=exif, **options)
-    smaller, remark = fit(data, media_type(data), MUCH, 50)
+    smaller, remark = fit_within(data, media_type(data), MUCH, 50)
     upright = ImageOps.exif_transpose(opened(data))
     wanted = upright.resize((50, 30) if turn < 5 else (30, 50), Image.Resampling.LANCZOS)
     got = opened(smaller)
@@ -142,7 +142,7 @@ def test_transparency_stays(mode, options):
     image = PICTURE.convert("RGBA" if mode in ("LA", "RGBA") else "RGB").convert(mode).copy()
     clear = options.get("transparency", (0, 0, 0, 0) if mode == "RGBA" else (0, 0))
     image.paste(clear, (0, 0, 100, 120))
-    smaller, _ = fit(saved(image, "PNG", **options), "image/png", MUCH, 20)
+    smaller, _ = fit_within(saved(image, "PNG", **options), "image/png", MUCH, 20)
     alpha = np.asarray(opened(smaller).getchannel("A"))
     assert alpha[:, :8].max() < 10
     assert alpha[:, 12:].max() > 245
@@ -154,7 +154,7 @@ def test_a_colour_profile_stays():
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for kind in ("PNG", "JPEG", "WEBP", "TIFF", "AVIF"):
         data = saved(PICTURE.convert("RGB"), kind, icc_profile=profile)
-        assert opened(fit(data, media_type(data), MUCH, 100)[0]).info["icc_profile"] == profile
+        assert opened(fit_within(data, media_type(data), MUCH, 100)[0]).info["icc_profile"] == profile
 
 
 def frames(clear: bool) -> list[Image.Image]:
@@ -170,7 +170,7 @@ def test_what_moves_goes_on_moving(kind, clear):
     first, *others = frames(clear)
     times, turn = [100, 200, 300, 400, 500], {"disposal": 2 if kind == "GIF" else 0}
     data = saved(first, kind, save_all=True, append_images=others, duration=times, loop=3, **turn)
-    smaller, remark = fit(data, media_type(data), MUCH, 40)
+    smaller, remark = fit_within(data, media_type(data), MUCH, 40)
     was, got = Image.open(io.BytesIO(data)), Image.open(io.BytesIO(smaller))
     assert remark == "scaled from 80×60 to 40×30"
     assert got.n_frames == 5
@@ -188,11 +188,11 @@ def test_what_moves_too_much_stands_still(monkeypatch):
     first, *others = frames(clear=False)
     monkeypatch.setattr(scaling, "_MOST_MOVING", 4 * scaling._LEAST_FRAME)
     data = saved(first, "GIF", save_all=True, append_images=others)
-    smaller, remark = fit(data, "image/gif", MUCH, 40)
+    smaller, remark = fit_within(data, "image/gif", MUCH, 40)
     assert remark == "scaled from 80×60 to 40×30, its first frame only"
     assert opened(smaller).n_frames == 1
     data = saved(first, "TIFF", save_all=True, append_images=others)
-    assert fit(data, "image/tiff", MUCH, 40)[1] == "scaled from 80×60 to 40×30, its first page only"
+    assert fit_within(data, "image/tiff", MUCH, 40)[1] == "scaled from 80×60 to 40×30, its first page only"
 
 
 def test_a_later_frame_larger_than_the_picture_is_not_read():
@@ -201,14 +201,14 @@ def test_a_later_frame_larger_than_the_picture_is_not_read():
     frame = b"\x2c\0\0\0\0\x40\0\x40\0"  # an image descriptor: at 0,0, 64 by 64
     at = data.index(frame, data.index(frame) + 1)
     data[at + 5 : at + 9] = (9000).to_bytes(2, "little") * 2
-    assert fit(bytes(data), "image/gif", MUCH, 32)[1] == "scaled from 64×64 to 32×32, its first frame only"
+    assert fit_within(bytes(data), "image/gif", MUCH, 32)[1] == "scaled from 64×64 to 32×32, its first frame only"
 
 
 def test_a_picture_beside_the_moving_ones_stays_beside():
     first, *others = frames(clear=False)
     options = {"save_all": True, "append_images": others, "duration": [100, 200, 300, 400]}
     data = saved(first, "PNG", default_image=True, **options)
-    got = Image.open(io.BytesIO(fit(data, "image/png", MUCH, 40)[0]))
+    got = Image.open(io.BytesIO(fit_within(data, "image/png", MUCH, 40)[0]))
     assert (got.default_image, got.n_frames) == (True, 5)
     got.seek(1)
     assert got.info["duration"] == 100
@@ -244,15 +244,15 @@ def test_what_cannot_be_scaled_is_refused(args, said):
 
 @pytest.mark.parametrize("kind", ["audio/wav", "application/pdf", "image/svg+xml", "", "image/heic", "image/x-icon"])
 def test_what_is_not_measured_is_given_back(kind):
-    assert fit(b"anything", kind, 100, 1) == (b"anything", "")
+    assert fit_within(b"anything", kind, 100, 1) == (b"anything", "")
 
 
 @on_linux
 def test_a_large_picture_takes_no_more_memory_than_its_pixels():
     code = f"""
 import sys
-from nb_backend.media.resize import fit
-print(fit(sys.stdin.buffer.read(), "image/png", 8_000_000, 2048)[1])
+from nb_backend.media.resize import fit_within
+print(fit_within(sys.stdin.buffer.read(), "image/png", 8_000_000, 2048)[1])
 print({PEAK})
 """
     remark, megabytes = run(code, data=saved(Image.new("1", (16_000, 8_000)), "PNG")).splitlines()
@@ -270,16 +270,16 @@ class Blocked:
 
 if sys.argv[1] == "blocked":
     sys.meta_path.insert(0, Blocked())
-from nb_backend.media.resize import fit, thumbnail
+from nb_backend.media.resize import fit_within, thumbnail
 data = sys.stdin.buffer.read()
-assert fit(data, "image/png", 10**8, 200) == (data, "")
-assert fit(b"x", "image/heic", 10**8, 200) == (b"x", "")
+assert fit_within(data, "image/png", 10**8, 200) == (data, "")
+assert fit_within(b"x", "image/heic", 10**8, 200) == (b"x", "")
 assert thumbnail(data, "image/png", side=200, most=10**6).startswith("data:image/png;base64,")
 assert "PIL" not in sys.modules
 if sys.argv[1] == "blocked":
     for args in ((data, "image/png", 10**8, 50), (data, "image/png", 10, 50), (data, "image/png", 10, 200)):
         try:
-            fit(*args)
+            fit_within(*args)
         except ValueError as error:
             print(error)
     print(bool(thumbnail(data, "image/png", side=100, most=10**6)), thumbnail(data, "image/png", side=99, most=10**6))
@@ -293,7 +293,7 @@ def test_without_pillow(how):
     lines = run(WITHOUT_PILLOW, how, data=data).splitlines()
     missing = "is the most, and Pillow, which would scale it, is not installed: pip install pillow"
     wanted = [f"it has 200×120 pixels, 50 {missing}"] * 2
-    wanted += [f"it has {amount(len(data))}, 0.0 kB {missing}", "True None", "None None"]
+    wanted += [f"it has {format_size(len(data))}, 0.0 kB {missing}", "True None", "None None"]
     assert lines == (wanted if how == "blocked" else [])
     assert max(map(len, lines), default=0) <= 120
 
@@ -351,7 +351,7 @@ KINDS = [*(f"image/{kind.lower()}" for kind in MODES), "image/heic", "image/svg+
 def test_nothing_but_a_short_word_is_raised(data, kind, at, other, most, side):
     for damaged in (data, data[:at], data[:at] + other + data[at + len(other) :]):
         try:
-            smaller, remark = fit(damaged, kind, most, side)
+            smaller, remark = fit_within(damaged, kind, most, side)
         except ValueError as error:
             assert len(str(error)) <= 120  # noqa: PT017
             assert "\n" not in str(error)  # noqa: PT017
@@ -366,7 +366,7 @@ def test_the_warnings_of_others_stay_as_they_were():
     before = list(warnings.filters)
     large = saved(NOISE, "PNG")
     with ThreadPoolExecutor(6) as threads:
-        assert len(set(threads.map(lambda _: fit(large, "image/png", MUCH, 50), range(18)))) == 1
+        assert len(set(threads.map(lambda _: fit_within(large, "image/png", MUCH, 50), range(18)))) == 1
     assert warnings.filters == before
 
 
@@ -381,7 +381,7 @@ def test_who_changes_the_warnings_meanwhile_gets_them_back(monkeypatch):
 
     monkeypatch.setattr(scaling, "_resized", wait)
     with ThreadPoolExecutor() as threads:
-        scaling_it = threads.submit(fit, saved(NOISE, "PNG"), "image/png", MUCH, 50)
+        scaling_it = threads.submit(fit_within, saved(NOISE, "PNG"), "image/png", MUCH, 50)
         assert inside.wait(10)
         with warnings.catch_warnings():
             goes_on.set()
@@ -393,11 +393,11 @@ def test_odd_metadata_is_no_matter():
     data = saved(NOISE, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\7\0")
     with pytest.warns(UserWarning, match="EXIF"):
         Image.open(io.BytesIO(data)).getexif()
-    assert fit(data, "image/jpeg", MUCH, 100)[1] == "scaled from 200×120 to 100×60"
+    assert fit_within(data, "image/jpeg", MUCH, 100)[1] == "scaled from 200×120 to 100×60"
 
 
 def test_what_cannot_be_measured_is_left_as_it_is_whatever_is_imported(monkeypatch):
     data = saved(NOISE, "TIFF")
     monkeypatch.setattr(scaling, "pixel_size", lambda *args: None)
-    assert fit(data, "image/tiff", MUCH, 10) == (data, "")
-    assert fit(data, "image/tiff", len(data) - 1, 10)[1] == "scaled from 200×120 to 10×6"
+    assert fit_within(data, "image/tiff", MUCH, 10) == (data, "")
+    assert fit_within(data, "image/tiff", len(data) - 1, 10)[1] == "scaled from 200×120 to 10×6"

@@ -15,7 +15,7 @@ from PIL import Image
 from nb_backend import to_data_uri
 from nb_backend.media import probe
 from nb_backend.media.probe import pixel_size
-from nb_backend.media.sniff import amount, data_uri, media_type, shown_bytes
+from nb_backend.media.sniff import data_uri, format_size, media_type, shown_bytes
 
 
 @pytest.mark.parametrize("kind", WHOLE)
@@ -154,8 +154,8 @@ def test_the_end_is_searched_for_within_bounds(kind, monkeypatch):
         "jpeg": (b"\xff\xd8", b"\xff\xff\xe0\0\2"),
         "png": (b"\x89PNG\r\n\x1a\n" + bytes(4) + b"IHDR" + bytes(4), bytes(4) + b"teSt" + bytes(4)),
     }[kind]
-    assert probe.is_cut(head + part * 8 + b"\xff\xe0\xff", f"image/{kind}")
-    assert not probe.is_cut(head + part * 20 + b"\xff\xe0\xff", f"image/{kind}")
+    assert probe.is_truncated(head + part * 8 + b"\xff\xe0\xff", f"image/{kind}")
+    assert not probe.is_truncated(head + part * 20 + b"\xff\xe0\xff", f"image/{kind}")
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_the_end_is_searched_for_within_bounds(kind, monkeypatch):
 def test_hostile_bytes_are_read_in_no_time(head, part, kind):
     data = head + part * (2**25 // len(part))
     with cpu_time(most=1):
-        probe.is_cut(data, kind)
+        probe.is_truncated(data, kind)
         pixel_size(data, kind)
 
 
@@ -209,4 +209,4 @@ def test_bytes_are_sent_as_a_data_uri():
     ],
 )
 def test_amounts(size, said):
-    assert amount(size) == said
+    assert format_size(size) == said

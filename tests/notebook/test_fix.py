@@ -18,7 +18,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from nb_backend import settings
 from nb_backend.errors import TimedOut
 from nb_backend.notebook.magic.fix import LONGEST_TRACEBACK, LastFailure
-from nb_backend.notebook.prompt.type_summary import kind
+from nb_backend.notebook.prompt.type_summary import type_summary
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*sqlite:ResourceWarning")
 secrets = st.text(string.ascii_letters + string.digits + "-_'\"\\/+", min_size=12, max_size=40)
@@ -199,19 +199,19 @@ async def wait(a, *b, c=Hostile):
     ],
 )
 def test_kinds(value, said):
-    assert kind(value) == said
+    assert type_summary(value) == said
 
 
 def test_no_code_of_a_class_runs():
     value = Hostile()
     list.append(value, 1)
-    assert kind(value) == "test_fix.Hostile of 1 items: int"
+    assert type_summary(value) == "test_fix.Hostile of 1 items: int"
 
 
 def test_kinds_of_arrays():
     np = pytest.importorskip("numpy")
-    assert kind(np.zeros((3, 4))) == "numpy.ndarray, shape (3, 4), float64"
+    assert type_summary(np.zeros((3, 4))) == "numpy.ndarray, shape (3, 4), float64"
     pd = pytest.importorskip("pandas")
-    assert kind(pd.Series([1, 2])) == "pandas.Series, 2 values, int64, index RangeIndex"
-    wide = kind(pd.DataFrame({f"c{n}": [1] for n in range(50)}))
+    assert type_summary(pd.Series([1, 2])) == "pandas.Series, 2 values, int64, index RangeIndex"
+    wide = type_summary(pd.DataFrame({f"c{n}": [1] for n in range(50)}))
     assert wide.endswith("'c29' int64, … 20 more")

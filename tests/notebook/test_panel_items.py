@@ -18,19 +18,19 @@ from nb_backend.chat.history import Message
 from nb_backend.chat.jsonable import plain
 from nb_backend.events import RawResponse
 from nb_backend.notebook.panel.items import content as saying
-from nb_backend.notebook.panel.items.arrange import Failed, arranged
-from nb_backend.notebook.panel.items.block_diff import common, grown, units
-from nb_backend.notebook.panel.items.image_store import Gallery
-from nb_backend.notebook.panel.items.items import View
+from nb_backend.notebook.panel.items.arrange import FailedTurn, arrange_items
+from nb_backend.notebook.panel.items.block_diff import common, diff_blocks, units
+from nb_backend.notebook.panel.items.image_store import ImageStore
+from nb_backend.notebook.panel.items.items import ItemList
 from nb_backend.notebook.panel.items.throttle import FASTEST, SLOWEST, interval
-from nb_backend.notebook.panel.outbox import ENVELOPE, PIECE, Outbox, batches
+from nb_backend.notebook.panel.outbox import CHUNK_SIZE, ENVELOPE, Outbox, batches
 
 TEXT = st.text(alphabet="ab😀é\n*`-|#", max_size=30)
 
 
 def turn(text: str = "Why?", instead: Any = None) -> Any:
     request = SimpleNamespace(
-        question=Message({"role": "user", "content": text}, {"time": 1e9}), media=[], run=None, instead=instead
+        question=Message({"role": "user", "content": text}, {"time": 1e9}), media=[], cell_run=None, instead=instead
     )
     return SimpleNamespace(request=request, answer=Answer(), ended=False, kept=False, error=None, progress=None)
 
@@ -44,13 +44,13 @@ class Panel:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.view = View(Gallery(), clock=lambda: self.now)
+        self.view = ItemList(ImageStore(), clock=lambda: self.now)
         self.page = Shown()
         self.sent: list[int] = []
         self.rendered = 0
         self.outbox = Outbox(lambda message, _: self.page.take(message))
 
-    def shows(self, thing: Any) -> saying.Said:
+    def content_of(self, thing: Any) -> saying.ItemContent:
         self.rendered += 1
         if thing.turn is None:
             return saying.of_message(thing.message, str, str)
@@ -59,13 +59,13 @@ class Panel:
         return saying.of_answer(thing.turn, str, str)
 
     def look(self, messages: Any, live: Any = (), failed: Any = ()) -> None:
-        self.view.arrange(arranged(messages, live, failed), AllTurns())
-        assert self.view.render(self.shows, 1e9)
+        self.view.arrange(arrange_items(messages, live, failed), AllTurns())
+        assert self.view.render(self.content_of, 1e9)
         for message in self.view.changes():
             size = self.outbox.broadcast(message)
             self.sent.append(size)
             if "item" in message:
-                self.view.spent(message["item"], size)
+                self.view.bytes_sent(message["item"], size)
 
     def fresh(self) -> list[dict[str, Any]]:
         return plain(self.view.whole())
@@ -78,7 +78,7 @@ class AllTurns:
 
 @given(st.lists(TEXT, max_size=5), st.lists(TEXT, max_size=5))
 def test_a_list_of_blocks_becomes_the_other(before, after):
-    news = grown(before, after)
+    news = diff_blocks(before, after)
     page = Shown()
     page.items = {"i": {"content": before}}
     if news is not None:
@@ -123,7 +123,7 @@ def test_a_page_has_what_a_page_is_given_that_comes_now(actions):
         elif act == "fail" and live:
             one = live.pop(0)
             one.ended, one.error = True, ValueError(text)
-            failed.append(Failed(one, messages[-1] if messages else None))
+            failed.append(FailedTurn(one, messages[-1] if messages else None))
         elif act == "delete" and messages:
             messages = messages[2:]
         elif act == "clear":
@@ -219,7 +219,7 @@ def test_items_go_in_batches():
     items = [{"id": str(number), "content": ["x" * 300_000]} for number in range(10)]
     found = list(batches(items))
     assert [item for batch in found for item in batch] == items
-    assert all(len(orjson.dumps(batch)) <= PIECE + ENVELOPE for batch in found)
+    assert all(len(orjson.dumps(batch)) <= CHUNK_SIZE + ENVELOPE for batch in found)
     assert list(batches([])) == [[]]
 
 
@@ -232,8 +232,8 @@ def test_whatever_is_sent_is_json():
 def test_pieces_and_numbers():
     sent = []
     outbox = Outbox(lambda message, buffers: sent.append((message, buffers)))
-    assert outbox.pieces("c", "r", bytes(2 * PIECE + 1)) == 3
-    assert [len(buffers[0]) for _, buffers in sent] == [PIECE, PIECE, 1]
+    assert outbox.pieces("c", "r", bytes(2 * CHUNK_SIZE + 1)) == 3
+    assert [len(buffers[0]) for _, buffers in sent] == [CHUNK_SIZE, CHUNK_SIZE, 1]
     outbox.reply("c", "r", ok=True)
     assert [outbox.broadcast({"type": "x"}) > ENVELOPE for _ in range(2)] == [True, True]
     assert [message.get("seq") for message, _ in sent[-3:]] == [None, 1, 2]

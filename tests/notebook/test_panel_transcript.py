@@ -12,8 +12,8 @@ from nb_backend import attach, to_data_uri
 from nb_backend.chat.history import Message
 from nb_backend.markdown import safe as safe_module
 from nb_backend.notebook.panel import transcript_markdown as written
-from nb_backend.notebook.panel.error_text import error_line, hidden
-from nb_backend.notebook.panel.transcript_markdown import IMAGE_BYTES, Transcript
+from nb_backend.notebook.panel.error_text import error_line, mask_keys
+from nb_backend.notebook.panel.transcript_markdown import IMAGE_BYTES, TranscriptRenderer
 from nb_backend.notebook.panel.uploads import MOST_BYTES, Uploads
 
 
@@ -32,7 +32,7 @@ def answer(text: str, **about: object) -> Message:
 
 
 def write(*messages: object) -> str:
-    return Transcript(str).markdown(messages)
+    return TranscriptRenderer(str).markdown(messages)
 
 
 def test_who_said_what_when():
@@ -94,7 +94,7 @@ def test_a_message_is_written_once(monkeypatch):
     safe = safe_module.safe_markdown
     monkeypatch.setattr(written, "safe_markdown", lambda *args: calls.append(args) or safe(*args))
     messages = [question(f"{number}?") for number in range(50)]
-    transcript = Transcript(str)
+    transcript = TranscriptRenderer(str)
     transcript.markdown(messages)
     transcript.markdown([*messages, question("new")])
     assert len(calls) == 51
@@ -102,7 +102,7 @@ def test_a_message_is_written_once(monkeypatch):
 
 def test_no_key_is_said():
     key = "a-key-of-the-tests"
-    assert hidden(f"x {key} y", [key, "short"]) == "x *** y"
+    assert mask_keys(f"x {key} y", [key, "short"]) == "x *** y"
     assert error_line(ValueError(f"bad\n {key}"), [key]) == "bad ***"
     assert error_line(OSError(2, "No such file", "x.md"), []) == "No such file: x.md"
     assert error_line(KeyError("x"), []) == "KeyError: 'x'"
@@ -114,8 +114,8 @@ def test_uploads_are_bounded_and_forgotten():
     now = [0.0]
     uploads = Uploads(lambda: now[0])
     uploads.begin("c", "u", "a", 10, 2, 0, 0)
-    assert uploads.take("c", "u", 0, b"12345") is None
-    assert uploads.take("c", "u", 1, b"67890") == b"1234567890"
+    assert uploads.add_chunk("c", "u", 0, b"12345") is None
+    assert uploads.add_chunk("c", "u", 1, b"67890") == b"1234567890"
     assert len(uploads) == 0
     uploads.begin("c", "u", "a", 10, 2, 0, 0)
     with pytest.raises(ValueError, match="more than 256 MB"):
@@ -124,6 +124,6 @@ def test_uploads_are_bounded_and_forgotten():
         uploads.begin("c", "v", "b", 10, 11, 0, 0)
     now[0] = 1000.0
     uploads.begin("d", "u", "a", 10, 2, 0, 0)
-    assert not uploads.knows("c", "u")
+    assert not uploads.is_started("c", "u")
     uploads.forget("d")
     assert len(uploads) == 0

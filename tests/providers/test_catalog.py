@@ -14,7 +14,7 @@ from serving import TOKEN, serving
 
 from nb_backend import BackendApi, OpenAIApi, background, settings
 from nb_backend.local import process
-from nb_backend.local.lazy_engine import LocalModel
+from nb_backend.local.lazy_engine import LazyEngine
 from nb_backend.local.scripted import ScriptedEngine
 from nb_backend.providers import catalog as models
 from nb_backend.providers.catalog import models_with_vision, sees_images
@@ -86,8 +86,8 @@ def clock(monkeypatch) -> Clock:
     """A clock that stands still, and nothing that another test has learnt."""
     clock = Clock()
     monkeypatch.setattr(models, "clock", clock)
-    monkeypatch.setattr(models, "_told", {})
-    monkeypatch.setattr(models, "_fetches", {})
+    monkeypatch.setattr(models, "_lists", {})
+    monkeypatch.setattr(models, "_pending", {})
     return clock
 
 
@@ -207,7 +207,7 @@ async def test_the_embedded_backend_has_one_model_whatever_is_named(monkeypatch,
 
 
 async def test_what_the_embedded_backend_says_of_its_engine():
-    assert LocalModel().vision is False
+    assert LazyEngine().vision is False
     with serving(ScriptedEngine(vision=True)) as embedded:
         async with (
             aiohttp.ClientSession(headers={"x-api-key": TOKEN}) as client,
@@ -309,7 +309,7 @@ async def test_each_key_has_its_own_models(server, answer):
     assert models_with_vision(server.api, api_key="A") == []
     settings.current.api_key = KEY  # the same, wherever it is from
     assert models_with_vision(server.api) == ["a"]
-    assert KEY not in f"{models._told} {models._fetches}"
+    assert KEY not in f"{models._lists} {models._pending}"
 
 
 # -- time
@@ -327,17 +327,17 @@ def slow(server, request) -> Server:
 async def opened(server: Server) -> None:
     """Open the gate, and wait until what was asked is answered."""
     server.gate.set()
-    for _, fetch in models._fetches.values():
+    for _, fetch in models._pending.values():
         await asyncio.to_thread(fetch.future.exception, 10)
 
 
 async def test_a_slow_server_is_not_waited_for_and_the_next_question_knows(slow, monkeypatch, clock):
-    monkeypatch.setattr(models, "PATIENCE", 0.01)
+    monkeypatch.setattr(models, "VISION_TIMEOUT", 0.01)
     assert await sees_images(slow.api, "a", "P") is None
     clock.now += 100
     waits = []
     with monkeypatch.context() as patch:
-        patch.setattr(models, "_end_of", waits.append)
+        patch.setattr(models, "_wait_for", waits.append)
         assert await sees_images(slow.api, "a", "P") is None
     assert waits == []
     await opened(slow)
@@ -369,7 +369,7 @@ async def test_cancelled_while_it_waits(slow):
 
 @pytest.mark.parametrize("answer", [None, 500])
 async def test_a_loop_that_has_ended_is_not_told(slow, monkeypatch, caplog, capsys, answer):
-    monkeypatch.setattr(models, "PATIENCE", 0.01)
+    monkeypatch.setattr(models, "VISION_TIMEOUT", 0.01)
     slow.tables |= {path: answer for path in slow.tables if answer}
     assert await asyncio.to_thread(asyncio.run, sees_images(slow.api, "a", "P")) is None
     await opened(slow)
@@ -398,11 +398,11 @@ async def test_a_failure_is_remembered_for_a_short_time(server, clock, seconds, 
 
 
 async def test_a_fetch_without_end_is_given_up(slow, monkeypatch, clock):
-    monkeypatch.setattr(models, "PATIENCE", 0.01)
+    monkeypatch.setattr(models, "VISION_TIMEOUT", 0.01)
     assert await sees_images(slow.api, "a", "P") is None
     assert await asyncio.to_thread(slow.arrived.acquire, timeout=10)
-    clock.now += models.REMEMBERED
-    monkeypatch.setattr(models, "PATIENCE", 5)
+    clock.now += models.CACHE_SECONDS
+    monkeypatch.setattr(models, "VISION_TIMEOUT", 5)
     asking = asyncio.ensure_future(sees_images(slow.api, "a", "P"))
     assert await asyncio.to_thread(slow.arrived.acquire, timeout=10)
     slow.gate.set()

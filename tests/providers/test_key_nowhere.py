@@ -19,7 +19,7 @@ from wire_server import CHUNKED, UNTIL_CLOSE, WireServer, chunk, content, receiv
 
 from nb_backend import BackendApi, BackendError, Chat, OpenAIApi, settings
 from nb_backend.events import RawResponse
-from nb_backend.providers.secret_filter import Echo
+from nb_backend.providers.secret_filter import SecretFilter
 
 KEY = "sk-Zx81-Nobody-May-See-This"
 QUESTION = [{"role": "user", "content": "Hi?"}]
@@ -32,8 +32,8 @@ def text_of(events: list[RawResponse]) -> str:
     return "".join(map(str, events))
 
 
-def through(echo: Echo, pieces: list[str]) -> str:
-    return text_of([*(echo.without(RawResponse(**content(piece))) for piece in pieces), *echo.held()])
+def through(echo: SecretFilter, pieces: list[str]) -> str:
+    return text_of([*(echo.without(RawResponse(**content(piece))) for piece in pieces), *echo.flush()])
 
 
 FRAGMENTS = st.sampled_from(
@@ -46,7 +46,7 @@ def test_no_cut_lets_the_key_through_and_all_else_stays(fragments, data):
     text = "".join(fragments)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-    shown = through(Echo([KEY]), pieces)
+    shown = through(SecretFilter([KEY]), pieces)
     assert KEY not in shown
     if KEY not in text:
         assert shown == text
@@ -57,12 +57,12 @@ def test_no_cut_lets_the_key_through_and_all_else_stays(fragments, data):
 
 
 def test_one_character_at_a_time():
-    assert through(Echo([KEY]), list(f"It is {KEY}, yes.")) == "It is sk-***, yes."
-    assert through(Echo([KEY, "another-key-1"]), list("another-kez sk-Zx81")) == "another-kez sk-Zx81"
+    assert through(SecretFilter([KEY]), list(f"It is {KEY}, yes.")) == "It is sk-***, yes."
+    assert through(SecretFilter([KEY, "another-key-1"]), list("another-kez sk-Zx81")) == "another-kez sk-Zx81"
 
 
 def test_a_piece_waits_only_if_it_may_be_the_key():
-    echo = Echo([KEY])
+    echo = SecretFilter([KEY])
     assert [str(echo.without(RawResponse(**content(piece)))) for piece in ("tasks", "sk-", "Z", "y")] == [
         *("tasks", "sk-", "", "Zy")
     ]
@@ -72,18 +72,18 @@ def test_a_text_in_parts_and_a_key_of_odd_signs():
     key = 'sk/a+b"ü\\12345'
     for spelt in (key, "sk%2Fa%2Bb%22%C3%BC%5C12345", 'sk/a+b\\"\\u00fc\\\\12345'):
         for cut in range(len(spelt)):
-            echo = Echo([key])
+            echo = SecretFilter([key])
             parts = [[{"type": "text", "text": f"It is {spelt[:cut]}"}], [{"text": spelt[cut:]}, {"text": "!"}]]
             events = [echo.without(RawResponse(type="content", content=part)) for part in parts]
-            assert text_of([*events, *echo.held()]) in {f"It is {spelt[:n]}***!" for n in range(4)}, (spelt, cut)
-    echo = Echo([KEY])
+            assert text_of([*events, *echo.flush()]) in {f"It is {spelt[:n]}***!" for n in range(4)}, (spelt, cut)
+    echo = SecretFilter([KEY])
     contents = [KEY[:4], [{"text": "a"}], "b"]
     events = [echo.without(RawResponse(type="content", content=one)) for one in contents]
-    assert text_of([*events, *echo.held()]) == f"{KEY[:4]}ab"
+    assert text_of([*events, *echo.flush()]) == f"{KEY[:4]}ab"
 
 
 def test_every_other_field_of_every_event():
-    echo = Echo([KEY])
+    echo = SecretFilter([KEY])
     quoted = f'{{\\"api_key\\": \\"{KEY}\\"}}'
     for data in (
         {"type": "request", "request": {"api_key": KEY, "list": [KEY, {KEY: 1}], "quoted": quoted}},
@@ -102,7 +102,7 @@ def test_every_other_field_of_every_event():
 
 @pytest.mark.parametrize("word", ["", "none", "ollama", "EMPTY", "anything", "placeholder"])
 def test_a_key_that_is_a_common_word_is_no_secret_in_an_answer(word):
-    assert through(Echo([word]), [f"see {word} of it"]) == f"see {word} of it"
+    assert through(SecretFilter([word]), [f"see {word} of it"]) == f"see {word} of it"
 
 
 # -- what is raised

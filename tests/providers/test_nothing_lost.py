@@ -10,7 +10,7 @@ from wire_server import CHUNKED, LAST_CHUNK, OK, UNTIL_CLOSE, WireServer, chunk,
 
 from nb_backend import BackendApi, BackendError, OpenAIApi
 from nb_backend.events import RawResponse
-from nb_backend.providers.reader import Reading
+from nb_backend.providers.reader import ResponseReader
 
 QUESTION = [{"role": "user", "content": "Hi?"}]
 EVENTS = [
@@ -44,7 +44,7 @@ def _two(body: bytes) -> bytes:
     return b"".join(chunk(part) for part in (body[:half], body[half:]) if part)
 
 
-def expected(kind: type[Reading], body: bytes) -> list[RawResponse]:
+def expected(kind: type[ResponseReader], body: bytes) -> list[RawResponse]:
     """The events of so much of an answer, read in one piece and without a connection."""
     reading = kind("http://server")
     events = [*(reading.feed(body) or ())]
@@ -61,7 +61,7 @@ def body(request: pytest.FixtureRequest) -> bytes:
 async def test_cut_anywhere_and_ended_in_any_way(wire_server: WireServer, delays, body, transfer, end):
     provider = OpenAIApi if body is BODIES["openai"] else BackendApi
     api: Any = type("Api", (provider,), {"url": wire_server.url, "idle_timeout": 5, "max_retries": 0})
-    kind = type(api.reading(wire_server.url, []))
+    kind = type(api.make_reader(wire_server.url, []))
     for cut in range(0, len(body) + 1, 7):
         part = body[:cut]
         head, _, rest = TRANSFERS[transfer](part, False).partition(b"\r\n\r\n")
@@ -87,7 +87,7 @@ async def test_stalled_anywhere(wire_server: WireServer, delays, body, transfer)
         wire_server._answers.clear()
         wire_server.answer(TRANSFERS[transfer](body[:cut], False), end="stall")
         events, error = await received(api.create_async_generator("m", QUESTION))
-        assert events == expected(type(api.reading(wire_server.url, [])), body[:cut])
+        assert events == expected(type(api.make_reader(wire_server.url, [])), body[:cut])
         assert error is not None
         assert (error.category, error.partial) == ("timeout", "".join(map(str, events)))
 

@@ -69,7 +69,7 @@ async def test_a_wait_is_told_if_it_is_asked_for_and_else_no_event(api, wire_ser
     wire_server.answer(stream(content("Hi")))
     events, _ = await received(api.create_async_generator("m", QUESTION))
     assert [event.type for event in events] == ["content"]
-    api.tells_waits = True
+    api.reports_retries = True
     events, _ = await received(api.create_async_generator("m", QUESTION))
     assert [event.type for event in events] == ["progress", "content"]
     assert events[0].progress == {"label": f"{wire_server.url} answered 503 (loading); asking again in 3.0 s"}

@@ -17,7 +17,7 @@ from wire_server import FINISH, LAST_CHUNK, WireServer, chunk, content, sse
 from nb_backend import BackendApi, OpenAIApi, RateLimitError
 from nb_backend.local.scripted import ScriptedEngine
 from nb_backend.transport import connection
-from nb_backend.transport.pool import Pool, shared
+from nb_backend.transport.pool import Pool, current_pool
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -127,7 +127,7 @@ async def test_at_its_end_all_are_closed_and_nothing_is_left(opened):
         async with Pool():
             await asyncio.gather(*(ask(api_for(server.url)) for _ in range(10)))
         assert asyncio.all_tasks() == before
-        assert shared.get() is None
+        assert current_pool.get() is None
     assert all(protocol.transport is None or protocol.transport.is_closing() for protocol in opened)
 
 
@@ -213,45 +213,45 @@ async def test_more_than_a_server_takes_at_once_are_all_answered():
 async def test_one_refusal_holds_back_all():
     pool = Pool()
     for _ in range(8):
-        await pool.turn()
-    pool.slow(0.2)
+        await pool.acquire()
+    pool.back_off(0.2)
     started = time.monotonic()
     for _ in range(8):
-        pool.done(answered=False)
-    await asyncio.gather(*(pool.turn() for _ in range(4)))
+        pool.release(answered=False)
+    await asyncio.gather(*(pool.acquire() for _ in range(4)))
     assert time.monotonic() - started >= 0.2
-    waiting = asyncio.ensure_future(pool.turn())  # half as many as there were
+    waiting = asyncio.ensure_future(pool.acquire())  # half as many as there were
     for _ in range(10):
         await asyncio.sleep(0)
     assert not waiting.done()
-    pool.done(answered=True)
+    pool.release(answered=True)
     await waiting
 
 
 async def test_fewer_at_once_once_for_each_wait_and_one_at_least():
     pool = Pool()
     for _ in range(8):
-        await pool.turn()
+        await pool.acquire()
     for _ in range(5):
-        pool.slow(10)
+        pool.back_off(10)
     assert pool._limit == 4
     for _ in range(10):
         pool._until = 0
-        pool.slow(10)
+        pool.back_off(10)
     assert pool._limit == 1
 
 
 async def test_answers_make_room_for_more():
     pool = Pool()
     for _ in range(4):
-        await pool.turn()
-    pool.slow(0)
+        await pool.acquire()
+    pool.back_off(0)
     for _ in range(4):
-        pool.done(answered=False)
+        pool.release(answered=False)
     assert pool._limit == 2
     for _ in range(40):
-        await pool.turn()
-        pool.done(answered=True)
+        await pool.acquire()
+        pool.release(answered=True)
     assert 4 < pool._limit < 5
 
 

@@ -191,7 +191,7 @@ async def test_a_busy_consumer_is_no_time_out(wire_server, monkeypatch):
         chunks = response.iter_chunks()
         assert await anext(chunks) == b"abc"
         await asyncio.sleep(0)
-        response._watch(second_look=True)
+        response._check_idle(second_look=True)
         asked.set()
         assert [piece async for piece in chunks] == [b"d"]
 

@@ -13,7 +13,7 @@ from markdown_it.token import Token
 
 from ...text import visible
 from .. import elements as parts
-from ..data_uris import Held, is_bitmap, shortened
+from ..data_uris import DataUriPlaceholders, is_bitmap, shorten_data_uris
 from ..parser import generated_wrapper
 from .code import code_html
 from .math import mathml
@@ -33,13 +33,13 @@ _TAGS = {"em": "em", "strong": "strong", "s": "del"}
 
 
 @dataclass
-class Sources:
+class LinkTargets:
     """Where a block's links and images lead to. ``picture`` gives the key of an image at hand."""
 
     addresses: Mapping[str, str]
     picture: Picture | None
     references: References
-    held: Held
+    held: DataUriPlaceholders
 
     def target(self, address: str, *, image: bool) -> str:
         """Give what an address stands for: of a link the last that is no image itself, of an image the image."""
@@ -63,13 +63,13 @@ class Sources:
 
 
 @dataclass
-class Asked:
+class LinkUse:
     """What a block asked its sources, and was told: with another answer it would be another block.
 
     ``budget``: how many characters the addresses of its references may have in all.
     """
 
-    sources: Sources
+    sources: LinkTargets
     budget: int
     labels: list[tuple[str, str]] = field(default_factory=list)
     targets: dict[tuple[str, bool], str] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class Asked:
             self.images.append(self.sources.in_full(address))
         return target
 
-    def would_change(self, other: Asked) -> bool:
+    def would_change(self, other: LinkUse) -> bool:
         """Ask another one the same, and say whether it gives other answers."""
         answers = [other.reference(label) for label, _ in self.labels]
         return answers != [answer for _, answer in self.labels] or any(
@@ -101,7 +101,7 @@ class Asked:
         )
 
 
-def block_html(tokens: list[Token], asked: Asked, *, live: bool = False) -> str:
+def block_html(tokens: list[Token], asked: LinkUse, *, live: bool = False) -> str:
     """Give one block as HTML that shows and does nothing else, "" for one of which nothing is seen."""
     html = _Block(asked, live).write(tokens)
     return clean(visible(html)) if html else ""
@@ -136,7 +136,7 @@ def _attribute(address: str) -> str:
 class _Block:
     """Writes one block; ``live``: it still grows."""
 
-    def __init__(self, asked: Asked, live: bool) -> None:
+    def __init__(self, asked: LinkUse, live: bool) -> None:
         self.asked = asked
         self.live = live
 
@@ -214,7 +214,7 @@ class _Block:
         return f'<code class="nbb-tex">{self.text(source.strip())}</code>'
 
     def text(self, text: str) -> str:
-        return escape(shortened(self.asked.sources.held.restore(text)), quote=False)
+        return escape(shorten_data_uris(self.asked.sources.held.restore(text)), quote=False)
 
     def inline(self, tokens: list[Token]) -> str:
         out: list[str] = []
@@ -261,7 +261,7 @@ class _Block:
                 return "<br>"
             case "image":
                 sources = self.asked.sources
-                url, alt = str(token.attrs["src"]), shortened(sources.held.restore(token.content))
+                url, alt = str(token.attrs["src"]), shorten_data_uris(sources.held.restore(token.content))
                 return image_html(url, alt, sources.picture, link=not in_link)
             case "formula":
                 latex = _latex(token.content)

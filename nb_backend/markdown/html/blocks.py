@@ -21,8 +21,8 @@ from typing import Any
 from markdown_it.token import Token
 
 from ...text import unicode_text, visible
-from ..data_uris import Held, ended
-from .block import Asked, Picture, Sources, block_html, image_html
+from ..data_uris import DataUriPlaceholders, close_open_image
+from .block import LinkTargets, LinkUse, Picture, block_html, image_html
 from .parser import Read, References, read_blocks
 from .sanitize import clean
 
@@ -53,12 +53,12 @@ class _Piece:
 
 
 @dataclass
-class _Asker:
+class _DeferredBlock:
     """A block that is done, but depends on what references and images lead to, which may come late."""
 
     index: int
     tokens: list[Token]
-    asked: Asked
+    asked: LinkUse
     allowed: int  # characters for the addresses of references up to its end
 
 
@@ -85,7 +85,7 @@ class HtmlBlocks:
         self._done = 0  # so many blocks are
         self._spent = 0  # characters of the addresses of references in them
         self._references: dict[str, dict[str, Any]] = {}
-        self._askers: list[_Asker] = []
+        self._askers: list[_DeferredBlock] = []
         self._images_after: list[str] = []  # in what is not done
 
     def update(self, text: str) -> int:
@@ -105,7 +105,7 @@ class HtmlBlocks:
 
     def beside(self, alts: Mapping[str, str]) -> list[str]:
         """Give a block for each image that came beside the text, by address with its words, and is not seen in it."""
-        sources = Sources(self._addresses, self._picture, {}, Held())
+        sources = LinkTargets(self._addresses, self._picture, {}, DataUriPlaceholders())
         seen = {*self._images_after, *(image for asker in self._askers for image in asker.asked.images)}
         unseen = {sources.in_full(url): (url, alt) for url, alt in alts.items()}
         return [
@@ -126,8 +126,8 @@ class HtmlBlocks:
         source = unicode_text(raw)
         if not whole:
             last = source.rfind("\n") + 1
-            source = source[:last] + ended(source[last:])
-        held = Held()
+            source = source[:last] + close_open_image(source[last:])
+        held = DataUriPlaceholders()
         source = held.hold(source)
         found: ChainMap[str, dict[str, Any]] = ChainMap({}, self._references)
         read = read_blocks(source, found)
@@ -139,28 +139,28 @@ class HtmlBlocks:
         ends = [self._offset + starts[piece.start] for piece in pieces[1:]] + [len(text)]
         if done:
             self._offset = ends[done - 1]
-        return self._write(pieces, done, ends, Sources(self._addresses, self._picture, found, held))
+        return self._write(pieces, done, ends, LinkTargets(self._addresses, self._picture, found, held))
 
-    def _keep_references(self, found: References, line: int, held: Held) -> None:
+    def _keep_references(self, found: References, line: int, held: DataUriPlaceholders) -> None:
         for label, reference in found.items():
             if reference["map"][1] <= line:
                 self._references[label] = {"href": held.restore(reference["href"])}
 
-    def _write(self, pieces: list[_Piece], done: int, ends: list[int], sources: Sources) -> int:
+    def _write(self, pieces: list[_Piece], done: int, ends: list[int], sources: LinkTargets) -> int:
         """Write blocks, those that are done for good; give the index of the first that is not what it was."""
-        settled = Sources(sources.addresses, sources.picture, self._references, sources.held)
+        settled = LinkTargets(sources.addresses, sources.picture, self._references, sources.held)
         before, self.blocks = self.blocks, self.blocks[: self._done]
         self._images_after = []
         spent = self._spent
         for i, piece in enumerate(pieces):
             allowed = _BUDGET + 4 * ends[i]
-            asked = Asked(settled if i < done else sources, allowed - spent)
+            asked = LinkUse(settled if i < done else sources, allowed - spent)
             html = block_html(piece.tokens, asked, live=i == len(pieces) - 1 and not self._whole)
             spent = allowed - asked.budget
             if i < done:
                 self._spent = spent
                 if html and (asked.labels or asked.targets):
-                    self._askers.append(_Asker(len(self.blocks), piece.tokens, asked, allowed))
+                    self._askers.append(_DeferredBlock(len(self.blocks), piece.tokens, asked, allowed))
             else:
                 self._images_after += asked.images
             if html:
@@ -173,10 +173,10 @@ class HtmlBlocks:
         """Write the blocks anew that ask for what has another answer now; give the index of the first."""
         first, spent = len(self.blocks), 0
         for asker in self._askers:
-            sources = Sources(self._addresses, self._picture, self._references, asker.asked.sources.held)
-            asked = Asked(sources, asker.allowed - spent)
+            sources = LinkTargets(self._addresses, self._picture, self._references, asker.asked.sources.held)
+            asked = LinkUse(sources, asker.allowed - spent)
             if asker.asked.would_change(asked):
-                asked = Asked(sources, asker.allowed - spent)
+                asked = LinkUse(sources, asker.allowed - spent)
                 asker.asked = asked
                 html = block_html(asker.tokens, asked)
                 if html != self.blocks[asker.index]:

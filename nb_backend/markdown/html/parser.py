@@ -108,11 +108,11 @@ def _formula_block(state: StateBlock, start: int, end: int, silent: bool) -> boo
         return False
     if math_rule(state, start, min(end, start + _FORMULA_LINES), silent):
         return True
-    hopeless: dict[str, range] = state.env.get("hopeless", {})
-    for closer, lines in list(hopeless.items()):
+    no_match_lines: dict[str, range] = state.env.get("no_match_lines", {})
+    for closer, lines in list(no_match_lines.items()):
         state.env["reach"] = max(state.env.get("reach", -1), lines.stop)
         if lines.stop == start + _FORMULA_LINES:  # what ends a formula may stand further on
-            hopeless[closer] = range(start, _line_of_next(state, closer, lines.stop) - _FORMULA_LINES + 1)
+            no_match_lines[closer] = range(start, _line_of_next(state, closer, lines.stop) - _FORMULA_LINES + 1)
     return False
 
 
@@ -223,7 +223,7 @@ def _closing_bracket(state: StateInline, scan: _Scan) -> bool:
 def _target(source: str, start: int, end: int, links: Links) -> tuple[str, int]:
     """Give the address of the link whose text is ``source[start:end]``, and where the link ends; "" for no link."""
     if found := link_target.match(source, end + 1):
-        return parts.resolved(found[1] or found[2] or ""), found.end()
+        return parts.unescape_address(found[1] or found[2] or ""), found.end()
     label = link_label.match(source, end + 1)
     if label and label[1]:
         return links.reference(label[1]), label.end()

@@ -8,7 +8,7 @@ from typing import Any
 from ...chat.answer import Answer
 from ...text import safe_terminal
 from .columns import one_by_one, side_by_side
-from .section import Section
+from .section import AnswerSection
 
 
 class Answers(list[Any]):
@@ -30,9 +30,9 @@ class Answers(list[Any]):
     def __str__(self) -> str:
         return one_by_one((one.name, one.plain()) for one in self._sections())
 
-    def _sections(self) -> Iterator[Section]:
+    def _sections(self) -> Iterator[AnswerSection]:
         for name, one in zip(self.models, self, strict=False):  # a list may have been changed
-            section = Section(name=name)
+            section = AnswerSection(name=name)
             answer = one if isinstance(one, Answer) else Answer(text=getattr(one, "partial", ""))
             section.end(answer, answer is not one, one if isinstance(one, Exception) else None)
             yield section

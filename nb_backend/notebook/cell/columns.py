@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...markdown.elements import inert, joined
+from ...markdown.elements import escape_line, join_blocks
 
 # As wide as they get, and below each other where there is no room for two. JupyterLab leaves all of this in a notebook
 # that nobody trusts; where a viewer strips it, what is left is one after the other.
@@ -19,8 +19,8 @@ def side_by_side(columns: Iterable[tuple[str, str]]) -> str:
     blocks = [_GRID + "\n" + _COLUMN]
     for number, (name, markdown) in enumerate(columns):
         blocks += [f"</div>\n{_COLUMN}"] if number else []
-        blocks += [f"**{inert(name)}**", markdown]
-    return joined(*blocks, "</div>\n</div>")
+        blocks += [f"**{escape_line(name)}**", markdown]
+    return join_blocks(*blocks, "</div>\n</div>")
 
 
 def one_by_one(texts: Iterable[tuple[str, str]]) -> str:

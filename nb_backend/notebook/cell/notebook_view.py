@@ -14,7 +14,7 @@ from ...events import RawResponse
 from ...text import safe_terminal
 from ..outputs import clear_if_only
 from .columns import one_by_one, side_by_side
-from .section import Section
+from .section import AnswerSection
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -68,7 +68,7 @@ class CellView:
 
         self._shell = shell
         self._format = format
-        self._sections = [Section(format, name) for name in names or ("",)]
+        self._sections = [AnswerSection(format, name) for name in names or ("",)]
         self._outputs = [Output(shell)]
         self._due = 0.0  # when the next repaint may be
         self._repaint: asyncio.TimerHandle | None = None
@@ -80,7 +80,7 @@ class CellView:
 
     def update(self, event: RawResponse, answer: Answer, at: int = 0) -> None:
         """Repaint, now or when the last repaint is long enough ago."""
-        if self._sections[at].take(event, answer):
+        if self._sections[at].add_event(event, answer):
             self._paint_soon()
 
     def finish(self, answer: Answer, failed: bool, at: int = 0, error: Exception | None = None) -> None:
@@ -94,7 +94,7 @@ class CellView:
             return
         if self._repaint is not None:
             self._repaint.cancel()
-        records = [section.record() for section in self._sections]
+        records = [section.metadata() for section in self._sections]
         self._show_for_good({"nb_backend": {"answers": records} if section.name else records[0]})
 
     def _paint_soon(self) -> None:
@@ -107,7 +107,7 @@ class CellView:
         self._repaint = None
         section = self._sections[0]
         sent = 0
-        for markdown, plain in section.settle():
+        for markdown, plain in section.finished_pieces():
             sent += self._outputs[-1].show({"text/markdown": markdown, "text/plain": safe_terminal(plain)})
             self._outputs.append(Output(self._shell))
         sent += self._outputs[-1].show(self._live_data())

@@ -10,7 +10,7 @@ from ...events import RawResponse, reasoning_text
 from ...markdown.data_uris import Shortener
 from ...text import safe_terminal
 from .columns import titled
-from .section import Section
+from .section import AnswerSection
 
 
 class TerminalView:
@@ -20,7 +20,7 @@ class TerminalView:
     """
 
     def __init__(self, names: Sequence[str] = ()) -> None:
-        self._sections = [Section("text", name) for name in names or ("",)]
+        self._sections = [AnswerSection("text", name) for name in names or ("",)]
         self._later: list[list[RawResponse]] = [[] for _ in self._sections]
         self._at = 0
         self._in_line = False

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from ... import settings
 from ...background import run
-from ...chat.cache import Store
+from ...chat.cache import AnswerCache
 from ...chat.chat import Chat
-from ...chat.history import length
+from ...chat.history import describe_length
 from ...chat.named_chats import chats
 from ...errors import BackendError
 from ...providers.catalog import available_models, listed_models
@@ -107,7 +107,8 @@ def alias(text: str) -> Report:
 def conversations(_: str) -> Report:
     """List the conversations."""
     rows = [
-        f"| {_cell(name)} | {length(chat.messages)} | {_cell(_last_question(chat))} |" for name, chat in chats.items()
+        f"| {_cell(name)} | {describe_length(chat.messages)} | {_cell(_last_question(chat))} |"
+        for name, chat in chats.items()
     ]
     if not rows:
         return Report("there is no conversation yet: `%%backend` begins one")
@@ -122,7 +123,7 @@ def history(name: str) -> Chat:
 def reset(name: str) -> Report:
     """Start a conversation over: ``%backend reset NAME``; how to ask, its system prompt say, stays as it was given."""
     chat = _conversation(name)
-    had = length(chat.messages)
+    had = describe_length(chat.messages)
     chat.reset()
     return Report(f"the conversation {name or 'main'} starts over; it had {had}")
 
@@ -136,7 +137,7 @@ def cache(line: str) -> Report:
         named = "".join(words(folder)[:1])
         settings.current.cache = str(settings.cache(named or True)) if verb == "on" else False
     kept_in = settings.cache()
-    store = Store(kept_in or settings.cache(True))
+    store = AnswerCache(kept_in or settings.cache(True))
     where = store.folder.relative_to(Path.cwd()) if store.folder.is_relative_to(Path.cwd()) else store.folder
     found = [f"- the cache is {'on' if kept_in else 'off'}: `{where}`"]
     if verb == "clear":

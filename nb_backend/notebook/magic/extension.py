@@ -9,7 +9,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from .. import outputs
 from . import completion
 from .magics import BackendMagics, _loaded
-from .transform import AskLine
+from .transform import AskLineTransform
 
 _SHOWN_ONCE = (
     "nb_backend.chat.Answer",
@@ -25,11 +25,11 @@ def load(shell: InteractiveShell) -> None:
     magics = BackendMagics(shell)
     shell.register_magics(magics)
     shell.input_transformers_cleanup.insert(0, magics.transform)
-    shell.input_transformer_manager.token_transformers.append(AskLine)
-    shell.events.register("pre_run_cell", magics.enter_cell)
-    shell.events.register("post_run_cell", magics.leave_cell)
+    shell.input_transformer_manager.token_transformers.append(AskLineTransform)
+    shell.events.register("pre_run_cell", magics.on_pre_run_cell)
+    shell.events.register("post_run_cell", magics.on_post_run_cell)
     for shown in _SHOWN_ONCE:
-        _display_formatter(shell).for_type(shown, magics.show_once)
+        _display_formatter(shell).for_type(shown, magics.skip_if_shown)
     completion.register(shell)
     outputs.register(shell)
 
@@ -42,9 +42,9 @@ def unload(shell: InteractiveShell) -> None:
     completion.unregister(shell)
     outputs.unregister(shell)
     shell.input_transformers_cleanup.remove(magics.transform)
-    shell.input_transformer_manager.token_transformers.remove(AskLine)
-    shell.events.unregister("pre_run_cell", magics.enter_cell)
-    shell.events.unregister("post_run_cell", magics.leave_cell)
+    shell.input_transformer_manager.token_transformers.remove(AskLineTransform)
+    shell.events.unregister("pre_run_cell", magics.on_pre_run_cell)
+    shell.events.unregister("post_run_cell", magics.on_post_run_cell)
     for shown in _SHOWN_ONCE:
         _display_formatter(shell).pop(shown, None)
     for kind in ("line", "cell"):

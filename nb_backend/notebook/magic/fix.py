@@ -24,8 +24,8 @@ from IPython.core.error import UsageError
 
 from ... import settings
 from ...media.from_object import is_of
-from ...redaction import cut, redact, secrets_in, without_home
-from ..prompt.type_summary import class_name, kind
+from ...redaction import redact, secrets_in, truncate_redacted, without_home
+from ..prompt.type_summary import class_name, type_summary
 
 LONGEST_CELL = 10_000  # characters
 
@@ -117,7 +117,7 @@ class _Question:
 
         parts = [_TASK]
         if self.source.strip():
-            cell = cut(self.source, LONGEST_CELL, self.hide).strip("\n")
+            cell = truncate_redacted(self.source, LONGEST_CELL, self.hide).strip("\n")
             parts.append(f"The cell:\n\n{fenced(cell, 'python')}")
         traceback = self.hide("\n".join(self.exception(self.error, set())))
         shown = without_home(traceback)
@@ -173,14 +173,16 @@ class _Question:
             if isinstance(error, SyntaxError):
                 file = f'File "{error.filename}"'
                 text = "".join(format_exception_only(SyntaxError, error)).rstrip()
-                return cut(text.replace(file, self.cell_name(str(error.filename)) or file), _LONGEST_MESSAGE, self.hide)
+                return truncate_redacted(
+                    text.replace(file, self.cell_name(str(error.filename)) or file), _LONGEST_MESSAGE, self.hide
+                )
             said = str(error)
         except Exception:
             said = "(its message cannot be shown)"
         notes = getattr(error, "__notes__", None)
         notes = [note for note in notes[:10] if isinstance(note, str)] if isinstance(notes, list) else []
         text = "\n".join([f"{class_name(type(error))}: {said}" if said else class_name(type(error)), *notes])
-        return cut(text, _LONGEST_MESSAGE, self.hide)
+        return truncate_redacted(text, _LONGEST_MESSAGE, self.hide)
 
     def stack(self, error: BaseException) -> Iterator[str]:
         """Give the frames of one exception: those in cells with their lines, the innermost of the libraries'."""
@@ -244,4 +246,4 @@ def _names(source: str) -> list[str]:
 
 def _listed(names: Mapping[str, Any]) -> str:
     rest = f"\n[… {len(names) - _MOST_NAMES} more]" if len(names) > _MOST_NAMES else ""
-    return "\n".join(f"{name}: {kind(value)}" for name, value in islice(names.items(), _MOST_NAMES)) + rest
+    return "\n".join(f"{name}: {type_summary(value)}" for name, value in islice(names.items(), _MOST_NAMES)) + rest

@@ -13,11 +13,11 @@ from traitlets import Unicode
 
 from ...background import run
 from ...chat.cell_run import CellRun, cell_run
-from ..errors import interruptible, one_line, stop_tells
-from ..waiting import wait_in_cell
+from ..errors import interruptible, one_line_errors, report_interrupt
+from ..waiting import await_in_cell
 from .options import parse, with_options
 from .setting_traits import DictSetting, NumberSetting, TextSetting
-from .transform import as_call
+from .transform import cell_to_call
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult
@@ -90,7 +90,7 @@ class BackendMagics(Magics):
         the key NB_BACKEND_API_KEY; with no url set it is the embedded backend, a small model on this machine. For this
         session alone: %backend url http://localhost:8080, %backend use MODEL, %backend key. %backend help shows more.
         """
-        with one_line():
+        with one_line_errors():
             return self._command(line) if cell is None else self.ask(self.question(line, cell))
 
     def _command(self, line: str) -> Any:
@@ -114,15 +114,15 @@ class BackendMagics(Magics):
         """Ask, wherever this is called; give what the cell is worth."""
         if question.options.dry_run:
             return self._preview(question)
-        with stop_tells(lambda: question.kept):
+        with report_interrupt(lambda: question.kept):
             return self._conclude(question, run(self._answer(question, self._attached(question))))
 
     async def ask_awaited(self, question: Question) -> Any:
         """Ask, from a cell of a kernel that can await."""
         if question.options.dry_run:
             return self._preview(question)
-        with stop_tells(lambda: question.kept):
-            return self._conclude(question, await wait_in_cell(self._answer(question, self._attached(question))))
+        with report_interrupt(lambda: question.kept):
+            return self._conclude(question, await await_in_cell(self._answer(question, self._attached(question))))
 
     def _preview(self, question: Question) -> Report:
         """Show what would be sent."""
@@ -130,7 +130,7 @@ class BackendMagics(Magics):
 
         report = DryRun(question)
         if run := cell_run.get():
-            run.previewed = True
+            run.was_dry_run = True
         display(report)
         self._shown.append(report)
         return report
@@ -156,15 +156,15 @@ class BackendMagics(Magics):
         finally:
             self._shown.append(stream.answer)
             if stream.kept:
-                question.settle(stream.answer, self.shell.user_ns)
+                question.record_answer(stream.answer, self.shell.user_ns)
 
     async def _answers(self, question: Question, attached: Attached | None) -> Answers:
         """Ask several models, and show the answers where the cell is."""
         from ..cell.attached import show_attached
         from ..cell.view import view_for
-        from .several import Several
+        from .several import MultiModelRun
 
-        several = Several(question)
+        several = MultiModelRun(question)
         self._shown += [several.answers, *several.answers]
         show_attached(attached, self.shell)
         view = view_for(self.shell, question.options.format, several.answers.models)
@@ -179,7 +179,7 @@ class BackendMagics(Magics):
             self.shell.user_ns[question.options.out] = value
         return value
 
-    def keep(self, value: Any) -> None:
+    def set_cell_result(self, value: Any) -> None:
         """Make this the value of its cell, ``_`` and ``Out[n]``, without showing it a second time."""
         hook = self.shell.displayhook
         if hook.exec_result is not None and hook.exec_result.info.silent:
@@ -189,11 +189,11 @@ class BackendMagics(Magics):
 
     def transform(self, lines: list[str]) -> list[str]:
         """Take a ``%%backend`` cell as it was typed."""
-        return as_call(lines, self.shell)
+        return cell_to_call(lines, self.shell)
 
     transform.has_side_effects = True  # type: ignore[attr-defined]
 
-    def enter_cell(self, info: ExecutionInfo) -> None:
+    def on_pre_run_cell(self, info: ExecutionInfo) -> None:
         """Begin a cell: it has shown nothing yet, and what it asks is one thing to take back when it runs again."""
         self._shown.clear()
         if not info.cell_id:  # what a cell runs by itself, by ``run_cell``, has none, and is a part of it
@@ -204,7 +204,7 @@ class BackendMagics(Magics):
             for cell in _deleted_cells(self.shell):
                 conversations.chats.forget(cell)
 
-    def leave_cell(self, result: ExecutionResult | None) -> None:
+    def on_post_run_cell(self, result: ExecutionResult | None) -> None:
         """End a cell: what an earlier run of it had said is taken back, and ``%backend fix`` can ask how it failed."""
         _spare_from_autoreload(self.shell)
         if result is not None and result.info is not None and result.info.cell_id:
@@ -212,7 +212,7 @@ class BackendMagics(Magics):
             conversations = sys.modules.get("nb_backend.chat.named_chats")
             # a blank cell was never entered
             run = _runs.pop(result.info.cell_id, None) or CellRun(result.info.cell_id)
-            if result.success and not run.previewed and conversations is not None:
+            if result.success and not run.was_dry_run and conversations is not None:
                 conversations.chats.take_back(run)
         error = getattr(sys, "last_value", None)
         if error is not self._last_error:
@@ -227,7 +227,7 @@ class BackendMagics(Magics):
         self._failures = self._failures or LastFailure()
         return self._failures
 
-    def show_once(self, value: object) -> None:
+    def skip_if_shown(self, value: object) -> None:
         """Leave it to the other formatters to show something, unless this cell has shown it already."""
         if not any(shown is value for shown in self._shown):
             raise NotImplementedError
@@ -236,15 +236,15 @@ class BackendMagics(Magics):
 async def ask_awaited(line: str, cell: str) -> None:
     """Run a cell of a kernel; the transformed cell awaits this."""
     magics = _loaded(get_ipython())
-    with one_line():
-        magics.keep(await magics.ask_awaited(magics.question(line, cell)))
+    with one_line_errors():
+        magics.set_cell_result(await magics.ask_awaited(magics.question(line, cell)))
 
 
 def ask(line: str, cell: str) -> None:
     """Run a cell where nothing can be awaited; the transformed cell calls this."""
     magics = _loaded(get_ipython())
-    with one_line():
-        magics.keep(magics.ask(magics.question(line, cell)))
+    with one_line_errors():
+        magics.set_cell_result(magics.ask(magics.question(line, cell)))
 
 
 def _spare_from_autoreload(shell: InteractiveShell) -> None:

@@ -19,7 +19,7 @@ from ...media.attachment import Attachment
 from ...media.convert import attach
 from ...media.from_object import figure_of
 from ...media.source import is_address
-from ...text import short
+from ...text import shorten
 from ..prompt.interpolate import RAISED, add, keep, names_read, render, said_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Question:
         """Give what would be sent."""
         return self.chat.request(self.text, self.images, **self._how(model))
 
-    def settle(self, answer: object, names: dict[str, Any]) -> None:
+    def record_answer(self, answer: object, names: dict[str, Any]) -> None:
         """Take in what is kept: it is the variable's, and what earlier runs of the cell had said is gone."""
         self.kept = True
         if self.options.out:
@@ -98,15 +98,17 @@ def _add_image(images: dict[str, Attachment], named: str, names: dict[str, Any],
         keep(images, found := attach(named), found.name)
         return
     if missing:
-        raise ValueError(f"there is no file {short(named)} in {os.getcwd()}, and no variable {short(missing[0])}")
+        raise ValueError(f"there is no file {shorten(named)} in {os.getcwd()}, and no variable {shorten(missing[0])}")
     try:
         value = _value(names, named)
     except RAISED as error:
-        raise ValueError(f"there is no file {short(named)}, and as an expression it raised {said_of(error)}") from error
+        raise ValueError(
+            f"there is no file {shorten(named)}, and as an expression it raised {said_of(error)}"
+        ) from error
     if type(value) in (list, tuple) and value and not _is_one_picture(value):
         if len(value) > _MOST_OF_A_LIST:
             raise ValueError(
-                f"{short(named)} has {len(value)} things in it, and {_MOST_OF_A_LIST} is the most that go along"
+                f"{shorten(named)} has {len(value)} things in it, and {_MOST_OF_A_LIST} is the most that go along"
             )
         for number, part in enumerate(value):
             _add_value(images, part, f"{named}[{number}]")
@@ -126,7 +128,7 @@ def _add_value(images: dict[str, Attachment], value: Any, code: str) -> None:
     """Add what an expression gave; a text names a file or an address, or it is a data URI, and is not shown."""
     if isinstance(value, str) and value[:5].lower() != "data:" and not is_address(value):
         if not os.path.exists(os.path.expanduser(value)):
-            raise ValueError(f"{short(code)} is a text that names no file: give a figure, a picture, bytes or a path")
+            raise ValueError(f"{shorten(code)} is a text that names no file: give a figure, a picture, bytes or a path")
         value = Path(value)
     has_name = isinstance(value, Attachment | os.PathLike) or (isinstance(value, str) and is_address(value))
     if has_name:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .question import Question
 
 
-class Several:
+class MultiModelRun:
     """A question to several models, whose answers come at once; one of them goes on in the conversation."""
 
     def __init__(self, question: Question) -> None:
@@ -53,7 +53,7 @@ class Several:
             self.answers[at] = MagicError(error)
         finally:
             if stream.kept:
-                self.question.settle(self.answers, names)
+                self.question.record_answer(self.answers, names)
 
     def _settle(self, names: dict[str, Any]) -> None:
         """Keep what was said, also of an interrupted cell."""

@@ -17,7 +17,7 @@ _CELL = re.compile(r"\s*%%backend(?=[ \t\r\n]|$)[ \t]*(?P<line>[^\n]*)\n?(?P<bod
 _ASK = re.compile(r"(?P<before>\s*(?:[^=%?]*=\s*)?)%backend[ \t]+(?P<line>ask[ \t].*\?)\s*")
 
 
-def as_call(lines: list[str], shell: InteractiveShell) -> list[str]:
+def cell_to_call(lines: list[str], shell: InteractiveShell) -> list[str]:
     """Write a ``%%backend`` cell as a call, or an ``await`` where that works; leave every other cell as it is.
 
     It is taken as it was typed: later, IPython strips prompts and the like from it.
@@ -45,7 +45,7 @@ def _kernel_runs_this_cell() -> bool:
     return frame.f_back is not None and frame.f_back.f_code.co_name == "do_execute"
 
 
-class AskLine(TokenTransformBase):
+class AskLineTransform(TokenTransformBase):
     """``%backend ask …?`` or ``answer = %backend ask …?`` where a statement begins.
 
     IPython takes a line that ends in a question mark for a call for help, and these are none.
@@ -54,7 +54,7 @@ class AskLine(TokenTransformBase):
     priority = 1  # that of a call for help is 5: the lower one is the first
 
     @classmethod
-    def find(cls, tokens_by_line: list[list[Any]]) -> AskLine | None:
+    def find(cls, tokens_by_line: list[list[Any]]) -> AskLineTransform | None:
         """Give the first statement that asks, if there is one."""
         for tokens in tokens_by_line:
             first = next((token for token in tokens if token.type not in (tokenize.INDENT, tokenize.DEDENT)), None)

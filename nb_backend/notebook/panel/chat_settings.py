@@ -16,7 +16,7 @@ EMBEDDED = "embedded backend"
 _LONGEST = 100_000  # characters of a system prompt
 
 
-def shown(chat: Chat) -> dict[str, Any]:
+def settings_of(chat: Chat) -> dict[str, Any]:
     """Give what the page shows of how a conversation is asked."""
     return {
         "model": settings.model(chat.model),
@@ -36,7 +36,7 @@ def server(chat: Chat) -> str:
     return EMBEDDED if url is None else urlsplit(url).netloc.rpartition("@")[2]
 
 
-def change(chat: Chat, wanted: Mapping[str, Any]) -> None:
+def apply_settings(chat: Chat, wanted: Mapping[str, Any]) -> None:
     """Set what is named of ``model``, ``system``, ``temperature``, ``max_tokens``; ``None`` is not set.
 
     ``ValueError`` in words for a value that cannot be, and then nothing is set.

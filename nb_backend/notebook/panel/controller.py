@@ -21,13 +21,13 @@ from ...providers.catalog import sees_images
 from ...providers.registry import provider_for
 from . import chat_settings as tuning
 from . import panel_state as kept
-from .items.image_store import Gallery, described
-from .items.items import View
-from .loop_tasks import post, spawn, wake
-from .outbox import PIECE, Outbox, Send
-from .saved_transcript import Lasting
+from .items.image_store import ImageStore, describe_attachment
+from .items.items import ItemList
+from .loop_tasks import call_later, post, spawn
+from .outbox import CHUNK_SIZE, Outbox, Send
+from .saved_transcript import SavedTranscript
 from .uploads import Uploads
-from .watcher import Seen, own_key
+from .watcher import ConversationWatcher, own_key
 
 if TYPE_CHECKING:
     from ...chat.turn import Turn
@@ -45,21 +45,21 @@ _REST = 0.03  # seconds between two looks at the conversation
 _STOPPING = 10.0  # seconds that an answer has to end once it is stopped
 
 
-_hosts: WeakSet[Host] = WeakSet()
+_hosts: WeakSet[PanelController] = WeakSet()
 
 
 _image_ids = count(1)  # they go from panel to panel
 
 
-class Host:
+class PanelController:
     """The kernel's side of one panel. ``send`` takes a message to all its pages, ``gone`` closes the widget."""
 
     def __init__(self, name: str, chat: Chat, *, shell: Any, panel: str, send: Send, gone: Callable[[], None]) -> None:
         self.shell = shell
         self.panel = panel
         self.outbox = Outbox(send)
-        self.gallery = Gallery()
-        self.view = View(self.gallery)
+        self.gallery = ImageStore()
+        self.view = ItemList(self.gallery)
         self.uploads = Uploads()
         self.draft = kept.Draft()
         self.enter_sends = True
@@ -75,14 +75,14 @@ class Host:
         self._looking: asyncio.Task[None] | None = None
         self._rendering = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
-        self.seen = Seen(name, chat, self.call_soon)
-        self.lasting = Lasting(shell, panel, self.seen.messages, self.seen.hide)
+        self.seen = ConversationWatcher(name, chat, self.call_soon)
+        self.lasting = SavedTranscript(shell, panel, self.seen.messages, self.seen.hide)
         post(self._open)
 
     def _open(self) -> None:
         _hosts.add(self)
         self.seen.bind(self.seen.name, self.chat)
-        self.inherit()
+        self.take_over_draft()
 
     @property
     def chat(self) -> Chat:
@@ -125,7 +125,7 @@ class Host:
         self.seen.arrange(self.view)
         rendered = False
         while not rendered:
-            rendered = self.view.render(self.seen.shows, _SLICE)
+            rendered = self.view.render(self.seen.content_of, _SLICE)
             await asyncio.sleep(0)  # others on the loop have their turn
 
     def _send_changes(self) -> None:
@@ -133,16 +133,16 @@ class Host:
             if message["type"] == "items":
                 self.outbox.items(message["order"], message["items"])
             else:
-                self.view.spent(message["item"], self.outbox.broadcast(message))
+                self.view.bytes_sent(message["item"], self.outbox.broadcast(message))
         self.tell_settings()
         self._wake_in(self.view.wait())
 
     def _wake_in(self, seconds: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None if seconds is None else wake(seconds, self.touch)
+        self._timer = None if seconds is None else call_later(seconds, self.touch)
 
-    async def greet(self, client: str) -> None:
+    async def send_full_state(self, client: str) -> None:
         """Give a page the whole state."""
         self.uploads.forget(client)
         self.clients.add(client)
@@ -150,20 +150,20 @@ class Host:
         async with self._rendering:
             await self._render()
             self._send_state(client, images)
-        self.look_for_vision()
+        self.refresh_vision()
 
     def _send_state(self, client: str, images: list[dict[str, Any]]) -> None:
         items, order = self.view.whole(), self.view.order
         self._tuned = self._settings()
         state: dict[str, Any] = {"type": "state", "client": client, "panel": self.panel, "order": order, **self._tuned}
-        state |= {"draft": self.draft.text, "images": images, "limits": {"image": MAX_SIZE, "piece": PIECE}}
+        state |= {"draft": self.draft.text, "images": images, "limits": {"image": MAX_SIZE, "piece": CHUNK_SIZE}}
         state |= {"subshells": self.subshells, "finished": self.lasting.finished}
         self.outbox.broadcast({**state, "transcript": self.lasting.version if self.lasting.shown else None})
         self.outbox.items(order, items)
         self._wake_in(self.view.wait())
 
     def _settings(self) -> dict[str, Any]:
-        shown = {**tuning.shown(self.chat), "enter_sends": self.enter_sends, "vision": self._vision}
+        shown = {**tuning.settings_of(self.chat), "enter_sends": self.enter_sends, "vision": self._vision}
         return {"chat": self.seen.name, "chats": self.seen.names(), "settings": shown}
 
     def tell_settings(self, **more: Any) -> None:
@@ -188,13 +188,13 @@ class Host:
     async def image(self, id: str, one: Attachment) -> dict[str, Any]:
         """Give an attachment as the page shows it before it is sent."""
         thumbnail = await asyncio.to_thread(one.thumbnail)
-        return {"id": id, **described(one), "thumbnail": thumbnail or ""}
+        return {"id": id, **describe_attachment(one), "thumbnail": thumbnail or ""}
 
     def keep_image(self, one: Attachment) -> str:
         """Attach an image to the next question, and give its id."""
         id = f"image{next(_image_ids)}"
         self.draft.images[id] = one
-        self.look_for_vision()
+        self.refresh_vision()
         return id
 
     # --- asking
@@ -203,7 +203,7 @@ class Host:
         """Ask, in the conversation; ``ValueError`` if this panel waits for an answer already, or it cannot be."""
         self.check_free()
         stream = self.chat.stream(text, images, instead=instead)
-        self.seen.list_it()
+        self.seen.register_chat()
         self.asked = stream.turn
 
         async def receive() -> None:
@@ -232,14 +232,14 @@ class Host:
 
     # --- how the conversation is asked
 
-    def retuned(self) -> None:
+    def notify_settings_changed(self) -> None:
         """Tell every panel of the conversation that it is asked in another way."""
         for host in list(_hosts):
             if host.chat is self.chat:
                 host.tell_settings()
-                host.look_for_vision()
+                host.refresh_vision()
 
-    def look_for_vision(self) -> None:
+    def refresh_vision(self) -> None:
         """Find out, in the background, whether the model sees images, where that is of use."""
         if not self.closed:
             spawn(self._find_vision())
@@ -260,12 +260,12 @@ class Host:
         self.put_draft_aside()
         self.seen.bind(name, chat)
         self._bound()
-        self.inherit()
+        self.take_over_draft()
         self.call_soon(True)
 
     def _bound(self) -> None:
         self._vision = self.asked = None
-        self.look_for_vision()
+        self.refresh_vision()
 
     def put_draft_aside(self) -> None:
         """Keep what is not sent for the next panel of this conversation."""
@@ -273,7 +273,7 @@ class Host:
             kept.drafts[self.seen.name] = self.draft
         self.draft = kept.Draft()
 
-    def inherit(self) -> None:
+    def take_over_draft(self) -> None:
         """Take up what a panel of this conversation has left."""
         if not self.draft:
             self.draft = kept.drafts.pop(self.seen.name, kept.Draft())
@@ -288,9 +288,9 @@ class Host:
         self.lasting.close()
         await asyncio.to_thread(self.lasting.finish)
         self.tell_transcript()
-        wake(GRACE if self.clients else 0, self.close)
+        call_later(GRACE if self.clients else 0, self.close)
 
-    def close(self, heir: Host | None = None) -> None:
+    def close(self, heir: PanelController | None = None) -> None:
         """End: nothing is watched, sent or kept any more but the draft; an answer that an heir waits for goes on."""
         if self.closed:
             return
@@ -308,11 +308,11 @@ class Host:
         self._gone()
 
 
-_shown: WeakKeyDictionary[Host, dict[str, str]] = WeakKeyDictionary()
+_shown: WeakKeyDictionary[PanelController, dict[str, str]] = WeakKeyDictionary()
 """For each panel the cells that show it, with the requests that ran them."""
 
 
-def show(host: Host, cell: str | None, run: str) -> None:
+def show(host: PanelController, cell: str | None, run: str) -> None:
     """Note that a run of a cell shows a panel; those that only earlier runs of it had shown are closed."""
     if host.closed:
         return
@@ -323,4 +323,4 @@ def show(host: Host, cell: str | None, run: str) -> None:
                 del places[cell]
                 if not places:
                     other.close(heir=host)
-    host.inherit()
+    host.take_over_draft()

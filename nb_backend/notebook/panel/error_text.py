@@ -11,7 +11,7 @@ from ...text import safe_terminal
 from ..errors import LONGEST_MESSAGE
 
 
-def hidden(text: str, keys: Sequence[str]) -> str:
+def mask_keys(text: str, keys: Sequence[str]) -> str:
     """Give a text with ``***`` for the keys in it."""
     for key in keys:
         if len(key) >= SHORTEST_SECRET and key in text:

@@ -18,7 +18,7 @@ def post(work: Callable[..., object], *args: Any) -> None:
     background.loop().call_soon_threadsafe(work, *args, context=Context())
 
 
-def wake(seconds: float, work: Callable[[], object]) -> asyncio.TimerHandle:
+def call_later(seconds: float, work: Callable[[], object]) -> asyncio.TimerHandle:
     """Have something done later; from the loop."""
     return asyncio.get_running_loop().call_later(seconds, work, context=Context())
 

@@ -9,7 +9,7 @@ import orjson
 
 from ...chat.jsonable import plain
 
-PIECE = 2**20  # bytes of a message, but for an item that is larger by itself
+CHUNK_SIZE = 2**20  # bytes of a message, but for an item that is larger by itself
 ENVELOPE = 370  # bytes of a message around what it says: two headers, and the frame
 
 Send = Callable[[dict[str, Any], list[bytes] | None], None]
@@ -40,7 +40,7 @@ class Outbox:
 
     def pieces(self, client: str, id: str, data: bytes) -> int:
         """Send bytes for a request, and give in how many messages."""
-        parts = [data[start : start + PIECE] for start in range(0, len(data), PIECE)]
+        parts = [data[start : start + CHUNK_SIZE] for start in range(0, len(data), CHUNK_SIZE)]
         for number, part in enumerate(parts):
             message = {"type": "piece", "client": client, "id": id, "piece": number, "pieces": len(parts)}
             self._send(plain(message), [part])
@@ -48,12 +48,12 @@ class Outbox:
 
 
 def batches(items: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Give items in lists of at most ``PIECE`` bytes, or of one item; at least one list."""
+    """Give items in lists of at most ``CHUNK_SIZE`` bytes, or of one item; at least one list."""
     batch: list[dict[str, Any]] = []
     size = 0
     for item in items:
         length = len(orjson.dumps(plain(item)))
-        if batch and size + length > PIECE:
+        if batch and size + length > CHUNK_SIZE:
             yield batch
             batch, size = [], 0
         batch.append(item)

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from ...chat.chat import Chat
 from ...media.attachment import Attachment
-from .items.arrange import Failed
+from .items.arrange import FailedTurn
 
 
 @dataclass
@@ -26,11 +26,11 @@ drafts: dict[str, Draft] = {}
 """Of panels that are gone, by the names of their conversations."""
 
 
-given: dict[str, dict[str, Any]] = {}
+last_code_settings: dict[str, dict[str, Any]] = {}
 """What the code of the last panel of a conversation had set: a cell that runs again sets nothing anew."""
 
 
-_failed: WeakKeyDictionary[Chat, list[Failed]] = WeakKeyDictionary()
+_failed: WeakKeyDictionary[Chat, list[FailedTurn]] = WeakKeyDictionary()
 
 
 _numbers: dict[str, int] = {}  # of cells, by their ids
@@ -39,13 +39,13 @@ _numbers: dict[str, int] = {}  # of cells, by their ids
 _watched_shells: set[int] = set()
 
 
-def newly_given(name: str, wanted: dict[str, Any]) -> dict[str, Any]:
+def changed_settings(name: str, wanted: dict[str, Any]) -> dict[str, Any]:
     """Give what a cell wants set that the last one for this conversation had not: choices of a person stay."""
-    before, given[name] = given.get(name, {}), wanted
+    before, last_code_settings[name] = last_code_settings.get(name, {}), wanted
     return {key: value for key, value in wanted.items() if before.get(key) != value}
 
 
-def failed(chat: Chat) -> list[Failed]:
+def failed(chat: Chat) -> list[FailedTurn]:
     """Give the turns of a conversation that came to nothing, the same list to all panels."""
     return _failed.setdefault(chat, [])
 

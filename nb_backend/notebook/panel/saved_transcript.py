@@ -10,10 +10,10 @@ from weakref import WeakSet
 
 from ... import debug
 from ...chat import history as memory
-from ...markdown.data_uris import shortened
+from ...markdown.data_uris import shorten_data_uris
 from .comm import kernel_of, publish
 from .items.content import Hide
-from .transcript_markdown import Transcript
+from .transcript_markdown import TranscriptRenderer
 
 if TYPE_CHECKING:
     from ...typing import Messages
@@ -25,10 +25,10 @@ NOTE = "This was a chat panel; run the cell to open it again. What was said stan
 _PAUSE = 1.0  # seconds between two updates, at the least
 
 
-_followed: WeakSet[Lasting] = WeakSet()  # those that are shown, by panels that live
+_followed: WeakSet[SavedTranscript] = WeakSet()  # those that are shown, by panels that live
 
 
-class Lasting:
+class SavedTranscript:
     """The outputs of one panel: the widget's own, and under it the transcript, folded while the panel lives.
 
     Both are found by their metadata, ``{"nb_backend": {"panel", "output", "version"}}``: a page that was loaded again
@@ -43,7 +43,7 @@ class Lasting:
         self._shell = shell
         self._panel = panel
         self._messages = messages
-        self._transcript = Transcript(hide)
+        self._transcript = TranscriptRenderer(hide)
         self._text = ""
         self._turns = 0
         self._lock = Lock()  # it is composed on worker threads, and once where it is shown
@@ -81,7 +81,7 @@ class Lasting:
         """Write the transcript anew, on whichever thread; tell whether it is another one."""
         with self._lock:
             messages = self._messages()
-            text, turns = self._transcript.markdown(messages), memory.turns(messages)
+            text, turns = self._transcript.markdown(messages), memory.count_turns(messages)
             if (text, turns) == (self._text, self._turns):
                 return False
             self._text, self._turns = text, turns
@@ -89,7 +89,7 @@ class Lasting:
             return True
 
     def changed(self, told: Callable[[], object]) -> None:
-        """Bring the output up to date, from the background loop, soon; ``told`` is called once it is."""
+        """Bring the output up to date, from the background loop, soon; ``on_change`` is called once it is."""
         self._dirty = self.shown and not self.finished
         if self._dirty and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._follow(told))
@@ -132,7 +132,7 @@ class Lasting:
         self.finished = True
         self.version += 1
         if self.shown:
-            self._update(_bundle(self.markdown, shortened(self.markdown)), "panel")
+            self._update(_bundle(self.markdown, shorten_data_uris(self.markdown)), "panel")
             self._update({}, "transcript")
 
     def _display(self, data: dict[str, Any], output: str, metadata: dict[str, Any]) -> None:

@@ -10,15 +10,15 @@ from typing import Any
 
 from ...chat import history as memory
 from ...chat.answer import Answer
-from ...markdown.data_uris import is_bitmap, live
-from ...markdown.elements import code_span, inert
+from ...markdown.data_uris import is_bitmap, shorten_images
+from ...markdown.elements import code_span, escape_line
 from ...markdown.images import answer_markdown
 from ...markdown.safe import image_addresses, safe_markdown
 from ...media.attachment import Attachment
 from ...media.message_parts import text_of
-from ...media.resize import fit, thumbnail
+from ...media.resize import fit_within, thumbnail
 from ...media.sniff import BITMAPS, data_uri
-from ..status_line import who_answered
+from ..status_line import status_line
 from .items.content import Hide
 
 MOST_BYTES = 4 * 2**20  # of all images of a transcript
@@ -39,7 +39,7 @@ _LEAST = 300  # bytes of an image in a text that is left there; others have been
 _SPEAKERS = {"user": "You", "assistant": "Answer", "system": "Instructions", "developer": "Instructions"}
 
 
-class Transcript:
+class TranscriptRenderer:
     """Writes a conversation as it grows: each message once, unless there is no room for its images any more.
 
     Images of the newest messages go first, until there are ``MOST_BYTES`` of them; others are words.
@@ -47,7 +47,7 @@ class Transcript:
 
     def __init__(self, hide: Hide) -> None:
         self._hide = hide
-        self._known: dict[int, _Message] = {}
+        self._known: dict[int, MessageRenderer] = {}
         self._small: dict[str, str] = {}
 
     def markdown(self, messages: Sequence[Mapping[str, Any]]) -> str:
@@ -57,9 +57,9 @@ class Transcript:
         shown = self._shown([uri for one in reversed(known.values()) for uri in one.pictures])
         return "\n\n".join(known[id(message)].written(shown) for message in messages)
 
-    def _message(self, message: Mapping[str, Any]) -> _Message:
+    def _message(self, message: Mapping[str, Any]) -> MessageRenderer:
         known = self._known.get(id(message))
-        return known if known is not None and known.says(message) else _Message(message, self._hide)
+        return known if known is not None and known.says(message) else MessageRenderer(message, self._hide)
 
     def _shown(self, uris: Sequence[str]) -> dict[str, str]:
         """Give what stands for pictures, the most important first; each is made small once."""
@@ -75,17 +75,19 @@ class Transcript:
         return shown
 
 
-class _Message:
+class MessageRenderer:
+    """The Markdown of one message."""
+
     def __init__(self, message: Mapping[str, Any], hide: Hide) -> None:
         self._message = message
         self._content = message.get("content")
         self._role = str(message.get("role") or "")
         self._answer = Answer.of(message)
         self._text = hide(text_of(message))
-        self._known = memory.about(message)
+        self._known = memory.metadata(message)
         self._hide = hide
         self._media = [one for one in message.get("media", ()) if isinstance(one, Attachment)]
-        self._addresses = self._answer.stand_for()
+        self._addresses = self._answer.image_targets()
         inside = image_addresses(self._text) if self._role == "assistant" and ";base64," in self._text else []
         self._addresses |= {address: address for address in inside if is_bitmap(address)}
         self.pictures = [
@@ -108,7 +110,7 @@ class _Message:
     def _parts(self, small: Mapping[str, str]) -> list[str]:
         when = self._known.get("time")
         clock = time.strftime("%Y-%m-%d %H:%M", time.localtime(when)) if isinstance(when, int | float) else ""
-        who = inert(_SPEAKERS.get(self._role, self._role))
+        who = escape_line(_SPEAKERS.get(self._role, self._role))
         head = f"**{who}**{f' <small>{clock}</small>' if clock else ''}"
         if self._role != "assistant":
             return [head, safe_markdown(self._text), *(self._attached(one, small) for one in self._media)]
@@ -117,8 +119,8 @@ class _Message:
         footer = "stopped" if self._answer.stopped else ""
         if self._known:
             failed = self._known.get("failed")
-            who = who_answered(self._answer, bool(failed))
-            footer = f"<small>{inert(self._hide(f'{who}: {failed}' if failed else who))}</small>"
+            who = status_line(self._answer, bool(failed))
+            footer = f"<small>{escape_line(self._hide(f'{who}: {failed}' if failed else who))}</small>"
         return [head, folded if reasoning.strip() else "", self._said(small), footer]
 
     def _said(self, small: Mapping[str, str]) -> str:
@@ -134,7 +136,7 @@ class _Message:
         alts = {address: alt for address, alt in self._answer.alts.items() if not address.startswith("data:")}
         beside = [one for one in self._answer.alts if one.startswith("data:") and one not in self._text]
         pictures = [f"![image]({small[one]})" if one in small else "*(an image)*" for one in beside]
-        return "\n\n".join([answer_markdown(live(text, _LEAST), addresses, alts), *pictures])
+        return "\n\n".join([answer_markdown(shorten_images(text, _LEAST), addresses, alts), *pictures])
 
     def _attached(self, one: Attachment, small: Mapping[str, str]) -> str:
         name = code_span(one.name)
@@ -151,7 +153,7 @@ def _small(uri: str) -> str:
         return uri
     raw = base64.b64decode(data + "=" * (-len(data) % 4))
     try:
-        fitting, _ = fit(raw, kind, IMAGE_BYTES, IMAGE_SIDE)
+        fitting, _ = fit_within(raw, kind, IMAGE_BYTES, IMAGE_SIDE)
     except ValueError:
         fitting = b""
     if fitting and kind in BITMAPS and len(fitting) <= IMAGE_BYTES:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ...media.files import check_size
-from ...text import short
-from .outbox import PIECE
+from ...text import shorten
+from .outbox import CHUNK_SIZE
 
 MOST_IMAGES = 32  # attached to one panel, or on their way
 MOST_BYTES = 256 * 2**20  # of them
@@ -46,7 +46,7 @@ class Uploads:
         """Drop all."""
         self._begun.clear()
 
-    def knows(self, client: str, upload: str) -> bool:
+    def is_started(self, client: str, upload: str) -> bool:
         """Whether this one is on its way."""
         return (client, upload) in self._begun
 
@@ -55,17 +55,17 @@ class Uploads:
         now = self._clock()
         self._begun = {key: one for key, one in self._begun.items() if now - one.last < _PATIENCE}
         if not size:
-            raise ValueError(f"{short(name)} is empty")
+            raise ValueError(f"{shorten(name)} is empty")
         check_size(size, name)
-        if pieces < -(-size // PIECE) or pieces > size:
-            raise ValueError(f"{short(name)} comes in {pieces} pieces, which cannot be")
+        if pieces < -(-size // CHUNK_SIZE) or pieces > size:
+            raise ValueError(f"{shorten(name)} comes in {pieces} pieces, which cannot be")
         if images + len(self) >= MOST_IMAGES:
-            raise ValueError(f"{MOST_IMAGES} images are the most that go along: {short(name)} is left out")
+            raise ValueError(f"{MOST_IMAGES} images are the most that go along: {shorten(name)} is left out")
         if taken + self.size + size > MOST_BYTES:
-            raise ValueError(f"all images together have more than {MOST_BYTES >> 20} MB: {short(name)} is left out")
+            raise ValueError(f"all images together have more than {MOST_BYTES >> 20} MB: {shorten(name)} is left out")
         self._begun[client, upload] = _Upload(size, pieces, now)
 
-    def take(self, client: str, upload: str, piece: int, data: bytes) -> bytes | None:
+    def add_chunk(self, client: str, upload: str, piece: int, data: bytes) -> bytes | None:
         """Take a piece; give the whole with the last one."""
         one = self._begun.get((client, upload))
         if one is None:
@@ -74,7 +74,7 @@ class Uploads:
             raise ValueError(f"piece {piece} has come twice")
         have = sum(map(len, one.parts))
         last = piece == one.pieces - 1
-        wrong = not data or len(data) > PIECE or have + len(data) > one.size
+        wrong = not data or len(data) > CHUNK_SIZE or have + len(data) > one.size
         if piece != len(one.parts) or wrong or (last and have + len(data) != one.size):
             del self._begun[client, upload]
             what = "is missing" if piece != len(one.parts) else "has the wrong size"

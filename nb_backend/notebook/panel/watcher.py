@@ -17,11 +17,11 @@ from ...chat.history import Message
 from ...chat.named_chats import chats
 from ...typing import Messages
 from . import panel_state as kept
-from .error_text import error_line, hidden
+from .error_text import error_line, mask_keys
 from .items import content as said
-from .items.arrange import Failed, Thing, arranged
-from .items.content import Said
-from .items.items import View
+from .items.arrange import FailedTurn, ItemSource, arrange_items
+from .items.content import ItemContent
+from .items.items import ItemList
 
 if TYPE_CHECKING:
     from ...chat.turn import Turn
@@ -33,10 +33,10 @@ UNNAMED = "(not in chats)"  # what stands for the name of a Chat that has none; 
 _here: WeakSet[Turn] = WeakSet()  # turns whose events come on the loop itself
 
 
-_snapshots: WeakKeyDictionary[Turn, Said] = WeakKeyDictionary()  # of others, for all panels
+_snapshots: WeakKeyDictionary[Turn, ItemContent] = WeakKeyDictionary()  # of others, for all panels
 
 
-class Seen:
+class ConversationWatcher:
     """Watches a conversation, from ``bind`` on.
 
     ``changed`` is called at each change, on any thread, with whether messages changed.
@@ -82,7 +82,7 @@ class Seen:
         """Give the names of those that it may show."""
         return [*dict.fromkeys([*([UNNAMED] if self._unnamed is not None else []), *chats, self.name])]
 
-    def list_it(self) -> None:
+    def register_chat(self) -> None:
         """Let ``chats`` have the conversation, for something is said in it."""
         if self.name != UNNAMED and self.name not in chats:
             chats[self.name] = self.chat
@@ -94,13 +94,13 @@ class Seen:
 
     def hide(self, text: str) -> str:
         """Take the keys out of a text."""
-        return hidden(text, self.keys)
+        return mask_keys(text, self.keys)
 
     def error_line(self, error: BaseException) -> str:
         """Say in one line, without a key, what went wrong."""
         return error_line(error, self.keys)
 
-    def heard(self, turn: Turn | None) -> None:
+    def on_turn_changed(self, turn: Turn | None) -> None:
         """Take note of a change, on the thread that makes it."""
         if turn is not None:
             if asyncio._get_running_loop() is background.loop():
@@ -113,17 +113,17 @@ class Seen:
                 self._changed.add(turn)
         self._told(turn is None or turn.ended)
 
-    def arrange(self, view: View) -> None:
+    def arrange(self, view: ItemList) -> None:
         """Give a view what is shown now."""
         live = self.chat.live
         failures = kept.failed(self.chat)
-        asking = {run.cell for turn in live if (run := turn.request.run) is not None}
-        failures[:] = [one for one in failures if (run := one.turn.request.run) is None or run.cell not in asking]
+        asking = {run.cell for turn in live if (run := turn.request.cell_run) is not None}
+        failures[:] = [one for one in failures if (run := one.turn.request.cell_run) is None or run.cell not in asking]
         with self._lock:
             changed, self._changed = self._changed, set()
-        view.arrange(arranged([*self.chat.messages], live, failures), changed)
+        view.arrange(arrange_items([*self.chat.messages], live, failures), changed)
 
-    def shows(self, thing: Thing) -> Said:
+    def content_of(self, thing: ItemSource) -> ItemContent:
         """Give what is shown of a thing."""
         if thing.turn is None:
             return said.of_message(thing.message or {}, self.hide, kept.source)
@@ -131,17 +131,17 @@ class Seen:
             return said.of_question(thing.turn, self.hide, kept.source)
         if thing.turn.ended or thing.turn in _here:
             return said.of_answer(thing.turn, self.hide, self.error_line)
-        return _snapshots.get(thing.turn) or Said("assistant", status="waiting")
+        return _snapshots.get(thing.turn) or ItemContent("assistant", status="waiting")
 
     def messages(self) -> Messages:
         """Give what was said, for the transcript: there, too, what broke off after its first word."""
         messages = [*self.chat.messages]
         for one in kept.failed(self.chat):
             at = next((at for at, message in enumerate(messages, 1) if message is one.after), len(messages))
-            messages[at:at] = one.told
+            messages[at:at] = one.on_change
         return messages
 
-    def drop(self, failed: Failed | None) -> bool:
+    def drop(self, failed: FailedTurn | None) -> bool:
         """Forget a turn that came to nothing; tell whether it is one."""
         failures = kept.failed(self.chat)
         failures[:] = [one for one in failures if one is not failed]
@@ -149,19 +149,19 @@ class Seen:
 
     def _keep_failure(self, turn: Turn) -> None:
         """Keep what failed, and the question of a person that was stopped before a word was said."""
-        of_person = turn.request.run is None and turn.request.instead is None
+        of_person = turn.request.cell_run is None and turn.request.instead is None
         failures = kept.failed(self.chat)
         if (turn.error is not None or of_person) and not any(one.turn is turn for one in failures):
             messages = self.chat.messages
-            failures.append(Failed(turn, messages[-1] if messages else None, self._told_of(turn)))
+            failures.append(FailedTurn(turn, messages[-1] if messages else None, self._told_of(turn)))
 
     def _told_of(self, turn: Turn) -> Messages:
         if not turn.answer.text:
             return []
         question, answer = turn.request.question, turn.answer
-        known = {**answer.record(), "time": time.time(), "reasoning": answer.reasoning}
+        known = {**answer.metadata(), "time": time.time(), "reasoning": answer.reasoning}
         known |= {"failed": self.error_line(turn.error)} if turn.error is not None else {}
-        asked = Message({**question, "media": turn.request.media}, memory.about(question))
+        asked = Message({**question, "media": turn.request.media}, memory.metadata(question))
         return [asked, Message({"role": "assistant", "content": answer.text}, known)]
 
 
@@ -176,11 +176,11 @@ def _own_keys(chat: Chat) -> list[str]:
     return []
 
 
-def _watcher(seen: Seen) -> Callable[[Turn | None], None]:
+def _watcher(seen: ConversationWatcher) -> Callable[[Turn | None], None]:
     watching = ref(seen)  # a conversation holds those who watch it
 
     def changed(turn: Turn | None) -> None:
         if (there := watching()) is not None:
-            there.heard(turn)
+            there.on_turn_changed(turn)
 
     return changed

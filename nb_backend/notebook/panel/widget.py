@@ -21,7 +21,7 @@ from . import chat_settings as tuning
 from . import controller as cells
 from . import panel_state as kept
 from .comm import PanelComm, hears_while_busy, kernel_of
-from .controller import Host
+from .controller import PanelController
 from .handlers.router import answer
 from .loop_tasks import post, spawn
 from .watcher import UNNAMED
@@ -70,10 +70,12 @@ class ChatPanel(anywidget.AnyWidget):
         if not isinstance(enter_sends, bool):
             raise TypeError(f"enter_sends is True or False, not {enter_sends!r}")
         wanted = {"model": model, "system": system}
-        tuning.change(found, kept.newly_given(name, {key: value for key, value in wanted.items() if value is not None}))
+        tuning.apply_settings(
+            found, kept.changed_settings(name, {key: value for key, value in wanted.items() if value is not None})
+        )
         super().__init__()
         shell = get_ipython()
-        self._host = Host(name, found, shell=shell, panel=self.model_id, send=self._tell, gone=self._go)
+        self._host = PanelController(name, found, shell=shell, panel=self.model_id, send=self._tell, gone=self._go)
         self._host.enter_sends = enter_sends
         if shell is not None and kernel_of(shell) is not None:
             outputs.register(shell)
@@ -136,7 +138,7 @@ def _conversation(chat: object) -> tuple[str, Chat]:
     return chat, chats[chat]
 
 
-def _receiver(host: Host) -> Any:
+def _receiver(host: PanelController) -> Any:
     """Hand messages over to the loop, and return at once: every widget of the kernel waits for this."""
 
     def receive(_: object, content: object, buffers: list[Any]) -> None:
@@ -147,7 +149,7 @@ def _receiver(host: Host) -> Any:
     return receive
 
 
-def _begin(host: Host, content: object, buffers: list[bytes], heard: bool | None) -> None:
+def _begin(host: PanelController, content: object, buffers: list[bytes], heard: bool | None) -> None:
     if heard is not None:
         host.subshells = heard
     spawn(answer(host, content, buffers))

@@ -30,7 +30,7 @@ from traceback import format_exception_only
 from typing import Any
 from urllib.parse import urlsplit
 
-from ...media.attachment import Attachment, file_name, free_name
+from ...media.attachment import Attachment, file_name, unique_name
 from .values import show
 
 LONGEST_EXPRESSION = 2_000  # characters; so a text full of openings is read in linear time
@@ -257,7 +257,7 @@ def keep(images: dict[str, Attachment], image: Attachment, name: str) -> str:
     """Keep a picture under this name, or one like it that is free, and give that; once, if it is named so already."""
     if name in images and images[name].uri == image.uri:
         return name
-    free = free_name(name, images)
+    free = unique_name(name, images)
     images[free] = replace(image, name=free)
     return free
 

@@ -15,7 +15,7 @@ _MOST_COLUMNS = 30
 _SAMPLE = 20  # elements whose types are looked at
 
 
-def kind(value: Any) -> str:
+def type_summary(value: Any) -> str:
     """Say what a value is, its type and shape, and never what it holds; no code of a user's class runs for it."""
     try:
         return _kind(value)

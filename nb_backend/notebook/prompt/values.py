@@ -19,7 +19,7 @@ import sys
 from traceback import format_exception_only
 from typing import Any
 
-from ...markdown.data_uris import shortened
+from ...markdown.data_uris import shorten_data_uris
 from ...media.attachment import Attachment
 from ...media.convert import attach
 from ...media.from_object import figure_of, is_of, picture_of
@@ -43,7 +43,7 @@ def show(value: Any) -> str | Attachment:
     if isinstance(value, BaseException):
         return _cut("".join(format_exception_only(value)).strip())
     if is_of(value, "nb_backend", "Answer", "Answers"):
-        return _cut(shortened(str(value)))
+        return _cut(shorten_data_uris(str(value)))
     if is_of(value, "pandas", "DataFrame", "Series") or is_of(value, "polars", "DataFrame", "Series"):
         return _table(value)
     if is_of(value, "numpy", "ndarray") and (value.dtype != object or figure_of(value) is None):

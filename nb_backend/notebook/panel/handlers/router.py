@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..controller import Host
+from ..controller import PanelController
 from ..error_text import reply_line
 from . import attachments as attaching
 from . import turns as asking
@@ -14,7 +14,7 @@ from .page_request import Request
 _AFTER_THE_END = ("hello", "text", "picture", "transcript", "finish")  # what a finished panel still does
 
 
-async def answer(host: Host, message: object, buffers: list[bytes]) -> None:
+async def answer(host: PanelController, message: object, buffers: list[bytes]) -> None:
     """Do what a page asks and reply, whatever happens; a message without an id or a page is nobody's request."""
     if not isinstance(message, dict):
         return
@@ -34,19 +34,19 @@ async def answer(host: Host, message: object, buffers: list[bytes]) -> None:
         host.outbox.reply(client, id, ok=True, **fields)
 
 
-async def hello(host: Host, request: Request) -> None:
+async def hello(host: PanelController, request: Request) -> None:
     """Give the whole state to a page."""
-    await host.greet(request.client)
+    await host.send_full_state(request.client)
 
 
-async def transcript(host: Host, request: Request) -> dict[str, Any]:
+async def transcript(host: PanelController, request: Request) -> dict[str, Any]:
     """Give the transcript as it stands in the notebook, in pieces of UTF-8, to a page that has to write it there."""
     data = host.lasting.markdown.encode("utf-8", "replace")
     pieces = host.outbox.pieces(request.client, request.id, data)
     return {"version": host.lasting.version, "finished": host.lasting.finished, "pieces": pieces}
 
 
-async def finish(host: Host, request: Request) -> None:
+async def finish(host: PanelController, request: Request) -> None:
     """Let the transcript take the panel's place."""
     await host.finish()
 

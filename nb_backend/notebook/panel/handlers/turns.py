@@ -7,32 +7,32 @@ from typing import Any
 from ....media.attachment import Attachment
 from ....media.message_parts import text_of
 from .. import panel_state as kept
-from ..controller import Host
-from ..items.items import Entry
-from .attachments import named_apart
+from ..controller import PanelController
+from ..items.items import RenderedItem
+from .attachments import with_unique_names
 from .page_request import Request
 
 
-async def send(host: Host, request: Request) -> None:
+async def send(host: PanelController, request: Request) -> None:
     """Ask a question."""
     text, names = request.text("text"), _names(request)
     if any(name not in host.draft.images for name in names):
         raise ValueError("an image is no longer attached: attach it again")
     images = [host.draft.images[name] for name in names]
     _check_question(text, images)
-    host.ask(text, named_apart(images))
+    host.ask(text, with_unique_names(images))
     for name in names:
         host.draft.images.pop(name, None)
     host.draft.text = ""
     host.tell_settings(images=await host.attached(), draft="")
 
 
-async def stop(host: Host, request: Request) -> None:
+async def stop(host: PanelController, request: Request) -> None:
     """Stop every answer of the conversation."""
     await host.stop()
 
 
-async def retry(host: Host, request: Request) -> None:
+async def retry(host: PanelController, request: Request) -> None:
     """Ask a question again."""
     host.check_free()
     entry = host.view.find(request.fields.get("item"))
@@ -41,7 +41,7 @@ async def retry(host: Host, request: Request) -> None:
     host.seen.drop(entry.thing.failed)
 
 
-async def edit(host: Host, request: Request) -> None:
+async def edit(host: PanelController, request: Request) -> None:
     """Ask something else in the place of a question."""
     host.check_free()
     entry = host.view.find(request.fields.get("item"))
@@ -49,14 +49,14 @@ async def edit(host: Host, request: Request) -> None:
     text, names = request.text("text"), _names(request)
     images = [host.draft.images.get(name) or host.gallery.attachment(name) for name in names]
     _check_question(text, images)
-    host.ask(text, named_apart(images), instead)
+    host.ask(text, with_unique_names(images), instead)
     host.seen.drop(entry.thing.failed)
     for name in names:
         host.draft.images.pop(name, None)
     host.tell_settings(images=await host.attached())
 
 
-async def delete(host: Host, request: Request) -> None:
+async def delete(host: PanelController, request: Request) -> None:
     """Forget a question and what was said to it."""
     entry = host.view.find(request.fields.get("item"))
     if host.seen.drop(entry.thing.failed):
@@ -69,19 +69,19 @@ async def delete(host: Host, request: Request) -> None:
         host.chat.delete(message)  # type: ignore[arg-type]
 
 
-async def clear(host: Host, request: Request) -> None:
+async def clear(host: PanelController, request: Request) -> None:
     """Forget all turns."""
     await host.stop()
     kept.failed(host.chat).clear()
     host.chat.reset()
 
 
-async def text(host: Host, request: Request) -> dict[str, Any]:
+async def text(host: PanelController, request: Request) -> dict[str, Any]:
     """Give what an item says, as it was written."""
     thing = host.view.find(request.fields.get("item")).thing
     if thing.message is not None:
         return {"text": text_of(thing.message)}
-    return {"text": host.seen.shows(thing).text}
+    return {"text": host.seen.content_of(thing).text}
 
 
 def _names(request: Request) -> list[str]:
@@ -96,7 +96,7 @@ def _check_question(text: str, images: list[Attachment]) -> None:
         raise ValueError("there is nothing to ask: write something first")
 
 
-def _question(entry: Entry) -> tuple[dict[str, Any], dict[str, Any] | None, list[Attachment]]:
+def _question(entry: RenderedItem) -> tuple[dict[str, Any], dict[str, Any] | None, list[Attachment]]:
     """Give the question of an item, the message that asking it anew takes the place of, and what went along."""
     thing = entry.thing
     if thing.turn is not None:

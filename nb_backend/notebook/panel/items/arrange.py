@@ -11,23 +11,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False)
-class Failed:
+class FailedTurn:
     """A turn that is in no conversation: it failed, or was stopped before a word. It stands behind a message."""
 
     turn: Turn
     after: object | None
-    told: Sequence[dict[str, Any]] = ()  # as messages, if something had come
+    on_change: Sequence[dict[str, Any]] = ()  # as messages, if something had come
 
 
 @dataclass(eq=False)
-class Thing:
+class ItemSource:
     """One thing to show: a message, or the question or the answer of a turn that is not in the conversation (yet)."""
 
     key: tuple[str, int]
     message: Mapping[str, Any] | None = None
     turn: Turn | None = None
     answers: bool = False
-    failed: Failed | None = None
+    failed: FailedTurn | None = None
     question: Mapping[str, Any] | None = None  # that a message answers
 
     state: tuple[object, ...] = field(init=False)
@@ -39,20 +39,24 @@ class Thing:
         self.state = self.message, self.turn, content, stopped, self.turn is not None and self.turn.ended
 
 
-def arranged(messages: Sequence[Mapping[str, Any]], turns: Sequence[Turn], failed: Sequence[Failed]) -> list[Thing]:
+def arrange_items(
+    messages: Sequence[Mapping[str, Any]], turns: Sequence[Turn], failed: Sequence[FailedTurn]
+) -> list[ItemSource]:
     """Give what is shown, in its order. A question that is asked anew hides what it will take the place of."""
     kept = {id(message) for message in messages}
     turns = [turn for turn in turns if id(turn.request.question) not in kept]
     replaced = {id(turn.request.instead) for turn in turns if turn.request.instead is not None}
     cut = next((at for at, message in enumerate(messages) if id(message) in replaced), len(messages))
-    things: list[Thing] = []
+    things: list[ItemSource] = []
     question: Mapping[str, Any] | None = None
-    behind: dict[int | None, list[Failed]] = {}
+    behind: dict[int | None, list[FailedTurn]] = {}
     for one in failed:
         behind.setdefault(id(one.after) if one.after is not None and id(one.after) in kept else None, []).append(one)
     for message in messages[:cut]:
         answers = message.get("role") == "assistant" and question is not None
-        things.append(Thing(("a" if answers else "m", id(question if answers else message)), message, answers=answers))
+        things.append(
+            ItemSource(("a" if answers else "m", id(question if answers else message)), message, answers=answers)
+        )
         things[-1].question = question if message.get("role") != "user" else None
         question = message if message.get("role") == "user" else None if answers else question
         things += _of_turns(behind.get(id(message), ()))
@@ -64,14 +68,14 @@ def arranged(messages: Sequence[Mapping[str, Any]], turns: Sequence[Turn], faile
     return things
 
 
-def _of_turns(failed: Sequence[Failed]) -> Iterator[Thing]:
+def _of_turns(failed: Sequence[FailedTurn]) -> Iterator[ItemSource]:
     for one in failed:
         for thing in _of_turn(one.turn):
             thing.failed = one
             yield thing
 
 
-def _of_turn(turn: Turn) -> Iterator[Thing]:
+def _of_turn(turn: Turn) -> Iterator[ItemSource]:
     question = turn.request.question
-    yield Thing(("m", id(question)), question, turn)
-    yield Thing(("a", id(question)), None, turn, answers=True)
+    yield ItemSource(("m", id(question)), question, turn)
+    yield ItemSource(("a", id(question)), None, turn, answers=True)

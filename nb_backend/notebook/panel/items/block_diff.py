@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def grown(before: Sequence[str], after: Sequence[str]) -> dict[str, Any] | None:
+def diff_blocks(before: Sequence[str], after: Sequence[str]) -> dict[str, Any] | None:
     """Give ``from``, ``keep`` and ``blocks`` as the page takes them, ``None`` if nothing changed.
 
     The blocks before ``from`` stay; that one keeps its first ``keep`` UTF-16 units and gets ``blocks[0]`` appended; the

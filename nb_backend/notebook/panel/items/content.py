@@ -12,7 +12,7 @@ from ....events import RawResponse
 from ....media.attachment import Attachment
 from ....media.message_parts import text_of
 from ....text import safe_terminal
-from ...status_line import who_answered
+from ...status_line import status_line
 
 if TYPE_CHECKING:
     from ....chat.turn import Turn
@@ -28,7 +28,7 @@ _ANSWERED = ("retry", "delete", "copy")
 
 
 @dataclass
-class Said:
+class ItemContent:
     """One thing as it is shown, before it is HTML. The fields are those of an item of the page."""
 
     role: str
@@ -56,11 +56,11 @@ class Said:
         return {**{name: getattr(self, name) for name in names}, "can": [*self.can]}
 
 
-def of_message(message: Mapping[str, Any], hide: Hide, source: Callable[[str], str]) -> Said:
+def of_message(message: Mapping[str, Any], hide: Hide, source: Callable[[str], str]) -> ItemContent:
     """Give what a message of a conversation says; ``source`` names a cell by its id."""
     role = str(message.get("role") or "")
-    known = memory.about(message)
-    said = Said(role, hide(text_of(message)), time=_milliseconds(known.get("time")), can=("delete", "copy"))
+    known = memory.metadata(message)
+    said = ItemContent(role, hide(text_of(message)), time=_milliseconds(known.get("time")), can=("delete", "copy"))
     if role == "user":
         said.can = _ASKED
         said.media = [one for one in message.get("media", ()) if isinstance(one, Attachment)]
@@ -69,24 +69,24 @@ def of_message(message: Mapping[str, Any], hide: Hide, source: Callable[[str], s
         answer = Answer.of(message)
         said.can = _ANSWERED
         said.status = "stopped" if answer.stopped else "done"
-        said.who = hide(who_answered(answer, False)) if known else ""
+        said.who = hide(status_line(answer, False)) if known else ""
         _tell(said, answer, hide)
     return said
 
 
-def of_question(turn: Turn, hide: Hide, source: Callable[[str], str]) -> Said:
+def of_question(turn: Turn, hide: Hide, source: Callable[[str], str]) -> ItemContent:
     """Give what a question asks that is under way, or came to nothing."""
     said = of_message(turn.request.question, hide, source)
     said.media = turn.request.media
-    said.source = source(turn.request.run.cell) if turn.request.run is not None else said.source
+    said.source = source(turn.request.cell_run.cell) if turn.request.cell_run is not None else said.source
     said.can = _ASKED if turn.ended else ("copy",)
     return said
 
 
-def of_answer(turn: Turn, hide: Hide, error_line: Callable[[BaseException], str]) -> Said:
+def of_answer(turn: Turn, hide: Hide, error_line: Callable[[BaseException], str]) -> ItemContent:
     """Give what has come for a question; to be called where nothing is added to it meanwhile."""
     answer = turn.answer
-    said = Said("assistant", hide(answer.text))
+    said = ItemContent("assistant", hide(answer.text))
     _tell(said, answer, hide)
     begun = said.text or said.reasoning or answer.images
     said.status = "streaming" if begun else "waiting"
@@ -96,15 +96,15 @@ def of_answer(turn: Turn, hide: Hide, error_line: Callable[[BaseException], str]
     if turn.ended:
         failed = turn.error is not None
         said.status = "failed" if failed else "stopped" if answer.stopped or not turn.kept else "done"
-        said.who = hide(who_answered(answer, failed)) if begun else ""
+        said.who = hide(status_line(answer, failed)) if begun else ""
         said.error = error_line(turn.error) if turn.error is not None else ""
         said.can = _ANSWERED if said.text else ("retry", "delete")
     return said
 
 
-def _tell(said: Said, answer: Answer, hide: Hide) -> None:
+def _tell(said: ItemContent, answer: Answer, hide: Hide) -> None:
     said.reasoning = hide(answer.reasoning)
-    said.addresses, said.alts = answer.stand_for(), dict(answer.alts)
+    said.addresses, said.alts = answer.image_targets(), dict(answer.alts)
 
 
 def _milliseconds(time: object) -> int | None:

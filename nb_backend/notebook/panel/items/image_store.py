@@ -9,12 +9,12 @@ from typing import Any
 from ....media.attachment import Attachment
 from ....media.probe import pixel_size
 from ....media.sniff import BITMAPS
-from ....text import short
+from ....text import shorten
 
 _FIELDS = ("name", "type", "size", "width", "height", "note")
 
 
-class Gallery:
+class ImageStore:
     """Pictures of the items that are shown. A key is a hash of the picture: the same in every panel."""
 
     def __init__(self) -> None:
@@ -58,13 +58,13 @@ class Gallery:
         """Give what the page says of an attachment; worked out once."""
         key = self.keep(one)
         if key not in self._facts:
-            self._facts[key] = described(one)
+            self._facts[key] = describe_attachment(one)
         return self._facts[key]
 
 
-def described(one: Attachment) -> dict[str, Any]:
+def describe_attachment(one: Attachment) -> dict[str, Any]:
     """Give what the page says of an attachment."""
     data = one.data
     width, height = pixel_size(data, one.media_type) or (0, 0)
-    told = (short(one.name, 100), one.media_type, len(data), width, height, one.remark)
+    told = (shorten(one.name, 100), one.media_type, len(data), width, height, one.remark)
     return dict(zip(_FIELDS, told, strict=True))

@@ -1,7 +1,7 @@
 """A conversation as the items of the page, and what brings a page up to date: pure, but for the clock that is given.
 
-Each thing that was said is an ``Entry``, known by the very object that says it. It is rendered when it is new or has
-changed, never otherwise, and sent as it was rendered: whole once, then as what is different.
+Each thing that was said is a ``RenderedItem``, known by the very object that says it. It is rendered when it is new
+or has changed, never otherwise, and sent as it was rendered: whole once, then as what is different.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ....markdown.html.blocks import HtmlBlocks
-from .arrange import Thing
-from .block_diff import grown
-from .content import Said
-from .image_store import Gallery
-from .throttle import Pace
+from .arrange import ItemSource
+from .block_diff import diff_blocks
+from .content import ItemContent
+from .image_store import ImageStore
+from .throttle import Throttle
 
 if TYPE_CHECKING:
     from ....chat.turn import Turn
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 PARTS = ("content", "reasoning")
 
 
-class Entry:
+class RenderedItem:
     """One thing as it is rendered, and as the page has it."""
 
-    def __init__(self, id: str, thing: Thing, gallery: Gallery) -> None:
+    def __init__(self, id: str, thing: ItemSource, gallery: ImageStore) -> None:
         self.id = id
         self.thing = thing
-        self.pace = Pace()
-        self.said: Said | None = None
+        self.pace = Throttle()
+        self.said: ItemContent | None = None
         self.sent: dict[str, Any] | None = None
         self.stale = True
         self.keys: set[str] = set()  # of its pictures
@@ -49,7 +49,7 @@ class Entry:
         self.keys.add(key)
         return key
 
-    def take(self, thing: Thing) -> bool:
+    def update_from(self, thing: ItemSource) -> bool:
         """Take what is shown now; ``False`` if that is something else."""
         before, self.thing = self.thing, thing
         if all(old is new for old, new in zip(before.state, thing.state, strict=True)):
@@ -58,7 +58,7 @@ class Entry:
         was_under_way = before.turn is not None
         return was_under_way or before.message is thing.message
 
-    def render(self, said: Said) -> None:
+    def render(self, said: ItemContent) -> None:
         """Write it as HTML, as far as it is new."""
         self._addresses.update(said.addresses)
         for part, text in (("content", said.text), ("reasoning", said.reasoning)):
@@ -80,7 +80,7 @@ class Entry:
 
     def item(self) -> dict[str, Any]:
         """Give it whole."""
-        said = self.said or Said("")
+        said = self.said or ItemContent("")
         images = [{"key": self._gallery.keep(one), **self._gallery.facts(one)} for one in said.media]
         self.keys |= {image["key"] for image in images}
         shown = {part: self._shown[part] for part in PARTS}
@@ -91,32 +91,32 @@ class Entry:
         now, before = self.item(), self.sent or {}
         meta = {name: value for name, value in now.items() if name not in PARTS and value != before.get(name)}
         for part in PARTS:
-            if (news := grown(before.get(part, ()), now[part])) is not None:
+            if (news := diff_blocks(before.get(part, ()), now[part])) is not None:
                 yield {"type": "text", "item": self.id, "part": part, **news}
         if meta:  # last: what is said to be done is there
             yield {"type": "meta", "item": self.id, "meta": meta}
         self.sent = now
 
 
-class View:
+class ItemList:
     """The entries of a conversation, and what of them a page does not have yet."""
 
-    def __init__(self, gallery: Gallery, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, gallery: ImageStore, clock: Callable[[], float] = time.monotonic) -> None:
         self.order: list[str] = []
         self._gallery = gallery
         self._clock = clock
         self._ids = count(1)
-        self._entries: dict[tuple[str, int], Entry] = {}
-        self._touched: list[Entry] = []
+        self._entries: dict[tuple[str, int], RenderedItem] = {}
+        self._touched: list[RenderedItem] = []
         self._moved = False
 
-    def arrange(self, things: Sequence[Thing], changed: Collection[Turn] = ()) -> None:
+    def arrange(self, things: Sequence[ItemSource], changed: Collection[Turn] = ()) -> None:
         """Take what is shown, in its order, and the turns of which something new has come."""
-        entries: dict[tuple[str, int], Entry] = {}
+        entries: dict[tuple[str, int], RenderedItem] = {}
         for thing in things:
             entry = self._entries.get(thing.key)
-            if entry is None or not entry.take(thing):
-                entry = Entry(f"i{next(self._ids)}", thing, self._gallery)
+            if entry is None or not entry.update_from(thing):
+                entry = RenderedItem(f"i{next(self._ids)}", thing, self._gallery)
             if thing.answers and thing.turn in changed:
                 entry.stale = True
             entries[thing.key] = entry
@@ -128,14 +128,14 @@ class View:
         if gone:
             self._gallery.keep_only({key for entry in entries.values() for key in entry.keys})
 
-    def find(self, id: object) -> Entry:
+    def find(self, id: object) -> RenderedItem:
         """Give the entry of an item. ``ValueError`` if it is gone."""
         for entry in self._entries.values():
             if entry.id == id:
                 return entry
         raise ValueError("this is no longer in the conversation")
 
-    def render(self, said: Callable[[Thing], Said], seconds: float) -> bool:
+    def render(self, said: Callable[[ItemSource], ItemContent], seconds: float) -> bool:
         """Render what has changed, for so many seconds at the most; tell whether all is done that is due."""
         until = self._clock() + seconds
         for entry in self._entries.values():
@@ -146,7 +146,7 @@ class View:
                 entry.render(said(entry.thing))
                 after = self._clock()
                 if entry.said is not None and entry.said.status == "streaming":  # the first text waits for nothing
-                    entry.pace.plan(after, after - now, entry.size)
+                    entry.pace.schedule_next(after, after - now, entry.size)
                 self._touched.append(entry)
         return True
 
@@ -173,17 +173,17 @@ class View:
         self._moved, self._touched = False, []
         return [self._whole(entry) for entry in self._entries.values() if entry.said is not None]
 
-    def spent(self, id: str, size: int) -> None:
+    def bytes_sent(self, id: str, size: int) -> None:
         """Note the bytes that news of an item took."""
         for entry in reversed(self._entries.values()):
             if entry.id == id:
-                entry.pace.spent += size
+                entry.pace.bytes_sent += size
                 return
 
-    def _whole(self, entry: Entry) -> dict[str, Any]:
+    def _whole(self, entry: RenderedItem) -> dict[str, Any]:
         entry.sent = entry.item()
         return entry.sent
 
-    def _is_due(self, entry: Entry, now: float) -> bool:
+    def _is_due(self, entry: RenderedItem, now: float) -> bool:
         turn = entry.thing.turn
         return turn is None or turn.ended or not entry.thing.answers or now >= entry.pace.due

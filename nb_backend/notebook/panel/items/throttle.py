@@ -14,16 +14,16 @@ _EASY, _AIM = 1.4, 2.3  # times the HTML: from here on more slowly, up to here
 _PAUSE = 2  # times what rendering took: it takes a third of the time at the most
 
 
-class Pace:
-    """When an answer may be rendered and sent again. ``spent`` are the bytes that it has cost, envelopes included."""
+class Throttle:
+    """When an answer may be rendered and sent again. ``bytes_sent`` counts envelopes too."""
 
     def __init__(self) -> None:
         self.due = 0.0
-        self.spent = 0
+        self.bytes_sent = 0
 
-    def plan(self, now: float, took: float, html: int) -> None:
+    def schedule_next(self, now: float, took: float, html: int) -> None:
         """Set when the next may be, for an answer whose HTML has this length so far and took so long to render."""
-        self.due = now + max(interval(self.spent, html), _PAUSE * took)
+        self.due = now + max(interval(self.bytes_sent, html), _PAUSE * took)
 
 
 def interval(spent: int, html: int) -> float:
