@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -151,6 +151,15 @@ def _run_nested(work: Coroutine[Any, Any, T]) -> T:
     return result
 
 
+def on_fork(callback: Callable[[], None]) -> None:
+    """Call a function in every forked child, before the child does anything else.
+
+    Locks have to be made anew there: a thread that the child does not have may hold them.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=callback)
+
+
 def _forget() -> None:
     """A fork has the parent's loop, but not the thread that runs it."""
     global _loop, _lock
@@ -158,5 +167,4 @@ def _forget() -> None:
     _loop, _lock = None, threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+on_fork(_forget)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -125,6 +125,26 @@ def without_home(text: str) -> str:
     for spelling in {home, home.replace("\\", "\\\\"), home.replace("\\", "/")} if home not in ("", "~") else ():
         text = re.sub(rf"(?<![\w.-]){re.escape(spelling)}(?![\w.-])", "~", text)
     return text
+
+
+def mask(text: str, keys: Iterable[str]) -> str:
+    """Return the text with ``***`` in place of each of the keys.
+
+    Keys of fewer than ``SHORTEST_SECRET`` characters stay: servers that want no key are given a common word.
+    """
+    for key in keys:
+        if len(key) >= SHORTEST_SECRET:
+            text = text.replace(key, _STARS)
+    return text
+
+
+def mask_json(value: Any, keys: Sequence[str]) -> Any:
+    """Return JSON data with ``***`` in place of the keys, and of each value whose name says that it is secret."""
+    if isinstance(value, str):
+        return mask(value, keys)
+    if isinstance(value, dict):
+        return {name: _STARS if is_secret_name(name) else mask_json(item, keys) for name, item in value.items()}
+    return [mask_json(item, keys) for item in value] if isinstance(value, list | tuple) else value
 
 
 def redact(text: str, known: Iterable[str] = ()) -> str:

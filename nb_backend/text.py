@@ -24,22 +24,14 @@ def shorten(name: str, most: int = 80) -> str:
 
 
 _JOINED = "\u0600-\u109f\u1780-\u18af\ufb50-\ufefe"  # scripts that need joiners and non-joiners
-
-
 _EMOJI = "\u200d\u2190-\u2bff\u3030\u303d\u3297\u3299\ufe0f\U0001f000-\U0001faff"
-
-
 _RIGHT_TO_LEFT = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefe"  # scripts that need marks of direction
-
-
 HIDDEN = (
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
     "\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
     f"|(?<=[^{_JOINED}{_EMOJI}])[\u200c\u200d]|(?<![{_RIGHT_TO_LEFT}])[\u061c\u200e\u200f]"
     r"|(?<=[\ufe00-\ufe0f\s!\"$-)+-/:-~])[\ufe00-\ufe0f]"
 )
-
-
 _hidden = re.compile(HIDDEN)
 
 

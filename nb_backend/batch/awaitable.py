@@ -15,8 +15,6 @@ from .progress import INTERVAL, ProgressView
 from .runner import BatchRunner, Result
 
 _COROUTINE = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
-
-
 _INSIDE = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<lambda>"})  # of the function around them
 
 

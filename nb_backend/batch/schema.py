@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 
 _MOST_WORDS = 300  # characters of a complaint
-
-
 _REFUSED = re.compile(r"response_format|json.?schema|grammar", re.IGNORECASE)
 
 

@@ -15,14 +15,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 _BRACES = re.compile(r"\{\{+")
-
-
 _NAME = re.compile(r"([^{}]{1,2000})\}\}")  # what may stand behind them
-
-
 _BLANK_LINE = re.compile(r"\n[ \t\r\f]*\n")
-
-
 _LATEX = re.compile(r"(?:\\[A-Za-z]{2,}_?|\^|\})\Z")  # one letter is no command: \n, \t
 
 

@@ -32,26 +32,12 @@ from .jsonable import plain
 from .recording import _KEPT, CachedAnswer, cache_key
 
 FORMAT = "nb_backend.answer"
-
-
 VERSION = 1
-
-
 MAX_SIZE = 64 * 2**20  # bytes of a file
-
-
 _STEM = 40  # characters of a question in the name of its file
-
-
 _RESCAN = 256  # files written by this process before it looks what others have written
-
-
 _name = re.compile(r"[a-z0-9-]{1,60}-[0-9a-f]{20}\.json")
-
-
 _time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-
-
 _sizes: dict[Path, tuple[int, int]] = {}  # bytes that a folder has, as far as is known, and files written since
 
 

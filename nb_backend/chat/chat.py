@@ -322,8 +322,7 @@ def _forget() -> None:
     _changing = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+background.on_fork(_forget)
 
 
 def _gone() -> ValueError:

@@ -17,11 +17,7 @@ from ..text import safe_terminal
 from .transcript import Transcript, expanded
 
 _MAX_SHOWN = 200_000  # bytes of a picture that is shown each time the conversation is
-
-
 _SPEAKERS = {"user": "You", "assistant": "Answer", "system": "Instructions", "developer": "Instructions"}
-
-
 _MODEL_ON_A_LINE = re.compile(r"[\w.:/@+][\w.:/@+-]*", re.ASCII)  # as ``%%backend MODEL`` takes it without quotes
 
 

@@ -29,8 +29,6 @@ class Message(dict[str, Any]):
 
 
 LOCAL_KEYS = frozenset({"stopped", "trimmed", "cell", "system", "media", "images"})
-
-
 _NEVER_TRIMMED = frozenset({"system", "developer"})  # roles that are never left out
 
 

@@ -12,11 +12,7 @@ from ..markdown.data_uris import MAX_IMAGE, is_bitmap
 from ..media.sniff import data_uri, media_type
 
 MAX_ANSWER = 32 * 2**20  # bytes of all images of an answer
-
-
 MAX_COUNT = 64  # of them that are asked for
-
-
 MAX_SECONDS = 30.0  # for all of them
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from threading import RLock
 from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakKeyDictionary
 
-from .. import debug
+from .. import background, debug
 
 if TYPE_CHECKING:
     from .turn import Turn
 
 
 Watcher: TypeAlias = "Callable[[Turn | None], None]"
-
-
 _lock = RLock()  # reentrant: a stream may be collected, and tell that it ended, at any place
 
 
@@ -66,5 +63,4 @@ def _forget() -> None:
     _lock = RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+background.on_fork(_forget)

@@ -19,11 +19,7 @@ from .history import LOCAL_KEYS
 from .jsonable import plain, without_secrets
 
 _KEPT = frozenset({"provider", "tool_calls", "finish", "usage", "suggestions", "title"})  # events, as they are
-
-
 _SAYS = frozenset({"content", "reasoning", "tool_calls"})
-
-
 _line = re.compile(r"[^\n]*\n|[^\n]+")
 
 

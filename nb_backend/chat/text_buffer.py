@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 
+from .. import background
+
 _MANY_PIECES = 1000
-
-
 _joining = threading.Lock()
 
 
@@ -56,5 +55,4 @@ def _forget() -> None:
     _joining = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+background.on_fork(_forget)

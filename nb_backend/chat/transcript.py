@@ -22,14 +22,8 @@ from ..typing import Messages
 from .jsonable import plain, without_secrets
 
 FORMAT = "nb_backend.chat"
-
-
 VERSION = 1
-
-
 MAX_SIZE = 256 * 2**20  # bytes of a file that is read
-
-
 _OWN = frozenset({"model", "messages", "media", "api_key"})  # fields of a request that no parameter may set
 
 

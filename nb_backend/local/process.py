@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from .. import debug
+from .. import background, debug
 from ..errors import ConnectionFailed
 
 START_TIMEOUT = 60.0  # seconds until the subprocess has to accept connections
@@ -255,6 +255,5 @@ def _forget() -> None:
     _backend, _lock = None, threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+background.on_fork(_forget)
 atexit.register(stop)

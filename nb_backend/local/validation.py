@@ -11,23 +11,11 @@ import orjson
 from .engine import Body
 
 ITEMS = 2_000_000  # of JSON: a body of 64 MB, all brackets and commas, would else take gigabytes once it is read
-
-
 DEPTH = 100  # objects and lists within one another
-
-
 MESSAGES = 10_000
-
-
 PIECES = 1_000  # entries of logit_bias, tools
-
-
 STOPS = 16
-
-
 RULES = 50_000  # bytes of a grammar or a schema
-
-
 BRACKETS = 1_000  # in them: what reads them in llama.cpp calls itself for each, and 25,000 end the process
 
 
@@ -91,14 +79,8 @@ def _is_small(value: Any) -> bool:
 
 
 _NUMBER = (_is_number, "a number")
-
-
 _INTEGER = (_is_integer, "an integer")
-
-
 _RULES = f"of at most {RULES:,} bytes"
-
-
 _PARAMETERS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "temperature": _NUMBER,
     "top_p": _NUMBER,

@@ -11,48 +11,22 @@ from ..media.probe import pixel_size
 from ..media.sniff import BITMAPS, media_type
 
 MAX_IMAGE = 8 * 2**20  # bytes of an image that is shown
-
-
 MAX_PIXELS = 2**27  # of it: whoever opens the notebook has them all in memory
-
-
 MAX_LIVE = 20_000  # bytes of an image that is sent again and again while the answer grows
-
-
 _MAX_TEXT = 200  # signs of base64 that a reader may be shown
-
-
 _HELD = 2_000  # signs from which on base64 is kept away from the parser
-
-
 _KEPT = 64  # of them stay: they tell what it is
-
-
 _HEAD = r"data:[\w.+/;=-]{0,100};base64,"
-
-
 _data = re.compile(rf"""(?<![^\s(<>"'`\[\]])({_HEAD})([A-Za-z0-9+/]{{{_HELD},}}+={{0,2}})""", re.ASCII)
-
-
 _picture = re.compile(
     rf"(!\[[^\[\]]*\]\(\s*<?)?{_HEAD}([A-Za-z0-9+/]*+={{0,2}})((?:>?|\s[^()\n]{{0,300}})\))?", re.ASCII
 )
-
-
 _unfinished = re.compile(
     rf"(?:!\[[^\[\]]*\]\(\s*<?|(?<!\]:)(?<!\]: )(?<!\]: <)){_HEAD}([A-Za-z0-9+/]{{{_MAX_TEXT},}}+={{0,2}})\Z", re.ASCII
 )
-
-
 _bitmap = re.compile(r"data:image/(?:png|jpe?g|gif|webp);base64,([A-Za-z0-9+/]++={0,2})")
-
-
 _START = ";base64,"
-
-
 _payload = re.compile(r"[A-Za-z0-9+/=]*")
-
-
 _long = re.compile(rf"(?<={_START})[A-Za-z0-9+/=]{{{_MAX_TEXT + 1},}}+")
 
 

@@ -14,29 +14,17 @@ from .data_uris import is_bitmap
 from .scan import _bare, bare_address, formula_in_brackets, formula_in_dollars, link_label, link_target
 
 _DOLLAR = "\0"  # a dollar that is no formula's, written when it is known how many there are
-
-
 _SPAN_BACKSLASH = "<span>&#92;</span>"  # in a text of its own: MathJax reads the page once more
-
-
 _special = re.compile(rf"\\|`+|<|&|!?\[|\]|\$+|@{{2,}}|\n[ \t]*|\||https?://|www\.|ftp://|{HIDDEN}", re.IGNORECASE)
-
-
 _block_start = re.compile(
     r"[-+*](?=[ \t]|$)|#{1,6}(?=\s|$)|>|~{3}|=+[ \t]*$|[-:|][-:| \t]*$|[-*_][ \t]*(?:[-*_][ \t]*){2,}$"
     r"|\d{1,9}(?=[.)](?:\s|$))",
     re.MULTILINE,
 )
-
-
 _autolink = re.compile(
     r"<(https?://[^\s<>`]+|mailto:[^\s<>`]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+)>", re.ASCII | re.IGNORECASE
 )
-
-
 _bare_in_text = re.compile(r"\x01([^\x02]*)\x02([.,;:!?)*_~'\"]*(?:\s|\Z))?")
-
-
 _after_backslash = re.compile(r"(?!(?:begin|ref|eqref)(?![a-z])|https?://|www\.)[a-z0-9]", re.IGNORECASE)  # no syntax
 
 

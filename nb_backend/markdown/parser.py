@@ -12,19 +12,11 @@ from markdown_it.token import Token
 from . import elements as parts
 
 _DEPTH = 50  # levels; a list takes two
-
-
 _ENVIRONMENTS = (
     r"equation|align(?:ed|at)?|gather(?:ed)?|multline|eqnarray|flalign|split|cases|array|smallmatrix|[bBpvV]?matrix"
 )
-
-
 _opening = re.compile(rf"\$\$(?!\$)|\\\\?\[|\\begin\{{((?:{_ENVIRONMENTS})\*?)\}}")
-
-
 _formula_in_row = re.compile(r"\$(?![\s$])(?:[^$\\]|\\.)+(?<!\s)\$(?!\d)")
-
-
 generated_wrapper = re.compile(r"^[ \t]*<!-- generated images (?:start|end) -->[ \t]*(?:\n|\Z)", re.MULTILINE)  # of g4f
 
 

@@ -14,23 +14,11 @@ from ..text import unicode_text
 from .safe import block_starts
 
 PIECE = 4096  # characters of a piece at the least
-
-
 WHOLE = 16_384  # characters that are saved as one piece
-
-
 _SMALL = 16  # pieces of that size; the next are a quarter larger
-
-
 _MANY = 42  # pieces, from which on each is twice the one before
-
-
 _MOST = 48  # pieces: JupyterLab shows 50 outputs of a cell
-
-
 _line_end = re.compile(r"\r\n|\r|\n")
-
-
 _place = re.compile(r"(?:\A|[\r\n])[ \t]*(?:\r\n|[\r\n])[^ \t\r\n][^\r\n]*[\r\n]")  # whatever it is within
 
 

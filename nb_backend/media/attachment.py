@@ -14,11 +14,7 @@ from .probe import pixel_size
 from .sniff import format_size
 
 _SENT = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,|(?i:https?)://")
-
-
 _STEMS = ("image", "audio", "video")
-
-
 _SUFFIXES = {"image/svg+xml": "svg", "audio/mpeg": "mp3", "audio/mp4": "m4a", "video/quicktime": "mov"}
 
 

@@ -11,8 +11,6 @@ from typing import Any
 from ..text import error_summary, shorten
 
 MAX_SIZE = 64 * 2**20  # bytes of one attachment: what the embedded backend takes in one request
-
-
 _CHUNK = 2**20  # bytes read at a time
 
 

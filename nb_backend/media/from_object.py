@@ -18,14 +18,8 @@ from .png import MOST_PIXELS, check_size, png_of_array, png_of_image, render_loc
 from .sniff import DISPLAY_TYPES, media_type, shown_bytes
 
 _MOST_PARTS = 1000  # things of a list that are looked at
-
-
 _MOST_STEPS = 8  # from an artist to its figure
-
-
 _WAYS_UP = ("figure", "ax", "canvas", "_fig", "wedges", "lines")  # of a colour bar, a manager, an animation, a pie ...
-
-
 _FAR = 4  # times the pixels of a figure: with more of them, what is drawn outside of it is left out
 
 

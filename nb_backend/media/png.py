@@ -10,15 +10,11 @@ import zlib
 from typing import Any
 
 MOST_PIXELS = 2**27  # more than a camera gives, and little enough for the memory
-
-
 render_lock = threading.RLock()
 """Held while somebody's figure is drawn, or picture read: neither matplotlib nor Pillow takes two threads at that."""
 
 
 _AS_THEY_ARE = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")  # the modes that a PNG has
-
-
 _CONVERTED = {
     "La": "LA",
     "PA": "RGBA",
@@ -26,14 +22,8 @@ _CONVERTED = {
     **dict.fromkeys(("RGBX", "CMYK", "YCbCr", "HSV"), "RGB"),
     **dict.fromkeys(("I;16L", "I;16B", "I;16N"), "I"),
 }
-
-
 _COLOUR_TYPES = {1: 0, 3: 2, 4: 6}  # a PNG's number for so many channels
-
-
 _BLOCK = 2**20  # values encoded at a time
-
-
 _ORIENTATION = 0x0112  # EXIF's number for how a picture is turned
 
 

@@ -10,23 +10,11 @@ from itertools import islice
 from .sniff import _PNG
 
 _PDF_LEAST = 512  # bytes from which on a PDF has to have an end
-
-
 _UNKNOWN = 0x7FFFFFFF  # a RIFF file of this size or more was written to a pipe
-
-
 _MOST_CHUNKS = 2**17  # that are gone through in search of the end
-
-
 _MOST_PARTS = 4096  # segments and boxes that are gone through in search of a size
-
-
 _JPEG_MARKER = re.compile(rb"\xff++(.)", re.DOTALL)
-
-
 _JPEG_BARE = (0x01, *range(0xD0, 0xD9))  # markers that have no length
-
-
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 

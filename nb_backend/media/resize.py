@@ -16,48 +16,26 @@ from .probe import is_truncated, pixel_size
 from .sniff import BITMAPS, data_uri, format_size
 
 _FORMATS = {f"image/{name.lower()}": name for name in ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")}
-
-
 _FORMATS["image/heic"] = "HEIF"  # which Pillow has if pillow-heif was registered
-
-
 _SAVED: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 90},
     "WEBP": {"quality": 90},
     "AVIF": {"quality": 85},
     "TIFF": {"compression": "tiff_lzw"},
 }
-
-
 _MOVING: dict[str, dict[str, Any]] = {
     "GIF": {"disposal": 2},
     "PNG": {"disposal": 0, "blend": 0},
     "WEBP": {},
     "AVIF": {},
 }
-
-
 _KEPT = ("icc_profile", "loop", "default_image")  # of what Pillow knows beside the pixels
-
-
 _MOST_PIXELS = 2**27
-
-
 _MOST_MOVING = 2**26  # pixels of all the frames
-
-
 _LEAST_FRAME = 2**16  # pixels, so that there are not too many small ones
-
-
 _ROUNDS = 8  # of encoding, until there are few enough bytes
-
-
 _ORIENTATION = 0x0112  # EXIF's number for it
-
-
 _READERS = re.compile(r"(?:PIL|pillow_heif)\b")  # which warn of large pictures and of odd metadata
-
-
 _UNWARNED = ("ignore", None, Warning, _READERS, 0)  # as in warnings.filters
 
 

@@ -17,14 +17,8 @@ DISPLAY_TYPES = (
     "image/gif",
     "image/svg+xml",
 )  # what objects show, the best first
-
-
 BITMAPS = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})  # every browser shows them; none can act
-
-
 _PNG = b"\x89PNG\r\n\x1a\n"
-
-
 _SIGNATURES = (
     (_PNG, "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -34,11 +28,7 @@ _SIGNATURES = (
     (b"MM\x00*", "image/tiff"),
     (b"%PDF-", "application/pdf"),
 )
-
-
 _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav"}
-
-
 _BRANDS = {
     b"avif": "image/avif",
     b"avis": "image/avif",
@@ -47,20 +37,12 @@ _BRANDS = {
     b"qt  ": "video/quicktime",
     b"crx ": None,  # a camera's raw picture, which no model reads
 }
-
-
 _CONTAINERS = (b"mif1", b"msf1", b"miaf")  # brands that leave it to the next ones what is inside
-
-
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # the sizes that a bitmap's second header may have
-
-
 _SVG = re.compile(
     rb"\s*(?><\?.*?\?>\s*|<!--.*?-->\s*|<!DOCTYPE\s+svg[^>\[]*(?:\[[^\]]*\]\s*)?>\s*)*+<(?:svg:)?svg[\s>/]",
     re.DOTALL | re.IGNORECASE,
 )
-
-
 _HEAD = 4096  # bytes in which an SVG has to begin
 
 
@@ -97,6 +79,17 @@ def shown_bytes(data: Any) -> bytes:
 def data_uri(data: bytes, kind: str) -> str:
     """Give bytes of a media type as a data URI in base64."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def parse_data_uri(uri: str) -> tuple[str, bytes]:
+    """Return the media type and the bytes of a data URI in base64. Padding may be missing.
+
+    Raises ``ValueError`` if it is something else, or if its base64 is damaged.
+    """
+    head, base64_mark, data = uri.partition(";base64,")
+    if not (base64_mark and head.startswith("data:")):
+        raise ValueError("not a data URI in base64")
+    return head.removeprefix("data:"), base64.b64decode(data + "=" * (-len(data) % 4))
 
 
 def format_size(size: int) -> str:

@@ -13,14 +13,8 @@ from ..text import error_summary, shorten
 from .files import check_size, is_open_file, path_of, read, read_open
 
 _DATA_URI = re.compile(r"data:(?:[\w.+-]+/[\w.+-]+)?(?:;[^,]*?)??(;base64)?,(.*)", re.DOTALL | re.IGNORECASE)
-
-
 _URL = re.compile(r"\s*https?://", re.IGNORECASE)
-
-
 _BLOCK = 2**20  # characters decoded at a time
-
-
 _LONGEST_NAME = 100  # characters; percent-encoded, each takes twelve at the most
 
 

@@ -15,26 +15,12 @@ from .probe import pixel_size
 from .sniff import BITMAPS, media_type
 
 _DRAWN_LEAST, _DRAWN_MOST = 1024, 3072  # pixels of the long side of an SVG
-
-
 _SVG_MOST = 8 * 2**20  # bytes
-
-
 _SVG_DEEPEST = 100  # elements inside each other
-
-
 _SVG_PIXELS = 2**24  # of the pictures in it
-
-
 _DRAWING_TIME = 5  # seconds
-
-
 _OUTSIDE = re.compile(r"""@import|url\((?!\s*+(?:["']\s*+)?(?:#|data:(?:font|application)/))""", re.IGNORECASE)
-
-
 _UNITS = {"": 1, "px": 1, "pt": 4 / 3, "pc": 16, "mm": 96 / 25.4, "cm": 96 / 2.54, "in": 96, "em": 16, "ex": 8}
-
-
 _LENGTH = re.compile(r"\s*\+?([0-9.]{1,40}(?:[eE][+-]?[0-9]{1,3})?)([a-z]*)\s*")
 
 

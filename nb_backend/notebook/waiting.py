@@ -13,8 +13,6 @@ from typing import Any, TypeVar
 from ..background import Job
 
 T = TypeVar("T")
-
-
 _HEARTBEAT = 0.1  # seconds; ipykernel's handler of an interrupt does not wake an idle loop
 
 

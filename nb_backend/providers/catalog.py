@@ -18,17 +18,9 @@ if TYPE_CHECKING:
 
 
 MAX_PROVIDERS = 8  # asked for what their models can; g4f has dozens, and asking all takes minutes
-
-
 VISION_TIMEOUT = 5.0  # seconds that a question with images waits for what is not known yet
-
-
 CACHE_SECONDS = 300.0  # seconds; a server may load another model
-
-
 RETRY_SECONDS = 30.0  # seconds after a server has been asked in vain
-
-
 clock = time.monotonic
 
 
@@ -48,11 +40,7 @@ class CatalogKey(NamedTuple):
 
 
 _lists: dict[CatalogKey, tuple[float, list[Model]]] = {}  # when, and what
-
-
 _pending: dict[CatalogKey, tuple[float, Job[list[Model]]]] = {}  # the last one in the background, and when it started
-
-
 _lock = threading.Lock()  # those who ask at once (other threads, a kernel's subshells) start one fetch
 
 

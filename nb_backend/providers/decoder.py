@@ -17,23 +17,11 @@ from ..transport.json_body import valid_unicode
 from ..transport.lines import LineDecoder
 
 DONE = b"[DONE]"  # the end mark of OpenAI-compatible servers
-
-
 MAX_DEPTH = 100  # objects and lists within one another; far deeper ones end in a RecursionError somewhere
-
-
 _SHALLOW = 2 * MAX_DEPTH  # bytes that cannot be deeper
-
-
 _BOM = b"\xef\xbb\xbf"
-
-
 _BRACE = ord("{")
-
-
 _LONG, _SHORT = 2**16, 2**12  # bytes
-
-
 _fast_event = re.compile(rb"^(?:event: ([^\n]*+)\n)?data: ([^\n]*+)\n\n", re.MULTILINE)
 
 

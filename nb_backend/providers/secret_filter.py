@@ -10,8 +10,6 @@ from ..events import TEXT_KEYS, RawResponse, content_text
 from ..redaction import is_worth_hiding, spellings
 
 HELD = 4  # characters that a text has in common with the beginning of a secret when its end is held back
-
-
 _STARS = "***"
 
 

@@ -15,8 +15,6 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
 _end_of_head = re.compile(rb"\n\r?\n")
-
-
 _interim = re.compile(rb"HTTP/\d\.\d 1\d\d\b")
 
 

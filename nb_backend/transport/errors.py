@@ -20,17 +20,9 @@ from ..redaction import spellings
 from ..text import unicode_text, visible
 
 RETRYABLE_STATUS = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
-
-
 MAX_RETRY_AFTER = 60  # seconds; a server that asks for more is not asked again unbidden
-
-
 _YEAR = 366 * 86_400.0  # seconds
-
-
 _MAX_CHARS = 10_000  # characters of what a server says that are looked at
-
-
 _HINTS = {
     401: "set NB_BACKEND_API_KEY to a key that it accepts",
     403: "set NB_BACKEND_API_KEY to a key that it accepts",

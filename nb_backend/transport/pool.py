@@ -14,11 +14,7 @@ if TYPE_CHECKING:
 
 
 _JITTER = 0.2  # of a wait: those that waited do not come all at once
-
-
 _FEWEST = 1.0  # questions at once
-
-
 _GROWTH = 0.2  # of it, when as many as there are at once have been answered
 
 

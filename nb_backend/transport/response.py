@@ -15,17 +15,9 @@ from .errors import connection_error
 from .lines import LineDecoder
 
 PIECE = 8 * 2**10  # bytes that are given at once: the events of many more would wake the garbage collector
-
-
 MAX_ERROR_BODY = 64 * 2**10  # bytes of an error page that are read
-
-
 MAX_DRIP = 10  # idle time-outs that a line, or a kilobyte of one, may take to come
-
-
 _LAST_PIECE = 0.1  # seconds that the end of an answer may take to come, once all of it has been understood
-
-
 _SECOND_LOOK = 0.1  # seconds that a loop which was blocked gets to take in what had arrived
 
 

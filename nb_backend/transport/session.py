@@ -30,11 +30,7 @@ from .response import _SECOND_LOOK, StreamResponse
 from .routing import default_ssl, proxy_for, redirected
 
 MAX_BACKLOG = 4 * 2**20  # bytes read ahead of a busy consumer; then the server has to wait
-
-
 MAX_REDIRECTS = 5
-
-
 MAX_DOCUMENT = 16 * 2**20  # bytes of a JSON document
 
 

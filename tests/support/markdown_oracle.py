@@ -16,20 +16,12 @@ HOSTILE: list[str] = run_path(str(Path(__file__).parents[1] / "browser" / "hosti
 
 # The renderer shows whatever it is given: raw HTML goes through, every link is a link.
 raw = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
-
-
 raw.validateLink = lambda url: True  # type: ignore[method-assign]
-
-
 text_only = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
-
-
 TAGS = {
     "p", "h1", "h2", "h3", "h4", "h5", "h6", "em", "strong", "s", "code", "pre", "span", "ul", "ol", "li", "blockquote",
     "table", "thead", "tbody", "tr", "th", "td", "hr", "br", "a", "img",
 }  # fmt: skip
-
-
 ATTRIBUTES = {
     ("code", "class"),
     ("a", "href"),
@@ -39,16 +31,12 @@ ATTRIBUTES = {
     ("th", "style"),
     ("ol", "start"),
 }
-
-
 VALUES = {
     "class": r"language-[\w+#.-]+",
     "href": r"(?i:https?)://[A-Za-z0-9][^\"<>\s]*|(?i:mailto):[^\"<>\s]*",
     "src": r"data:image/(png|jpe?g|gif|webp);base64,[A-Za-z0-9+/=]+",
     "style": r"text-align:(left|center|right)",
 }
-
-
 INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ufeff\U000e0000-\U000e007f\ud800-\udfff]"
 )

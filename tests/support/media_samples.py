@@ -15,17 +15,9 @@ def box(kind: bytes, data: bytes) -> bytes:
 
 
 MP4 = box(b"ftyp", b"isom\0\0\0\0isom") + box(b"moov", bytes(50)) + box(b"mdat", bytes(500))
-
-
 MP3 = (b"\xff\xfb\x90\x00" + bytes(413)) * 3
-
-
 PDF = b"%PDF-1.7\n" + bytes(800) + b"startxref\n0\n%%EOF\n"
-
-
 WAV = bytes(Audio(np.zeros(500), rate=8000, normalize=False).data)
-
-
 WHOLE = {
     **{f"image/{kind.lower()}": encoded(kind) for kind in ("PNG", "JPEG", "GIF", "WebP", "BMP", "TIFF", "AVIF")},
     "application/pdf": PDF,
@@ -43,8 +35,6 @@ HEIC = box(b"ftyp", b"heic\0\0\0\0mif1heic") + box(
     b"meta",
     bytes(4) + box(b"hdlr", bytes(24)) + box(b"iprp", box(b"ipco", ispe(512, 512) + ispe(4032, 3024) + ispe(320, 240))),
 )
-
-
 ARRAYS = {
     "grey": (GREY, GREY),
     "one channel": (GREY[..., None], GREY),

@@ -21,14 +21,8 @@ from .parser import References, read_inline
 from .sanitize import clean
 
 Picture = Callable[[str], str]
-
-
 _NESTED = 20  # levels of emphasis in one another
-
-
 _task = re.compile(r"\[([ xX])\](?=\s)")
-
-
 _TAGS = {"em": "em", "strong": "strong", "s": "del"}
 
 

@@ -27,8 +27,6 @@ from .parser import Read, References, read_blocks
 from .sanitize import clean
 
 _BUDGET = 65_536  # characters that the addresses of references may have, and four for each of the text before
-
-
 _line_end = re.compile(r"\r\n|\r|\n")
 
 

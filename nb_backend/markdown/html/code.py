@@ -11,11 +11,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES, _TokenType
 
 MOST = 50_000  # characters of code that is coloured
-
-
 MOST_LIVE = 8_000  # of code that still grows, and is rendered again with each piece of it
-
-
 _SECONDS = 0.5  # of the processor, looked at after each piece: some languages are read slowly
 
 
@@ -27,11 +23,7 @@ _LANGUAGES = frozenset({
     "haskell", "scala", "kotlin", "swift", "lua", "perl", "powershell", "http", "fortran", "nginx", "graphql",
     "protobuf", "dart", "elixir", "clojure", "ocaml", "fsharp", "vim", "batch",
 })  # fmt: skip
-
-
 CLASSES = frozenset(name for name in STANDARD_TYPES.values() if name)
-
-
 _slow = re.compile(r"[^\n]{1001}|\n(?:[ \t]*+\n){100}")  # long lines and much space: no rules are made for them
 
 

@@ -10,36 +10,18 @@ from xml.etree.ElementTree import Element
 from latex2mathml.converter import Converter
 
 MOST = 2_000  # characters of a formula; what it costs grows with them, and macros, which would multiply it, are refused
-
-
 _DEEPEST = 60
-
-
 _ALTERNATIVE = 500  # characters that a reader who cannot see the formula is told
-
-
 _length = r"[+-]?(?:\d?(?:\.\d{1,4})?(?:em|ex|cm|in)?|\d{1,2}(?:\.\d{1,4})?(?:px|pt|mu|mm))"
-
-
 _lengths = rf"{_length}(?: {_length}){{0,40}}"
-
-
 _name = r"(?:negative)?(?:thin|medium|thick)mathspace"
-
-
 _words = r"[a-z-]{1,24}(?: [a-z-]{1,24}){0,40}"
-
-
 _colour = r"#[0-9A-Fa-f]{3,6}|[A-Za-z]{1,24}"
-
-
 ELEMENTS = frozenset({
     "math", "mrow", "mi", "mn", "mo", "mtext", "mspace", "ms", "mfrac", "msqrt", "mroot", "mstyle", "mpadded",
     "mphantom", "menclose", "msub", "msup", "msubsup", "munder", "mover", "munderover", "mmultiscripts",
     "mprescripts", "none", "mtable", "mtr", "mtd", "mlabeledtr",
 })  # fmt: skip
-
-
 ATTRIBUTES = {
     **dict.fromkeys(("width", "height", "depth", "lspace", "rspace", "minsize", "maxsize", "voffset"), _length),
     **dict.fromkeys(("mathsize", "linethickness"), _length),
@@ -58,16 +40,10 @@ ATTRIBUTES["width"] += f"|{_name}"
 
 
 _values = {name: re.compile(value) for name, value in ATTRIBUTES.items()}
-
-
 _environment = re.compile(
     r"\\(begin|end)\{(?:equation|multline|gather(?:ed)?|eqnarray|flalign|alignat|align(?:ed)?)\*?\}"
 )
-
-
 _unknown = re.compile(r"\\[A-Za-z]")
-
-
 _columns = re.compile(r"(\\begin\{alignat\*?\})\{\d{1,2}\}")
 
 

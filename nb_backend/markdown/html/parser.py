@@ -22,14 +22,8 @@ from ..parser import bars_of_formulas, block_parser, math_rule
 from ..scan import bare_address, formula_in_brackets, formula_in_dollars, link_label, link_target
 
 _DEEPEST = 40  # levels; a list takes two
-
-
 _FORMULA_LINES = 100  # of a formula as a block: no block has to wait longer for what may still end one
-
-
 _scheme = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
-
-
 References = MutableMapping[str, dict[str, Any]]
 
 

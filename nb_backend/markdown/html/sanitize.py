@@ -13,8 +13,6 @@ _TAGS = frozenset({
     "p", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "div", "table", "thead", "tbody", "tr", "th",
     "td", "hr", "br", "em", "strong", "del", "code", "pre", "figure", "figcaption", "span", "a", "img",
 })  # fmt: skip
-
-
 _FREE = {
     "a": {"href", "data-remote"},
     "img": {"alt", "data-picture"},
@@ -24,16 +22,12 @@ _FREE = {
     "div": {"aria-label"},
     "math": {"alttext"},
 }  # attributes whose value is looked at
-
-
 _FIXED = {
     "pre": {"tabindex": {"0"}},
     "div": {"tabindex": {"0"}, "role": {"group", "math"}},
     "span": {"role": {"img"}, "aria-label": {"done", "open"}},
     "math": {"display": {"block", "inline"}},
 }
-
-
 _CLASSES = {
     "div": {"nbb-table", "nbb-math"},
     "figure": {"nbb-code"},
@@ -42,11 +36,7 @@ _CLASSES = {
     "a": {"nbb-remote"},
     "span": set(CLASSES),
 }
-
-
 _WEB = r"https?://[A-Za-z0-9][^\s<>\"'`\\]*"
-
-
 _values = {
     "href": re.compile(rf"{_WEB}|mailto:[^\s<>\"'`\\]*"),
     "data-remote": re.compile(_WEB),

@@ -9,8 +9,6 @@ from ...markdown.elements import escape_line, join_blocks
 # As wide as they get, and below each other where there is no room for two. JupyterLab leaves all of this in a notebook
 # that nobody trusts; where a viewer strips it, what is left is one after the other.
 _GRID = '<div style="display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,20em),1fr)); gap:1em 2em">'
-
-
 _COLUMN = '<div style="min-width:0; overflow-x:auto; border-top:1px solid rgba(128,128,128,0.4); padding-top:0.4em">'
 
 

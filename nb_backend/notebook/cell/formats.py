@@ -50,6 +50,4 @@ def _refuse(constant: str) -> Any:
 
 
 _KEPT = "it stands above"
-
-
 _FORMATS: dict[str, Callable[[Answer, InteractiveShell], Any]] = {"code": _code, "json": json_of}

@@ -21,14 +21,8 @@ if TYPE_CHECKING:
 
 
 _SHORT = 500  # characters
-
-
 REPAINT_INTERVAL = 0.1  # seconds; a repaint per token drops frames in JupyterLab and sends ten times the bytes
-
-
 _MOST_A_SECOND = 34_000  # characters that repaints take: a block of code is painted whole, however long it gets
-
-
 _PAUSE = 2  # times what the last repaint took: painting a long answer takes a third of the time at the most
 
 

@@ -17,11 +17,7 @@ from ..status_line import status_line
 from .formats import FormatError, json_of
 
 _VISIBLE = frozenset({"content", "reasoning", "progress"})  # types of events that change what is shown
-
-
 _BAR = 24  # characters
-
-
 _FAILED = '<div style="border-left:3px solid #d32f2f; padding-left:0.6em; margin-bottom:0.6em">'
 
 

@@ -169,14 +169,10 @@ COMMANDS: dict[str, Callable[[str], Report | Chat]] = {
     "cache": cache,
     "help": usage,
 }
-
-
 ASKING = {  # what the magic does itself, as a cell's question
     "ask QUESTION": "Ask in one line.",
     "fix [OPTIONS]": "Ask about the last exception; the options are those of a cell, and -f code gives a new one.",
 }
-
-
 _ABILITIES = {"vision": "sees images", "audio": "audio", "image": "makes images"}
 
 

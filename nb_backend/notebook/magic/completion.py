@@ -16,24 +16,14 @@ if TYPE_CHECKING:
 
 
 _IDENTIFIER = "nb_backend"
-
-
 _LINE = re.compile(r"\s*(?:[^%=\s][^%=]*=\s*)?%backend[ \t]+(?P<line>.*)|\s*%%backend[ \t]+(?P<options>.*)", re.DOTALL)
-
-
 _HEAD = re.compile(r"\s*%%backend(\s|$)")
 
 
 # As ``options.words`` cuts a line, but that the end of the line closes every quote.
 _WORD = re.compile(r"""(?:"(?:\\"|[^"])*(?:"|\Z)|'[^']*(?:'|\Z)|[^\s"'])+""")
-
-
 _NEEDS_QUOTES = re.compile(r"[\s'\"]")
-
-
 _IMAGES = ("@output", "@clipboard")  # what -i names by a word of its own
-
-
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".svg", ".tif", ".tiff", ".avif", ".heic")
 
 

@@ -28,43 +28,21 @@ from ...redaction import redact, secrets_in, truncate_redacted, without_home
 from ..prompt.type_summary import class_name, type_summary
 
 LONGEST_CELL = 10_000  # characters
-
-
 LONGEST_TRACEBACK = 6_000
-
-
 _LONGEST_MESSAGE = 2_000
-
-
 _MOST_NAMES = 40
-
-
 _AROUND = 4  # lines shown before and after the failing line of another cell
-
-
 _LIBRARY_FRAMES = 4
-
-
 _OWN_FRAMES = 5, 10  # at the beginning and the end
-
-
 _LIBRARIES = (os.path.dirname(os.__file__), "site-packages", "dist-packages")
-
-
 _WORD = re.compile(
     r"""("{3}|'{3})[\s\S]*?\1|"(?:[^"\\\n]|\\.)*+"|'(?:[^'\\\n]|\\.)*+'|\#[^\n]*|(?P<name>[^\W\d]\w*+)"""
 )
-
-
 _TASK = (
     "A cell of my Jupyter notebook failed. Say in a sentence or two what went wrong. Then give the whole corrected "
     "cell as one fenced Python code block, and no other code block."
 )
-
-
 _CAUSED = "The above exception was the direct cause of the following exception:"
-
-
 _DURING = "During handling of the above exception, another exception occurred:"
 
 

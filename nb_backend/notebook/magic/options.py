@@ -17,17 +17,11 @@ from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_arguments
 
 FORMATS: Final = ("markdown", "text", "code", "json")
-
-
 KEY_ON_THE_LINE: Final = (
     "a key on this line is saved with the notebook and in the history: it was not used. Delete the line, "
     "and type %backend key alone: it asks for the key and shows nothing"
 )
-
-
 _WORD = re.compile(r"""(?:"(?:\\"|[^"])*"|'[^']*'|[^\s"'])+""")
-
-
 _QUOTED = re.compile(r"""(?P<before>[^"'=\s]+=|)(?P<quote>["'])(?P<value>.*)(?P=quote)""", re.DOTALL)
 
 

@@ -11,8 +11,6 @@ from ... import settings
 from ...chat.chat import Chat
 
 EMBEDDED = "embedded backend"
-
-
 _LONGEST = 100_000  # characters of a system prompt
 
 

@@ -34,20 +34,10 @@ if TYPE_CHECKING:
 
 
 GRACE = 3.0  # seconds that pages have to fetch the last transcript, before a finished panel closes
-
-
 _SLICE = 0.02  # seconds of rendering, then others on the loop have their turn
-
-
 _REST = 0.03  # seconds between two looks at the conversation
-
-
 _STOPPING = 10.0  # seconds that an answer has to end once it is stopped
-
-
 _hosts: WeakSet[PanelController] = WeakSet()
-
-
 _image_ids = count(1)  # they go from panel to panel
 
 

@@ -31,11 +31,7 @@ last_code_settings: dict[str, dict[str, Any]] = {}
 
 
 _failed: WeakKeyDictionary[Chat, list[FailedTurn]] = WeakKeyDictionary()
-
-
 _numbers: dict[str, int] = {}  # of cells, by their ids
-
-
 _watched_shells: set[int] = set()
 
 

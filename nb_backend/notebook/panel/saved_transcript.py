@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 
 
 NOTE = "This was a chat panel; run the cell to open it again. What was said stands below."
-
-
 _PAUSE = 1.0  # seconds between two updates, at the least
-
-
 _followed: WeakSet[SavedTranscript] = WeakSet()  # those that are shown, by panels that live
 
 

@@ -22,20 +22,10 @@ from ..status_line import status_line
 from .items.content import Hide
 
 MOST_BYTES = 4 * 2**20  # of all images of a transcript
-
-
 IMAGE_BYTES = 200_000
-
-
 IMAGE_SIDE = 1600  # pixels
-
-
 _NOTHING = 1000  # bytes that hardly any image has
-
-
 _LEAST = 300  # bytes of an image in a text that is left there; others have been made small, or are a word
-
-
 _SPEAKERS = {"user": "You", "assistant": "Answer", "system": "Instructions", "developer": "Instructions"}
 
 

@@ -28,11 +28,7 @@ if TYPE_CHECKING:
 
 
 UNNAMED = "(not in chats)"  # what stands for the name of a Chat that has none; no conversation can be named so
-
-
 _here: WeakSet[Turn] = WeakSet()  # turns whose events come on the loop itself
-
-
 _snapshots: WeakKeyDictionary[Turn, ItemContent] = WeakKeyDictionary()  # of others, for all panels
 
 

@@ -27,14 +27,8 @@ from .loop_tasks import post, spawn
 from .watcher import UNNAMED
 
 _HERE = pathlib.Path(__file__).parent
-
-
 _COMMENTS = re.compile(r"(?ms)/\*\*.*?\*/\s*|(?<=[;\s])// .*?$")
-
-
 _INDENTATION = re.compile(r"(?m)^\s+|\s+$")
-
-
 _BREAKS = re.compile(r"(?<=[{;,(\[])\n")
 
 

@@ -34,26 +34,12 @@ from ...media.attachment import Attachment, file_name, unique_name
 from .values import show
 
 LONGEST_EXPRESSION = 2_000  # characters; so a text full of openings is read in linear time
-
-
 _BRACES = re.compile(r"\{\{+")
-
-
 _BLANK_LINE = re.compile(r"\n[ \t\r\f]*\n")
-
-
 _STRING = r'"""(?:[^"\\]|\\.|"(?!""))*+"""|"(?:[^"\\\n]|\\.)*+"'
-
-
 _TOKEN = re.compile(rf"""{_STRING}|{_STRING.replace('"', "'")}|[][(){{}}"'#,]""", re.DOTALL)
-
-
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
-
-
 _LATEX = re.compile(r"(?:\\[A-Za-z]{2,}_?|\^|\})\Z")  # one letter is no command: \n, \t
-
-
 RAISED = (Exception, SystemExit, GeneratorExit)
 """What an expression may raise and be told of it in one line; an interrupt is none of them."""
 

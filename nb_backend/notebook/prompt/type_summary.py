@@ -10,8 +10,6 @@ from typing import Any
 from ...media.from_object import is_of
 
 _MOST_COLUMNS = 30
-
-
 _SAMPLE = 20  # elements whose types are looked at
 
 

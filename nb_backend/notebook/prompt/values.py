@@ -26,11 +26,7 @@ from ...media.from_object import figure_of, is_of, picture_of
 from ...media.sniff import media_type
 
 LONGEST_VALUE = 20_000  # characters
-
-
 _CELL = 80  # characters in a cell of a table
-
-
 _ENDS = 10  # rows, and columns, shown at either end of a table
 
 

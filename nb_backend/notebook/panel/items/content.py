@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 
 
 Hide = Callable[[str], str]  # takes keys out of a text
-
-
 _ASKED = ("edit", "delete", "copy")
-
-
 _ANSWERED = ("retry", "delete", "copy")
 
 

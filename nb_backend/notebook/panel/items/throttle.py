@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 FASTEST, SLOWEST = 0.1, 0.5  # seconds between two
-
-
 _FREE = 8_000  # bytes that a beginning may cost: there, the text is worth less than what is around it
-
-
 _EASY, _AIM = 1.4, 2.3  # times the HTML: from here on more slowly, up to here
-
-
 _PAUSE = 2  # times what rendering took: it takes a third of the time at the most
 
 
