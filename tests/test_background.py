@@ -158,11 +158,14 @@ async def main(url):
 
     assert background.run(where(), nested=True) is loop
     assert ticks
-    answer = background.run(Chat(url=url).ask("Hi there?"), nested=True)
+    before = len(ticks)
+    answer = Chat(url=url)("Hi there?", nested=True)
+    assert len(ticks) > before
     ticking.cancel()
     return answer
 
 assert background.run(asyncio.sleep(0, 7), nested=True) == 7
+assert Chat(url={url!r})("Hi?", nested=True).text == "Hi?"
 print(asyncio.run(main({url!r})))
 """
 

@@ -162,9 +162,13 @@ class Chat:
         """Ask, and give the whole answer; the options are those of ``stream``."""
         return await _drain(self.stream(prompt, images, **options))
 
-    def __call__(self, prompt: str, images: Any = (), **options: Any) -> Answer:
-        """Ask, and wait for the whole answer, from synchronous code anywhere."""
-        return background.run(_drain(self.stream(prompt, images, **options)))
+    def __call__(self, prompt: str, images: Any = (), *, nested: bool = False, **options: Any) -> Answer:
+        """Ask and wait for the whole answer, without ``await``; the options are those of ``stream``.
+
+        The calling thread blocks meanwhile, its event loop too. Inside a coroutine whose other tasks must go on,
+        ``nested=True`` runs the request in the running loop and keeps that loop turning (nest-asyncio2).
+        """
+        return background.run(_drain(self.stream(prompt, images, **options)), nested=nested)
 
     @property
     def live(self) -> list[Turn]:
