@@ -1,9 +1,8 @@
-r"""Templates that make many prompts: each ``{{ name }}`` gives its place to a row's value of that name.
+r"""Templates of ``map``: each ``{{ name }}`` stands for a row's value of that name.
 
-Names only: nothing is computed, and what a value holds is never looked at again. What a cell's prompt would take for no
-expression stays as it is, character for character, by the rules of ``notebook.prompt``: single braces and JSON, three
-braces and more in a row, braces that hug LaTeX or code (``\frac{{a}}{{b}}``, ``x^{{i}}``), and of ``\{{ name }}`` only
-the backslash goes. What it would take for one, and is no name, is an error: it would be sent as it is to no purpose.
+Only names: nothing is computed, and braces inside a value are not looked at. Other braces follow the rules of a cell's
+prompt (``placeholders`` and ``notebook.prompt.interpolate``). What is not an expression there stays as it is: JSON,
+LaTeX, ``{{0}}``. What is an expression there but not a name here is an error, because it would be sent unfilled.
 """
 
 from __future__ import annotations
@@ -12,79 +11,78 @@ import ast
 import re
 import warnings
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
-_BRACES = re.compile(r"\{\{+")
-_NAME = re.compile(r"([^{}]{1,2000})\}\}")  # what may stand behind them
-_BLANK_LINE = re.compile(r"\n[ \t\r\f]*\n")
-_LATEX = re.compile(r"(?:\\[A-Za-z]{2,}_?|\^|\})\Z")  # one letter is no command: \n, \t
+from ..placeholders import BLANK_LINE, MAX_LENGTH, find_placeholders
+
+_NAME_AND_CLOSING = re.compile(rf"([^{{}}]{{1,{MAX_LENGTH}}})\}}\}}")
 
 
 class Template:
-    """A text with names in it; ``ValueError`` lists the ``names`` that there are, if one of the text's is none."""
+    """A text with placeholders; ``names`` lists them in order. ``ValueError`` if one is not among the given names."""
 
     def __init__(self, text: str, names: Collection[str]) -> None:
-        self._texts: list[str] = []  # one more than the names, which stand between them
         self.names: list[str] = []
-        pieces: list[str] = []  # of the text before the next name
+        self._texts = [""]  # before the first placeholder, between two, and after the last
         done = 0
-        while braces := _BRACES.search(text, done):
-            before = text[done : braces.start()]
-            done = braces.end()
-            inside = _NAME.match(text, done) if len(braces[0]) == 2 and not _LATEX.search(before[-40:]) else None
-            name = inside and _name(inside[1], names)
-            if inside is None or name is None:
-                pieces += (before, braces[0])
-                continue
-            done = inside.end()
-            if (len(before) - len(before.rstrip("\\"))) % 2:
-                pieces += (before[:-1], braces[0], inside[0])
+        for found in find_placeholders(text, partial(_name_at, names)):
+            before = text[done : found.start]
+            done = found.end
+            if found.escaped:
+                self._texts[-1] += before[:-1] + text[found.start : found.end]
             else:
-                self.names.append(name)
-                self._texts.append("".join([*pieces, before]))
-                pieces = []
-        self._texts.append("".join([*pieces, text[done:]]))
+                self._texts[-1] += before
+                self._texts.append("")
+                self.names.append(found.content)
+        self._texts[-1] += text[done:]
         self.check(names)
 
     def check(self, names: Collection[str]) -> None:
-        """Raise ``ValueError`` if one of the text's names is none of these."""
+        """Raise ``ValueError`` if a placeholder is not among these names; the message lists them."""
         missing = [f"{{{{ {name} }}}}" for name in dict.fromkeys(self.names) if name not in names]
         if missing:
-            are, there = "is" if len(missing) == 1 else "are", ", ".join(names) or "nothing"
-            raise ValueError(f"{', '.join(missing)} {are} not there: a template takes {there}, by name only")
+            known = ", ".join(names) or "none"
+            raise ValueError(f"{', '.join(missing)} cannot be filled in: a template takes only these names: {known}")
 
     def fill(self, values: Mapping[str, Any]) -> str:
-        """Give the text with the values in it; ``None`` and what else stands for a missing value are ""."""
-        pieces = [self._texts[0]]
+        """Return the text with the values filled in; a missing value (``None``, NaN) becomes an empty text."""
+        parts = [self._texts[0]]
         for name, text in zip(self.names, self._texts[1:], strict=True):
-            pieces += (text_of(values[name]), text)
-        return "".join(pieces)
-
-
-def text_of(value: Any) -> str:
-    """Give a value as the text that is asked with."""
-    return value if isinstance(value, str) else "" if is_missing(value) else str(value)
+            parts += (_text_of(values[name]), text)
+        return "".join(parts)
 
 
 def is_missing(value: Any) -> bool:
-    """Whether this is ``None``, NaN, or what pandas has for them."""
+    """Whether a value is ``None``, NaN, or one of pandas' missing values."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     try:
         return bool(value != value)
-    except Exception:  # of an array, say
+    except Exception:  # an array has no truth value, for example
         return False
 
 
-def _name(code: str, names: Collection[str]) -> str | None:
-    """Give the name that stands between braces, missing or not; ``None`` if a cell's prompt leaves it as it is."""
-    name = code.strip()
-    if _BLANK_LINE.search(code):
+def _text_of(value: Any) -> str:
+    return value if isinstance(value, str) else "" if is_missing(value) else str(value)
+
+
+def _name_at(names: Collection[str], text: str, start: int) -> tuple[str, int] | None:
+    """Parse the placeholder that begins at ``start``: its name, and the position after its closing braces.
+
+    ``None`` for what a cell's prompt leaves as it is. An expression that is not a name is returned too, for ``check``.
+    """
+    found = _NAME_AND_CLOSING.match(text, start)
+    if found is None or BLANK_LINE.search(found[1]):
         return None
-    return name if name in names or name.isidentifier() or ("#" not in code and _is_expression(name)) else None
+    code, name = found[1], found[1].strip()
+    if name in names or name.isidentifier() or ("#" not in code and _is_expression(name)):
+        return name, found.end()
+    return None
 
 
 def _is_expression(code: str) -> bool:
+    """Whether code is a Python expression with a name in it; ``x, y`` is not, as it may be LaTeX or C."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -92,5 +90,5 @@ def _is_expression(code: str) -> bool:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     if isinstance(body, ast.Tuple) and not code.startswith("("):
-        return False  # of LaTeX or C
+        return False
     return any(isinstance(node, ast.Name) for node in ast.walk(body))

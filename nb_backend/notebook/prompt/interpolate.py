@@ -31,15 +31,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ...media.attachment import Attachment, file_name, unique_name
+from ...placeholders import BLANK_LINE, MAX_LENGTH, find_placeholders
 from .values import show
 
-LONGEST_EXPRESSION = 2_000  # characters; so a text full of openings is read in linear time
-_BRACES = re.compile(r"\{\{+")
-_BLANK_LINE = re.compile(r"\n[ \t\r\f]*\n")
 _STRING = r'"""(?:[^"\\]|\\.|"(?!""))*+"""|"(?:[^"\\\n]|\\.)*+"'
 _TOKEN = re.compile(rf"""{_STRING}|{_STRING.replace('"', "'")}|[][(){{}}"'#,]""", re.DOTALL)
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
-_LATEX = re.compile(r"(?:\\[A-Za-z]{2,}_?|\^|\})\Z")  # one letter is no command: \n, \t
 RAISED = (Exception, SystemExit, GeneratorExit)
 """What an expression may raise and be told of it in one line; an interrupt is none of them."""
 
@@ -109,18 +106,8 @@ def render(source: str, evaluate: Callable[[str], Any], *, names: Container[str]
 
 def expressions(source: str) -> Iterator[Expression]:
     """Find the expressions of a prompt, escaped ones too, by the rules above; nothing is evaluated."""
-    done = 0
-    while braces := _BRACES.search(source, done):
-        before = source[done : braces.start()]
-        start, done = braces.span()
-        if done - start > 2 or _LATEX.search(before[-40:]):
-            continue
-        end = _end(source, done)
-        if end is None or (parsed := _parse(source[done:end].strip())) is None:
-            continue
-        done = end + 2
-        backslashes = len(before) - len(before.rstrip("\\"))
-        yield Expression(start, done, *parsed, escaped=backslashes % 2 == 1)
+    for found in find_placeholders(source, _expression_at):
+        yield Expression(found.start, found.end, *found.content, escaped=found.escaped)
 
 
 def said_of(error: BaseException) -> str:
@@ -134,10 +121,17 @@ def names_read(code: str) -> tuple[str, ...] | None:
     return parsed and parsed[1]
 
 
+def _expression_at(source: str, start: int) -> tuple[tuple[str, tuple[str, ...], frozenset[str]], int] | None:
+    """Parse the expression that begins at ``start``; return it and the position after its closing braces."""
+    end = _end(source, start)
+    parsed = None if end is None else _parse(source[start:end].strip())
+    return None if end is None or parsed is None else (parsed, end + 2)
+
+
 def _end(source: str, start: int) -> int | None:
     """Find the ``}}`` that closes what begins at ``start``; ``None`` if no expression can begin there."""
-    limit = min(len(source), start + LONGEST_EXPRESSION + 2)
-    if blank := _BLANK_LINE.search(source, start, limit):
+    limit = min(len(source), start + MAX_LENGTH + 2)
+    if blank := BLANK_LINE.search(source, start, limit):
         limit = blank.start()
     open_: list[str] = []
     for token in _TOKEN.finditer(source, start, limit):
