@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nb_backend.chat.answer import Answer
 from nb_backend.events import RawResponse
-from nb_backend.markdown.split import PIECE, WHOLE, pieces
+from nb_backend.markdown.split import MAX_UNSPLIT_CHARS, MIN_PIECE_CHARS, split_text
 from nb_backend.notebook.cell import notebook_view
 
 WORD = RawResponse(type="content", content="word ")
@@ -105,7 +105,7 @@ def test_what_is_complete_is_not_painted_again():
 
 
 def test_a_short_answer_is_one_output_in_the_end_and_reads_as_the_whole():
-    text = prose(WHOLE - 100)
+    text = prose(MAX_UNSPLIT_CHARS - 100)
     front = stream(tokens(text))
     (whole,) = front.seen
     assert whole.startswith(Answer(text=text).to_markdown())
@@ -138,8 +138,8 @@ def test_however_it_came_it_stays_the_same(size, thought, token, every, failed):
 def test_a_long_answer_is_in_pieces_the_last_of_which_says_who():
     text = prose(50_000)
     front = stream(tokens(text, 50))
-    assert len(front.seen) == len(pieces(text))
-    assert [one["data"]["text/plain"] for one in front.outputs.values()] == pieces(text)
+    assert len(front.seen) == len(split_text(text))
+    assert [one["data"]["text/plain"] for one in front.outputs.values()] == split_text(text)
     *settled, last = front.outputs.values()
     assert "</small>" in last["data"]["text/markdown"]
     assert "nb_backend" in last["metadata"]
@@ -147,7 +147,7 @@ def test_a_long_answer_is_in_pieces_the_last_of_which_says_who():
 
 
 def test_long_reasoning_stands_by_itself_once_the_text_begins():
-    front = stream(tokens(prose(30_000), 50), reasoning=prose(2 * PIECE))
+    front = stream(tokens(prose(30_000), 50), reasoning=prose(2 * MIN_PIECE_CHARS))
     first, second, *_ = front.seen
     assert first.startswith("<details><summary>Reasoning")
     assert "<details" not in second

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nb_backend.markdown import split as markdown_pieces
-from nb_backend.markdown.images import answer_markdown
-from nb_backend.markdown.images import piece_markdown as written
+from nb_backend.markdown import split
+from nb_backend.markdown.images import answer_markdown, piece_markdown
 from nb_backend.markdown.safe import safe_markdown
-from nb_backend.markdown.split import PIECE, WHOLE, min_piece_size, pieces, split_points
+from nb_backend.markdown.split import MAX_UNSPLIT_CHARS, MIN_PIECE_CHARS, min_piece_size, split_points, split_text
 
 LINES = [
     "word", "word | b", "--- | ---", "| $|a|$ | b |", "---", "===", "- a", "- b", "  c", "    d", "1. a", "2. b", "2",
@@ -79,18 +78,18 @@ def paragraphs() -> Iterator[str]:
 
 
 def test_a_short_text_is_one_piece_and_a_long_one_has_fewer_than_jupyterlab_shows() -> None:
-    assert pieces(prose(WHOLE - 500)) == [prose(WHOLE - 500)]
-    found = pieces(prose(50_000))
+    assert split_text(prose(MAX_UNSPLIT_CHARS - 500)) == [prose(MAX_UNSPLIT_CHARS - 500)]
+    found = split_text(prose(50_000))
     assert "".join(found) == prose(50_000)
     assert all(
         min_piece_size(number) <= len(piece) < min_piece_size(number) + 200 for number, piece in enumerate(found[:-1])
     )
-    assert len(found) == 50_000 // PIECE + 1 or len(found) == 50_000 // PIECE
-    assert len(pieces(prose(1_000_000))) == 48
+    assert len(found) == 50_000 // MIN_PIECE_CHARS + 1 or len(found) == 50_000 // MIN_PIECE_CHARS
+    assert len(split_text(prose(1_000_000))) == 48
     assert (
         min_piece_size(0)
         == min_piece_size(15)
-        == PIECE
+        == MIN_PIECE_CHARS
         < min_piece_size(16)
         == min_piece_size(41)
         < min_piece_size(42)
@@ -103,7 +102,7 @@ def test_a_short_text_is_one_piece_and_a_long_one_has_fewer_than_jupyterlab_show
 def test_a_label_is_known_in_every_piece_and_an_image_is_there_once() -> None:
     dot = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
     texts = ["See [the source][s] ![a](/a.gif)\n\n", "![a](/a.gif) [more][s]\n\n", "[s]: https://example.org/x\n"]
-    first, second, last = written(texts, {"/a.gif": dot}, {"/b.gif": "beside"})
+    first, second, last = piece_markdown(texts, {"/a.gif": dot}, {"/b.gif": "beside"})
     assert first == f"See [the source](https://example.org/x) ![a]({dot})"
     assert "(https://example.org/x)" in second
     assert dot not in second
@@ -112,7 +111,7 @@ def test_a_label_is_known_in_every_piece_and_an_image_is_there_once() -> None:
 
 
 def test_a_long_block_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(markdown_pieces, "WHOLE", 100)
-    monkeypatch.setattr(markdown_pieces, "PIECE", 10)
+    monkeypatch.setattr(split, "MAX_UNSPLIT_CHARS", 100)
+    monkeypatch.setattr(split, "MIN_PIECE_CHARS", 10)
     code = f"```\n{prose(300)}```\n\n"
-    assert pieces(f"Some words before.\n\n{code}After.\n") == ["Some words before.\n\n", code, "After.\n"]
+    assert split_text(f"Some words before.\n\n{code}After.\n") == ["Some words before.\n\n", code, "After.\n"]

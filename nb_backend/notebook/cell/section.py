@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 
 from ...chat.answer import Answer
 from ...events import RawResponse
-from ...markdown.data_uris import MAX_LIVE, shorten_data_uris
-from ...markdown.data_uris import shorten_images as live_text
+from ...markdown.data_uris import shorten_data_uris, shorten_images
 from ...markdown.elements import code_block, escape_line, join_blocks
-from ...markdown.images import AnswerMarkdown, piece_markdown
+from ...markdown.images import piece_markdown
 from ...markdown.safe import safe_markdown
-from ...markdown.split import PIECE, WHOLE, min_piece_size, pieces, split_points
+from ...markdown.split import MAX_UNSPLIT_CHARS, MIN_PIECE_CHARS, StreamingMarkdown, split_text
 from ..status_line import status_line
 from .formats import FormatError, json_of
 
@@ -36,12 +35,8 @@ class AnswerSection:
     failed: bool = False
     reason: str = ""
     _painted: str | None = None  # others have changed more often
-    _has_thought: bool = False  # an output of its own shows its reasoning
-    _finished_count: int = 0  # so many pieces of its text are not shown again
-    _blocks: list[tuple[str, str]] = field(default_factory=list)  # of the next one, as Markdown and as text
-    _size: int = 0  # characters of them
-    _previous_writer: AnswerMarkdown | None = None  # which wrote all of them
-    _tail: list[str] = field(default_factory=list)  # of the text, behind them
+    _reasoning_finished: bool = False  # a finished piece shows the reasoning
+    _growing: StreamingMarkdown = field(default_factory=StreamingMarkdown)
 
     def add_event(self, event: RawResponse, answer: Answer) -> bool:
         """Take note of what an event has added to the answer; say whether that changes what is shown."""
@@ -50,7 +45,7 @@ class AnswerSection:
             return False
         self.progress, self._painted = _progress_bar(event) if event.type == "progress" else "", None
         if self._is_cut and (text := str(event)):
-            self._tail.append(text)
+            self._growing.append(text)
         return True
 
     def end(self, answer: Answer, failed: bool, error: Exception | None = None) -> None:
@@ -79,42 +74,31 @@ class AnswerSection:
         return self.format in ("markdown", "code") and not self.name
 
     def finished_pieces(self) -> Iterator[tuple[str, str]]:
-        """Give the pieces, as Markdown and as text, that have come to their end: they are not shown again."""
+        """Yield each piece that is finished since the last call, as Markdown and as text; it is not shown again."""
         if not self._is_cut:
             return
-        if self.answer.text and len(self.answer.reasoning) >= PIECE and not (self._finished_count or self._has_thought):
-            self._has_thought = True
+        answer = self.answer
+        if answer.text and len(answer.reasoning) >= MIN_PIECE_CHARS and not self._reasoning_finished:
             yield self._thinking(live=True), ""
-        text, start = "".join(self._tail), 0
-        if places := split_points(text):
-            self._previous_writer = AnswerMarkdown(
-                self.answer.image_targets(), self.answer.alts, MAX_LIVE, self._previous_writer
-            )
-            for at in places:
-                self._blocks.append((self._previous_writer.write(text[start:at]), text[start:at]))
-                self._size += at - start
-                start = at
-                if self._size >= min_piece_size(self._finished_count):
-                    shown, plain = zip(*self._blocks, strict=True)
-                    yield join_blocks(self._first_thinking, *shown), shorten_data_uris("".join(plain))
-                    self._finished_count += 1
-                    self._blocks, self._size = [], 0
-        self._tail = [text[start:]]
+            self._reasoning_finished = True
+        for blocks, text in self._growing.finished_pieces(answer.image_targets(), answer.alts):
+            yield join_blocks(self._open_reasoning, *blocks), shorten_data_uris(text)
+            self._reasoning_finished = True
 
     @property
-    def _first_thinking(self) -> str:
-        """What it thought, if no output that is settled shows it."""
-        return "" if self._finished_count or self._has_thought else self._thinking(live=True)
+    def _open_reasoning(self) -> str:
+        """The reasoning as Markdown, or "" if a finished piece shows it."""
+        return "" if self._reasoning_finished else self._thinking(live=True)
 
     def pieces(self) -> list[tuple[str, str]]:
         """Give all of it as it stays, in one piece if it is short: as Markdown and as text, each."""
-        answer, alone = self.answer, len(self.answer.text) + len(self.answer.reasoning) <= WHOLE
-        texts = [answer.text] if alone or not self._is_cut else pieces(answer.text)
-        if alone or not self._is_cut or (len(texts) == 1 and len(answer.reasoning) < PIECE):
+        answer, alone = self.answer, len(self.answer.text) + len(self.answer.reasoning) <= MAX_UNSPLIT_CHARS
+        texts = [answer.text] if alone or not self._is_cut else split_text(answer.text)
+        if alone or not self._is_cut or (len(texts) == 1 and len(answer.reasoning) < MIN_PIECE_CHARS):
             return [(self.markdown(live=False), self.plain())]
         shown = piece_markdown(texts, answer.image_targets(), answer.alts)
         thinking = self._thinking(live=False)
-        if len(answer.reasoning) >= PIECE:
+        if len(answer.reasoning) >= MIN_PIECE_CHARS:
             shown, texts = [thinking, *shown], ["", *texts]
         else:
             shown[0] = join_blocks(thinking, shown[0])
@@ -130,11 +114,11 @@ class AnswerSection:
         return self._painted
 
     def _markdown(self, *, live: bool) -> str:
-        thinking = self._first_thinking if live else self._thinking(live=False)
+        thinking = self._open_reasoning if live else self._thinking(live=False)
         return join_blocks(thinking, self._body(live=live), self._ending if self.ended else self._waiting)
 
     def _thinking(self, *, live: bool) -> str:
-        reasoning = live_text(self.answer.reasoning) if live else self.answer.reasoning
+        reasoning = shorten_images(self.answer.reasoning) if live else self.answer.reasoning
         return _reasoning(reasoning, open_=not (self.ended or self.answer.text))
 
     @property
@@ -147,10 +131,7 @@ class AnswerSection:
         if self.format == "json" and answer.text.lstrip().startswith(("{", "[", '"')):
             return "\n".join(code_block(shorten_data_uris(answer.text) if live else answer.text, "json", nested=False))
         if live and self._is_cut:
-            rest = AnswerMarkdown(answer.image_targets(), answer.alts, MAX_LIVE, self._previous_writer).finish(
-                "".join(self._tail)
-            )
-            return join_blocks(*(shown for shown, _ in self._blocks), rest)
+            return join_blocks(*self._growing.open_blocks(answer.image_targets(), answer.alts))
         return answer.to_markdown(live=live)
 
     def plain(self) -> str:
