@@ -1,23 +1,27 @@
-"""Answers that are data: what is said to the model, and what is made of what it says."""
+"""Structured answers: send the JSON schema with the prompt, then parse and validate the reply."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+from ..chat.json_answer import json_candidates, parse_json
+from ..text import shorten
 
 if TYPE_CHECKING:
     from ..chat.answer import Answer
     from ..errors import BackendError
 
-
-_MOST_WORDS = 300  # characters of a complaint
-_REFUSED = re.compile(r"response_format|json.?schema|grammar", re.IGNORECASE)
+_MAX_COMPLAINT = 300  # characters
+_ABOUT_FORMAT = re.compile(r"response_format|json.?schema|grammar", re.IGNORECASE)
 
 
 class SchemaError(ValueError):
-    """An answer that does not fit the schema, asked for twice; ``answer`` is the last one, ``complaint`` why."""
+    """An answer that does not fit the schema, although the model was asked twice.
+
+    ``answer`` is the last answer, ``complaint`` what is wrong with it, in one line.
+    """
 
     def __init__(self, complaint: str, answer: Answer) -> None:
         super().__init__(f"the answer does not fit the schema: {complaint}")
@@ -26,70 +30,73 @@ class SchemaError(ValueError):
 
     @property
     def partial(self) -> str:
-        """What the answer said."""
+        """The text of the answer, as for a ``BackendError``."""
         return self.answer.text
 
     def retry_prompt(self) -> str:
-        """Give what the model is asked next."""
+        """Return the prompt that asks the model once more."""
         return f"That does not fit the schema: {self.complaint}. Answer again, with JSON that fits and nothing else."
 
 
 class Schema:
-    """What answers have to be: a class of pydantic's, or a JSON schema. ``ValueError`` if it is neither."""
+    """The schema that answers must fit: a pydantic class, or a JSON schema as a dict.
+
+    ``ValueError`` if it is neither, if the JSON schema is not valid or refers to something outside itself, or if
+    jsonschema is not installed, which a dict needs.
+    """
 
     def __init__(self, given: Any) -> None:
         self._model = given if hasattr(given, "model_validate_json") and hasattr(given, "model_json_schema") else None
         if self._model is None and not isinstance(given, dict):
-            raise ValueError(f"a schema is a class of pydantic's or a JSON schema (a dict), not {given!r}")
+            raise ValueError(f"schema is {given!r}: it has to be a pydantic class or a JSON schema (a dict)")
         self.schema: dict[str, Any] = given if self._model is None else self._model.model_json_schema()
-        self._validator: Any = None if self._model is not None else _validator(self.schema)
+        self._validator: Any = None if self._model is not None else _make_validator(self.schema)
         name = str(getattr(self._model, "__name__", None) or self.schema.get("title") or "answer")
         self._name = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:64]
 
     @property
     def response_format(self) -> dict[str, Any]:
-        """The parameter that has a server write nothing else."""
+        """OpenAI's parameter ``response_format``: a server that supports it produces only JSON of this schema."""
         return {"type": "json_schema", "json_schema": {"name": self._name, "schema": self.schema}}
-
-    def instructions(self, system: str | None) -> str:
-        """Give the system prompt with what the model has to know."""
-        wanted = json.dumps(self.schema, ensure_ascii=False)
-        words = f"Answer with JSON that fits this schema, and with nothing else:\n{wanted}"
-        return f"{system}\n\n{words}" if system else words
-
-    def read(self, answer: Answer) -> Any:
-        """Give what the answer is: an instance of the class, or plain JSON; ``SchemaError`` with a complaint if none.
-
-        A fence around it, or prose around one, is no matter.
-        """
-        unreadable = misfit = ""
-        for candidate in _candidates(answer):
-            try:
-                plain = json.loads(candidate, parse_constant=_refuse)
-            except (ValueError, RecursionError) as error:
-                unreadable = unreadable or f"it is no JSON ({error})"
-                continue
-            try:
-                return self._value(candidate, plain)
-            except RecursionError:
-                misfit = misfit or "it is nested too deeply"
-            except Exception as error:  # a validator of the class may raise anything, and the text is to be kept
-                misfit = misfit or _said_of(error)
-        complaint = " ".join((misfit or unreadable).split())
-        complaint = complaint if len(complaint) <= _MOST_WORDS else f"{complaint[: _MOST_WORDS - 1]}…"
-        raise SchemaError(complaint, answer)
-
-    @staticmethod
-    def is_refused(error: BackendError) -> bool:
-        """Whether a server may have refused the question for its ``response_format``."""
-        return error.status in (400, 422) or bool(_REFUSED.search(str(error)))
 
     @property
     def columns(self) -> list[str]:
-        """The names of what an object has; none if the answers are no objects."""
+        """The names of an object's fields; empty if the answers are not objects."""
         return list(getattr(self._model, "model_fields", None) or self.schema.get("properties") or ())
 
-    def _value(self, text: str, plain: Any) -> Any:
+    def instructions(self, system: str | None) -> str:
+        """Return the system prompt with the schema after it, for servers that ignore ``response_format``."""
+        wanted = json.dumps(self.schema, ensure_ascii=False)
+        request = f"Answer with JSON that fits this schema, and with nothing else:\n{wanted}"
+        return f"{system}\n\n{request}" if system else request
+
+    def read(self, answer: Answer) -> Any:
+        """Return the answer as an instance of the class, or as plain JSON for a JSON schema.
+
+        The JSON may be the whole answer, a code block, or stand between other text. ``SchemaError`` if none fits.
+        """
+        unreadable = misfit = ""
+        whole, *blocks = json_candidates(answer)
+        for text in (whole, *blocks, whole[whole.find("{") : whole.rfind("}") + 1]):
+            try:
+                plain = parse_json(text)
+            except ValueError as error:
+                unreadable = unreadable or f"it is not JSON ({error})"
+                continue
+            try:
+                return self._validate(text, plain)
+            except RecursionError:
+                misfit = misfit or "it is nested too deeply"
+            except Exception as error:  # a validator of the class may raise anything; the answer must not be lost
+                misfit = misfit or _error_line(error)
+        raise SchemaError(shorten(misfit or unreadable, _MAX_COMPLAINT), answer)
+
+    @staticmethod
+    def is_refused(error: BackendError) -> bool:
+        """Whether the server may have refused the request because of ``response_format``."""
+        return error.status in (400, 422) or bool(_ABOUT_FORMAT.search(str(error)))
+
+    def _validate(self, text: str, plain: Any) -> Any:
         if self._model is not None:
             return self._model.model_validate_json(text)
         from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
@@ -99,48 +106,36 @@ class Schema:
         return plain
 
 
-def _candidates(answer: Answer) -> Iterator[str]:
-    """Give what may be the JSON of an answer."""
-    text = answer.text.removeprefix("\ufeff").strip()
-    yield text
-    yield from answer.code
-    yield text[text.find("{") : text.rfind("}") + 1]
-
-
-def _said_of(error: Exception) -> str:
-    """Give a complaint in one line; pydantic's own takes several for each, with links."""
+def _error_line(error: Exception) -> str:
+    """Return what a validator complains about in one line; pydantic's own text has several lines, with links."""
     if not callable(errors := getattr(error, "errors", None)):
         return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
     return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'all of it'}: {one['msg']}" for one in errors())
 
 
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is none")
-
-
-def _validator(schema: dict[str, Any]) -> Any:
+def _make_validator(schema: dict[str, Any]) -> Any:
+    """Build jsonschema's validator for the dialect that the schema names, without access to the network."""
     try:
-        from jsonschema import SchemaError as NoSchemaError  # type: ignore[import-untyped]
+        from jsonschema import SchemaError as InvalidSchema  # type: ignore[import-untyped]
         from jsonschema.validators import validator_for  # type: ignore[import-untyped]
         from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
         from referencing.jsonschema import specification_with
     except ImportError:
         raise ValueError(
-            "a schema that is a dict is checked by jsonschema, which is missing: pip install jsonschema, "
-            "or give a class of pydantic's"
+            "a schema that is a dict needs jsonschema: pip install jsonschema, or pass a pydantic class"
         ) from None
-    kind = validator_for(schema)
+    validator_class = validator_for(schema)
     try:
-        kind.check_schema(schema)
-    except NoSchemaError as error:
-        raise ValueError(f"this is no JSON schema: {error.message}") from None
-    root = specification_with(kind.META_SCHEMA["$schema"]).create_resource(schema)
+        validator_class.check_schema(schema)
+    except InvalidSchema as error:
+        raise ValueError(f"schema is not a valid JSON schema: {error.message}") from None
+    root = specification_with(validator_class.META_SCHEMA["$schema"]).create_resource(schema)
     _check_references(REGISTRY.resolver_with_root(root), root)
-    return kind(schema, registry=REGISTRY)  # by itself it would fetch what is referred to
+    return validator_class(schema, registry=REGISTRY)  # without a registry, jsonschema would fetch references
 
 
 def _check_references(resolver: Any, schema: Any) -> None:
-    """Raise ``ValueError`` if a schema, or one in it, refers to what is not there."""
+    """Raise ``ValueError`` if a ``$ref`` in the schema, at any depth, leads to something that is not in it."""
     from referencing.exceptions import Unresolvable
 
     reference = schema.contents.get("$ref") if isinstance(schema.contents, dict) else None

@@ -182,7 +182,7 @@ def test_a_dict_that_lacks_a_name_is_told_before_anything_is_sent(backend):
         (REVIEWS, {"template": "{{ name }}", "images": "photo"}, "no column photo for the images"),
         (pd.Series(["one"]), {"images": pd.Series([None], index=[7])}, "another index"),
         (["one"], {"url": "ftp://nowhere"}, "not a server's url"),
-        (["one"], {"schema": 7}, "a schema is a class of pydantic's"),
+        (["one"], {"schema": 7}, "schema is 7: it has to be a pydantic class or a JSON schema"),
         (["one"], {"template": 7}, "the template is no text, but int"),
         (["one"], {"model": ["llama", "gpt-4o"]}, "the model is ['llama', 'gpt-4o']: give one name"),
     ],

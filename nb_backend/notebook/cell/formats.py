@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...chat.answer import Answer
+from ...chat.json_answer import json_candidates, parse_json
 from ...text import safe_terminal
 
 if TYPE_CHECKING:
@@ -37,16 +37,12 @@ def _code(answer: Answer, shell: InteractiveShell) -> Answer:
 def json_of(answer: Answer, shell: InteractiveShell | None = None) -> Any:
     """Read the answer, or else the first of its code blocks that can be read."""
     failure = ""
-    for text in [answer.text.removeprefix("\ufeff"), *answer.code]:
+    for text in json_candidates(answer):
         try:
-            return json.loads(text, parse_constant=_refuse)
-        except (ValueError, RecursionError) as error:
+            return parse_json(text)
+        except ValueError as error:
             failure = failure or str(error)
     raise FormatError(f"the answer is no JSON ({failure}): {_KEPT}")
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is none")
 
 
 _KEPT = "it stands above"
