@@ -7,7 +7,7 @@
         nb.run(0)
         assert "2" in nb.out(0)
 
-A module that wants variables in the server's environment (and so in the kernel's) overrides ``lab_env``. Playwright's
+A module that wants variables in the kernels' environment overrides ``lab_env``. Playwright's
 synchronous API keeps an event loop running, so no ``async`` test may stand in a module that uses these fixtures.
 """
 
@@ -37,15 +37,22 @@ def browser_path() -> str:
 
 @pytest.fixture(scope="module")
 def lab_env() -> dict[str, str]:
-    """More variables for the server's and the kernels' environment; override it in a module."""
+    """More variables for the kernels' environment; override it in a module."""
     return {}
 
 
-@pytest.fixture(scope="module")
-def lab(browser_path: str, lab_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A JupyterLab server of its own, with empty configuration."""
-    with Lab(tmp_path_factory.mktemp("lab"), lab_env) as running:
+@pytest.fixture(scope="session")
+def running_lab(browser_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The JupyterLab server of all modules: to start one takes seconds of both cores."""
+    with Lab(tmp_path_factory.mktemp("lab"), {}) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def lab(running_lab: Lab, lab_env: dict[str, str]) -> Lab:
+    """A JupyterLab server with the settings of a new one, whose kernels have the module's environment."""
+    running_lab.reset(lab_env)
+    return running_lab
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -58,12 +59,27 @@ class Lab:
         self.log = home / "lab.log"
         self.token = secrets.token_hex(8)
         self.env = {**os.environ, **{name: str(home / name) for name in DIRECTORIES}, **env}
+        self.env["JUPYTER_PATH"] = self.env["JUPYTER_DATA_DIR"]  # looked through before the virtual environment
         for path in (self.root, *(home / name for name in DIRECTORIES)):
             path.mkdir()
+        self._home = home
+        self.reset({})
+
+    def reset(self, kernel_env: dict[str, str]) -> None:
+        """Make settings and workspaces those of a new server, and set the environment of the kernels to come."""
+        for folder in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"):
+            shutil.rmtree(self._home / folder)
+            (self._home / folder).mkdir()
         for name, settings in SETTINGS.items():
-            file = home / "JUPYTERLAB_SETTINGS_DIR/@jupyterlab" / f"{name}.jupyterlab-settings"
+            file = self._home / "JUPYTERLAB_SETTINGS_DIR/@jupyterlab" / f"{name}.jupyterlab-settings"
             file.parent.mkdir(parents=True)
             file.write_text(json.dumps(settings))
+        # The specification of a kernel is read at each start.
+        spec = {"argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], "env": kernel_env}
+        spec |= {"display_name": "Python 3", "language": "python", "metadata": {"debugger": True}}
+        file = self._home / "JUPYTER_DATA_DIR/kernels/python3/kernel.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(spec))
 
     def __enter__(self) -> Self:
         with socket.socket() as free:
