@@ -69,7 +69,7 @@ def url(argument: str | Iterable[str] | None = None) -> str | None:
 def urls(argument: str | Iterable[str] | None = None) -> list[str]:
     """Give the base URLs of all servers, to be tried in turn: separated by spaces or commas, or a list of them.
 
-    None are the embedded backend. ``ValueError`` if one is no http(s) URL, or they are not of one kind.
+    None are the embedded backend. ``ValueError`` if one is no http(s) URL.
     """
     given = argument if argument is None or isinstance(argument, str) else " ".join(argument)
     found = given or current.url or os.environ.get("NB_BACKEND_URL")
@@ -78,17 +78,9 @@ def urls(argument: str | Iterable[str] | None = None) -> list[str]:
     return [*_bases(found)]
 
 
-def is_openai(url: str) -> bool:
-    """Whether a server is asked as OpenAI's are: its URL ends in ``/v1`` or the like."""
-    return re.search(r"/v\d+\w*$", url) is not None
-
-
 @lru_cache(maxsize=64)
 def _bases(found: str) -> tuple[str, ...]:
-    bases = tuple(dict.fromkeys(map(_base, re.split(r"[\s,]+", found.strip()))))
-    if len(set(map(is_openai, bases))) > 1:
-        raise ValueError("several servers have to be of one kind: either all urls end in /v1, or none does")
-    return bases
+    return tuple(dict.fromkeys(map(_base, re.split(r"[\s,]+", found.strip()))))
 
 
 def _base(found: str) -> str:

@@ -122,8 +122,6 @@ class Chat:
         once there is an answer; ``ValueError`` if it is gone already. ``cache`` is as for a ``Chat``; with ``refresh``,
         or asked anew, a kept answer is not replayed: the new one takes its place.
         """
-        from ..providers.openai_api import OpenAIApi
-
         params = {**({"provider": self.provider} if self.provider else {}), **self.params, **params}
         asked = params.get("provider")
         run = cell_run.get()
@@ -139,7 +137,7 @@ class Chat:
         said = memory.system_prompt(before) if system is None else system
         kept_in = settings.cache(self.cache if cache is None else cache)
         api = provider_for(*settings.urls(self.url))
-        if issubclass(api, OpenAIApi):
+        if not api.has_server_state:
             state = None
         question = {"role": "user", "content": prompt, **({} if system is None else {"system": system})}
         return Request(

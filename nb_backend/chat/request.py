@@ -17,8 +17,7 @@ from .cell_run import CellRun
 
 if TYPE_CHECKING:
     from ..events import RawResponse
-    from ..providers.backend_api import BackendApi
-    from ..providers.openai_api import OpenAIApi
+    from ..providers.base import Provider
     from .answer import Answer
     from .cache import AnswerCache
     from .images import ImageFetcher
@@ -34,7 +33,7 @@ class Request:
     is where the answer is kept, and looked for unless ``refresh``. The key is in no repr of it, and in no ``body``.
     """
 
-    provider: type[BackendApi] | type[OpenAIApi]
+    provider: type[Provider]
     model: str
     question: dict[str, Any]
     history: Messages = field(default_factory=list)
@@ -75,11 +74,13 @@ class Request:
 
     def recorded(self) -> CachedAnswer | None:
         """Give the answer that the store has. ``ValueError`` if it has none, and no server is to be asked."""
+        from ..providers.registry import all_dialects
+
         only = settings.cache_only()
         if self.store is None or (self.refresh and not only):
             return None
         # where no server is named, and none will be, the answer of any serves
-        kinds = [self._kind, *({"backend", "openai"} if only and self.url is None else ())]
+        kinds = [self._kind, *(all_dialects() if only and self.url is None else ())]
         found = next(filter(None, (self.store.get(self._cache_key_fields(kind)) for kind in kinds)), None)
         if found is None and only:
             asked = shorten(text_of(self.question), 60)
@@ -104,9 +105,7 @@ class Request:
 
     @property
     def _kind(self) -> str:
-        from ..providers.openai_api import OpenAIApi
-
-        return "openai" if issubclass(self.provider, OpenAIApi) else "backend" if self.url else "embedded"
+        return self.provider.dialect if self.url else "embedded"
 
     @property
     def _secret(self) -> str | None:

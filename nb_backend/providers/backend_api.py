@@ -9,19 +9,20 @@ from .. import settings
 from ..errors import BackendError, ConnectionFailed
 from ..media.convert import attachments
 from ..typing import MediaListType, Messages
-from .base import AsyncGeneratorProvider, ProviderModelMixin
+from .base import Provider
 from .model import ABILITIES, Model
 
 
-class BackendApi(AsyncGeneratorProvider, ProviderModelMixin):
+class BackendApi(Provider):
     """Streams answers from a server that speaks g4f's backend API; without a ``url``, from the embedded backend.
 
     >>> async for event in BackendApi.create_async_generator("gpt-4o", [{"role": "user", "content": "Hello"}]):
     ...     print(event, end="")
     """
 
-    headers: ClassVar[dict[str, str]] = {}
-
+    dialect: ClassVar[str] = "backend"
+    has_server_state: ClassVar[bool] = True
+    lists_all_models: ClassVar[bool] = False  # the list of all has ids only: what a model can is asked for by service
     path: ClassVar[str] = "/backend-api/v2/conversation"
 
     @classmethod

@@ -184,6 +184,30 @@ class AsyncGeneratorProvider:
         )
 
 
+class Provider(AsyncGeneratorProvider, ProviderModelMixin):
+    """Base class of the dialects: what the package needs to know of one, besides how it streams and lists models.
+
+    A new dialect is a subclass in a file of its own, and a line in ``registry.DIALECTS``.
+    """
+
+    dialect: ClassVar[str]
+    """Name of the dialect in cache keys: if it changes, stored answers are no longer found."""
+    has_server_state: ClassVar[bool] = False
+    """Whether the server remembers the chat: the state that it sends in ``conversation`` events is sent back."""
+    lists_all_models: ClassVar[bool] = True
+    """Whether ``get_models()`` lists the models of all services, with all that the server says about them."""
+
+    @classmethod
+    def accepts(cls, url: str) -> bool:
+        """Whether a server with this base url is asked in this dialect if the user names none."""
+        return False
+
+    @classmethod
+    def base_url(cls, url: str) -> str:
+        """Return the url without the path of the call, which many people paste along with it."""
+        return url.removesuffix(cls.path).rstrip("/")
+
+
 def _is_below(server: str, url: str) -> bool:
     """Whether a url on a server is below the server's own, but for its ``/v1``; not if others may read it otherwise."""
     base, path = re.sub(r"(?:/v\d+\w*)?/*$", "", urlsplit(server).path), urlsplit(url).path

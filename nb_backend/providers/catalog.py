@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .. import settings
 from ..background import Job
 from ..errors import BackendError
-from .registry import Api, provider_for
+from .registry import provider_for
 
 if TYPE_CHECKING:
+    from .base import Provider
     from .model import Model
 
 
@@ -84,7 +85,9 @@ def known_models(seconds: float = 2.0) -> list[str]:
     return list(dict.fromkeys(str(model) for model in _lists.get(place, (0, []))[1]))
 
 
-async def sees_images(api: Api, model: str, provider: str | None = None, *, api_key: str | None = None) -> bool | None:
+async def sees_images(
+    api: type[Provider], model: str, provider: str | None = None, *, api_key: str | None = None
+) -> bool | None:
     """Whether a model sees images, by the server's ``vision`` flag; ``None`` if that is not known soon enough.
 
     ``""`` is the model of the server's choice, ``provider`` one of a g4f server's. What is not known is asked for in
@@ -97,7 +100,7 @@ async def sees_images(api: Api, model: str, provider: str | None = None, *, api_
         return None
 
 
-def models_with_vision(api: Api, provider: str | None = None, *, api_key: str | None = None) -> list[str]:
+def models_with_vision(api: type[Provider], provider: str | None = None, *, api_key: str | None = None) -> list[str]:
     """Give the names of the models that are known to see images, this provider's first; nothing is asked for it."""
     place = CatalogKey.of(settings.url(api.url), None, api_key)
     places = [told for told in list(_lists) if told._replace(provider=None) == place]
@@ -106,14 +109,12 @@ def models_with_vision(api: Api, provider: str | None = None, *, api_key: str | 
     return list(dict.fromkeys(str(model) for model in found if model.isprintable()))
 
 
-async def _sees(api: Api, model: str, provider: str | None, api_key: str | None) -> bool | None:
-    from .openai_api import OpenAIApi
-
+async def _sees(api: type[Provider], model: str, provider: str | None, api_key: str | None) -> bool | None:
     url = settings.url(api.url)
     if url is None:
         model, provider = "", None  # whatever is named, its only one answers
     owners: set[str | None] = {provider}
-    if issubclass(api, OpenAIApi):
+    if api.lists_all_models:
         owners = {None}  # there is one list of all
     elif not provider:
         owners = {one.provider for one in await _models_of(api, url, None, api_key) if one == model or not model}
@@ -126,7 +127,7 @@ async def _sees(api: Api, model: str, provider: str | None, api_key: str | None)
     return True if True in said else False if said == {False} else None
 
 
-async def _models_of(api: Api, url: str | None, provider: str | None, api_key: str | None) -> list[Model]:
+async def _models_of(api: type[Provider], url: str | None, provider: str | None, api_key: str | None) -> list[Model]:
     """Give the models of a place, once they are known; none if another question has waited for them in vain."""
     place = CatalogKey.of(url, provider, api_key)
     if not _remembered(place):
@@ -141,7 +142,9 @@ def _remembered(place: CatalogKey) -> list[Model]:
     return models if models and clock() - when < CACHE_SECONDS else []
 
 
-def _fetch(api: Api, place: CatalogKey, api_key: str | None = None, pause: float = 0) -> tuple[float, Job[list[Model]]]:
+def _fetch(
+    api: type[Provider], place: CatalogKey, api_key: str | None = None, pause: float = 0
+) -> tuple[float, Job[list[Model]]]:
     """Give the fetch for a place that is under way, or ended less than a pause after its start; or start one."""
     with _lock:
         now = clock()
@@ -152,7 +155,7 @@ def _fetch(api: Api, place: CatalogKey, api_key: str | None = None, pause: float
         return started, fetch
 
 
-async def _fetch_models(api: Api, place: CatalogKey, api_key: str | None = None) -> list[Model]:
+async def _fetch_models(api: type[Provider], place: CatalogKey, api_key: str | None = None) -> list[Model]:
     models = await api.get_models(place.provider, api_key=api_key)
     _lists[place] = clock(), models
     return models

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -13,21 +14,25 @@ from ..media.convert import attachments
 from ..media.message_parts import content_part
 from ..transport.json_body import encode_json
 from ..typing import MediaListType, Messages
-from .base import AsyncGeneratorProvider, ProviderModelMixin
+from .base import Provider
 from .model import Model
 from .reader import ResponseReader
 
 
-class OpenAIApi(AsyncGeneratorProvider, ProviderModelMixin):
+class OpenAIApi(Provider):
     """Streams answers from ``{url}/chat/completions``, where ``url`` ends in ``/v1`` or the like.
 
     Source of the format: https://platform.openai.com/docs/api-reference/chat-streaming, and ``reasoning_content`` as
     DeepSeek, vLLM and llama.cpp send it.
     """
 
-    headers: ClassVar[dict[str, str]] = {}
-
+    dialect: ClassVar[str] = "openai"
     path: ClassVar[str] = "/chat/completions"
+
+    @classmethod
+    def accepts(cls, url: str) -> bool:
+        """Whether the url ends in ``/v1`` or the like."""
+        return re.search(r"/v\d+\w*$", url) is not None
 
     @classmethod
     async def endpoint(cls, key: settings.Secret) -> tuple[str, dict[str, str]]:

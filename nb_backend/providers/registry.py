@@ -1,32 +1,64 @@
-"""The provider class for a server's url."""
+"""The table of dialects, and the provider class for a server."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
-
-from .. import settings
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .backend_api import BackendApi
-    from .openai_api import OpenAIApi
+    from .base import Provider
 
+DIALECTS = {
+    "openai-chat": "openai_api.OpenAIApi",
+    "g4f": "backend_api.BackendApi",
+}
+"""Name of a dialect: module in this package and class. The first one that accepts a url is used for it."""
 
-Api: TypeAlias = "type[BackendApi] | type[OpenAIApi]"
+_FALLBACK = "g4f"  # for urls that no dialect accepts, and for the embedded backend
 
 
 @lru_cache(maxsize=64)
-def provider_for(*urls: str | None) -> Api:
-    """Choose the provider by the server's url, or several to be tried in turn, one that tells its waits and leaves it
-    to the answer to keep the text; without a url the embedded backend's.
-    """
-    from .backend_api import BackendApi
-    from .openai_api import OpenAIApi
+def provider_for(*urls: str | None, api: str | None = None) -> type[Provider]:
+    """Return a provider class that asks these servers in turn; without a url, the embedded backend.
 
-    named = [*filter(None, urls)]
-    api = OpenAIApi if named and settings.is_openai(named[0]) else BackendApi
-    return type(
-        api.__name__,
-        (api,),
-        {"reports_retries": True, "collects_partial": False, **({"url": " ".join(named)} if named else {})},
-    )
+    ``api`` is the name of a dialect in ``DIALECTS``; if it is not given, the urls decide. The class reports its retries
+    and leaves it to the caller to collect the text. ``ValueError`` if there is no dialect of that name, or if the
+    urls belong to different dialects.
+    """
+    given = [url for url in urls if url]
+    if api is not None:
+        found = provider_named(api)
+    else:
+        check_same_dialect(given)
+        found = _accepting(given[0]) if given else provider_named(_FALLBACK)
+    options = {"reports_retries": True, "collects_partial": False}
+    bases = " ".join(map(found.base_url, given))
+    return type(found.__name__, (found,), {**options, **({"url": bases} if bases else {})})
+
+
+def check_same_dialect(urls: Iterable[str]) -> None:
+    """Raise ``ValueError`` if the urls belong to different dialects."""
+    if len({*map(_accepting, urls)}) > 1:
+        raise ValueError("several servers must speak the same dialect: either all urls end in /v1, or none does")
+
+
+def provider_named(name: str) -> type[Provider]:
+    """Return the provider class of a dialect; ``ValueError`` if ``DIALECTS`` does not have it."""
+    if name not in DIALECTS:
+        raise ValueError(f"there is no dialect {name!r}: use one of {', '.join(DIALECTS)}")
+    module, _, class_name = DIALECTS[name].rpartition(".")
+    provider: type[Provider] = getattr(import_module(f".{module}", __package__), class_name)
+    return provider
+
+
+def _accepting(url: str) -> type[Provider]:
+    providers = map(provider_named, DIALECTS)
+    found = (provider for provider in providers if provider.accepts(provider.base_url(url)))
+    return next(found, None) or provider_named(_FALLBACK)
+
+
+def all_dialects() -> list[str]:
+    """Return what each provider class calls its dialect in cache keys."""
+    return [provider_named(name).dialect for name in DIALECTS]

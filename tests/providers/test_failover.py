@@ -11,6 +11,7 @@ from wire_server import CHUNKED, LAST_CHUNK, WireServer, chunk, content, status,
 
 from nb_backend import AuthError, BackendApi, BackendError, Chat, ConnectionFailed, OpenAIApi, ServerError, settings
 from nb_backend.local import process
+from nb_backend.providers.registry import provider_for
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
 
@@ -186,10 +187,10 @@ def test_urls(given, urls):
     assert settings.url(given) == (urls[0] if urls else None)
 
 
-def test_they_are_of_one_kind():
+def test_all_must_speak_one_dialect():
     with pytest.raises(ValueError, match="all urls end in /v1, or none does"):
-        settings.urls("http://a/v1 http://b")
-    with pytest.raises(ValueError, match="one kind"):
+        provider_for(*settings.urls("http://a/v1 http://b"))
+    with pytest.raises(ValueError, match="same dialect"):
         Chat(url=["http://a/v1", "http://b"]).request("Hi")
 
 

@@ -15,6 +15,7 @@ from ...chat.history import describe_length
 from ...chat.named_chats import chats
 from ...errors import BackendError
 from ...providers.catalog import available_models, listed_models
+from ...providers.registry import check_same_dialect
 from ..report import EMBEDDED, Report
 from .options import KEY_ON_THE_LINE, refuse_key, words
 
@@ -78,7 +79,9 @@ def url(address: str) -> Report:
     embedded backend.
     """
     if address:
-        settings.current.url = None if address == "default" else " ".join(settings.urls(address))
+        urls = [] if address == "default" else settings.urls(address)
+        check_same_dialect(urls)
+        settings.current.url = " ".join(urls) or None
     return Report(f"the server is {', or '.join(settings.urls()) or EMBEDDED}")
 
 

@@ -21,10 +21,17 @@ class _Setting(TraitType[Any, Any]):
         value = self._validate(obj, value)
         try:
             if self.name == "url" and value:
-                settings.url(value)
+                _check_urls(settings.urls(value))
         except ValueError as error:
             raise TraitError(str(error)) from None
         setattr(settings.current, self.name or "", value)
+
+
+def _check_urls(urls: list[str]) -> None:
+    if len(urls) > 1:  # for one url the providers need not be loaded
+        from ...providers.registry import check_same_dialect
+
+        check_same_dialect(urls)
 
 
 class TextSetting(_Setting, Unicode[Any, Any]):

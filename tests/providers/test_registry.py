@@ -1,0 +1,166 @@
+"""A dialect is one provider class and one line of the registry; nothing else of the package asks which class it is."""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from wire_server import CHUNKED, LAST_CHUNK, WireServer, chunk
+
+import nb_backend
+from nb_backend import BackendApi, Chat, OpenAIApi, RawResponse, settings
+from nb_backend.providers import catalog, registry
+from nb_backend.providers.base import Provider
+from nb_backend.providers.model import Model
+from nb_backend.providers.reader import ResponseReader
+
+
+class ToyReader(ResponseReader):
+    """Reads ``{"word": …}`` and ``{"over": true}``."""
+
+    def translate(self, events: list[RawResponse]) -> list[RawResponse]:
+        return [
+            RawResponse(type="content", content=event.get("word"))
+            if event.get("word")
+            else RawResponse(type="finish", finish={"reason": "stop"})
+            for event in events
+        ]
+
+
+class ToyApi(Provider):
+    """A dialect that the package does not know."""
+
+    dialect = "toy"
+    path = "/say"
+
+    @classmethod
+    def accepts(cls, url: str) -> bool:
+        return url.endswith("/toy")
+
+    @classmethod
+    async def endpoint(cls, key: settings.Secret) -> tuple[str, dict[str, str]]:
+        return settings.url(cls.url) or "", {"X-Toy-Key": key.value or ""}
+
+    @classmethod
+    def body(cls, model: str, messages: Any, media: Any, key: settings.Secret) -> dict[str, Any]:
+        return {"toy": model, "say": [message["content"] for message in messages]}
+
+    @classmethod
+    def make_reader(cls, url: str, secrets: Any) -> ResponseReader:
+        return ToyReader(url, secrets)
+
+    @classmethod
+    async def get_models(cls, provider: str | None = None, *, api_key: str | None = None) -> list[Model]:
+        return await cls.get_document("/toys", settings.Secret(api_key), lambda names: [*map(Model.of, names)])
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """The class in a module of its own, and its line in the registry."""
+    module = ModuleType("nb_backend.providers.toy_api")
+    module.ToyApi = ToyApi  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(registry.DIALECTS, "toy", "toy_api.ToyApi")
+    registry.provider_for.cache_clear()
+    yield ToyApi
+    registry.provider_for.cache_clear()
+
+
+def words(*events: dict[str, Any]) -> bytes:
+    return CHUNKED + chunk(b"".join(json.dumps(event).encode() + b"\n" for event in events)) + LAST_CHUNK
+
+
+ANSWER = words({"word": "Hello"}, {"word": " there"}, {"over": True})
+
+
+@pytest.mark.parametrize("pasted", ["/toy", "/toy/", "/toy/say"])
+async def test_a_chat_asks_a_new_dialect_by_its_url(toy, wire_server: WireServer, pasted):
+    wire_server.answer(ANSWER)
+    chat = Chat("m", url=wire_server.url + pasted, api_key="a-key-of-the-toy", system="Be short.")
+    answer = await chat.ask("Hi")
+    assert answer.text == "Hello there"
+    (request,) = wire_server.requests
+    assert request.path == "/toy/say"
+    assert request.header("X-Toy-Key") == "a-key-of-the-toy"
+    assert request.json == {"toy": "m", "say": ["Be short.", "Hi"]}
+    assert chat.messages[-1]["content"] == "Hello there"
+
+
+async def test_a_new_dialect_is_asked_by_its_name(toy, wire_server: WireServer):
+    wire_server.answer(ANSWER)
+    provider = registry.provider_for(wire_server.url, api="toy")
+    assert issubclass(provider, ToyApi)
+    events = provider.create_async_generator("m", [{"role": "user", "content": "Hi"}])
+    assert "".join([str(event) async for event in events]) == "Hello there"
+
+
+async def test_the_models_of_a_new_dialect_are_listed(toy, wire_server: WireServer):
+    body = b'["bear", "doll"]'
+    wire_server.answer(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    assert await catalog.listed_models(f"{wire_server.url}/toy") == ["bear", "doll"]
+
+
+async def test_its_answers_are_cached_under_its_own_name(toy, wire_server: WireServer, tmp_path):
+    wire_server.answer(ANSWER)
+    toy_key = Chat("m", url=f"{wire_server.url}/toy").request("Hi").digest
+    others = {Chat("m", url=url).request("Hi").digest for url in (None, wire_server.url, f"{wire_server.url}/v1")}
+    assert len({toy_key, *others}) == 4
+    chat = Chat("m", url=f"{wire_server.url}/toy", cache=str(tmp_path))
+    first = await chat.ask("Hi")
+    again = await chat.ask("Hi", new=True)
+    assert (again.text, again.replayed) == (first.text, True)
+    assert len(wire_server.requests) == 1
+
+
+async def test_its_answers_are_replayed_if_no_server_is_named_or_asked(
+    toy, wire_server: WireServer, tmp_path, monkeypatch
+):
+    wire_server.answer(ANSWER)
+    await Chat("m", url=f"{wire_server.url}/toy", cache=str(tmp_path)).ask("Hi")
+    monkeypatch.setenv("NB_BACKEND_CACHE_ONLY", "1")
+    assert (await Chat("m", cache=str(tmp_path)).ask("Hi")).text == "Hello there"
+
+
+@pytest.mark.parametrize(
+    ("urls", "expected"),
+    [
+        ([], BackendApi),
+        ([None], BackendApi),
+        (["http://host"], BackendApi),
+        (["http://host/v1/g4f"], BackendApi),
+        (["http://host/v1"], OpenAIApi),
+        (["http://host/v1beta"], OpenAIApi),
+        (["http://host/api/v4", "http://other/v1"], OpenAIApi),
+    ],
+)
+def test_the_urls_decide_on_the_dialect(urls, expected):
+    provider = registry.provider_for(*urls)
+    assert issubclass(provider, expected)
+    assert provider.url == (" ".join(filter(None, urls)) or None)
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="there is no dialect 'morse': use one of openai-chat, g4f"):
+        registry.provider_for("http://host", api="morse")
+
+
+def test_servers_of_a_new_dialect_are_not_mixed_with_others(toy):
+    with pytest.raises(ValueError, match="same dialect"):
+        registry.provider_for("http://host/toy", "http://host")
+
+
+def test_no_module_asks_whether_a_provider_is_of_a_class():
+    providers = {home.rpartition(".")[2] for home in registry.DIALECTS.values()}
+    providers |= {"Provider", "AsyncGeneratorProvider", "ProviderModelMixin"}
+    found = []
+    for path in Path(nb_backend.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("issubclass", "isinstance"):
+                names = {getattr(name, "id", getattr(name, "attr", "")) for name in ast.walk(node)}
+                found += [f"{path.name}:{node.lineno}"] if names & providers else []
+    assert found == []
