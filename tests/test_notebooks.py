@@ -10,7 +10,7 @@ import pytest
 from nbclient import NotebookClient
 
 from nb_backend.notebook.magic.commands import COMMANDS
-from nb_backend.notebook.magic.magics import BackendMagics
+from nb_backend.notebook.magic.options import declared
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
@@ -94,8 +94,8 @@ def test_every_option_and_every_command_is_shown() -> None:
     cells = [cell for path in NOTEBOOKS for cell in nbformat.read(path, as_version=4).cells]
     lines = [line for cell in cells for line in cell.source.splitlines() if "%backend" in line]
     words = {word.partition("=")[0] for line in lines for word in line.split()}
-    for option in BackendMagics.backend.parser._actions:
-        assert not option.option_strings or words & set(option.option_strings), option.option_strings
+    for option in declared():
+        assert not option.flags or words & set(option.flags), option.flags
     verbs = {line.removeprefix("%backend").split(" ")[1] for line in lines if line.startswith("%backend ")}
     assert verbs == {*filter(None, COMMANDS), "ask", "fix"}
     assert "%backend" in lines

@@ -42,21 +42,7 @@ ONLY_A_FAILURE = 60  # takes so many seconds
 
 def options_of(*, chat="main", once=False, new=False, system=None) -> Options:
     """What a magic's line says that names nothing else."""
-    return Options(
-        chat=chat,
-        once=once,
-        new=new,
-        system=system,
-        model=None,
-        image=[],
-        out=None,
-        format="markdown",
-        raw=True,
-        dry_run=False,
-        cache=None,
-        refresh=False,
-        params={},
-    )
+    return Options(chat=chat, once=once, new=new, system=system, raw=True)
 
 
 @dataclass(frozen=True)

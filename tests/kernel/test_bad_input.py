@@ -40,7 +40,7 @@ def closed_port():
     ("cell", "words"),
     [
         ("%%backend --nonsense\nhi", ["--nonsense", "%%backend?"]),
-        ("%%backend one one\nhi", ["named twice"]),
+        ("%%backend one one\nhi", ["one of them twice"]),
         ("%%backend 'unclosed\nhi", ["%%backend?"]),
         ("%%backend\n", ["nothing to ask", "below"]),
         ("%%backend m\n  \n\n", ["nothing to ask", "below"]),

@@ -201,9 +201,9 @@ def test_what_goes_along_is_shown_once_and_sent_to_all(kernel, engine):
 @pytest.mark.parametrize(
     ("cell", "words"),
     [
-        ("%%backend a b a\nhi", "named twice"),
+        ("%%backend a b a\nhi", "one of them twice"),
         ("%%backend a small --keep c\nhi", "--keep takes one of the models"),
-        ("%%backend a ''\nhi", "by no name"),
+        ("%%backend a ''\nhi", "without a name"),
         ("%%backend a b\n", "nothing to ask"),
     ],
 )

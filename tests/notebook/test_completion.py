@@ -9,26 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nb_backend.notebook.magic.completion import Known, candidates, in_question, pictures
-from nb_backend.notebook.magic.options import with_options, words
+from nb_backend.notebook.magic.completion import Known, candidates, image_paths, is_in_prompt
+from nb_backend.notebook.magic.line import words
+from nb_backend.notebook.magic.options import build_parser, declared
 
-
-@with_options
-def magic(line):
-    """A magic with our options."""
-
-
-PARSER = magic.parser
 MODELS = ["gpt-4o", "gpt-4o-mini", "llama3:8b", "@cf/meta/llama-2@v1", "o=1.5", "a b"]
 KNOWN = Known(
-    options=PARSER._actions,
+    options=declared(),
     verbs=["", "models", "use", "url", "alias", "history", "reset", "key"],
     aliases=["big"],
     urls=["http://localhost:8080"],
     variables=["figure", "frame"],
     models=lambda: MODELS,
     chats=lambda: ["main", "my chat"],
-    pictures=lambda start: [name for name in ("figs/", "plot.png", "two words.png") if name.startswith(start)],
+    image_paths=lambda start: [name for name in ("figs/", "plot.png", "two words.png") if name.startswith(start)],
 )
 
 
@@ -90,7 +84,7 @@ def offered(before, **known):
 )
 def test_what_is_offered(before, expected):
     if expected is None:
-        expected = [name for option in KNOWN.options for name in option.option_strings]
+        expected = [name for option in KNOWN.options for name in option.flags]
     assert offered(before) == expected
 
 
@@ -126,7 +120,7 @@ typing = st.sampled_from(["-c", "-c ", "--chat=", "-i ", "-o ", "-n ", "--", "'"
 @given(lines, st.lists(typing, max_size=4), st.lists(names, max_size=4))
 def test_a_candidate_completes_what_is_typed(line, typed, named):
     before = line + "".join(typed)
-    known = replace(KNOWN, variables=named, models=lambda: named, chats=lambda: named, pictures=lambda start: named)
+    known = replace(KNOWN, variables=named, models=lambda: named, chats=lambda: named, image_paths=lambda start: named)
     word, found = candidates(before, known)
     assert before.endswith(word)
     assert all(text.startswith(word) and "\n" not in text for text in found)
@@ -138,11 +132,11 @@ def test_what_is_chosen_is_what_the_line_then_says(name, quote, option):
     for text in found:
         line = option.rpartition("--chat=")[0] + text if option.endswith("=") else option + text
         if not name.startswith("-") and not name.endswith("/"):
-            assert PARSER.parse_args(words(line)).chat == name
+            assert build_parser().parse_args(words(line)).chat == name
 
 
 @pytest.mark.parametrize(
-    ("above", "question"),
+    ("above", "expected"),
     [
         ([], False),
         (["", "  "], False),
@@ -155,20 +149,20 @@ def test_what_is_chosen_is_what_the_line_then_says(name, quote, option):
         (["hi", "%%backend"], False),
     ],
 )
-def test_a_question_is_no_line_of_ours(above, question):
-    assert in_question(above) is question
+def test_a_line_below_the_magic_belongs_to_the_prompt(above, expected):
+    assert is_in_prompt(above) is expected
 
 
-def test_the_pictures_of_a_folder(tmp_path, monkeypatch):
+def test_the_images_of_a_folder(tmp_path, monkeypatch):
     for name in ("b.PNG", "a.jpeg", "notes.txt", ".hidden.png", "plots/x.svg", "plots/y.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert pictures("") == ["a.jpeg", "b.PNG", "plots/"]
-    assert pictures("plots/") == ["plots/x.svg"]
-    assert pictures("./") == ["./a.jpeg", "./b.PNG", "./plots/"]
-    assert "~/a.jpeg" in pictures("~/")
-    assert ".hidden.png" in pictures(".")
-    assert pictures(os.path.join(tmp_path, "plots", "x")) == [f"{tmp_path}/plots/x.svg"]
-    assert pictures("none/") == pictures("notes.txt/") == pictures("\0/") == []
+    assert image_paths("") == ["a.jpeg", "b.PNG", "plots/"]
+    assert image_paths("plots/") == ["plots/x.svg"]
+    assert image_paths("./") == ["./a.jpeg", "./b.PNG", "./plots/"]
+    assert "~/a.jpeg" in image_paths("~/")
+    assert ".hidden.png" in image_paths(".")
+    assert image_paths(os.path.join(tmp_path, "plots", "x")) == [f"{tmp_path}/plots/x.svg"]
+    assert image_paths("none/") == image_paths("notes.txt/") == image_paths("\0/") == []

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nb_backend import settings
-from nb_backend.notebook.magic.options import KEY_ON_THE_LINE, parse, words
+from nb_backend.notebook.magic.completion import Known, candidates
+from nb_backend.notebook.magic.line import KEY_ON_THE_LINE, words
+from nb_backend.notebook.magic.options import Options, build_parser, declared, option, parse
 
 
 def options(line):
@@ -43,7 +46,7 @@ def test_words(line, expected):
 
 @pytest.mark.parametrize("line", ["'", "-s 'a", '-s "it', "-s don't", "a'b c' '"])
 def test_a_quote_that_nothing_closes(line):
-    with pytest.raises(ValueError, match=r"nothing closes the quote in .*: see %%backend"):
+    with pytest.raises(ValueError, match=r"a quote is not closed in .*: see %%backend"):
         words(line)
 
 
@@ -97,7 +100,7 @@ def test_a_short_name_is_the_model_that_it_stands_for():
     settings.current.aliases = {"small": "llama3.2:1b"}
     assert options("small gpt-4o --keep llama3.2:1b").model == "small"
     assert options("llama3.2:1b gpt-4o --keep small").model == "llama3.2:1b"
-    with pytest.raises(ValueError, match="named twice"):
+    with pytest.raises(ValueError, match="twice or without a name"):
         options("small llama3.2:1b")
 
 
@@ -154,26 +157,26 @@ def test_a_parameter_that_is_no_json_is_a_text(text, value):
         ("-t -1", ["--temperature"]),
         ("-t nan", ["--temperature", "from 0 up"]),
         ("--max-tokens 0", ["--max-tokens", "from 1 up"]),
-        ("-t x", ["x is no number from 0 up"]),
-        ("--max-tokens 1e3", ["1e3 is no whole number"]),
+        ("-t x", ["x is not a number from 0 up"]),
+        ("--max-tokens 1e3", ["1e3 is not a whole number"]),
         ("--max-tokens 1.5", ["--max-tokens"]),
         ("-p temperature", ["KEY=VALUE", "top_p=0.9"]),
         ("-p =1", ["KEY=VALUE"]),
-        ("-p stop=[1", ["stop=[1 is no JSON"]),
+        ("-p stop=[1", ["stop=[1 is not JSON"]),
         ("-p stream=True", ["true, false or null"]),
         ("-p a=1e400", ["too large"]),
         ("-p a=[18446744073709551616]", ["too large"]),
-        ("-p messages=[]", ["no parameter"]),
-        *((f"-p {name}=1", ["no parameter"]) for name in ("prompt", "images", "system", "new", "self", "cls")),
-        ("-p model=x", ["no parameter"]),
+        ("-p messages=[]", ["is not a parameter"]),
+        *((f"-p {name}=1", ["is not a parameter"]) for name in ("prompt", "images", "system", "new", "self", "cls")),
+        ("-p model=x", ["is not a parameter"]),
         ("-f html", ["--format", "markdown"]),
-        ("-o 2x", ["no name for a variable"]),
-        ("-o class", ["no name for a variable"]),
+        ("-o 2x", ["is not a name for a variable"]),
+        ("-o class", ["is not a name for a variable"]),
         ("--once -c x", ["--once", "leave out"]),
         ("-n --once", ["--once", "leave out"]),
         ("-s", ["--system"]),
-        ("one two one", ["one is named twice or by no name"]),
-        ("one ''", ["by no name"]),
+        ("one two one", ["one of them twice or without a name"]),
+        ("one ''", ["without a name"]),
         ("one two --keep three", ["--keep takes one of the models"]),
         ("--keep one", ["--keep takes one of the models"]),
     ],
@@ -201,3 +204,20 @@ def test_a_key_is_refused_and_not_repeated(line):
         options(line)
     assert KEY_ON_THE_LINE in str(failure.value)
     assert "abc-def" not in str(failure.value)
+
+
+@dataclass(frozen=True)
+class MoreOptions(Options):
+    seed: int | None = option("--seed", type=int, metavar="NUMBER", in_body=True, help="a number")
+    table: str | None = option("-x", "--table", completes="variables", help="a variable")
+
+
+def test_an_option_is_declared_in_one_place():
+    assert "--seed NUMBER" in build_parser(MoreOptions).format_help()
+    found = parse("gpt-4o --seed 7 -x frame", MoreOptions)
+    assert (found.seed, found.table) == (7, "frame")
+    assert found.request_options().items() >= {"model": "gpt-4o", "seed": 7}.items()
+    assert "seed" not in parse("gpt-4o", MoreOptions).request_options()
+    known = Known(options=declared(MoreOptions), variables=["figure", "frame"])
+    assert candidates("%%backend --se", known)[1] == ["--seed"]
+    assert candidates("%%backend -x f", known)[1] == ["figure", "frame"]

@@ -17,7 +17,7 @@ from ...errors import BackendError
 from ...providers.catalog import available_models, listed_models
 from ...providers.registry import check_same_dialect
 from ..report import EMBEDDED, Report
-from .options import KEY_ON_THE_LINE, refuse_key, words
+from .line import KEY_ON_THE_LINE, refuse_key, words
 
 if TYPE_CHECKING:
     from ...providers.model import Model

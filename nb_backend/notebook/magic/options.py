@@ -1,266 +1,223 @@
-"""What may stand on the line of ``%%backend``."""
+"""The options of ``%%backend``: each is a field of ``Options``, and everything about it is declared there."""
+
+# ruff: noqa: RUF009  option() and flag() return a dataclasses.field
 
 from __future__ import annotations
 
-import json
-import keyword
-import math
-import re
-from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache
-from typing import Any, Final
+import argparse
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final, TypeVar
 
 from IPython.core.error import UsageError
-from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_arguments
+from IPython.core.magic_arguments import MagicArgumentParser
+
+from .line import KEY_ON_THE_LINE, refuse_key, words
+from .option_values import is_secret_option, parameter, positive_integer, temperature, variable_name
 
 FORMATS: Final = ("markdown", "text", "code", "json")
-KEY_ON_THE_LINE: Final = (
-    "a key on this line is saved with the notebook and in the history: it was not used. Delete the line, "
-    "and type %backend key alone: it asks for the key and shows nothing"
-)
-_WORD = re.compile(r"""(?:"(?:\\"|[^"])*"|'[^']*'|[^\s"'])+""")
-_QUOTED = re.compile(r"""(?P<before>[^"'=\s]+=|)(?P<quote>["'])(?P<value>.*)(?P=quote)""", re.DOTALL)
 
 
-# fields of the body that the magic itself fills, and names that mean something else in Python
-_OWN = frozenset({"model", "messages", "media", "prompt", "images", "system", "new", "self", "cls"})
+@dataclass(frozen=True)
+class Option:
+    """An option as it is written on the line.
+
+    ``flags`` are its spellings, the long one last; there are none if it is a positional argument. ``arguments`` are
+    those of argparse's ``add_argument``. ``completes`` names what Tab offers for its value, a source of
+    ``completion.Known``. ``in_body``: the value is sent as a field of the request's body, under the option's name.
+    """
+
+    flags: tuple[str, ...]
+    arguments: Mapping[str, Any]
+    completes: str
+    in_body: bool
+    name: str = ""
+
+    @property
+    def takes_value(self) -> bool:
+        """Whether a value follows."""
+        return self.arguments.get("action") != "store_true"
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether the option may be given more than once."""
+        return self.arguments.get("action") == "append"
+
+    @property
+    def choices(self) -> Sequence[str] | None:
+        """The values that are allowed; ``None`` if any is."""
+        return self.arguments.get("choices")
+
+
+def option(*flags: str, default: Any = None, completes: str = "", in_body: bool = False, **arguments: Any) -> Any:
+    """Declare a field of ``Options``; the parameters are those of ``Option``."""
+    metadata = {"option": Option(flags, arguments, completes, in_body)}
+    if arguments.get("action") == "append":
+        return field(default_factory=list, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def flag(*flags: str, help: str) -> Any:
+    """Declare a field of ``Options`` that is true if the option is given."""
+    return option(*flags, default=False, action="store_true", help=help)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the line of a cell says; ``params`` are fields of the request's body.
+    """What the line of a cell says.
 
-    ``models`` are those that are asked, if there are several; ``model`` is the one that goes on in the conversation.
+    ``models`` is empty unless there are several; ``model`` is the one whose answer continues the chat.
     """
 
-    model: str | None
-    system: str | None
-    image: list[str]
-    chat: str
-    new: bool
-    once: bool
-    out: str | None
-    format: str
-    cache: bool | None
-    refresh: bool
-    raw: bool
-    dry_run: bool
-    params: dict[str, Any]
-    models: Sequence[str] = ()
-
-
-def parse(line: str) -> Options:
-    """Read the line of a magic ``with_options``; ``ValueError`` in one line if it cannot be."""
-    refuse_key(line)
-    found = words(line)
-    if any(word.startswith("--") and _is_secret(word[2:].partition("=")[0]) for word in found):
-        raise ValueError(KEY_ON_THE_LINE)
-    try:
-        given = vars(build_parser().parse_intermixed_args(found))
-    except UsageError as error:
-        raise ValueError(f"{error}: see %%backend?") from None
-    named = {name: given.pop(name) for name in ("provider", "temperature", "max_tokens")}
-    params = {name: value for name, value in named.items() if value is not None} | dict(given.pop("param"))
-    if given["once"] and (given["chat"] or given["new"]):
-        raise ValueError("--once asks outside of all conversations: leave out --chat and --new, or --once")
-    given["chat"] = given["chat"] or "main"
-    given["model"] = _kept(given["models"], given.pop("keep"))
-    if len(given["models"]) < 2:
-        del given["models"]
-    return Options(**given, params=params)
-
-
-def _kept(models: list[str], keep: str | None) -> str | None:
-    """Give the model that goes on in the conversation; ``ValueError`` if that, or another, cannot be told."""
-    from ... import settings
-
-    named = {settings.model(model): model for model in models}
-    if len(models) > 1 and (len(named) < len(models) or not all(map(str.strip, models))):
-        raise ValueError("several models are asked on this line, and one is named twice or by no name: name each once")
-    if keep is None:
-        return models[0] if models else None
-    if kept := named.get(settings.model(keep)):
-        return kept
-    raise ValueError("--keep takes one of the models that the line names: its answer goes on in the conversation")
-
-
-def refuse_key(line: str) -> None:
-    """Raise ``ValueError`` if there is a key on the line of a magic."""
-    from ... import settings
-    from ...redaction import has_key  # not when the extension is loaded
-
-    if has_key(line, settings.known_keys()):
-        raise ValueError(KEY_ON_THE_LINE)
-
-
-def words(line: str) -> list[str]:
-    """Cut a line at white space outside of quotes; quotes around a word, or around what follows its "=", go.
-
-    Others stay, as JSON needs them: ``stop=["a","b"]``. ``ValueError`` for a quote that nothing closes.
-    """
-    found: list[str] = []
-    at, option = 0, ""
-    for word in _WORD.finditer(line):
-        if line[at : word.start()].strip():
-            break
-        at = word.end()
-        quoted = _QUOTED.fullmatch(word[0])
-        text = word[0] if quoted is None else quoted["before"] + _unescaped(quoted)
-        if quoted is not None and text.startswith("-") and option:  # argparse takes it for another one
-            found[-1] += f"={text}" if option.startswith("--") else text
-        else:
-            found.append(text)
-        option = text if quoted is None and text.startswith("-") and "=" not in text else ""
-    if line[at:].strip():
-        raise ValueError(f"nothing closes the quote in {line[at:].strip()[:40]}: see %%backend?")
-    return found
-
-
-def _unescaped(quoted: re.Match[str]) -> str:
-    value = quoted["value"]
-    return value.replace('\\"', '"') if quoted["quote"] == '"' else value
-
-
-def _is_secret(name: str) -> bool:
-    from ...redaction import is_secret_name  # not when the extension is loaded
-
-    return is_secret_name(name)
-
-
-def _temperature(text: str) -> float:
-    with suppress(ValueError):
-        if math.isfinite(value := float(text)) and value >= 0:
-            return value
-    raise ArgumentTypeError(f"{text} is no number from 0 up")
-
-
-def _count(text: str) -> int:
-    with suppress(ValueError):
-        if (value := int(text)) > 0:
-            return value
-    raise ArgumentTypeError(f"{text} is no whole number from 1 up")
-
-
-def _variable(text: str) -> str:
-    if not text.isidentifier() or keyword.iskeyword(text):
-        raise ArgumentTypeError(f"{text!r} is no name for a variable")
-    return text
-
-
-def _param(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise ArgumentTypeError(f"{text!r} is not KEY=VALUE: write it like top_p=0.9")
-    if _is_secret(name):
-        raise ArgumentTypeError(KEY_ON_THE_LINE)
-    if name in _OWN:
-        raise ArgumentTypeError(
-            f"{name} is no parameter: the model and the question stand in the cell, images after -i, system after -s"
-        )
-    if value in ("True", "False", "None"):
-        raise ArgumentTypeError(f"{text} is no JSON: write true, false or null")
-    try:
-        found = json.loads(value, parse_constant=str)
-    except (ValueError, RecursionError):
-        if value.startswith(("{", "[", '"')):
-            raise ArgumentTypeError(f"{text} is no JSON: put it into '…' if there are spaces in it") from None
-        return name, value
-    if any(map(_is_secret, _keys(found))):
-        raise ArgumentTypeError(KEY_ON_THE_LINE)
-    if not _fits(found):
-        raise ArgumentTypeError(f"{text} has a number in it that is too large to be sent: take a smaller one")
-    return name, found
-
-
-def _keys(value: Any) -> Iterator[str]:
-    """Give the keys of all objects in a JSON value."""
-    if isinstance(value, dict):
-        yield from value
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _keys(item)
-
-
-def _fits(value: Any) -> bool:
-    """Tell whether all numbers in a JSON value are finite, and fit into 64 bits if they are whole."""
-    if isinstance(value, dict | list):
-        return all(map(_fits, value.values() if isinstance(value, dict) else value))
-    return -(2**63) <= value < 2**64 if isinstance(value, int) else not isinstance(value, float) or math.isfinite(value)
-
-
-_OPTIONS = (
-    argument(
-        "models",
+    models: Sequence[str] = option(
+        default=(),
         nargs="*",
         metavar="model",
-        help="the model to ask; without it, the one that is set, or the server's own choice; several answer side by "
-        "side, and _ is the list",
-    ),
-    argument(
+        completes="models",
+        help="the model to ask; by default the one that %%backend use has set, else the server's choice. Several "
+        "models answer side by side, and _ is the list of their answers",
+    )
+    keep: str | None = option(
         "--keep",
         metavar="MODEL",
-        help="which of several models goes on in the conversation; the first if not said",
-    ),
-    argument("-s", "--system", metavar="TEXT", help="the system prompt of the conversation, from this question on"),
-    argument("-t", "--temperature", type=_temperature, metavar="NUMBER", help="how freely the model chooses its words"),
-    argument("--max-tokens", type=_count, metavar="COUNT", help="how long the answer may be"),
-    argument(
+        completes="models",
+        help="the model, of several, whose answer continues the chat; by default the first",
+    )
+    system: str | None = option(
+        "-s", "--system", metavar="TEXT", help="the system prompt of the chat, from this prompt on"
+    )
+    temperature: float | None = option(
+        "-t", "--temperature", metavar="NUMBER", type=temperature, in_body=True, help="how random the answer is"
+    )
+    max_tokens: int | None = option(
+        "--max-tokens", metavar="COUNT", type=positive_integer, in_body=True, help="the longest answer, in tokens"
+    )
+    param: list[tuple[str, Any]] = option(
         "-p",
         "--param",
-        type=_param,
-        action="append",
-        default=[],
         metavar="KEY=VALUE",
-        help="any other field of the request, its value JSON or a text: -p top_p=0.9; may be repeated",
-    ),
-    argument(
+        action="append",
+        type=parameter,
+        help="any other field of the request; the value is JSON or a text: -p top_p=0.9. May be repeated",
+    )
+    image: list[str] = option(
         "-i",
         "--image",
-        action="append",
-        default=[],
         metavar="EXPRESSION_OR_PATH",
-        help="a figure, a picture, an array, bytes, a file, an address, or a list of them, to go along with the "
-        "question; @output is what the last cell has shown, @clipboard what was copied; may be repeated",
-    ),
-    argument("-c", "--chat", metavar="NAME", help='the conversation that this is part of; "main" if not said'),
-    argument("-n", "--new", action="store_true", help="start the conversation over with this question"),
-    argument("--once", action="store_true", help="ask outside of all conversations"),
-    argument("-o", "--out", type=_variable, metavar="NAME", help="the variable that gets the answer, as _ does"),
-    argument(
+        action="append",
+        completes="images",
+        help="an image to send with the prompt: a figure, a picture, an array, bytes, a file, an address, or a list of "
+        "them. @output is what the last cell showed, @clipboard what was copied. May be repeated",
+    )
+    chat: str = option(
+        "-c",
+        "--chat",
+        metavar="NAME",
+        default="main",
+        completes="chats",
+        help='the chat to continue; by default "main"',
+    )
+    new: bool = flag("-n", "--new", help="start the chat over with this prompt")
+    once: bool = flag("--once", help="ask outside every chat: nothing is remembered")
+    out: str | None = option(
+        "-o",
+        "--out",
+        metavar="NAME",
+        type=variable_name,
+        completes="variables",
+        help="the variable to store the answer in, besides _",
+    )
+    format: str = option(
         "-f",
         "--format",
         choices=FORMATS,
         default="markdown",
-        help="markdown and text show the answer as such; code puts its code into a new cell below; json checks it, "
-        "and _ is the object it says",
-    ),
-    argument("--provider", metavar="NAME", help="the provider to ask, of a server that has several, as g4f does"),
-    argument(
-        "--cache",
-        action="store_true",
-        default=None,
-        help="keep the answer, and replay it the next time this is asked: see %%backend cache",
-    ),
-    argument("--refresh", action="store_true", help="ask anew, and keep that answer"),
-    argument("--raw", action="store_true", help="send {{ expressions }} as typed, and evaluate none"),
-    argument("--dry-run", action="store_true", help="show what would be sent, and where, and send nothing"),
-)
+        help="markdown and text choose how the answer is shown; code also puts its code into a new cell below; json "
+        "also checks it, and _ is the value it contains",
+    )
+    provider: str | None = option(
+        "--provider", metavar="NAME", in_body=True, help="the service to ask, if the server has several, as g4f does"
+    )
+    cache: bool = flag(
+        "--cache", help="store the answer, and replay it the next time the same is asked: see %%backend cache"
+    )
+    refresh: bool = flag("--refresh", help="ask again although an answer is stored, and store the new one")
+    raw: bool = flag("--raw", help="send {{ expressions }} as typed, without evaluating them")
+    dry_run: bool = flag("--dry-run", help="show what would be sent, and where, without sending it")
+    model: str | None = None
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The fields of the request's body that the line sets; ``-p`` wins over an option of the same name."""
+        values = {one.name: getattr(self, one.name) for one in declared(type(self)) if one.in_body}
+        return {name: value for name, value in values.items() if value is not None} | dict(self.param)
+
+    def request_options(self, model: str | None = None) -> dict[str, Any]:
+        """Return the keyword arguments of ``Chat.stream`` and ``Chat.request``; ``model`` is one of several."""
+        return {
+            **self.params,
+            "model": model or self.model,
+            "system": self.system,
+            "new": self.new,
+            "cache": self.cache or self.refresh or None,
+            "refresh": self.refresh,
+        }
 
 
-@cache
-def build_parser() -> MagicArgumentParser:
-    """Give the parser of the options, which is made once."""
+OptionsT = TypeVar("OptionsT", bound=Options)
 
-    def backend() -> None: ...
 
-    parser: MagicArgumentParser = with_options(backend).parser
+def declared(options: type[Options] = Options) -> tuple[Option, ...]:
+    """Return the options that the fields of a class declare, in their order."""
+    return tuple(replace(one.metadata["option"], name=one.name) for one in fields(options) if "option" in one.metadata)
+
+
+def build_parser(options: type[Options] = Options, description: str | None = None) -> MagicArgumentParser:
+    """Build the parser of the options; its help begins with the description."""
+    parser = MagicArgumentParser("%backend", description=description)
+    for one in declared(options):
+        arguments: dict[str, Any] = {**one.arguments, "default": argparse.SUPPRESS}
+        if one.flags:
+            arguments["dest"] = one.name
+        parser.add_argument(*(one.flags or [one.name]), **arguments)
     return parser
 
 
 def with_options(magic: Callable[..., Any]) -> Any:
-    """Decorate the magic with its options, for ``%%backend?``."""
-    for option in reversed(_OPTIONS):
-        magic = option(magic)
-    return magic_arguments("%backend")(magic)
+    """Decorate the magic: its docstring, which ``%%backend?`` shows, gets the help of the options."""
+    magic.__doc__ = build_parser(description=inspect.cleandoc(magic.__doc__ or "")).format_help()
+    return magic
+
+
+def parse(line: str, options: type[OptionsT] = Options) -> OptionsT:  # type: ignore[assignment]
+    """Read the line of a cell; ``ValueError`` in one line if it is not valid."""
+    refuse_key(line)
+    found = words(line)
+    if any(word.startswith("--") and is_secret_option(word[2:].partition("=")[0]) for word in found):
+        raise ValueError(KEY_ON_THE_LINE)
+    try:
+        given = vars(build_parser(options).parse_intermixed_args(found))
+    except UsageError as error:
+        raise ValueError(f"{error}: see %%backend?") from None
+    if not given.get("chat"):
+        given.pop("chat", None)
+    if "once" in given and ("chat" in given or "new" in given):
+        raise ValueError("--once asks outside every chat: leave out --chat and --new, or leave out --once")
+    models = given.pop("models", [])
+    model = _kept_model(models, given.get("keep"))
+    return options(**given, models=models if len(models) > 1 else (), model=model)
+
+
+def _kept_model(models: list[str], keep: str | None) -> str | None:
+    """Return the model whose answer continues the chat; ``ValueError`` if it, or another one, is not clear."""
+    from ... import settings
+
+    named = {settings.model(model): model for model in models}
+    if len(models) > 1 and (len(named) < len(models) or not all(map(str.strip, models))):
+        raise ValueError("this line names several models, and one of them twice or without a name: name each one once")
+    if keep is None:
+        return models[0] if models else None
+    if kept := named.get(settings.model(keep)):
+        return kept
+    raise ValueError("--keep takes one of the models that the line names: its answer continues the chat")

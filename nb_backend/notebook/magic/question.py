@@ -44,11 +44,11 @@ class Question:
     def stream(self, model: str | None = None) -> AnswerStream:
         """Ask; of several models this one, and only one of them goes on in the conversation."""
         others = {"keep": False} if model not in (None, self.options.model) else {}
-        return self.chat.stream(self.text, self.images, **self._how(model), **others)
+        return self.chat.stream(self.text, self.images, **self.options.request_options(model), **others)
 
     def request(self, model: str | None = None) -> Request:
         """Give what would be sent."""
-        return self.chat.request(self.text, self.images, **self._how(model))
+        return self.chat.request(self.text, self.images, **self.options.request_options(model))
 
     def record_answer(self, answer: object, names: dict[str, Any]) -> None:
         """Take in what is kept: it is the variable's, and what earlier runs of the cell had said is gone."""
@@ -59,11 +59,6 @@ class Question:
             chats[self.options.chat] = self.chat
         if run := cell_run.get():
             chats.take_back(run)
-
-    def _how(self, model: str | None) -> dict[str, Any]:
-        options = self.options
-        kept = {"cache": options.cache or options.refresh or None, "refresh": options.refresh}
-        return {**options.params, **kept, "model": model or options.model, "system": options.system, "new": options.new}
 
 
 def question(options: Options, text: str, shell: InteractiveShell) -> Question:
