@@ -1,7 +1,7 @@
-"""One event loop on a thread of its own, for every stream that no caller's loop carries.
+"""One event loop on a thread of its own, for every stream that does not run in the caller's loop.
 
-In a kernel the main thread runs the cells, and an event loop that belongs to IPython; a stream that waits for either
-breaks the other. So the magic, the panel and every synchronous call share this loop.
+A kernel runs its cells on the main thread, inside an event loop that belongs to IPython. A stream that blocked that
+loop, or waited for it, would break the kernel. So the magic, the panel and every synchronous call share this loop.
 """
 
 from __future__ import annotations
@@ -18,48 +18,73 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-_POLL = 0.1  # seconds; where a wait cannot be interrupted (Windows), it is looked at that often
+POLL_SECONDS = 0.1
+"""How often a waiter wakes up: some waits cannot be interrupted (on Windows, and in ipykernel's idle loop)."""
+
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
-_of_parent: list[asyncio.AbstractEventLoop | None] = []
+_loops_of_parent: list[asyncio.AbstractEventLoop | None] = []
 
 
 class Job(Generic[T]):
-    """A coroutine on the background loop, in the context (``contextvars``) of who started it.
+    """A coroutine that runs on the background loop, in the context (``contextvars``) of the thread that started it.
 
-    ``start=False`` leaves the start to ``wait``: then no interrupt falls between the two, which would leave it running.
+    ``start=False`` leaves the start to ``wait``, so that an interrupt between the two cannot leave it running.
+    ``on_poll`` is called by whoever waits, on the waiting thread, every ``POLL_SECONDS``.
     """
 
-    def __init__(self, work: Coroutine[Any, Any, T], *, start: bool = True) -> None:
+    def __init__(
+        self, work: Coroutine[Any, Any, T], *, start: bool = True, on_poll: Callable[[], None] | None = None
+    ) -> None:
         self._work = work
         self._task: asyncio.Task[T] | None = None
+        self._on_poll = on_poll or (lambda: None)
         self.future: Future[T] = Future()
         if start:
             loop().call_soon_threadsafe(self._start)
 
     def cancel(self) -> None:
-        """Ask it to end: it is cancelled, keeps what it has to keep, and only then is the future done."""
+        """Cancel the coroutine; ``future`` is done once it has ended, which includes its clean-up."""
         loop().call_soon_threadsafe(self._cancel)
 
     def wait(self) -> T:
-        """Block this thread until the end. An interrupt cancels the job and is raised once that has ended.
+        """Block this thread until the job has ended, and return its result.
 
-        Inside a coroutine, where the running loop makes a cancellation of an interrupt, it is a ``CancelledError``.
+        An interrupt cancels the job and is raised once the job has ended: as ``KeyboardInterrupt``, or as
+        ``CancelledError`` inside a coroutine whose loop turns interrupts into cancellations.
         """
-        with _interrupts_of_the_loop() as interrupts:
+        with _note_interrupts_of_loop() as interrupts:
             try:
                 loop().call_soon_threadsafe(self._start)
-                self._wait(interrupts)
+                self._block(interrupts)
             except KeyboardInterrupt:
                 self.cancel()
-                self._wait(interrupts)
+                self._block(interrupts)
                 raise
         return self.future.result()
 
-    def _wait(self, interrupts: list[int]) -> None:
+    async def wait_async(self) -> T:
+        """Await the job from another event loop, and return its result.
+
+        A cancellation of the waiter (or an interrupt) cancels the job and is raised once the job has ended.
+        """
+        ended = asyncio.wrap_future(self.future)
+        try:
+            while not ended.done():
+                await asyncio.wait([ended], timeout=POLL_SECONDS)
+                self._on_poll()
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            self.cancel()
+            await asyncio.wait([ended])
+            ended.exception()  # otherwise asyncio warns that nobody has retrieved it
+            raise
+        return ended.result()
+
+    def _block(self, interrupts: list[int]) -> None:
         ended = threading.Event()
         self.future.add_done_callback(lambda _: ended.set())
-        while not ended.wait(_POLL):
+        while not ended.wait(POLL_SECONDS):
+            self._on_poll()
             if interrupts:
                 interrupts.clear()
                 self.cancel()
@@ -83,37 +108,59 @@ class Job(Generic[T]):
 
 
 def run(work: Coroutine[Any, Any, T], *, nested: bool = False) -> T:
-    """Wait for a coroutine from synchronous code, also where a loop is running in this thread.
+    """Run a coroutine from synchronous code and return its result, also while a loop is running in this thread.
 
-    It runs on the background loop while this thread waits. ``nested=True`` runs it in this thread's own running loop,
-    whose other tasks go on meanwhile (through nest-asyncio2): for a synchronous call inside a coroutine, only when
-    what is waited for depends on that loop.
+    The coroutine runs on the background loop while this thread waits. With ``nested=True`` it runs in this thread's
+    own running loop, whose other tasks go on meanwhile (by nest-asyncio2): for a synchronous call inside a coroutine.
+    ``RuntimeError`` on the background loop itself.
     """
     if nested:
         return _run_nested(work)
-    if _loop is not None and asyncio._get_running_loop() is _loop:
+    try:
+        check_may_block()
+    except RuntimeError:
         work.close()
-        raise RuntimeError("a synchronous call here would wait for itself: await the coroutine instead")
+        raise
     return Job(work, start=False).wait()
 
 
+def check_may_block() -> None:
+    """Raise ``RuntimeError`` on the background loop's own thread: a job that this thread waits for would never run."""
+    if is_on_loop():
+        raise RuntimeError("a synchronous call here would wait for itself: await it instead")
+
+
+def is_on_loop() -> bool:
+    """Whether the caller runs on the background loop."""
+    return _loop is not None and _running_loop() is _loop
+
+
 def loop() -> asyncio.AbstractEventLoop:
-    """Give the background loop; its thread starts with the first call and ends with the process."""
+    """Return the background loop; its thread starts with the first call and ends with the process."""
     global _loop
     with _lock:
         if _loop is None:
             made = asyncio.new_event_loop()
-            threading.Thread(target=_serve, args=[made], name="nb_backend", daemon=True).start()
-            _loop = made  # last: an interrupt must not leave a loop that nobody runs
+            threading.Thread(target=_run_forever, args=[made], name="nb_backend", daemon=True).start()
+            _loop = made  # only now: an interrupt before this line must not leave a loop that no thread runs
         return _loop
 
 
+def on_fork(callback: Callable[[], None]) -> None:
+    """Call a function in every forked child, before the child does anything else.
+
+    Locks have to be made anew there: a thread that the child does not have may hold them.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=callback)
+
+
 @contextmanager
-def _interrupts_of_the_loop() -> Iterator[list[int]]:
-    """Note the interrupts that a running loop handles itself: what it does of them comes only after the wait."""
+def _note_interrupts_of_loop() -> Iterator[list[int]]:
+    """Collect the interrupts that this thread's running loop handles, as it acts on them only after the wait."""
     noted: list[int] = []
     before = signal.getsignal(signal.SIGINT)
-    blocks_a_loop = threading.current_thread() is threading.main_thread() and asyncio._get_running_loop() is not None
+    blocks_a_loop = threading.current_thread() is threading.main_thread() and _running_loop() is not None
     if not blocks_a_loop or not callable(before) or before is signal.default_int_handler:
         yield noted
         return
@@ -129,42 +176,39 @@ def _interrupts_of_the_loop() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
     while True:
-        with suppress(SystemExit, KeyboardInterrupt):  # raised by a job: its own affair, not the loop's
+        with suppress(SystemExit, KeyboardInterrupt):  # a job raised it: its waiter gets it, the loop goes on
             loop.run_forever()
 
 
 def _run_nested(work: Coroutine[Any, Any, T]) -> T:
     import nest_asyncio2
 
-    try:
-        running = asyncio.get_running_loop()
-    except RuntimeError:
+    running = _running_loop()
+    if running is None:
         return Job(work, start=False).wait()
     try:
         nest_asyncio2.apply(running)
-    except ValueError:  # another kind of loop, like uvloop
+    except ValueError:  # not an asyncio loop, uvloop for example
         work.close()
         raise
     result: T = running.run_until_complete(work)
     return result
 
 
-def on_fork(callback: Callable[[], None]) -> None:
-    """Call a function in every forked child, before the child does anything else.
-
-    Locks have to be made anew there: a thread that the child does not have may hold them.
-    """
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=callback)
-
-
-def _forget() -> None:
-    """A fork has the parent's loop, but not the thread that runs it."""
+def _forget_loop() -> None:
+    """Drop the parent's loop in a forked child, which does not have the thread that runs it."""
     global _loop, _lock
-    _of_parent.append(_loop)  # or collecting it would warn, and close what the parent still uses
+    _loops_of_parent.append(_loop)  # kept alive: collecting it would warn, and close what the parent still uses
     _loop, _lock = None, threading.Lock()
 
 
-on_fork(_forget)
+on_fork(_forget_loop)

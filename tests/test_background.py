@@ -132,7 +132,7 @@ def test_a_call_that_would_wait_for_itself_is_refused():
     async def call() -> int:
         return run(double(1))
 
-    with pytest.raises(RuntimeError, match="await the coroutine instead"):
+    with pytest.raises(RuntimeError, match="await it instead"):
         run(call())
 
 

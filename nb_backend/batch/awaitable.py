@@ -1,176 +1,161 @@
-"""Calls that work with and without ``await``: what runs is a job of the background loop, and who waits shows it."""
+"""A call that works with and without ``await``: its requests are a job of the background loop that a caller waits for.
+
+``map`` returns the result itself to synchronous code, and a ``PendingResult`` where the caller can await it. A running
+event loop does not tell the two apart, as a kernel runs every cell inside one; the caller's code flags do.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
-import threading
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from types import FrameType
 from typing import Any
 
 from .. import background
-from .progress import INTERVAL, ProgressView
+from .progress import ProgressView
 from .runner import BatchRunner, Result
 
 _COROUTINE = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
-_INSIDE = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<lambda>"})  # of the function around them
+_PART_OF_CALLER = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<lambda>"})
 
 
 def caller_can_await(frame: FrameType | None) -> bool:
-    """Whether what a frame calls may be awaited there: it is a coroutine's, or a cell's with an ``await``."""
-    while frame is not None and not frame.f_code.co_flags & _COROUTINE and frame.f_code.co_name in _INSIDE:
+    """Whether a call in this frame may be awaited: the frame is a coroutine's, or a cell's with an ``await``.
+
+    A comprehension or a lambda counts as a part of the function that calls it.
+    """
+    while frame is not None and not frame.f_code.co_flags & _COROUTINE and frame.f_code.co_name in _PART_OF_CALLER:
         frame = frame.f_back
     return frame is not None and bool(frame.f_code.co_flags & _COROUTINE)
 
 
 class BatchCall:
-    """The questions of a call while they are asked. ``shape`` makes of the results what the caller gets.
+    """One call of ``map`` or ``compare``, from its first request to the value that the caller gets.
 
-    ``timed`` says whether the line that stays tells the seconds.
+    ``make_value`` builds that value from the results. ``choose_view`` selects where progress is shown, on the waiting
+    thread. ``timed`` says whether the last line of the progress names the seconds.
     """
 
     def __init__(
         self,
         batch: BatchRunner,
-        shape: Callable[[list[Result]], Any],
-        progress: Callable[[], ProgressView],
+        make_value: Callable[[list[Result]], Any],
+        choose_view: Callable[[], ProgressView],
         *,
         timed: bool,
     ) -> None:
         self._batch = batch
-        self._shape = shape
-        self._choose = progress
-        self._progress: ProgressView | None = None
+        self._make_value = make_value
+        self._choose_view = choose_view
+        self._view: ProgressView | None = None
         self._timed = timed
-        self._job: _Job | None = None
-        self._value: list[Any] = []  # once it is there
+        self._job: background.Job[list[Result]] | None = None
+        self._has_value = False
+        self._value: Any = None
 
     def start(self) -> PendingResult:
-        """Ask in the background, and give what can be awaited."""
-        self._job = _Job(self._batch.run(), self._show)
+        """Start the requests in the background."""
+        self._job = self._make_job()
         return PendingResult(self)
 
     def wait(self) -> Any:
-        """Ask, if nobody has, and give the result; an interrupt ends it, and then says how much is kept."""
-        if self._value:
-            return self._value[0]
-        if asyncio._get_running_loop() is background.loop():
-            raise RuntimeError("a synchronous call here would wait for itself: await it instead")
-        job = self._job = self._job or _Job(self._batch.run(), self._show, start=False)
+        """Return the value, blocking until it is there; start the requests if ``start`` has not.
+
+        An interrupt ends all requests; its message says how many answers are kept.
+        """
+        if self._has_value:
+            return self._value
+        background.check_may_block()
+        self._job = self._job or self._make_job(start=False)
         try:
-            return self._finish(job.wait())
+            return self._finish(self._job.wait())
         except (KeyboardInterrupt, asyncio.CancelledError) as error:
             raise self._stopped(error) from None
 
-    async def awaited(self) -> Any:
-        """Give the result of what was started; who cancels this, cancels that and waits until it has ended."""
-        if self._value or self._job is None:
-            return self._value[0]
-        ended = asyncio.wrap_future(self._job.future)
+    async def wait_async(self) -> Any:
+        """Return the value of a call that was started; a cancellation ends all requests, as an interrupt does."""
+        if self._has_value or self._job is None:
+            return self._value
         try:
-            while not ended.done():  # which wakes the loop: ipykernel's handler of an interrupt does not
-                await asyncio.wait([ended], timeout=INTERVAL)
-                self._show()
-            return self._finish(ended.result())
+            return self._finish(await self._job.wait_async())
         except (KeyboardInterrupt, asyncio.CancelledError) as error:
-            self._job.cancel()
-            await asyncio.wait([ended])
-            ended.exception()  # or it would be told that nobody has looked
             raise self._stopped(error) from None
 
-    def _show(self) -> None:
-        with suppress(Exception):  # a front end that cannot show it is no reason to lose the answers
-            self._progress = self._progress or self._choose()
-            self._progress.show(self._batch.counts)
+    def _make_job(self, *, start: bool = True) -> background.Job[list[Result]]:
+        return background.Job(self._batch.run(), start=start, on_poll=self._show_progress)
 
-    def _say(self, line: str) -> None:
+    def _show_progress(self) -> None:
+        with suppress(Exception):  # a front end that cannot show progress is not a reason to lose the answers
+            self._view = self._view or self._choose_view()
+            self._view.show(self._batch.counts)
+
+    def _show_last_line(self, line: str) -> None:
         with suppress(Exception):
-            self._progress = self._progress or self._choose()
-            self._progress.finish(line)
+            self._view = self._view or self._choose_view()
+            self._view.finish(line)
 
     def _finish(self, results: list[Result]) -> Any:
-        if not self._value:  # or others have waited, too
-            self._say(self._batch.counts.line(timed=self._timed))
-            self._value.append(self._shape(results))
-        return self._value[0]
+        if not self._has_value:  # several may wait for the same call
+            self._show_last_line(self._batch.counts.line(timed=self._timed))
+            self._value = self._make_value(results)
+            self._has_value = True
+        return self._value
 
     def _stopped(self, error: BaseException) -> BaseException:
-        """Give what an interrupt or a cancellation is raised as: one line of what is kept."""
+        """Keep the answers so far, and return the interrupt or cancellation with a message that says how many."""
         self._batch.keep()
         kept, total = self._batch.kept, self._batch.counts.total
         line = f"stopped: {kept:,} of {total:,} are kept; the same call asks for the rest"
-        self._say(line)
-        told = type(error)(line)
-        told._render_traceback_ = lambda: [f"{type(error).__name__}: {line}"]  # type: ignore[attr-defined]
-        return told
+        self._show_last_line(line)
+        stopped = type(error)(line)
+        stopped._render_traceback_ = lambda: [f"{type(error).__name__}: {line}"]  # type: ignore[attr-defined]
+        return stopped
 
 
 class PendingResult:
-    """What a call gives inside a coroutine: await it. Used as the result that it will be, it waits for that."""
+    """The result of a call whose requests are running: ``await`` it, or call ``result()``, which blocks.
+
+    It may be used like the list, Series or DataFrame that it stands for; that blocks too.
+    """
 
     def __init__(self, call: BatchCall) -> None:
         self._call = call
 
     def __await__(self) -> Generator[Any, None, Any]:
-        return self._call.awaited().__await__()
+        return self._call.wait_async().__await__()
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._call.wait(), name)
-
-    def __dir__(self) -> list[str]:
-        return dir(self._call.wait())
+    def result(self) -> Any:
+        """Return the result, blocking until it is there."""
+        return self._call.wait()
 
     def __len__(self) -> int:
-        return len(self._call.wait())
+        return len(self.result())
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._call.wait())
-
-    def __reversed__(self) -> Iterator[Any]:
-        found: Iterator[Any] = reversed(self._call.wait())
-        return found
+        return iter(self.result())
 
     def __contains__(self, item: object) -> bool:
-        return item in self._call.wait()
+        return item in self.result()
 
     def __getitem__(self, key: Any) -> Any:
-        return self._call.wait()[key]
+        return self.result()[key]
 
     def __eq__(self, other: object) -> Any:
-        return self._call.wait() == (other._call.wait() if isinstance(other, PendingResult) else other)
+        return self.result() == (other.result() if isinstance(other, PendingResult) else other)
 
-    __hash__ = object.__hash__  # what gather and sets of tasks go by
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _itself, (self._call.wait(),)  # a copy, or a pickle, is the result's
+    __hash__ = object.__hash__  # ``gather`` and sets of tasks need one
 
     def __repr__(self) -> str:
-        return repr(self._call.wait())
+        return repr(self.result())
 
-    def __str__(self) -> str:
-        return str(self._call.wait())
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.result(), name)  # the methods of a list, Series or DataFrame
 
+    def __dir__(self) -> list[str]:
+        return dir(self.result())
 
-def _itself(value: Any) -> Any:
-    return value
-
-
-class _Job(background.Job[list[Result]]):
-    """A job whose waiting thread looks up ten times a second."""
-
-    def __init__(
-        self, work: Coroutine[Any, Any, list[Result]], look: Callable[[], None], *, start: bool = True
-    ) -> None:
-        super().__init__(work, start=start)
-        self._look = look
-
-    def _wait(self, interrupts: list[int]) -> None:
-        ended = threading.Event()
-        self.future.add_done_callback(lambda _: ended.set())
-        while not ended.wait(INTERVAL):
-            self._look()
-            if interrupts:
-                interrupts.clear()
-                self.cancel()
+    def __reduce__(self) -> tuple[Any, ...]:
+        return copy.copy, (self.result(),)  # a copy or a pickle holds the result, not the call

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -99,7 +98,7 @@ class ConversationWatcher:
     def on_turn_changed(self, turn: Turn | None) -> None:
         """Take note of a change, on the thread that makes it."""
         if turn is not None:
-            if asyncio._get_running_loop() is background.loop():
+            if background.is_on_loop():
                 _here.add(turn)
             elif not turn.ended:  # on another thread, more may be added while the loop would read
                 _snapshots[turn] = said.of_answer(turn, self.hide, self.error_line)
