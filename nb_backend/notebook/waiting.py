@@ -1,18 +1,20 @@
 """How a cell waits for a stream, which runs on the background loop.
 
 At the top level of a kernel's cell, the cell awaits the stream, so the kernel handles widgets and messages meanwhile.
-Anywhere else the thread that runs the cell blocks (``background.run``).
+Anywhere else the thread that runs the cell blocks.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeAlias, TypeVar
 
-from ..background import Job
+from ..background import Job, run
 
 T = TypeVar("T")
+Wait: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
+"""``await_in_cell`` or ``block_cell``."""
 
 
 async def await_in_cell(work: Coroutine[Any, Any, T]) -> T:
@@ -25,3 +27,18 @@ async def await_in_cell(work: Coroutine[Any, Any, T]) -> T:
         return await Job(work).wait_async()
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+
+
+async def block_cell(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on the background loop, block this thread until it ends, and return its result."""
+    return run(work)
+
+
+def run_without_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that awaits nothing but ``block_cell``; this works inside a running loop too."""
+    try:
+        coroutine.send(None)
+    except StopIteration as ended:
+        result: T = ended.value
+        return result
+    raise RuntimeError("the coroutine has awaited something other than block_cell")

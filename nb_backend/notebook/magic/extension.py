@@ -8,10 +8,10 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from .. import outputs
 from . import completion
-from .magics import BackendMagics, _loaded
+from .magics import BackendMagics, loaded_magics
 from .transform import AskLineTransform
 
-_SHOWN_ONCE = (
+_SHOWN_ONCE = (  # classes of values that a cell shows itself, by name: their modules are not loaded yet
     "nb_backend.chat.Answer",
     "nb_backend.notebook.cell.answers.Answers",
     "nb_backend.notebook.magic.dry_run.DryRun",
@@ -19,8 +19,8 @@ _SHOWN_ONCE = (
 
 
 def load(shell: InteractiveShell) -> None:
-    """Register the magics and the transformer; a second time changes nothing."""
-    if _loaded(shell) is not None:
+    """Register the magics, the transforms and the Tab completion; a second call replaces those of the first."""
+    if loaded_magics(shell) is not None:
         unload(shell)
     magics = BackendMagics(shell)
     shell.register_magics(magics)
@@ -35,8 +35,8 @@ def load(shell: InteractiveShell) -> None:
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Take everything away that ``load`` added."""
-    magics = _loaded(shell)
+    """Remove everything that ``load`` added."""
+    magics = loaded_magics(shell)
     if magics is None:
         return
     completion.unregister(shell)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from IPython import get_ipython
@@ -11,10 +12,9 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from IPython.display import display
 from traitlets import Unicode
 
-from ...background import run
 from ...chat.cell_run import CellRun, cell_run
 from ..errors import interruptible, one_line_errors, report_interrupt
-from ..waiting import await_in_cell
+from ..waiting import Wait, await_in_cell, block_cell, run_without_loop
 from .options import parse, with_options
 from .setting_traits import DictSetting, NumberSetting, TextSetting
 from .transform import cell_to_call
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from .question import Question
 
 
-_runs: dict[str, CellRun] = {}  # of the cells that are running, by their ids: one may load this anew
+_running: dict[str, CellRun] = {}  # by cell id; outside of the magics, as a running cell may load them anew
 
 
 @magics_class
 class BackendMagics(Magics):
-    """Settings of ``%%backend``: ``%config BackendMagics.url = "http://localhost:8080"``; the key is no setting."""
+    """Settings of ``%%backend``, except the key: ``%config BackendMagics.url = "http://localhost:8080"``."""
 
     url = TextSetting(None, allow_none=True, help="The server; None: NB_BACKEND_URL, else the embedded backend.")
     model = TextSetting(None, allow_none=True, help="The model for a cell that names none; None: NB_BACKEND_MODEL.")
@@ -44,20 +44,17 @@ class BackendMagics(Magics):
         2048, min=1, allow_none=True, help="Pixels; a larger image is scaled down before it is sent."
     )
     max_image_bytes = NumberSetting(
-        8 * 2**20, min=1, allow_none=True, help="Bytes of an image; a larger one is scaled down."
+        8 * 2**20, min=1, allow_none=True, help="Bytes; a larger image is scaled down before it is sent."
     )
-    url.tag(config=True)
-    model.tag(config=True)
-    max_cache_bytes = NumberSetting(256 * 2**20, min=1, help="Bytes of all answers that are kept to be replayed.")
-    aliases.tag(config=True)
-    max_cache_bytes.tag(config=True)
-    max_image_side.tag(config=True)
-    max_image_bytes.tag(config=True)
+    max_cache_bytes = NumberSetting(256 * 2**20, min=1, help="Bytes of all answers in the cache.")
+    for trait in (url, model, aliases, max_image_side, max_image_bytes, max_cache_bytes):
+        trait.tag(config=True)
+    del trait
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
         self.shell: InteractiveShell = shell
-        self._shown: list[object] = []  # in the cell that runs
+        self._shown_in_cell: list[object] = []
         self._failures: LastFailure | None = None
         self._last_error = getattr(sys, "last_value", None)
 
@@ -65,7 +62,7 @@ class BackendMagics(Magics):
     @line_cell_magic
     @with_options
     def backend(self, line: str, cell: str | None = None) -> Any:
-        """Ask a model; the answer is written into the cell as it comes.
+        """Ask a model; the answer streams into the output of the cell.
 
         ::
 
@@ -74,55 +71,52 @@ class BackendMagics(Magics):
             In [2]: %%backend gpt-3.5-turbo
                ...: Why is the sky blue?
 
-            In [3]: _.text        # the answer, as an object: .text .reasoning .code .usage ...
+            In [3]: _.text        # the answer is an object: .text .reasoning .code .usage ...
 
             In [4]: %%backend -i fig
                ...: Here is {{ df }}, and a plot of it. What stands out?
 
             In [5]: %%backend llama3.2 gpt-4o
-               ...: Both answer, side by side, and _ is the list.
+               ...: Both answer, side by side, and _ is the list of their answers.
 
-        Cells make one conversation; a cell that runs again takes back what it had said, and everything after it.
-        {{ expression }} in the question gives its place to the value, and a picture goes along; anything else is sent
-        as it is typed.
+        The cells continue one chat. When a cell runs again, the chat first goes back to what it was before that cell.
+        {{ expression }} in the prompt is replaced by its value; a value that is a picture is attached. All other text
+        is sent as typed.
 
-        Interrupt the kernel (■, or Ctrl-C) to stop; what was said stays. The server is the one at NB_BACKEND_URL, with
-        the key NB_BACKEND_API_KEY; with no url set it is the embedded backend, a small model on this machine. For this
-        session alone: %backend url http://localhost:8080, %backend use MODEL, %backend key. %backend help shows more.
+        Interrupt the kernel (■, or Ctrl-C) to stop; the text so far is kept. The server is the one at NB_BACKEND_URL,
+        with the key NB_BACKEND_API_KEY; without a url it is the embedded backend, a small model on this machine. For
+        this session only: %backend url http://localhost:8080, %backend use MODEL, %backend key. %backend help lists
+        all commands.
         """
         with one_line_errors():
-            return self._command(line) if cell is None else self.ask(self.question(line, cell))
+            return self._command(line) if cell is None else self._ask_here(self.question(line, cell))
 
     def _command(self, line: str) -> Any:
         from .commands import command, verb_of
 
         verb, rest = verb_of(line)
         if verb == "ask":
-            return self.ask(self.question("", rest))
+            return self._ask_here(self.question("", rest))
         if verb == "fix":
-            return self.ask(self.question(f"--raw {rest}", self.failures.prompt(self.shell)))
+            return self._ask_here(self.question(f"--raw {rest}", self.failures.prompt(self.shell)))
         return command(line)
 
     def question(self, line: str, text: str) -> Question:
-        """Give what a cell asks, with the values of its expressions; this runs the user's code."""
+        """Return what a cell asks, after evaluating its expressions: this runs the user's code."""
         from .question import question
 
         with interruptible():
             return question(parse(line), text.removesuffix("\n"), self.shell)
 
-    def ask(self, question: Question) -> Any:
-        """Ask, wherever this is called; give what the cell is worth."""
-        if question.options.dry_run:
-            return self._preview(question)
-        with report_interrupt(lambda: question.kept):
-            return self._conclude(question, run(self._answer(question, self._attached(question))))
+    def _ask_here(self, question: Question) -> Any:
+        return run_without_loop(self.ask(question, block_cell))
 
-    async def ask_awaited(self, question: Question) -> Any:
-        """Ask, from a cell of a kernel that can await."""
+    async def ask(self, question: Question, wait: Wait) -> Any:
+        """Ask, and return the value of the cell; ``wait`` says how to wait for the background loop."""
         if question.options.dry_run:
             return self._preview(question)
         with report_interrupt(lambda: question.kept):
-            return self._conclude(question, await await_in_cell(self._answer(question, self._attached(question))))
+            return self._value_of_cell(question, await wait(self._answer(question, self._attached(question))))
 
     def _preview(self, question: Question) -> Report:
         """Show what would be sent."""
@@ -132,46 +126,47 @@ class BackendMagics(Magics):
         if run := cell_run.get():
             run.was_dry_run = True
         display(report)
-        self._shown.append(report)
+        self._shown_in_cell.append(report)
         return report
 
     def _attached(self, question: Question) -> Attached | None:
-        """Give what goes along, as it is shown; here, for its small pictures take their time."""
+        """Return the attachments to show. Their thumbnails take time, so this is not for the background loop."""
         from ..cell.attached import Attached
 
         return Attached(question.images) if question.images else None
 
-    async def _answer(self, question: Question, attached: Attached | None) -> Answer | Answers:
-        """Ask, and show the answer where the cell is."""
+    def _answer(self, question: Question, attached: Attached | None) -> Coroutine[Any, Any, Answer | Answers]:
+        """Ask one model or several, and show the answers in the cell."""
+        ask: Any = self._ask_several if question.options.models else self._ask_one
+        return ask(question, attached)  # type: ignore[no-any-return]
+
+    async def _ask_one(self, question: Question, attached: Attached | None) -> Answer:
         from ..cell.attached import show_attached
         from ..cell.view import show_stream, view_for
 
-        if question.options.models:
-            return await self._answers(question, attached)
         stream = question.stream()
         try:
             await stream.prepare()
             show_attached(attached, self.shell)
             return await show_stream(stream, view_for(self.shell, question.options.format))
         finally:
-            self._shown.append(stream.answer)
+            self._shown_in_cell.append(stream.answer)
             if stream.kept:
                 question.record_answer(stream.answer, self.shell.user_ns)
 
-    async def _answers(self, question: Question, attached: Attached | None) -> Answers:
-        """Ask several models, and show the answers where the cell is."""
+    async def _ask_several(self, question: Question, attached: Attached | None) -> Answers:
         from ..cell.attached import show_attached
         from ..cell.view import view_for
         from .several import MultiModelRun
 
         several = MultiModelRun(question)
-        self._shown += [several.answers, *several.answers]
+        self._shown_in_cell += [several.answers, *several.answers]
         show_attached(attached, self.shell)
         view = view_for(self.shell, question.options.format, several.answers.models)
         return await several.show(view, self.shell.user_ns)
 
-    def _conclude(self, question: Question, answer: Answer | Answers) -> Any:
-        """Give what the cell is worth, in the format that it asks for."""
+    def _value_of_cell(self, question: Question, answer: Answer | Answers) -> Any:
+        """Return the value of the cell in the format it asks for, and store it in the variable of ``--out``."""
         from .several import value_of_cell
 
         value = value_of_cell(answer, question.options, self.shell)
@@ -188,32 +183,32 @@ class BackendMagics(Magics):
         hook.fill_exec_result(value)
 
     def transform(self, lines: list[str]) -> list[str]:
-        """Take a ``%%backend`` cell as it was typed."""
+        """Rewrite a ``%%backend`` cell before IPython changes its text."""
         return cell_to_call(lines, self.shell)
 
     transform.has_side_effects = True  # type: ignore[attr-defined]
 
     def on_pre_run_cell(self, info: ExecutionInfo) -> None:
-        """Begin a cell: it has shown nothing yet, and what it asks is one thing to take back when it runs again."""
-        self._shown.clear()
-        if not info.cell_id:  # what a cell runs by itself, by ``run_cell``, has none, and is a part of it
+        """Begin a cell run: all that the cell asks belongs to it, and a re-run of the cell takes it back."""
+        self._shown_in_cell.clear()
+        if not info.cell_id:  # a cell that a cell runs by ``run_cell`` has no id, and belongs to the outer one
             return
-        _runs[info.cell_id] = CellRun(info.cell_id)
-        cell_run.set(_runs[info.cell_id])
-        if (conversations := sys.modules.get("nb_backend.chat.named_chats")) is not None:
+        _running[info.cell_id] = CellRun(info.cell_id)
+        cell_run.set(_running[info.cell_id])
+        if (named_chats := sys.modules.get("nb_backend.chat.named_chats")) is not None:
             for cell in _deleted_cells(self.shell):
-                conversations.chats.forget(cell)
+                named_chats.chats.forget(cell)
 
     def on_post_run_cell(self, result: ExecutionResult | None) -> None:
-        """End a cell: what an earlier run of it had said is taken back, and ``%backend fix`` can ask how it failed."""
-        _spare_from_autoreload(self.shell)
+        """End a cell run: take back the turns of its earlier runs, and note a failure for ``%backend fix``."""
+        _exclude_from_autoreload(self.shell)
         if result is not None and result.info is not None and result.info.cell_id:
-            cell_run.set(None)  # the kernel's own context may be where the next cell runs, one without an id
-            conversations = sys.modules.get("nb_backend.chat.named_chats")
-            # a blank cell was never entered
-            run = _runs.pop(result.info.cell_id, None) or CellRun(result.info.cell_id)
-            if result.success and not run.was_dry_run and conversations is not None:
-                conversations.chats.take_back(run)
+            cell_run.set(None)  # a next cell without an id may run in the same context
+            named_chats = sys.modules.get("nb_backend.chat.named_chats")
+            # pre_run_cell is not called for an empty cell
+            run = _running.pop(result.info.cell_id, None) or CellRun(result.info.cell_id)
+            if result.success and not run.was_dry_run and named_chats is not None:
+                named_chats.chats.take_back(run)
         error = getattr(sys, "last_value", None)
         if error is not self._last_error:
             self._last_error = error
@@ -221,36 +216,39 @@ class BackendMagics(Magics):
 
     @property
     def failures(self) -> LastFailure:
-        """What failed last; it is looked at only once something has."""
+        """The last failure of a cell; its module is loaded only after a failure."""
         from .fix import LastFailure
 
         self._failures = self._failures or LastFailure()
         return self._failures
 
     def skip_if_shown(self, value: object) -> None:
-        """Leave it to the other formatters to show something, unless this cell has shown it already."""
-        if not any(shown is value for shown in self._shown):
+        """Display nothing if this cell has shown the value already; ``NotImplementedError`` leaves it to IPython."""
+        if not any(shown is value for shown in self._shown_in_cell):
             raise NotImplementedError
 
 
-async def ask_awaited(line: str, cell: str) -> None:
-    """Run a cell of a kernel; the transformed cell awaits this."""
-    magics = _loaded(get_ipython())
+def loaded_magics(shell: InteractiveShell) -> Any:
+    """Return the ``BackendMagics`` that a shell has loaded, or ``None``."""
+    return shell.magics_manager.registry.get(BackendMagics.__name__)
+
+
+async def ask_awaited(line: str, cell: str, wait: Wait = await_in_cell) -> None:
+    """Run a cell of a kernel; the rewritten cell awaits this."""
+    magics = loaded_magics(get_ipython())
     with one_line_errors():
-        magics.set_cell_result(await magics.ask_awaited(magics.question(line, cell)))
+        magics.set_cell_result(await magics.ask(magics.question(line, cell), wait))
 
 
 def ask(line: str, cell: str) -> None:
-    """Run a cell where nothing can be awaited; the transformed cell calls this."""
-    magics = _loaded(get_ipython())
-    with one_line_errors():
-        magics.set_cell_result(magics.ask(magics.question(line, cell)))
+    """Run a cell where nothing can be awaited; the rewritten cell calls this."""
+    run_without_loop(ask_awaited(line, cell, block_cell))
 
 
-def _spare_from_autoreload(shell: InteractiveShell) -> None:
-    """Have ``%autoreload``, where it is loaded, leave this package alone, which may be updated while it runs.
+def _exclude_from_autoreload(shell: InteractiveShell) -> None:
+    """Exclude this package from ``%autoreload``, if that is loaded: the package may be updated while a kernel runs.
 
-    Reloaded, it would forget the key and the conversations, and start a second loop beside that of open panels.
+    A reload would lose the key and the chats, and start a second loop beside the one of open panels.
     """
     if shell.find_line_magic("aimport") is not None:
         ours = [name for name in [*sys.modules] if name.partition(".")[0] == "nb_backend"]
@@ -258,12 +256,8 @@ def _spare_from_autoreload(shell: InteractiveShell) -> None:
 
 
 def _deleted_cells(shell: InteractiveShell) -> list[str]:
-    """Give the ids of cells that are gone since the last run, where the front end tells: JupyterLab and Notebook do."""
+    """Return the ids of cells deleted since the last run, if the front end sends them, as JupyterLab does."""
     if not hasattr(shell, "get_parent"):
         return []
     deleted = shell.get_parent().get("metadata", {}).get("deletedCells")
     return [cell for cell in deleted if isinstance(cell, str)] if isinstance(deleted, list) else []
-
-
-def _loaded(shell: InteractiveShell) -> Any:
-    return shell.magics_manager.registry.get(BackendMagics.__name__)

@@ -1,4 +1,4 @@
-"""How cells are read, before IPython reads them: a ``%%backend`` cell as it was typed, and ``%backend ask …?``."""
+"""Rewrite cells before IPython reads them: a ``%%backend`` cell, and a line ``%backend ask …?``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sys
 import tokenize
 from typing import Any
 
-from IPython.core.async_helpers import _asyncio_runner
 from IPython.core.inputtransformer2 import TokenTransformBase
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -16,25 +15,27 @@ _ASK = re.compile(r"(?P<before>\s*(?:[^=%?]*=\s*)?)%backend[ \t]+(?P<line>ask[ \
 
 
 def cell_to_call(lines: list[str], shell: InteractiveShell) -> list[str]:
-    """Write a ``%%backend`` cell as a call, or an ``await`` where that works; leave every other cell as it is.
+    """Rewrite a ``%%backend`` cell as a call, or as an ``await`` if the cell can await; return other cells unchanged.
 
-    It is taken as it was typed: later, IPython strips prompts and the like from it.
+    The text is taken as it was typed: IPython would later strip prompts such as ``>>>`` from it.
     """
     found = _CELL.fullmatch("".join(lines))
     if found is None:
         return lines
-    call = f"({found['line'].strip()!r}, {found['body']!r});\n"
-    if _kernel_runs_this_cell() and shell.autoawait and shell.loop_runner is _asyncio_runner:
-        return [f"await __import__('nb_backend').notebook.magic.magics.ask_awaited{call}"]
-    return [f"__import__('nb_backend').notebook.magic.magics.ask{call}"]
+    function = "await {}.ask_awaited" if _can_await(shell) else "{}.ask"
+    module = "__import__('nb_backend').notebook.magic.magics"
+    return [f"{function.format(module)}({found['line'].strip()!r}, {found['body']!r});\n"]
 
 
-def _kernel_runs_this_cell() -> bool:
-    """Tell whether what is being transformed is a cell that the kernel runs, which may await.
+def _can_await(shell: InteractiveShell) -> bool:
+    """Whether the code that is being transformed is a cell that a kernel runs, with asyncio as its loop.
 
-    Whatever else transforms one (``run_cell``, ``%run``, ``%%time``; in a cell, a task or a thread) runs the code then
-    and there, where a loop may be running already. ipykernel does both in ``do_execute``.
+    ``run_cell``, ``%run`` and ``%%time`` (in a cell, a task or a thread) also transform cells, but run them at once,
+    perhaps inside a running loop. There is no public way to tell them apart: ipykernel calls ``transform_cell`` from
+    ``do_execute``.
     """
+    if not shell.autoawait or shell.loop_runner is not shell.loop_runner_map["asyncio"][0]:
+        return False
     frame = sys._getframe()
     while frame.f_code is not InteractiveShell.transform_cell.__code__:
         if frame.f_back is None:
@@ -44,16 +45,16 @@ def _kernel_runs_this_cell() -> bool:
 
 
 class AskLineTransform(TokenTransformBase):
-    """``%backend ask …?`` or ``answer = %backend ask …?`` where a statement begins.
+    """``%backend ask …?`` or ``answer = %backend ask …?`` at the beginning of a statement.
 
-    IPython takes a line that ends in a question mark for a call for help, and these are none.
+    IPython would read a line that ends in a question mark as a request for help.
     """
 
-    priority = 1  # that of a call for help is 5: the lower one is the first
+    priority = 1  # before the transform of help requests, whose priority is 5
 
     @classmethod
     def find(cls, tokens_by_line: list[list[Any]]) -> AskLineTransform | None:
-        """Give the first statement that asks, if there is one."""
+        """Return the transform of the first statement that asks, or ``None``."""
         for tokens in tokens_by_line:
             first = next((token for token in tokens if token.type not in (tokenize.INDENT, tokenize.DEDENT)), None)
             if first is not None and _ASK.fullmatch(first.line):
@@ -61,7 +62,7 @@ class AskLineTransform(TokenTransformBase):
         return None
 
     def transform(self, lines: list[str]) -> list[str]:
-        """Write it as the call that it is."""
+        """Rewrite the line as a call of the magic."""
         found = _ASK.fullmatch(lines[self.start_line])
         if found is None:
             raise SyntaxError(lines[self.start_line])
