@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from PIL import Image
+from png import png
 from serving import TOKEN, serving
 from tqdm import tqdm
 
@@ -30,12 +30,6 @@ REVIEWS = pd.DataFrame({"name": ["Ann", "Bo", None], "stars": [5, 1, 3]}, index=
 
 def asked(backend) -> list[str]:
     return [body["messages"][-1]["content"] for body in backend.engine.history]
-
-
-def png(width: int, height: int) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (width, height)).save(file, "png")
-    return file.getvalue()
 
 
 def texts(answers) -> list[str]:

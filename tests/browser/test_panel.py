@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import nbformat
 import pytest
 from jupyter_page import Notebook
 from playwright.sync_api import Locator, Page
+from png import png
 from serving import Backend
 
 from nb_backend.local.scripted import ScriptedEngine
@@ -198,20 +198,12 @@ PASTE = """(node, files) => {
 }"""
 
 
-def png(seed: int, side: int = 64) -> bytes:
-    from PIL import Image
-
-    out = io.BytesIO()
-    Image.frombytes("RGB", (side, side), hashlib.shake_128(bytes([seed])).digest(side * side * 3)).save(out, "PNG")
-    return out.getvalue()
-
-
 def sent_images(engine: ScriptedEngine) -> list[bytes]:
     return [base64.b64decode(uri.partition(",")[2]) for uri, *_ in engine.history[-1]["media"]]
 
 
 def test_eight_images_pasted_at_once_all_arrive(nb: Notebook, engine: ScriptedEngine) -> None:
-    images = [png(seed) for seed in range(8)]
+    images = [png(64, 64, seed=seed) for seed in range(8)]
     panel = opened(nb)
     files = [[f"{at}.png", base64.b64encode(image).decode()] for at, image in enumerate(images)]
     panel.box.evaluate(PASTE, files)
@@ -228,7 +220,7 @@ def test_eight_images_pasted_at_once_all_arrive(nb: Notebook, engine: ScriptedEn
 
 
 def test_an_image_larger_than_a_message_may_be_goes_through(nb: Notebook, engine: ScriptedEngine) -> None:
-    image = png(1, 2000)
+    image = png(2000, 2000, seed=1)
     assert len(image) > 11e6
     panel = opened(nb)
     nb.run(0)
@@ -243,7 +235,7 @@ def test_an_image_larger_than_a_message_may_be_goes_through(nb: Notebook, engine
 
 def test_a_figure_of_a_recent_cell_is_attached_from_the_menu(nb: Notebook, engine: ScriptedEngine) -> None:
     draw = "%load_ext nb_backend\nfrom IPython.display import Image, display\nimport base64\n"
-    draw += f"display(Image(base64.b64decode('{base64.b64encode(png(3)).decode()}')))"
+    draw += f"display(Image(base64.b64decode('{base64.b64encode(png(64, 64, seed=3)).decode()}')))"
     nb.open(draw, PANEL)
     nb.run(0)
     nb.run(1)
@@ -253,7 +245,7 @@ def test_a_figure_of_a_recent_cell_is_attached_from_the_menu(nb: Notebook, engin
     panel.node.locator(".nbb-images li").wait_for()
     panel.ask("What is it?")
     panel.wait(re.compile("answered by"))
-    assert sent_images(engine) == [png(3)]
+    assert sent_images(engine) == [png(64, 64, seed=3)]
 
 
 # -- stop while a cell runs
@@ -298,7 +290,7 @@ def test_the_transcript_stays_in_the_saved_notebook(nb: Notebook, engine: Script
 
 
 def test_reopened_by_a_stranger_the_transcript_reads_with_its_images(nb: Notebook, engine: ScriptedEngine) -> None:
-    uri = "data:image/png;base64," + base64.b64encode(png(5)).decode()
+    uri = "data:image/png;base64," + base64.b64encode(png(64, 64, seed=5)).decode()
     engine.enqueue(f"A **bold** answer <script>window.nbRan = 1</script> ![a dot]({uri})")
     panel = opened(nb)
     panel.ask("First question")

@@ -16,7 +16,8 @@ import pytest
 from chat_support import questions
 from hypothesis import given
 from hypothesis import strategies as st
-from image_serving import PNG, images, png, uri
+from image_serving import PNG, images, uri
+from png import png
 from serving import serving
 
 from nb_backend import Answer, AuthError, BackendError, Chat, RawResponse, ServerError, attach, settings

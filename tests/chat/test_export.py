@@ -8,7 +8,8 @@ import nbformat
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from image_serving import png, uri
+from image_serving import uri
+from png import png
 
 from nb_backend import Chat
 
@@ -132,7 +133,7 @@ def test_an_empty_conversation(tmp_path):
 
 
 def test_large_pictures_are_in_files_and_not_in_what_is_shown(tmp_path):
-    small, large = uri(png()), uri(png(noise=bytes(300_000)))
+    small, large = uri(png()), uri(png(filler=bytes(300_000)))
     chat = chat_of("Draw", f"![a]({large}) ![b]({small}) ![c](/x.png)")
     chat.messages[1]["images"] = {"/x.png": "http://h/x.png", "http://h/x.png": large}
     shown = chat._repr_markdown_()

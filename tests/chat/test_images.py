@@ -11,8 +11,9 @@ import markdown_oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_serving import BOMB, FILES, PNG, ImageServer, images, png, uri
+from image_serving import BOMB, FILES, PNG, ImageServer, images, uri
 from markdown_oracle import FRAGMENTS, HOSTILE, wrong_in
+from png import png
 from serving import TOKEN
 
 from nb_backend import Answer, Chat, RawResponse
@@ -305,7 +306,7 @@ def test_no_address_acts(most, text, addresses):
     [
         (f"![a]({uri(b'<script>')}) words", "image: a (no bitmap, or too large) words"),
         (f"![a]({uri(PNG, 'image/svg+xml')})", "image: a (no bitmap, or too large)"),
-        (f"![a]({uri(png(noise=bytes(9 * 2**20)))})", "image: a (no bitmap, or too large)"),
+        (f"![a]({uri(png(filler=bytes(9 * 2**20)))})", "image: a (no bitmap, or too large)"),
         (f"![a]({LARGE})", f"![a]({LARGE})"),
         (f"[![a]({LARGE})](https://e.x)", f"[![a]({LARGE})](https://e.x)"),
         (f"![a][r]\n\n[r]: {LARGE}", f"![a]({LARGE})"),
@@ -368,7 +369,7 @@ FORMS_OF_IMAGES = ["![a]({})", "[![a]({} 'title')](https://e.x)", "![a](<{}>)", 
 @pytest.mark.parametrize("form", FORMS_OF_IMAGES)
 @pytest.mark.parametrize("size", [2000, 60_000])
 def test_no_prefix_is_a_wall_of_base64(form, size):
-    image = uri(png(noise=bytes(range(256)) * (size // 256)))
+    image = uri(png(filler=bytes(range(256)) * (size // 256)))
     text = "Before\n\n" + form.format(image) + "\n\nafter"
     begin = text.index("base64,") + len("base64,")
     for end in [*range(begin), *range(begin, len(text) - 60, 997), *range(len(text) - 60, len(text) + 1)]:

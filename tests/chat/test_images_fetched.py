@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable
 from contextlib import aclosing
 
 import pytest
 from image_serving import PNG, ImageServer, images, uri
+from wait import until
 
 from nb_backend import AuthError, BackendApi, Chat, RawResponse
 from nb_backend.chat.images import ImageFetcher, ImageUrl
@@ -22,12 +22,6 @@ from nb_backend.providers.registry import provider_for
 @pytest.fixture
 def server(image_server: ImageServer) -> ImageServer:
     return image_server
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 # -- meanwhile

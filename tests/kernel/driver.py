@@ -123,11 +123,3 @@ def at_display(number: int) -> Callable[[dict[str, Any]], bool]:
     """Tell the display of this number, from 1 up: before the first, the kernel is IPython's alone."""
     displays = count(1)
     return lambda message: "display" in message["msg_type"] and next(displays) == number
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """Wait until something is so that another thread or process brings about."""
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < deadline, "it never came about"
-        time.sleep(0.01)

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from driver import Kernel, eventually
+from driver import Kernel
 from image_serving import FILES, PNG, ImageServer, serving_images, uri
 from serving import TOKEN
+from wait import eventually
 
 from nb_backend.local.scripted import ScriptedEngine
 

@@ -10,8 +10,9 @@ import socket
 import sys
 
 import pytest
-from driver import Kernel, eventually, one_line
+from driver import Kernel, one_line
 from jupyter_client.manager import start_new_kernel
+from wait import eventually
 
 PID = "from nb_backend.local import process; process._backend._process.pid"
 PORT = "from nb_backend.local import process; process._backend.address.url.rpartition(':')[2]"

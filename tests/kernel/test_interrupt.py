@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from driver import at_display, eventually
+from driver import at_display
+from wait import eventually
 
 INTERRUPTS = 25
 

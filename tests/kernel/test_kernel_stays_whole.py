@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from driver import Kernel, eventually
+from driver import Kernel
 from jupyter_client.manager import start_new_kernel
 from panel_client import PanelPage
+from wait import eventually
 
 import nb_backend
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from driver import eventually
+from wait import eventually
 
 FORMS = pytest.mark.parametrize("form", ["", "await "], ids=["waited for", "awaited"])
 PROMPTS = "[str(number) for number in range(100)]"

@@ -9,6 +9,7 @@ import pytest
 from media_support import PNG
 from panel_client import PanelPage, digest, text_of
 from PIL import Image
+from png import png_of_size
 from test_panel_turns import open_page, page, said  # noqa: F401  a fixture
 
 MEGA = 2**20
@@ -22,19 +23,6 @@ def as_they_are(kernel):
     kernel.run("settings.current.max_image_bytes = 8 * 2**20")
 
 
-def png(size: int, colour: int = 0) -> bytes:
-    """A PNG of exactly so many bytes, with a private chunk in it."""
-    image = Image.new("RGB", (2, 2), (colour, 0, 0))
-    image.save(file := io.BytesIO(), "PNG")
-    data = file.getvalue()
-    import struct
-    import zlib
-
-    fill = b"nbFl" + bytes([colour]) * (size - len(data) - 12)
-    chunk = struct.pack(">I", len(fill) - 4) + fill + struct.pack(">I", zlib.crc32(fill))
-    return data[:33] + chunk + data[33:]
-
-
 def received(kernel, at=-1):
     """The hashes of what the last question's images are made of."""
     code = (
@@ -44,7 +32,7 @@ def received(kernel, at=-1):
 
 
 def test_thirty_megabytes_go_through(page, engine, kernel):  # noqa: F811
-    data = png(30 * MEGA + 17)
+    data = png_of_size(30 * MEGA + 17)
     ids = page.upload(data, "large.png")
     assert len(ids) == 31
     image = page.reply(ids[-1])["image"]
@@ -59,7 +47,7 @@ def test_thirty_megabytes_go_through(page, engine, kernel):  # noqa: F811
 
 
 def test_eight_at_once(page, engine, kernel):  # noqa: F811
-    files = [png(3 * MEGA // 2 + number, number) for number in range(8)]
+    files = [png_of_size(3 * MEGA // 2 + number, number) for number in range(8)]
     ends = [page.upload(data, "same.png")[-1] for data in files]
     images = [page.reply(end)["image"] for end in ends]
     assert len({image["name"] for image in images}) == 8
@@ -117,14 +105,14 @@ def test_figures_of_cells_are_offered(page, engine, kernel):  # noqa: F811
 def test_an_edit_keeps_what_was_attached(page, engine, kernel):  # noqa: F811
     old = page.reply(page.upload(PNG, "old.png")[-1])["image"]
     page.turn("one", images=(old["id"],))
-    new = page.reply(page.upload(png(500), "new.png")[-1])["image"]
+    new = page.reply(page.upload(png_of_size(500), "new.png")[-1])["image"]
     page.ask("edit", item=page.order[0], text="two", images=[page.shown[0]["images"][0]["key"], new["id"]])
     page.until(lambda: text_of(page.shown[0]) == "<p>two</p>" and page.last())
-    assert received(kernel) == [digest(PNG), digest(png(500))]
+    assert received(kernel) == [digest(PNG), digest(png_of_size(500))]
     assert [one["name"] for one in page.shown[0]["images"]] == ["old.png", "new.png"]
     page.ask("retry", item=page.order[1])
     page.until(lambda: len(engine.history) == 3 and page.last())
-    assert received(kernel) == [digest(PNG), digest(png(500))]
+    assert received(kernel) == [digest(PNG), digest(png_of_size(500))]
 
 
 def test_images_of_an_answer_come_by_their_keys(page, engine, kernel):  # noqa: F811

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from driver import TIMEOUT, eventually
+from driver import TIMEOUT
 from media_support import PNG
 from panel_client import WIDGET, PanelPage, text_of
 from test_panel_turns import open_page, page, pairs, said  # noqa: F401  a fixture
+from wait import eventually
 
 from nb_backend import to_data_uri
 

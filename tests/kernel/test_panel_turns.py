@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from driver import eventually
 from panel_client import PanelPage, text_of
 from serving import TOKEN
+from wait import eventually
 
 SHOW = "from nb_backend import ChatPanel, chats\npanel = ChatPanel('main')\npanel"
 BROKEN = {"type": "error", "error": "Broken", "message": f"the engine broke with {TOKEN}"}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from by_model import ByModel, columns
-from driver import eventually, one_line
+from driver import one_line
 from serving import TOKEN, serving
+from wait import eventually
 
 CELL = "%%backend llama gpt-4o\nWhy is the sky blue?"
 BROKEN = {"type": "error", "error": "Broken", "message": "the engine broke"}

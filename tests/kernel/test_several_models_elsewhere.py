@@ -12,9 +12,10 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 from by_model import ByModel, columns
-from driver import at_display, eventually, one_line
+from driver import at_display, one_line
 from nbclient import NotebookClient
 from serving import serving
+from wait import eventually
 
 from nb_backend import Chat, ServerError
 from nb_backend.chat.answer import Answer

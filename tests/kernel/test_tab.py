@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from driver import eventually
+from wait import eventually
 from wire_server import status
 
 SETTINGS = "from nb_backend import settings; settings.current = settings.Settings()"

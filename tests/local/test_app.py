@@ -9,7 +9,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from local_support import PATIENCE, QUESTION, TOKEN, events_of, serving, until
+from local_support import QUESTION, TOKEN, events_of, serving
+from wait import PATIENCE, until
 
 import nb_backend
 from nb_backend.local import app

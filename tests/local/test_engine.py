@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_support import PATIENCE, answer, question, real_weights, text, until
+from local_support import answer, question, real_weights, text
+from wait import PATIENCE, until
 
 from nb_backend.local import llama
 from nb_backend.local.engine import EngineError

@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aiohttp import web
-from local_support import PATIENCE, QUESTION, TOKEN, serving, until
+from local_support import QUESTION, TOKEN, serving
+from wait import PATIENCE, until
 
 from nb_backend.local import app
 from nb_backend.local.engine import Body, Event

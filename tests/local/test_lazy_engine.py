@@ -8,7 +8,8 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from local_support import PATIENCE, answer, index, question, real_weights, text, wheel
+from local_support import answer, index, question, real_weights, text, wheel
+from wait import PATIENCE
 
 from nb_backend.local import weights
 from nb_backend.local.engine import EngineError

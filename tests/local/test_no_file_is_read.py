@@ -14,7 +14,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from local_support import PATIENCE, TOKEN, posix, question, real_weights, serving
+from local_support import TOKEN, posix, question, real_weights, serving
+from wait import PATIENCE
 
 from nb_backend.local.lazy_engine import LazyEngine
 from nb_backend.local.scripted import ScriptedEngine

@@ -20,7 +20,8 @@ from typing import Any
 import aiohttp
 import psutil
 import pytest
-from local_support import PATIENCE, QUESTION, ask, events_of, index, posix, real_weights, until
+from local_support import QUESTION, ask, events_of, index, posix, real_weights
+from wait import PATIENCE, until
 
 from nb_backend.errors import ConnectionFailed
 from nb_backend.local import process, weights

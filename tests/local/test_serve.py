@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from local_support import PATIENCE, ask, posix, real_weights
+from local_support import ask, posix, real_weights
+from wait import PATIENCE
 
 from nb_backend.local.process import Address
 

@@ -10,7 +10,8 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
-from local_support import PATIENCE, QUESTION, TOKEN, events_of, question, real_weights, serving, until
+from local_support import QUESTION, TOKEN, events_of, question, real_weights, serving
+from wait import PATIENCE, until
 
 from nb_backend import BackendApi
 from nb_backend.errors import BackendError, RateLimitError

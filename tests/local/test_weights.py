@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from local_support import PATIENCE, index, real_weights, wheel
+from local_support import index, real_weights, wheel
+from wait import PATIENCE
 
 from nb_backend.local import weights
 from nb_backend.local.weights import WeightsError

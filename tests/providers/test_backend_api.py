@@ -7,7 +7,7 @@ import logging
 import threading
 
 import pytest
-from local_support import until
+from wait import until
 from wire_server import CHUNKED, FINISH, UNTIL_CLOSE, chunk, content, received, sse, status, stream
 
 from nb_backend import BackendApi, RawResponse, settings

@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import struct
-import zlib
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from aiohttp import web
+from png import png
 from serving import TOKEN, Backend
 
 from nb_backend import background
 from nb_backend.local.app import create_app
 from nb_backend.local.scripted import ScriptedEngine
-
-
-def png(width: int = 5, height: int = 5, noise: bytes = b"") -> bytes:
-    """A red picture; ``noise`` makes its file larger."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    pixels = zlib.compress((b"\0" + b"\xff\0\0" * width) * height)
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    text = chunk(b"teSt", noise) if noise else b""
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + text + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 def uri(data: bytes, kind: str = "image/png") -> str:
@@ -49,7 +37,7 @@ FILES = {
     "a b.png": PNG,
     "second.png": png(6, 6),
     "large.png": png(40, 40, bytes(60_000)),
-    "huge.png": png(noise=bytes(9 * 2**20)),
+    "huge.png": png(filler=bytes(9 * 2**20)),
     "drawn.svg": b"<svg xmlns='http://www.w3.org/2000/svg' onload='hit()'/>",
     "page.png": b"<!DOCTYPE html><script>hit()</script>",
     "empty.png": b"",

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from wait import PATIENCE
 
 from nb_backend.local.app import create_app, create_runner
 from nb_backend.local.process import Address
@@ -27,8 +28,6 @@ QUESTION = {"model": "gpt-3.5-turbo", "messages": [{"role": "user", "content": "
 _ENVIRONMENT = dict(os.environ)
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="is about POSIX")
-
-PATIENCE = 30  # seconds after which something that should happen has not: a test that fails, never one that passes
 
 
 @asynccontextmanager
@@ -41,13 +40,6 @@ async def serving(engine: Any, **runner: Any) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{served.addresses[0][1]}"
     finally:
         await served.cleanup()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - it is another process, or a server, that makes it so
-            await asyncio.sleep(0.01)
 
 
 def events_of(text: str) -> list[dict[str, Any]]:

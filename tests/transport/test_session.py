@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from local_support import until
+from wait import until
 from wire_server import CHUNKED, LAST_CHUNK, OK, UNTIL_CLOSE, WireServer, chunk, post, received, status
 
 from nb_backend.errors import AuthError, BackendError, ConnectionFailed, ProtocolError, ServerError, TimedOut
