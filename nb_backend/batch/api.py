@@ -1,4 +1,4 @@
-"""Many questions at once: ``map`` over a list or a table, and ``compare`` over several models."""
+"""``map`` sends many prompts, from a list or a table; ``compare`` sends the same prompts to several models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from ..chat.chat import Chat
 from .awaitable import BatchCall, caller_can_await
-from .progress import progress as progress_of
+from .progress import choose_view
 from .runner import BatchRunner, Item, Result
 from .schema import Schema
 from .tables import Rows, read_rows
@@ -32,29 +32,34 @@ def map(
     progress: bool = True,
     **params: Any,
 ) -> Any:
-    """Ask many questions, each in a conversation of its own, and give the answers in order.
+    """Send many prompts, each in a chat of its own, and return the answers in order.
 
     >>> answers = nb_backend.map(["Why is the sky blue?", "And the sea?"], concurrency=20)
     >>> table["mood"] = await nb_backend.map(table, template="Is this angry or kind? {{ review }}")
 
-    ``prompts`` is a list of texts, or a Series or DataFrame of pandas, for which a Series with the same index is given.
-    In ``template`` each ``{{ name }}`` is a column's value (a key's, of a list of dicts; ``{{ prompt }}`` where there
-    are texts). ``images`` are what goes along with each, or the names of a DataFrame's columns. ``concurrency`` is how
-    many are asked at the same time. A question that failed has its error in the place of its answer; ``ValueError`` or
-    ``TypeError`` is raised for what cannot be asked, before anything is.
+    ``prompts`` is a list of texts, or a pandas Series or DataFrame; for pandas a Series with the same index is
+    returned. In ``template``, each ``{{ name }}`` stands for the value of a column, or of a key if the prompts are
+    dicts, or for the text itself: ``{{ prompt }}``. ``images`` has one entry for each prompt (anything that ``attach``
+    accepts, a list of such, or ``None``), or names columns of the DataFrame. ``concurrency`` is the number of requests
+    at a time, ``progress=False`` shows no bar. The other options are those of ``Chat``.
 
-    ``schema``, a class of pydantic's or a JSON schema, asks for JSON: an answer that does not fit is asked for once
-    more. Then objects are given, and for a DataFrame one with the schema's columns (and ``error``, if any failed).
+    A prompt that fails has its exception in place of the answer. ``ValueError`` or ``TypeError`` is raised, before
+    anything is sent, if the arguments cannot be used.
 
-    Inside a coroutine, or a cell with an ``await``, what is given can be awaited, and has begun. An interrupt ends it
-    all; the same call again asks only for what is missing, and so it does for what failed. The other options are those
-    of a ``Chat``.
+    ``schema``, a pydantic class or a JSON schema, asks for JSON and returns objects instead of ``Answer``; for a
+    DataFrame, it returns a DataFrame with the schema's columns, and a column ``error`` if any prompt failed. The model
+    is asked once more if its answer does not fit the schema.
+
+    In a coroutine, or in a cell with an ``await``, the requests start at once and the call returns what can be awaited;
+    if it is used without ``await``, it waits by itself. An interrupt ends all requests. The same call again sends only
+    the prompts that are not answered yet, those that failed included.
     """
     rows = read_rows(prompts, template, images)
-    wanted = None if schema is None else Schema(schema)
+    parsed_schema = None if schema is None else Schema(schema)
     chat = {"system": system, "url": url, "api_key": api_key, "provider": provider, "cache": cache, **params}
-    items = (Item(made, along, model) for made, along in rows.prompts())
-    call = _call(items, rows.count, model, concurrency, wanted, chat, progress, partial(_answers, rows, wanted))
+    items = (Item(make_prompt, row_images, model) for make_prompt, row_images in rows.prompts())
+    make_value = partial(_answers, rows, parsed_schema)
+    call = _make_call(items, rows.count, model, concurrency, parsed_schema, chat, progress, make_value)
     return call.start() if caller_can_await(sys._getframe(1)) else call.wait()
 
 
@@ -69,32 +74,34 @@ def compare(
     progress: bool = True,
     **chat: Any,
 ) -> Any:
-    """Ask several models the same, and give a DataFrame with a row for each prompt and model.
+    """Send the same prompts to several models, and return a DataFrame with a row for each prompt and model.
 
     >>> nb_backend.compare("Why is the sky blue?", ["llama", "gpt-4o"])
 
-    Its columns are ``prompt``, ``model``, ``answer`` (the text, as far as it came), ``tokens``, ``seconds`` and
-    ``error`` (why it failed, else ``None``). ``prompts`` may be one text; all else is as for ``map``.
+    The columns are ``prompt``, ``model``, ``answer`` (the text, as much as arrived), ``tokens``, ``seconds`` and
+    ``error`` (the message of a failure, else ``None``). ``prompts`` may be a single text. The other arguments, and
+    ``await``, are as for ``map``.
     """
     try:
         import pandas  # type: ignore[import-untyped]
     except ImportError:
-        raise ValueError("compare gives a DataFrame, and pandas is missing: pip install pandas") from None
+        raise ValueError("compare returns a DataFrame and needs pandas: pip install pandas") from None
     if "model" in chat:
-        raise TypeError("compare takes models, a list of names, and no model")
+        raise TypeError("compare takes models (a list of names) instead of model")
     names = [models] if isinstance(models, str) else [*models]
     if not names:
-        raise ValueError("there is no model to ask: give a list of names")
+        raise ValueError("models is empty: name at least one model")
     rows = read_rows([prompts] if isinstance(prompts, str) else prompts, template, images)
-    asked = [(made(), along) for made, along in rows.prompts()]
-    items = (Item(partial(str, prompt), along, name) for prompt, along in asked for name in names)
-    which = [(prompt, name) for prompt, _ in asked for name in names]
-    wanted = None if schema is None else Schema(schema)
-    call = _call(items, len(which), names[0], concurrency, wanted, chat, progress, partial(_compared, pandas, which))
+    filled = [(make_prompt(), row_images) for make_prompt, row_images in rows.prompts()]
+    items = (Item(partial(str, prompt), row_images, name) for prompt, row_images in filled for name in names)
+    pairs = [(prompt, name) for prompt, _ in filled for name in names]
+    parsed_schema = None if schema is None else Schema(schema)
+    make_value = partial(_comparison, pandas, pairs)
+    call = _make_call(items, len(pairs), names[0], concurrency, parsed_schema, chat, progress, make_value)
     return call.start() if caller_can_await(sys._getframe(1)) else call.wait()
 
 
-def _call(
+def _make_call(
     items: Iterable[Item],
     total: int,
     model: str | None,
@@ -102,18 +109,18 @@ def _call(
     schema: Schema | None,
     chat: dict[str, Any],
     progress: bool,
-    shape: Callable[[list[Result]], Any],
+    make_value: Callable[[list[Result]], Any],
 ) -> BatchCall:
     if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
-        raise ValueError(f"concurrency is {concurrency!r}: it has to be a whole number from 1 up")
+        raise ValueError(f"concurrency is {concurrency!r}: it has to be a whole number of at least 1")
     if not isinstance(url := chat.get("url"), str | None):
-        chat = {**chat, "url": [*url]}  # each question reads them
+        chat = {**chat, "url": [*url]}  # an iterator could be read only once, and each chat reads it
     if schema is not None:
         chat = {**chat, "system": schema.instructions(chat.get("system"))}
-    request = Chat(model, **chat).request("")  # which raises what would stand against each
+    request = Chat(model, **chat).request("")  # raises now what would fail for every item
     batch = BatchRunner(items, total, concurrency=concurrency, schema=schema, chat=chat)
-    recorded = request.store is not None
-    return BatchCall(batch, shape, partial(progress_of, progress, plain=recorded), timed=not recorded)
+    has_cache = request.store is not None
+    return BatchCall(batch, make_value, partial(choose_view, progress, plain=has_cache), timed=not has_cache)
 
 
 def _answers(rows: Rows, schema: Schema | None, results: list[Result]) -> Any:
@@ -123,9 +130,9 @@ def _answers(rows: Rows, schema: Schema | None, results: list[Result]) -> Any:
     return rows.series([result.value if result.error is None else result.error for result in results])
 
 
-def _compared(pandas: Any, which: list[tuple[str, str]], results: list[Result]) -> Any:
+def _comparison(pandas: Any, pairs: list[tuple[str, str]], results: list[Result]) -> Any:
     answers = [result.answer for result in results]
-    table = pandas.DataFrame(which, columns=["prompt", "model"])
+    table = pandas.DataFrame(pairs, columns=["prompt", "model"])
     table["answer"] = ["" if answer is None else answer.text for answer in answers]
     table["tokens"] = pandas.array([answer and answer.tokens for answer in answers], dtype="Int64")
     table["seconds"] = [None if answer is None else answer.seconds for answer in answers]

@@ -1,4 +1,4 @@
-"""How far many questions are, while somebody waits for their answers: tqdm's bar, and one line that stays."""
+"""The progress of many prompts while somebody waits for them: tqdm's bar, and one line that stays."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import uuid
 from contextlib import suppress
 from typing import Any, Protocol
 
-INTERVAL = 0.1  # seconds between two looks
+from ..background import POLL_SECONDS
 
 
 class Progress:
-    """What has been done of how much, for whoever looks; times are those of ``time.monotonic``."""
+    """How many of the prompts are done; ``started`` is a time of ``time.monotonic``."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -24,20 +24,20 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """How many have come to their end, this way or that."""
+        """How many prompts have an answer or an error."""
         return self.answered + self.failed
 
     @property
     def rate(self) -> str:
-        """What a bar says besides: failures, and tokens a second."""
+        """The text after the bar: failures, and tokens per second."""
         parts = [f"{self.failed:,} failed"] if self.failed else []
         if self.tokens:
-            parts.append(f"{self.tokens / max(time.monotonic() - self.started, INTERVAL):,.0f} tokens/s")
+            parts.append(f"{self.tokens / max(time.monotonic() - self.started, POLL_SECONDS):,.0f} tokens/s")
         return ", ".join(parts)
 
     @property
     def left(self) -> str:
-        """How long the rest takes if it goes on like that, as tqdm writes it; "" while nothing tells."""
+        """The estimated time left, as tqdm writes it; empty as long as nothing is done."""
         from tqdm import tqdm  # type: ignore[import-untyped]
 
         if not self.done:
@@ -46,7 +46,7 @@ class Progress:
         return f"{tqdm.format_interval(seconds)} left"
 
     def line(self, *, timed: bool) -> str:
-        """Say in one line what has become of all; with the seconds, which are others in each run."""
+        """Return the totals in one line; ``timed`` adds the seconds, which differ from run to run."""
         parts = [f"{self.answered:,} answered"]
         parts += [f"{self.failed:,} failed"] if self.failed else []
         parts += [f"{self.tokens:,} tokens"] if self.tokens else []
@@ -55,17 +55,17 @@ class Progress:
 
 
 class ProgressView(Protocol):
-    """Where it is shown; only the thread that waits shows anything."""
+    """Where progress is shown; only the waiting thread calls it."""
 
     def show(self, counts: Progress) -> None:
-        """Show how far it is."""
+        """Show the counts."""
 
     def finish(self, line: str) -> None:
-        """Show one line, which stays."""
+        """Replace the bar by one line, which stays."""
 
 
 class NoProgress:
-    """Nowhere."""
+    """A view that shows nothing."""
 
     def show(self, counts: Progress) -> None:
         """Show nothing."""
@@ -75,116 +75,117 @@ class NoProgress:
 
 
 class TerminalBar:
-    """A line of the terminal, on stderr."""
+    """A bar in a line of the terminal, on stderr."""
 
     def __init__(self) -> None:
         self._bar: Any = None
 
     def show(self, counts: Progress) -> None:
-        """Draw the bar, or draw it anew."""
+        """Draw the bar."""
         if self._bar is None:
             from tqdm import tqdm
 
-            self._bar = _bar(tqdm, counts, leave=False, file=sys.stderr, dynamic_ncols=True)
-        _update(self._bar, counts)
+            self._bar = _make_bar(tqdm, counts, leave=False, file=sys.stderr, dynamic_ncols=True)
+        _update_bar(self._bar, counts)
 
     def finish(self, line: str) -> None:
-        """Put the line where the bar was."""
+        """Replace the bar by one line, which stays."""
         if self._bar is not None:
             self._bar.close()
         print(line, file=sys.stderr)  # noqa: T201
 
 
 class NotebookBar:
-    """An output of a cell: a widget while it runs, where there are widgets, and Markdown from then on.
+    """A bar in the output of a cell: a widget, or Markdown where there are no widgets; Markdown in the end.
 
-    Where nothing but the answers may differ between two runs, ``plain`` leaves the widget out: a notebook that is saved
-    keeps the state of each, under a random name.
+    ``plain`` never shows a widget. A saved notebook keeps the state of each widget under a random name, and with a
+    cache two runs of a notebook must not differ.
     """
 
     def __init__(self, shell: Any, *, plain: bool) -> None:
         from IPython.core.displaypub import CapturingDisplayPublisher
 
         self._display_id = uuid.uuid4().hex
-        self._shown = False
+        self._is_displayed = False
         self._bar: Any = None
-        self._text = plain
+        self._plain = plain
         self._line = ""
-        # %%capture keeps every update as an output of its own: it gets only the last
-        self._live = not isinstance(shell.display_pub, CapturingDisplayPublisher)
+        # %%capture keeps every update as an output of its own, so it gets only the last line
+        self._is_captured = isinstance(shell.display_pub, CapturingDisplayPublisher)
 
     def show(self, counts: Progress) -> None:
-        """Show the bar, or move it."""
-        if not self._live:
+        """Draw the bar."""
+        if self._is_captured:
             return
-        if self._bar is None and not self._text:
+        if self._bar is None and not self._plain:
             try:
-                self._bar = self._widget(counts)
-            except Exception:  # whatever a front end's widgets, or their absence, raise
-                self._text = True
+                self._bar = self._show_widget(counts)
+            except Exception:  # there are no widgets, or they fail; what they raise then differs
+                self._plain = True
         if self._bar is not None:
-            _update(self._bar, counts)
+            _update_bar(self._bar, counts)
         else:
             parts = [f"{counts.done:,} of {counts.total:,}", counts.rate, counts.left]
-            self._say(" · ".join(filter(None, parts)))
+            self._show_line(" · ".join(filter(None, parts)))
 
     def finish(self, line: str) -> None:
-        """Put the line where the bar was, and take the widget away."""
-        self._say(line)
+        """Replace the bar by one line, which stays, and close its widgets."""
+        self._show_line(line)
         if self._bar is not None:
             box, self._bar.disable = self._bar.container, True
-            for widget in (*box.children, box):  # or ipywidgets would hold them for ever
+            for widget in (*box.children, box):  # ipywidgets keeps every widget that is not closed
                 for part in (getattr(widget, "style", None), widget.layout, widget):
                     if part is not None:
                         part.close()
 
-    def _widget(self, counts: Progress) -> Any:
+    def _show_widget(self, counts: Progress) -> Any:
         from tqdm.notebook import tqdm_notebook  # type: ignore[import-untyped]
 
-        bar = _bar(tqdm_notebook, counts, display=False)
+        bar = _make_bar(tqdm_notebook, counts, display=False)
         self._display(bar.container)
         return bar
 
-    def _say(self, line: str) -> None:
+    def _show_line(self, line: str) -> None:
         from IPython.display import Markdown
 
         if line != self._line:
             self._line = line
             self._display(Markdown(line))
 
-    def _display(self, thing: Any) -> None:
+    def _display(self, output: Any) -> None:
         from IPython.display import display
 
-        display(thing, display_id=self._display_id, update=self._shown)
-        self._shown = True
+        display(output, display_id=self._display_id, update=self._is_displayed)
+        self._is_displayed = True
 
 
-def progress(wanted: bool, *, plain: bool) -> ProgressView:
-    """Choose where progress is shown: in a notebook, in a terminal, or nowhere."""
+def choose_view(wanted: bool, *, plain: bool) -> ProgressView:
+    """Return the view for this process: a notebook's, a terminal's, or none; ``plain`` is as for ``NotebookBar``."""
     if not wanted:
         return NoProgress()
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     if hasattr(shell, "kernel"):
         return NotebookBar(shell, plain=plain)
-    with suppress(AttributeError, ValueError):  # no stderr, or one that is closed
+    with suppress(AttributeError, ValueError):  # stderr is missing or closed
         return TerminalBar() if sys.stderr.isatty() else NoProgress()
     return NoProgress()
 
 
-def _bar(kind: Any, counts: Progress, **options: Any) -> Any:
-    """Make a bar of tqdm's: without its thread, which would draw unbidden, and begun when the questions were.
+def _make_bar(bar_class: Any, counts: Progress, **options: Any) -> Any:
+    """Build a tqdm bar that is drawn by ``_update_bar`` alone and counts from when the requests started.
 
-    It has a lock of its own: a drawing that fails leaves tqdm's locked, and then every other bar waits for ever. And it
-    does not draw when it is collected: into whatever cell runs then, or onto a screen that is gone.
+    tqdm's monitor thread is off: it would draw too. The bar has a lock of its own, because a drawing that fails leaves
+    tqdm's common lock locked, and every other bar would hang. It does not draw when it is collected: that would write
+    into whatever cell runs then.
     """
     own = {"monitor_interval": 0, "_lock": threading.RLock(), "__del__": lambda bar: None}
-    bar = type(kind.__name__, (kind,), own)(total=counts.total, **options)
+    bar = type(bar_class.__name__, (bar_class,), own)(total=counts.total, **options)
     bar.start_t -= time.monotonic() - counts.started
     return bar
 
 
-def _update(bar: Any, counts: Progress) -> None:
+def _update_bar(bar: Any, counts: Progress) -> None:
     bar.n = counts.done
     bar.set_postfix_str(counts.rate, refresh=False)
     bar.refresh(nolock=True)

@@ -1,4 +1,4 @@
-"""Many questions, each on its own, so many at a time; what was answered before an interrupt is not asked again."""
+"""Send many prompts, several at a time, and keep the answers of a call that was stopped for the next one."""
 
 from __future__ import annotations
 
@@ -26,16 +26,19 @@ from .template import is_missing
 
 @dataclass(slots=True)
 class Item:
-    """One question of many: what makes its text, and what goes along."""
+    """One prompt of many, with its images and the model to ask; the text is made when its turn comes."""
 
-    prompt: Callable[[], str]
+    make_prompt: Callable[[], str]
     images: Any = None
     model: str | None = None
 
 
 @dataclass(slots=True)
 class Result:
-    """What has become of a question: what came back, what that is worth, and the error, if it failed."""
+    """What came back for one item: the answer, the value that it stands for, and the error if it failed.
+
+    The value is the answer itself, or what a schema makes of it.
+    """
 
     answer: Answer | None = None
     value: Any = None
@@ -44,17 +47,20 @@ class Result:
 
 @dataclass
 class _ResumeState:
-    """What the last call that was stopped, or of which some failed, had answered, by what tells the questions."""
+    """Answers that the last call left behind because it was stopped or because some items failed.
+
+    ``results`` are listed by resume key. ``ended`` is the time at which the call ended (``time.monotonic``).
+    """
 
     ended: float = 0.0
     results: dict[str, list[Result]] = field(default_factory=dict)
 
 
-_kept = _ResumeState()
+_resume_state = _ResumeState()
 
 
 class BatchRunner:
-    """The questions of a call; each is asked in a conversation of its own, with the options ``chat``."""
+    """Sends the items of one call; each gets a ``Chat`` of its own, made with the options ``chat``."""
 
     def __init__(
         self,
@@ -66,22 +72,22 @@ class BatchRunner:
         chat: dict[str, Any],
     ) -> None:
         self.counts = Progress(total)
-        self.kept = 0  # how many answers the same call would have from the start
+        self.kept = 0  # answers that the same call would not ask for again
         self._items = items
         self._concurrency = min(concurrency, total)
         self._schema = schema
         self._format: dict[str, Any] = {} if schema is None else {"response_format": schema.response_format}
-        self._is_formatted = schema is not None  # until the server refuses the parameter
+        self._sends_format = schema is not None  # until the server refuses the parameter
         self._chat = chat
         self._results: list[Result | None] = [None] * total
-        self._keys = [""] * total
-        self._bases: dict[str | None, str] = {}  # what tells the questions to a model from all others
-        self._asked: dict[str, asyncio.Event] = {}  # the questions under way, where equal ones wait for one another
-        self._known = {key: [*results] for key, results in _kept.results.items()}
+        self._resume_keys = [""] * total
+        self._key_prefixes: dict[str | None, str] = {}  # the part of a resume key that depends on the model only
+        self._in_flight: dict[str, asyncio.Event] = {}  # with a cache, equal requests wait for the first of them
+        self._reusable = {key: [*results] for key, results in _resume_state.results.items()}
         self._used_resume = False
 
     async def run(self) -> list[Result]:
-        """Ask all, and give what has become of each, in order."""
+        """Send all items and return a result for each, in order."""
         numbered = enumerate(self._items)
         async with Pool(), asyncio.TaskGroup() as workers:
             for _ in range(self._concurrency):
@@ -89,78 +95,84 @@ class BatchRunner:
         if self.counts.failed:
             self.keep()
         elif self._used_resume:
-            _keep(_ResumeState())
+            _set_resume_state(_ResumeState())
         return [result or Result() for result in self._results]
 
     def keep(self) -> None:
-        """Keep what is answered for the same call; and what an earlier one had left, if this has used some of it."""
+        """Keep the answers so far for the next call, and set ``kept`` to their number.
+
+        If this call has used some answers of an earlier one, the rest of those is kept too.
+        """
         if self.kept:
             return
-        # calls at the same time are stopped together
-        others = _kept.results if _kept.ended > self.counts.started else {}
+        # the answers of a call that ran at the same time are not replaced: both were stopped together
+        others = _resume_state.results if _resume_state.ended > self.counts.started else {}
         kept = {key: [*results] for key, results in others.items()}
-        both = zip(self._keys, self._results, strict=True)
-        done = [(key, result) for key, result in both if result is not None and result.error is None]
-        left = [(key, result) for key, results in self._known.items() for result in results if self._used_resume]
-        for key, result in (done + left)[: self.counts.total]:
+        keyed = zip(self._resume_keys, self._results, strict=True)
+        done = [(key, result) for key, result in keyed if result is not None and result.error is None]
+        unused = [(key, result) for key, results in self._reusable.items() for result in results if self._used_resume]
+        for key, result in (done + unused)[: self.counts.total]:
             kept.setdefault(key, []).append(result)
             self.kept += 1
         if self.kept:
-            _keep(_ResumeState(time.monotonic(), kept))
+            _set_resume_state(_ResumeState(time.monotonic(), kept))
 
     async def _work(self, numbered: Iterator[tuple[int, Item]]) -> None:
         for number, item in numbered:
             result = Result()
             try:
                 await self._answer(number, item, result)
-            except Exception as error:  # whatever it is, it is this one's alone
-                error.__traceback__ = error.__context__ = None  # they hold on to much
+            except Exception as error:  # any failure belongs to this item alone
+                error.__traceback__ = error.__context__ = None  # they would keep the frames' memory alive
                 result.error = error
             self._results[number] = result
             self.counts.answered += result.error is None
             self.counts.failed += result.error is not None
 
     async def _answer(self, number: int, item: Item, result: Result) -> None:
-        prompt = item.prompt()
+        """Fill the result of one item: from an earlier call, from the cache, or from the server."""
+        prompt = item.make_prompt()
         images: list[Attachment] = []
         if not is_missing(item.images):
             images = await asyncio.to_thread(attachments, item.images)
         if not (prompt.strip() or images):
-            raise ValueError("the prompt is empty, so nothing was asked")
+            raise ValueError("the prompt is empty, so nothing was sent")
         chat = Chat(item.model, **self._chat)
         request = chat.request(prompt, images, **self._format)
-        key = self._keys[number] = await asyncio.to_thread(_key, request) if images else self._key_of(item, prompt)
+        key = await asyncio.to_thread(_resume_key, request) if images else self._resume_key_of_text(item.model, prompt)
+        self._resume_keys[number] = key
         if self._reuse(key, result):
             await asyncio.sleep(0)
             return
         if request.store is None:
             await self._ask(chat, request, result)
             return
-        while (same := self._asked.get(key)) is not None:
-            await same.wait()
-        self._asked[key] = asyncio.Event()
+        while (first := self._in_flight.get(key)) is not None:
+            await first.wait()
+        self._in_flight[key] = asyncio.Event()
         try:
             await self._ask(chat, request, result)
         finally:
-            self._asked.pop(key).set()
+            self._in_flight.pop(key).set()
 
-    def _key_of(self, item: Item, prompt: str) -> str:
-        """Give what tells a question without images from others of this call and the next.
+    def _resume_key_of_text(self, model: str | None, prompt: str) -> str:
+        """Return the resume key of a prompt without images.
 
-        That is its text, and the digest of one without: its own would take longer than all else that is done here.
+        It hashes the text and the key of an empty prompt. The request's own digest would cost more than all the other
+        work on an item.
         """
-        if item.model not in self._bases:
-            self._bases[item.model] = _key(Chat(item.model, **self._chat).request("", **self._format))
-        return blake2b(f"{self._bases[item.model]} {prompt}".encode(errors="replace"), digest_size=16).hexdigest()
+        if model not in self._key_prefixes:
+            self._key_prefixes[model] = _resume_key(Chat(model, **self._chat).request("", **self._format))
+        return blake2b(f"{self._key_prefixes[model]} {prompt}".encode(errors="replace"), digest_size=16).hexdigest()
 
     def _reuse(self, key: str, result: Result) -> bool:
-        """Take an answer that an earlier call had left, if there is one."""
-        if not (known := self._known.get(key)):
+        """Use an answer that an earlier call left behind; return whether there is one that still fits the schema."""
+        if not (results := self._reusable.get(key)):
             return False
         self._used_resume = True
-        result.answer = known.pop().answer
-        with suppress(SchemaError):  # the schema is the same in JSON, and stricter
-            self._read(result)
+        result.answer = results.pop().answer
+        with suppress(SchemaError):  # a class of the same JSON schema may have a stricter validator by now
+            self._set_value(result)
             self.counts.tokens += (result.answer and result.answer.tokens) or 0
             return True
         return False
@@ -168,28 +180,28 @@ class BatchRunner:
     async def _ask(self, chat: Chat, request: Request, result: Result) -> None:
         if self._schema is None:
             await self._consume(AnswerStream(request), result)
-            self._read(result)
+            self._set_value(result)
             return
         await self._ask_formatted(chat, request.question["content"], request.media, result)
         try:
-            self._read(result)
+            self._set_value(result)
         except SchemaError as error:
             await self._ask_formatted(chat, error.retry_prompt(), [], result)
-            self._read(result)
+            self._set_value(result)
 
     async def _ask_formatted(self, chat: Chat, prompt: str, images: list[Attachment], result: Result) -> None:
-        """Ask; without ``response_format`` if the server refuses that, or had refused it when an answer was kept."""
-        stream, plain = chat.stream(prompt, images, **self._format), chat.stream(prompt, images)
-        if not self._is_formatted or _is_kept(plain) > _is_kept(stream):
+        """Ask with ``response_format``; without it if the server refuses it, or if only that answer is in the cache."""
+        formatted, plain = chat.stream(prompt, images, **self._format), chat.stream(prompt, images)
+        if not self._sends_format or _is_cached(plain) > _is_cached(formatted):
             await self._consume(plain, result)
             return
         try:
-            await self._consume(stream, result)
+            await self._consume(formatted, result)
         except BackendError as error:
             if error.partial or is_too_long(error) or not Schema.is_refused(error):
                 raise
             await self._consume(plain, result)
-            self._is_formatted = False
+            self._sends_format = False
 
     async def _consume(self, stream: AnswerStream, result: Result) -> None:
         result.answer = stream.answer
@@ -198,25 +210,24 @@ class BatchRunner:
                 pass
         self.counts.tokens += stream.answer.tokens or 0
 
-    def _read(self, result: Result) -> None:
-        """Set what the answer is worth; ``SchemaError`` if it does not fit."""
+    def _set_value(self, result: Result) -> None:
+        """Set the value that the answer stands for; ``SchemaError`` if it does not fit the schema."""
         answer = result.answer or Answer()
         result.value = answer if self._schema is None else self._schema.read(answer)
 
 
-def _key(request: Request) -> str:
-    """Give what tells a question from others: its digest, and whom it asks."""
+def _resume_key(request: Request) -> str:
+    """Return what identifies a request between two calls: the digest of what is asked, and the server."""
     return f"{request.digest} {request.url}"
 
 
-def _is_kept(stream: AnswerStream) -> bool:
-    """Whether the store has the answer."""
+def _is_cached(stream: AnswerStream) -> bool:
     request = stream.turn.request
-    with suppress(ValueError):  # it has not, and no server is to be asked
+    with suppress(ValueError):  # it is not cached, and NB_BACKEND_CACHE_ONLY is set
         return request.store is not None and request.recorded() is not None
     return False
 
 
-def _keep(kept: _ResumeState) -> None:
-    global _kept
-    _kept = kept
+def _set_resume_state(state: _ResumeState) -> None:
+    global _resume_state
+    _resume_state = state

@@ -1,6 +1,6 @@
-"""What many questions are made of, a list or a table, and the table that their answers become.
+"""Rows for prompts, from a list, a Series or a DataFrame, and the same form again for the answers.
 
-pandas is never imported here: who gives one of its objects has it.
+pandas is never imported here: whoever passes one of its objects has imported it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 
 from .template import Template, is_missing
 
-_PROMPT = "prompt"  # the name of a text that is no column's
+_PROMPT = "prompt"  # the name of a text in a template
 
 
 @dataclass
 class Rows:
-    """The rows that prompts are made of, one after the other. ``like`` is the Series or DataFrame that was given."""
+    """The values that fill the template, row by row. ``like`` is the Series or DataFrame that was passed, if any."""
 
     count: int
     values: Iterable[Mapping[str, Any]]
@@ -28,27 +28,30 @@ class Rows:
     like: Any = None
 
     def prompts(self) -> Iterator[tuple[Callable[[], str], Any]]:
-        """Give what makes each prompt, and what goes along with it."""
+        """Yield, for each row, a function that makes its prompt, and its images."""
         for values, images in zip(self.values, self.images, strict=True):
             yield partial(self.template.fill, values), images
 
     @property
     def is_table(self) -> bool:
-        """Whether there are columns."""
+        """Whether the prompts come from a DataFrame."""
         return hasattr(self.like, "columns")
 
     def series(self, values: list[Any]) -> Any:
-        """Give what was made of the rows in the form that they had: a list, or a Series with the same index."""
+        """Return one value per row in the form of the prompts: a list, or a Series with the same index."""
         if self.like is None:
             return values
         name = None if self.is_table else self.like.name
         return sys.modules["pandas"].Series(values, index=self.like.index, name=name, dtype=object)
 
     def table(self, columns: list[str], values: list[Any], errors: list[str | None]) -> Any:
-        """Give a DataFrame of what objects have; those that failed are empty, and then ``error`` says why."""
-        pandas, fields = sys.modules["pandas"], [_fields(value) for value in values]
-        names = columns or [*dict.fromkeys(name for one in fields for name in one)]
-        table = pandas.DataFrame({name: [one.get(name) for one in fields] for name in names}, index=self.like.index)
+        """Return a DataFrame of the fields of objects, with the index of the prompts.
+
+        A row that failed is empty; then there is a column ``error`` (``error_`` if the objects have an ``error``).
+        """
+        pandas, rows = sys.modules["pandas"], [_fields(value) for value in values]
+        names = columns or [*dict.fromkeys(name for row in rows for name in row)]
+        table = pandas.DataFrame({name: [row.get(name) for row in rows] for name in names}, index=self.like.index)
         if any(error is not None for error in errors):
             name = "error" if "error" not in names else "error_"
             table[name] = pandas.Series(errors, index=table.index, dtype=object)
@@ -56,84 +59,91 @@ class Rows:
 
 
 def read_rows(prompts: Any, template: str | None, images: Any) -> Rows:
-    """Read what is asked; ``ValueError`` or ``TypeError`` with what is wrong with it."""
+    """Read the prompts of ``map``; ``ValueError`` or ``TypeError`` if they, the template or the images do not fit."""
     pandas = sys.modules.get("pandas")
     if isinstance(prompts, str | bytes | Mapping):
-        raise TypeError(f"the prompts are one {type(prompts).__name__}: put it into a list")
+        raise TypeError(f"prompts is a single {type(prompts).__name__}: put it into a list")
     if not isinstance(template, str | None):
-        raise TypeError(f"the template is no text, but {type(template).__name__}")
+        raise TypeError(f"template is {type(template).__name__}: it has to be a text")
     if pandas is not None and isinstance(prompts, pandas.DataFrame):
-        return _of_table(prompts, template, images)
+        return _rows_of_table(prompts, template, images)
     if pandas is not None and isinstance(prompts, pandas.Series):
         _check_texts(prompts, template)
         names = [_PROMPT, *([str(prompts.name)] if prompts.name is not None else [])]
         values: Iterable[Mapping[str, Any]] = (dict.fromkeys(names, value) for value in prompts)
-        return Rows(len(prompts), values, _images(images, len(prompts), prompts), _template(template, names), prompts)
-    given = prompts if isinstance(prompts, Sequence) else [*prompts]
-    along = _images(images, len(given))
-    if not given or not all(isinstance(one, Mapping) for one in given):
-        _check_texts(given, template)
-        return Rows(len(given), ({_PROMPT: one} for one in given), along, _template(template, [_PROMPT]))
+        row_images = _read_images(images, len(prompts), prompts)
+        return Rows(len(prompts), values, row_images, _make_template(template, names), prompts)
+    items = prompts if isinstance(prompts, Sequence) else [*prompts]
+    row_images = _read_images(images, len(items))
+    if not items or not all(isinstance(item, Mapping) for item in items):
+        _check_texts(items, template)
+        return Rows(len(items), ({_PROMPT: item} for item in items), row_images, _make_template(template, [_PROMPT]))
     if template is None:
         raise TypeError("prompts that are dicts need a template, like template='{{ name }}'")
-    named = [{str(key): value for key, value in one.items()} for one in given]
-    made = Template(template, named[0])
-    for one in named:
-        made.check(one)
-    return Rows(len(named), named, along, made)
+    dicts = [{str(key): value for key, value in item.items()} for item in items]
+    parsed = Template(template, dicts[0])
+    for row in dicts:
+        parsed.check(row)
+    return Rows(len(dicts), dicts, row_images, parsed)
 
 
-def _of_table(table: Any, template: str | None, images: Any) -> Rows:
+def _rows_of_table(table: Any, template: str | None, images: Any) -> Rows:
     columns = {str(name): name for name in table.columns}
     if template is None and len(table.columns) != 1:
-        raise ValueError(f"a DataFrame of several columns needs a template, which takes {', '.join(columns)}")
+        raise ValueError(f"a DataFrame with several columns needs a template; it can use {', '.join(columns)}")
     if len(columns) < len(table.columns):
-        raise ValueError("the DataFrame has several columns of one name: rename them")
+        raise ValueError("the DataFrame has several columns of the same name: rename them")
     if template is None:
-        only = table.iloc[:, 0]
-        _check_texts(only, template)
-        made, values = _template(None, []), ({_PROMPT: value} for value in only)
+        texts = table.iloc[:, 0]
+        _check_texts(texts, template)
+        parsed, values = _make_template(None, []), ({_PROMPT: text} for text in texts)
     else:
-        made = Template(template, columns)
-        used = [*dict.fromkeys(made.names)]
+        parsed = Template(template, columns)
+        used = [*dict.fromkeys(parsed.names)]
         cells = zip(*(table[columns[name]] for name in used), strict=True) if used else repeat((), len(table))
         values = (dict(zip(used, row, strict=True)) for row in cells)
-    named = [images] if isinstance(images, str) else images
-    if isinstance(named, list | tuple) and named and all(isinstance(name, str) and name in columns for name in named):
-        cells = zip(*(table[columns[name]] for name in named), strict=True)
-        along: Iterable[Any] = ([cell for cell in row if not is_missing(cell)] or None for row in cells)
-    elif isinstance(images, str):
-        raise ValueError(f"there is no column {images} for the images: there is {', '.join(columns)}")
-    else:
-        along = _images(images, len(table), table)
-    return Rows(len(table), values, along, made, table)
+    return Rows(len(table), values, _images_of_table(table, columns, images), parsed, table)
 
 
-def _template(text: str | None, names: list[str]) -> Template:
+def _images_of_table(table: Any, columns: dict[str, Any], images: Any) -> Iterable[Any]:
+    """Return the images of each row: those in the named columns, or one entry per row as for any prompts."""
+    names = [images] if isinstance(images, str) else images
+    if isinstance(names, list | tuple) and names and all(isinstance(name, str) and name in columns for name in names):
+        cells = zip(*(table[columns[name]] for name in names), strict=True)
+        return ([cell for cell in row if not is_missing(cell)] or None for row in cells)
+    if isinstance(images, str):
+        raise ValueError(f"there is no column {images} for the images; the columns are {', '.join(columns)}")
+    return _read_images(images, len(table), table)
+
+
+def _make_template(text: str | None, names: list[str]) -> Template:
     return Template("{{ prompt }}", [_PROMPT]) if text is None else Template(text, names)
 
 
-def _check_texts(given: Iterable[Any], template: str | None) -> None:
-    for number, one in enumerate(given if template is None else ()):
-        if not (isinstance(one, str) or is_missing(one)):
-            raise TypeError(f"prompt {number} is no text, but {type(one).__name__}: a template makes texts of others")
+def _check_texts(items: Iterable[Any], template: str | None) -> None:
+    """Raise ``TypeError`` without a template if one of the items is not a text and not a missing value."""
+    for number, item in enumerate(items if template is None else ()):
+        if not (isinstance(item, str) or is_missing(item)):
+            raise TypeError(f"prompt {number} is {type(item).__name__}, not a text: use a template to make one")
 
 
-def _images(images: Any, count: int, like: Any = None) -> Iterable[Any]:
-    """Give what goes along with each; ``ValueError`` if these are not as many."""
+def _read_images(images: Any, count: int, like: Any = None) -> Iterable[Any]:
+    """Return one entry of images per prompt; ``ValueError`` if their number, or a Series' index, does not fit."""
     if images is None:
         return repeat(None, count)
     if isinstance(images, str | bytes) or not isinstance(images, Iterable):
-        raise TypeError(f"images is one {type(images).__name__}: give a list with one for each prompt, or None")
-    given: Any = images if hasattr(images, "__len__") else [*images]
-    if len(given) != count:
-        raise ValueError(f"there are {len(given):,} images for {count:,} prompts: give one for each, or None")
-    if like is not None and hasattr(given, "index") and hasattr(given, "iloc") and not given.index.equals(like.index):
-        raise ValueError("the images have another index than the prompts: bring them in the same order")
-    return [*given]
+        raise TypeError(f"images is a single {type(images).__name__}: pass a list with one entry per prompt, or None")
+    entries: Any = images if hasattr(images, "__len__") else [*images]
+    if len(entries) != count:
+        raise ValueError(f"there are {len(entries):,} images for {count:,} prompts: pass one entry per prompt, or None")
+    is_series = hasattr(entries, "index") and hasattr(entries, "iloc")
+    if like is not None and is_series and not entries.index.equals(like.index):
+        raise ValueError("the images and the prompts have different indexes: bring them into the same order")
+    return [*entries]
 
 
 def _fields(value: Any) -> dict[str, Any]:
+    """Return the columns that a value fills: the fields of an object, or ``answer`` for any other JSON."""
     if value is None:
         return {}
     if isinstance(value, Mapping) or hasattr(value, "model_json_schema"):

@@ -98,7 +98,7 @@ def test_a_replay_is_the_same_to_the_last_digit(backend, tmp_path):
 
 
 def test_what_cannot_be_asked_is_told_at_once(backend):
-    with pytest.raises(ValueError, match="no model to ask"):
+    with pytest.raises(ValueError, match="models is empty"):
         nb_backend.compare("one", [])
     with pytest.raises(TypeError, match="takes models"):
         nb_backend.compare("one", ["a"], model="b")
@@ -109,6 +109,5 @@ def test_without_pandas_it_says_what_is_missing():
     code = "import sys; sys.modules['pandas'] = None; import nb_backend; nb_backend.compare('one', ['a'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (
-        done.stderr.splitlines()[-1]
-        == "ValueError: compare gives a DataFrame, and pandas is missing: pip install pandas"
+        done.stderr.splitlines()[-1] == "ValueError: compare returns a DataFrame and needs pandas: pip install pandas"
     )

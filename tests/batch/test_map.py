@@ -118,8 +118,8 @@ def test_a_missing_value_is_an_empty_text(backend, missing):
 def test_a_question_without_a_word_is_not_asked(backend):
     first, second, third = nb_backend.map(["one", None, "  "])
     assert str(first) == "one"
-    assert "nothing was asked" in str(second)
-    assert "nothing was asked" in str(third)
+    assert "nothing was sent" in str(second)
+    assert "nothing was sent" in str(third)
     assert asked(backend) == ["one"]
 
 
@@ -163,21 +163,21 @@ def test_a_dict_that_lacks_a_name_is_told_before_anything_is_sent(backend):
     ("prompts", "options", "words"),
     [
         ("one", {}, "put it into a list"),
-        (["one", 2], {}, "prompt 1 is no text, but int"),
+        (["one", 2], {}, "prompt 1 is int, not a text"),
         ([{"a": 1}], {}, "need a template"),
-        (REVIEWS, {}, "needs a template, which takes name, stars"),
-        (REVIEWS[["stars"]], {}, "prompt 0 is no text"),
-        (pd.concat([REVIEWS, REVIEWS], axis=1), {"template": "{{ name }}"}, "several columns of one name"),
+        (REVIEWS, {}, "needs a template; it can use name, stars"),
+        (REVIEWS[["stars"]], {}, "prompt 0 is int, not a text"),
+        (pd.concat([REVIEWS, REVIEWS], axis=1), {"template": "{{ name }}"}, "several columns of the same name"),
         (["one"], {"concurrency": 0}, "concurrency is 0"),
         (["one"], {"concurrency": 2.5}, "concurrency is 2.5"),
         (["one"], {"concurrency": True}, "concurrency is True"),
         (["one"], {"images": [None, None]}, "2 images for 1 prompts"),
-        (["one"], {"images": "fig.png"}, "images is one str"),
+        (["one"], {"images": "fig.png"}, "images is a single str"),
         (REVIEWS, {"template": "{{ name }}", "images": "photo"}, "no column photo for the images"),
-        (pd.Series(["one"]), {"images": pd.Series([None], index=[7])}, "another index"),
+        (pd.Series(["one"]), {"images": pd.Series([None], index=[7])}, "different indexes"),
         (["one"], {"url": "ftp://nowhere"}, "not a server's url"),
         (["one"], {"schema": 7}, "schema is 7: it has to be a pydantic class or a JSON schema"),
-        (["one"], {"template": 7}, "the template is no text, but int"),
+        (["one"], {"template": 7}, "template is int: it has to be a text"),
         (["one"], {"model": ["llama", "gpt-4o"]}, "the model is ['llama', 'gpt-4o']: give one name"),
     ],
 )
@@ -268,7 +268,7 @@ async def test_it_can_be_gathered_made_a_task_and_waited_for_with_a_limit(backen
 
 async def test_used_without_await_it_waits_by_itself(backend):
     assert len(nb_backend.map(["one", "two"])) == 2
-    assert texts(nb_backend.map(["one"])) == ["one"]
+    assert texts(nb_backend.map(["one"])) == texts(nb_backend.map(["one"]).result()) == ["one"]
     assert str(nb_backend.map(["one"])[0]) == "one"
     assert repr(nb_backend.map(["one"])) == "[Answer('one', model='scripted')]"
     assert nb_backend.map([]) == []
