@@ -6,7 +6,10 @@ VENV ?= .venv
 BIN = $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 LAB_ARGS ?=
 BENCH ?=
-TEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile
+TEST_ARGS ?= -n 4 --dist loadfile --no-loadscope-reorder
+
+# Kernels and child processes start faster from compiled sources.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: lab test check bench clean
 

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
+from itertools import zip_longest
 from typing import Any
 from unittest.mock import Mock
 
@@ -27,6 +28,28 @@ from nb_backend.providers import catalog as models
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (getattr(signal, "SIGHUP", None), signal.SIG_DFL)):
     if number is not None and signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, handler)
+
+
+LONG = (
+    "browser",
+    "test_notebooks",
+    "test_fuzz",
+    "test_nothing_left_behind",
+    "test_map_failing",
+    "test_process",
+    "test_html",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take long first, by turns with others: workers end together, and few browsers run at once."""
+    files: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    long = [name for name in files if any(part in name for part in LONG)]
+    short = [name for name in files if name not in long]
+    turns = [name for pair in zip_longest(long, short) for name in pair if name is not None]
+    items[:] = [item for name in turns for item in files[name]]
 
 
 @pytest.fixture(autouse=True)
