@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nb_backend.events import RawResponse, reasoning_text
 from nb_backend.providers.decoder import EventDecoder
+from nb_backend.providers.fast_path import FastPath
 from nb_backend.transport import lines as lines_module
 from nb_backend.transport.lines import LineDecoder
 
@@ -286,9 +287,25 @@ def test_any_bytes_give_valid_text_and_never_raise(chunks: list[bytes]) -> None:
     assert events_of(b"".join(chunks)) == events
 
 
-class LineByLine(EventDecoder):
-    def _usual(self, text: bytes, events: list[RawResponse]) -> bytes:
-        return text
+class NoFastPath(FastPath):
+    def decode(self, chunk: bytes, events: list[RawResponse]) -> bytes:
+        return chunk
+
+
+def line_by_line() -> EventDecoder:
+    """A decoder that splits every chunk into lines."""
+    decoder = EventDecoder()
+    assert type(decoder._fast_path) is FastPath
+    decoder._fast_path = NoFastPath(decoder._json_events)
+    return decoder
+
+
+@pytest.mark.parametrize("framing", [b"%s\n", b"data: %s\n\n", b"event: content\ndata: %s\n\n"])
+def test_the_usual_framings_take_the_fast_path(framing: bytes) -> None:
+    body = framing % b'{"type":"content","content":"Hi"}' * 3
+    decoder, plain = EventDecoder(), line_by_line()
+    assert decoder.feed(body) == plain.feed(body) == [HI, HI, HI]
+    assert (decoder._fast_path.used, plain._fast_path.used) == (True, False)
 
 
 framed = st.builds(
@@ -303,9 +320,9 @@ framed = st.builds(
 
 @given(parts=st.lists(framed | framed | fragments, max_size=8), places=st.lists(st.integers(0, 1000), max_size=4))
 @settings(deadline=None, max_examples=500)
-def test_what_is_read_at_once_is_what_is_read_line_by_line(parts: list[bytes], places: list[int]) -> None:
+def test_the_fast_path_gives_the_same_events_as_line_by_line(parts: list[bytes], places: list[int]) -> None:
     found = []
-    for decoder in EventDecoder(), LineByLine():
+    for decoder in EventDecoder(), line_by_line():
         events = [event for chunk in cut(b"".join(parts), places) for event in decoder.feed(chunk)] + decoder.flush()
         found.append((events, decoder.damaged, decoder.done, decoder.truncated))
     assert found[0] == found[1]
