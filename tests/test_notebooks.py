@@ -1,4 +1,4 @@
-"""The notebooks run as they are, on the embedded backend or from a store, and are committed with their outputs."""
+"""Every notebook runs, on the embedded backend or from stored answers, and is committed with its outputs."""
 
 from __future__ import annotations
 
@@ -14,35 +14,34 @@ from nb_backend.notebook.magic.options import declared
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
-
 REPLAYED = [path for path in NOTEBOOKS if path.stem in ("batch", "compare")]
 
 
 def run(path: Path, **env: str) -> nbformat.NotebookNode:
     notebook = nbformat.read(path, as_version=4)
-    where = {"metadata": {"path": str(path.parent)}}
-    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources=where)
+    resources = {"metadata": {"path": str(path.parent)}}
+    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources)
     client.execute(env={**os.environ, **env})
     return notebook
 
 
 @pytest.mark.parametrize("path", REPLAYED, ids=lambda path: path.stem)
-def test_a_notebook_is_replayed_from_the_store_beside_it_as_it_was(path: Path) -> None:
-    store = path.with_name("answers")
-    before = {file.name: file.read_bytes() for file in store.iterdir()}
+def test_a_notebook_is_replayed_from_the_stored_answers_with_the_same_outputs(path: Path) -> None:
+    folder = path.with_name("answers")
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
     replayed, committed = run(path, NB_BACKEND_CACHE_ONLY="1"), nbformat.read(path, as_version=4)
-    for cell, was in zip(replayed.cells, committed.cells, strict=True):
-        assert cell.get("outputs") == was.get("outputs"), cell.source
-    assert {file.name: file.read_bytes() for file in store.iterdir()} == before
+    for cell, committed_cell in zip(replayed.cells, committed.cells, strict=True):
+        assert cell.get("outputs") == committed_cell.get("outputs"), cell.source
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
-def test_the_store_has_no_answer_too_many() -> None:
-    store = NOTEBOOKS[0].with_name("answers")
-    for file in store.iterdir():
+def test_every_stored_answer_is_used() -> None:
+    folder = NOTEBOOKS[0].with_name("answers")
+    for file in folder.iterdir():
         os.utime(file, (0, 0))
     for path in REPLAYED:
         run(path, NB_BACKEND_CACHE_ONLY="1")
-    assert [file.name for file in store.iterdir() if not file.stat().st_mtime] == []
+    assert [file.name for file in folder.iterdir() if not file.stat().st_mtime] == []
 
 
 @pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path not in REPLAYED], ids=lambda path: path.stem)
@@ -62,7 +61,7 @@ def test_a_notebook_runs(path: Path) -> None:
         assert "on this machine" in answer.data.get("text/markdown", answer.data["text/plain"])
 
 
-def test_a_panels_transcript_is_in_the_notebook_that_was_run() -> None:
+def test_the_transcript_of_a_panel_is_in_the_executed_notebook() -> None:
     cells = nbformat.read(NOTEBOOKS[0].with_name("panel.ipynb"), as_version=4).cells
     notebook = nbformat.v4.new_notebook(cells=[cell for cell in cells if cell.cell_type == "code"])
     NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
@@ -87,7 +86,7 @@ def test_a_notebook_is_committed_with_its_outputs(path: Path) -> None:
         fails = any(output.output_type == "error" for output in cell.outputs)
         assert fails == ("raises-exception" in cell.metadata.get("tags", [])), cell.source
     shown = any("nb_backend" in output.get("metadata", {}) for cell in code for output in cell.outputs)
-    assert shown or path.stem == "batch"  # whose answers are in tables
+    assert shown or path.stem == "batch"  # its answers are in tables
 
 
 def test_every_option_and_every_command_is_shown() -> None:

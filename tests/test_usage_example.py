@@ -1,4 +1,4 @@
-"""The example in the README, as a script of its own, on the embedded backend: a real process, a real socket."""
+"""The provider example of the README runs as a script, on the embedded backend: a real process, a real socket."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if __name__ == "__main__":
     asyncio.run(main())
 """
 
-SLOW = re.compile(r"^Executing <.+> took [\d.]+ seconds\n", re.MULTILINE)  # asyncio's word on a busy machine
+SLOW = re.compile(r"^Executing <.+> took [\d.]+ seconds\n", re.MULTILINE)  # asyncio's message on a busy machine
 
 README = Path(__file__).parent.parent / "README.md"
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Run a script on the embedded backend, which plays the given steps, or asks the model when there are none."""
+    """Run a script on the embedded backend, which plays the given steps; without steps, the model answers."""
 
     def run(script: str, steps: str | None) -> subprocess.CompletedProcess[str]:
         (tmp_path / "example.py").write_text(script)
@@ -58,18 +58,18 @@ def test_it_prints_the_answer(run):
     assert done.stdout.replace("\n", "") == "Fine, thank you."
 
 
-def test_it_prints_what_the_real_model_says(run):
+def test_it_prints_the_answer_of_the_real_model(run):
     done = run(EXAMPLE, None)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.replace("\n", "")) > 10
 
 
-def test_it_stands_in_the_readme():
+def test_it_is_in_the_readme():
     assert EXAMPLE.strip() in README.read_text()
 
 
 @pytest.mark.parametrize(("leave", "code"), [("break", 0), ("raise SystemExit(3)", 3)])
-def test_leaving_it_early_leaves_no_word_on_stderr(run, leave, code):
+def test_leaving_it_early_prints_nothing_to_stderr(run, leave, code):
     script = EXAMPLE.replace("print(response)", f"if str(response): print(response); {leave}")
     done = run(script, '["Fine, ", null]')
     assert (done.returncode, done.stderr) == (code, "")
