@@ -23,6 +23,11 @@ def shorten(name: str, most: int = 80) -> str:
     return " ".join("".join(sign if sign.isprintable() or sign.isspace() else "\ufffd" for sign in name).split())
 
 
+def truncate(text: str, limit: int) -> str:
+    """Return the text, cut at its end with an ellipsis if it has more than ``limit`` characters."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
 _JOINED = "\u0600-\u109f\u1780-\u18af\ufb50-\ufefe"  # scripts that need joiners and non-joiners
 _EMOJI = "\u200d\u2190-\u2bff\u3030\u303d\u3297\u3299\ufe0f\U0001f000-\U0001faff"
 _RIGHT_TO_LEFT = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefe"  # scripts that need marks of direction

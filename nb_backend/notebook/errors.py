@@ -1,4 +1,4 @@
-"""How a cell fails: in one line that says what to do, with no key in it."""
+"""Errors of a cell as one line that says what to do, with no key in it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .. import settings
+from ..text import truncate
 
 LONGEST_MESSAGE = 1_000  # characters
 
 
 class MagicError(ValueError):
-    """A cell that cannot be asked as it stands; the message is one line, says what to do, and has no key in it."""
+    """A mistake in a cell. The message is one line of at most ``LONGEST_MESSAGE`` characters, with no key in it."""
 
     def __init__(self, error: Exception) -> None:
         from ..redaction import redact
 
         text = " ".join(redact(str(error), settings.known_keys()).split())
-        super().__init__(text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 1]}…")
+        super().__init__(truncate(text, LONGEST_MESSAGE))
 
     def _render_traceback_(self) -> list[str]:
         return [f"%%backend: {self}"]
@@ -28,7 +29,7 @@ class MagicError(ValueError):
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Show as one line what is the caller's own mistake, and an interrupt."""
+    """Raise a ``TypeError`` or ``ValueError`` as a ``MagicError``, and show an interrupt as one line."""
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -40,17 +41,17 @@ def one_line_errors() -> Iterator[None]:
 
 @contextmanager
 def report_interrupt(is_kept: Callable[[], bool]) -> Iterator[None]:
-    """Say of an answer that is stopped whether anything of it is kept."""
+    """Show an interrupt as one line that says whether any text of the answer is kept."""
     try:
         yield
     except (KeyboardInterrupt, asyncio.CancelledError) as interrupt:
-        _show_as(interrupt, "stopped, and what was said is kept" if is_kept() else "stopped before a word was said")
+        _show_as(interrupt, "stopped; the text so far is kept" if is_kept() else "stopped before the answer began")
         raise
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let an interrupt end what runs here: in a cell that awaits, ipykernel would only cancel the next ``await``."""
+    """Raise an interrupt at once: in a cell that awaits, ipykernel would only cancel the next ``await``."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -59,15 +60,15 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
     except KeyboardInterrupt as interrupt:
-        _show_as(interrupt, "stopped, and nothing was sent")
+        _show_as(interrupt, "stopped; nothing was sent")
         raise
     finally:
-        if before is not None:  # one that Python knows
+        if before is not None:  # None is a handler that was not installed from Python
             signal.signal(signal.SIGINT, before)
 
 
-def _show_as(error: BaseException, words: str) -> None:
-    """Have an exception shown as one line, unless that was said before."""
+def _show_as(error: BaseException, text: str) -> None:
+    """Show an exception as this one line, unless another line is set already."""
     if not hasattr(error, "_render_traceback_"):
-        line = f"{type(error).__name__}: {words}"
+        line = f"{type(error).__name__}: {text}"
         error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]

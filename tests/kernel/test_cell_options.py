@@ -125,7 +125,7 @@ def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(kernel, engine, se
         **body,
         **({} if server.url.endswith("/v1") else {"api_key": TOKEN}),
     }
-    assert "which it starts over" in kernel.run("%%backend -c dry -n --dry-run\nhi").markdown[0]
+    assert "which starts over" in kernel.run("%%backend -c dry -n --dry-run\nhi").markdown[0]
 
 
 def test_a_dry_run_shows_no_secret(kernel, engine):

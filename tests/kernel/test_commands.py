@@ -1,4 +1,4 @@
-"""``%backend``: what stands behind the cells, and how to change it."""
+"""The commands of ``%backend``."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def test_the_state(kernel, server):
 def test_the_models_and_what_they_can(kernel):
     assert "| scripted | scripted | – |" in said(kernel.run("%backend models"))
     assert "scripted" in said(kernel.run("%backend models SCRIPT"))
-    assert "no model is called like" in said(kernel.run("%backend models gpt"))
+    assert "no model has 'gpt' in its name" in said(kernel.run("%backend models gpt"))
 
 
-def test_models_and_what_g4f_says_of_them(kernel, wire_server):
+def test_models_and_their_abilities_by_g4f(kernel, wire_server):
     wire_server.answer(status("200 OK", {"P": ["eyes", "plain"]}))
     all_ = {"vision": True, "audio": True, "image": True}
     wire_server.answer(status("200 OK", [{"id": "eyes", **all_}, {"id": "plain", "vision": False}]))
@@ -46,7 +46,7 @@ def test_models_and_what_g4f_says_of_them(kernel, wire_server):
     assert "| plain | P | – |" in shown
 
 
-def test_models_of_which_nothing_is_said(kernel, wire_server):
+def test_models_whose_abilities_are_unknown(kernel, wire_server):
     wire_server.answer(status("200 OK", {"data": [{"id": "gpt", "owned_by": "me"}]}))
     kernel.run(f"%backend url {wire_server.url}/v1")
     assert "| gpt | me | ? |" in said(kernel.run("%backend models"))
@@ -85,7 +85,7 @@ def test_a_key_on_the_line_is_refused(kernel):
     assert kernel.run("from nb_backend import settings; settings.current.api_key").result is None
 
 
-def test_a_key_is_typed_unseen(kernel, engine):
+def test_a_key_is_typed_without_being_shown(kernel, engine):
     started = kernel.client.execute("%backend key", allow_stdin=True)
     assert kernel.client.get_stdin_msg(timeout=TIMEOUT)["content"]["password"] is True
     kernel.client.input("typed-secret")
@@ -135,26 +135,26 @@ def test_help_is_still_help(kernel):
 
 
 @pytest.mark.parametrize("line", ["%backend nonsense", "%backend ask"])
-def test_what_it_does_not_know_is_one_line(kernel, engine, line):
+def test_an_unknown_command_is_one_line(kernel, engine, line):
     run = kernel.run(line)
     assert run.error is not None
     assert "\n" not in run.error[1]
     assert engine.history == []
 
 
-def test_the_conversations(kernel, engine):
-    assert "no conversation yet" in said(kernel.run("%backend chats"))
-    assert "conversations: none yet" in said(kernel.run("%backend"))
+def test_the_chats(kernel, engine):
+    assert "no chat yet" in said(kernel.run("%backend chats"))
+    assert "chats: none yet" in said(kernel.run("%backend"))
     kernel.run("%%backend\nWhy is the | sky blue?\nReally?")
     kernel.run("%%backend\nAnd at night?")
     kernel.run("%%backend -c 'my plots'\n" + "word " * 50)
     shown = said(kernel.run("%backend chats"))
     assert "| main | 2 turns | And at night? |" in shown
     assert f"| my plots | 1 turn | {('word ' * 50)[:59]}… |" in shown
-    assert "conversations: main (2 turns), my plots (1 turn)" in said(kernel.run("%backend"))
+    assert "chats: main (2 turns), my plots (1 turn)" in said(kernel.run("%backend"))
 
 
-def test_the_history_of_a_conversation(kernel, engine):
+def test_the_history_of_a_chat(kernel, engine):
     engine.enqueue("**Rayleigh** <script>")
     kernel.run("%%backend -s Brief\nWhy is the sky blue?")
     kernel.run("%%backend -c 'my plots'\nhi")
@@ -163,23 +163,23 @@ def test_the_history_of_a_conversation(kernel, engine):
         assert words in shown
     assert "<script" not in shown
     assert "## You\n\nhi" in said(kernel.run("%backend history 'my plots'"))
-    assert "no conversation 'none'" in kernel.run("%backend history none").error[1]
+    assert "no chat 'none'" in kernel.run("%backend history none").error[1]
     assert kernel.run("repr(chats['main'])").result == repr("<Chat: 1 turn>")
 
 
-def test_a_conversation_starts_over(kernel, engine):
+def test_a_chat_starts_over(kernel, engine):
     kernel.run("%%backend\n1?")
     kernel.run("%%backend -c other\n2?")
     assert "main starts over; it had 1 turn" in said(kernel.run("%backend reset"))
     assert "other starts over; it had 1 turn" in said(kernel.run("%backend reset other"))
     kernel.run("%%backend\n3?")
     assert [message["content"] for message in engine.history[-1]["messages"]] == ["3?"]
-    assert "there is main, other" in kernel.run("%backend reset none").error[1]
+    assert "choose from main, other" in kernel.run("%backend reset none").error[1]
 
 
 def test_help_names_every_verb(kernel):
     shown = said(kernel.run("%backend help"))
-    assert "`%backend`: Say which server" in shown
-    verbs = ("models", "use", "url", "key", "alias", "chats", "history", "reset", "fix", "ask", "help")
+    assert "| `%backend` | Show the server" in shown
+    verbs = ("models", "use", "url", "key", "alias", "chats", "history", "reset", "cache", "fix", "ask", "help")
     for verb in verbs:
-        assert f"%backend {verb}" in shown
+        assert f"| `%backend {verb}" in shown

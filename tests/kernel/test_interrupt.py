@@ -19,7 +19,7 @@ def shows(text):
 def test_an_interrupt_keeps_the_text_and_marks_it(kernel, engine, prefix):
     engine.enqueue("What was said so far", ...)
     run = kernel.run_and_interrupt(prefix + "%%backend\nhi", shows("said so far"))
-    assert run.error == ("KeyboardInterrupt", "KeyboardInterrupt: stopped, and what was said is kept")
+    assert run.error == ("KeyboardInterrupt", "KeyboardInterrupt: stopped; the text so far is kept")
     assert run.markdown[-1].startswith("What was said so far")
     assert "stopped" in run.markdown[-1]
     assert run.displays[-1]["metadata"]["nb_backend"]["stopped"] is True
@@ -31,7 +31,7 @@ def test_an_interrupt_keeps_the_text_and_marks_it(kernel, engine, prefix):
 def test_an_interrupt_before_the_first_word_says_that_nothing_is_kept(kernel, engine, prefix):
     engine.enqueue({"type": "progress", "progress": {"label": "Loading", "done": 1, "total": 4}}, ...)
     run = kernel.run_and_interrupt(prefix + "%%backend -c none\nhi", shows("Loading"))
-    assert run.error == ("KeyboardInterrupt", "KeyboardInterrupt: stopped before a word was said")
+    assert run.error == ("KeyboardInterrupt", "KeyboardInterrupt: stopped before the answer began")
     assert kernel.run("'none' in __import__('nb_backend').chats").result == "False"
     eventually(lambda: engine.stopped == 1)  # or the next test would count it
 
@@ -44,7 +44,7 @@ def test_an_interrupt_ends_a_synchronous_call_in_a_coroutine(kernel, engine, cal
     engine.enqueue("What was said so far", ...)
     ask = "import asyncio\nasync def ask():\n    get_ipython().run_cell_magic('backend', '', 'hi')\n"
     run = kernel.run_and_interrupt(ask + call, shows("said so far"))
-    assert run.error == ("CancelledError", "CancelledError: stopped, and what was said is kept")
+    assert run.error == ("CancelledError", "CancelledError: stopped; the text so far is kept")
     assert run.markdown[-1].startswith("What was said so far")
     assert kernel.run("1 + 1").result == "2"
     eventually(lambda: engine.stopped == 1)

@@ -93,7 +93,7 @@ def test_the_commands_of_the_cache(kernel, engine, folder):
         kernel.run("%%backend --once\nHi")
     assert len(engine.history) == 1
     assert "answers: 1 (0.0 of 256 MB)" in kernel.run("%backend cache info").result
-    assert "1 answers were deleted" in kernel.run("%backend cache clear").result
+    assert "deleted answers: 1" in kernel.run("%backend cache clear").result
     assert [*folder.iterdir()] == []
     assert "the cache is off" in kernel.run("%backend cache off").result
     kernel.run("%%backend --once\nHi")
@@ -101,8 +101,8 @@ def test_the_commands_of_the_cache(kernel, engine, folder):
     kernel.run("%backend cache on 'my answers'")
     kernel.run("%%backend --once\nHi")
     assert len([*(folder.parent / "my answers").iterdir()]) == 1
-    one_line(kernel.run("%backend cache of"), "%backend cache on, off, clear or info")
-    one_line(kernel.run("%backend cache clear all"), "%backend cache on, off, clear or info")
+    one_line(kernel.run("%backend cache of"), "write on, on FOLDER, off, clear or info")
+    one_line(kernel.run("%backend cache clear all"), "write on, on FOLDER, off, clear or info")
 
 
 def test_the_bound_can_be_set(kernel, folder):

@@ -68,7 +68,7 @@ def test_json_is_the_list_of_the_objects(kernel, engine):
 def test_a_dry_run_says_everything_once(kernel, engine):
     shown = kernel.run("%%backend a b --keep b --dry-run -s 'Be brief'\nOnly once").markdown[-1]
     assert shown.count("Only once") == 1
-    assert "models: a, b (goes on in the conversation)" in shown
+    assert "models: a, b (continues the chat)" in shown
     assert kernel.run("_.body['model']").result == "'b'"
     assert engine.history == []
 

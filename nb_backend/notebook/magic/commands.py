@@ -1,11 +1,12 @@
-"""``%backend``: what stands behind the cells, and how to change it. A verb is a function."""
+"""``%backend``: show and change the settings, and manage the chats. A command is a function."""
 
 from __future__ import annotations
 
 import getpass
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ... import settings
 from ...background import run
@@ -15,7 +16,7 @@ from ...chat.history import describe_length
 from ...chat.named_chats import chats
 from ...errors import BackendError
 from ...providers.catalog import available_models, listed_models
-from ...providers.registry import check_same_dialect
+from ...text import truncate
 from ..report import EMBEDDED, Report
 from .line import KEY_ON_THE_LINE, refuse_key, words
 
@@ -23,24 +24,58 @@ if TYPE_CHECKING:
     from ...providers.model import Model
 
 
+_Run: TypeAlias = Callable[[str], Report | Chat]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of ``%backend``: its arguments, as the help writes them, what it does, and its function."""
+
+    arguments: str
+    summary: str
+    run: _Run
+
+
+COMMANDS: Final[dict[str, Command]] = {}
+"""The commands by their verbs, in the order of the help; the verb of ``%backend`` alone is ""."""
+
+_ASKING = {  # what the magic does itself, as a cell's prompt
+    "ask PROMPT": "Ask in one line.",
+    "fix [OPTIONS]": "Ask about the last exception. The options are those of a cell: -f code adds a corrected cell.",
+}
+_ABILITIES = {"vision": "sees images", "audio": "audio", "image": "makes images"}
+
+
 def command(line: str) -> Report | Chat:
-    """Do what ``%backend LINE`` says; ``ValueError`` if that is nothing it knows."""
+    """Run the command of ``%backend LINE``; ``ValueError`` if there is no such command."""
     refuse_key(line)
     verb, rest = verb_of(line.strip().rstrip(";"))
     if verb not in COMMANDS:
-        known = ", ".join(sorted(filter(None, [*COMMANDS, *ASKING])))
-        raise ValueError(f"there is no %backend {verb}: it knows {known}")
-    return COMMANDS[verb](rest)
+        known = sorted([*filter(None, COMMANDS), *(usage.split()[0] for usage in _ASKING)])
+        raise ValueError(f"%backend has no command {verb!r}: choose from {', '.join(known)}")
+    return COMMANDS[verb].run(rest)
 
 
 def verb_of(line: str) -> tuple[str, str]:
-    """Cut a line into its first word and the rest."""
+    """Split a line into its first word and the rest."""
     verb, *rest = line.split(None, 1)[:2] or [""]
     return verb, rest[0].strip() if rest else ""
 
 
-def state(_: str) -> Report:
-    """Say which server answers, whether it does, which model is asked, and whether a key is set."""
+def _command(usage: str) -> Callable[[_Run], _Run]:
+    """Register a function as a command: its docstring is what the help says about it."""
+    verb, arguments = verb_of(usage)
+
+    def register(function: _Run) -> _Run:
+        COMMANDS[verb] = Command(arguments, " ".join((function.__doc__ or "").split()), function)
+        return function
+
+    return register
+
+
+@_command("")
+def show_state(_: str) -> Report:
+    """Show the server, whether it answers, the model, and whether a key is set."""
     urls = settings.urls()
     try:
         models = run(listed_models(settings.url()))
@@ -54,51 +89,54 @@ def state(_: str) -> Report:
         f"- model: {settings.model() or 'the choice of the server'}",
         f"- key: {'set' if settings.api_key() else 'not set'}",
         *([f"- aliases: {_aliases()}"] if settings.current.aliases else []),
-        f"- conversations: {chats}",
+        f"- chats: {chats}",
         "- more: `%backend help`, `%%backend?`",
     )
 
 
-def models(wanted: str) -> Report:
-    """List the server's models whose name contains a word, and what each can."""
+@_command("models [WORD]")
+def list_models(wanted: str) -> Report:
+    """List the server's models, or those with WORD in their name, and what each can do."""
     found = [model for model in run(available_models()) if wanted.lower() in f"{model.provider} {model}".lower()]
     if not found:
-        return Report(f"no model is called like {wanted!r}" if wanted else "the server names no model")
+        return Report(f"no model has {wanted!r} in its name" if wanted else "the server lists no models")
     rows = [f"| {_cell(model)} | {_cell(model.provider)} | {_abilities(model)} |" for model in found]
     return Report("| model | provider | besides text |", "| --- | --- | --- |", *rows)
 
 
-def use(model: str) -> Report:
-    """Ask this model in every cell that names none; without a name, the server's own choice again."""
+@_command("use [MODEL]")
+def use_model(model: str) -> Report:
+    """Ask this model in every cell that names none. Without MODEL, the server chooses again."""
     settings.current.model = " ".join(words(model)) or None
     return Report(f"cells that name no model ask {settings.model() or 'the one that the server chooses'}")
 
 
-def url(address: str) -> Report:
-    """Ask the server at this address, of several the next if one fails; ``default`` goes back to NB_BACKEND_URL or the
-    embedded backend.
+@_command("url [URL ...]")
+def set_url(address: str) -> Report:
+    """Ask the server at this url; of several, the next one if one fails. The word default goes back to NB_BACKEND_URL,
+    or to the embedded backend.
     """
     if address:
-        urls = [] if address == "default" else settings.urls(address)
-        check_same_dialect(urls)
-        settings.current.url = " ".join(urls) or None
+        settings.current.url = None if address == "default" else " ".join(settings.urls(address))
     return Report(f"the server is {', or '.join(settings.urls()) or EMBEDDED}")
 
 
-def key(typed: str) -> Report:
-    """Ask for the key without showing it; it is kept in this process only."""
+@_command("key")
+def ask_for_key(typed: str) -> Report:
+    """Ask for the key without showing it. It is kept in this process only."""
     if typed:
         raise ValueError(KEY_ON_THE_LINE)
     try:
-        entered = settings.Secret(getpass.getpass("key: ").strip())  # by its module: a kernel puts its own there
+        entered = settings.Secret(getpass.getpass("key: ").strip())  # a kernel replaces getpass.getpass
     except (RuntimeError, EOFError):
-        raise ValueError("nobody can type a key here: set NB_BACKEND_API_KEY before the start") from None
+        raise ValueError("no key can be typed here: set NB_BACKEND_API_KEY before the kernel starts") from None
     settings.current.api_key = settings.secret(entered).value if entered.value else None
     return Report(f"the key is {'set' if settings.api_key() else 'not set'}")
 
 
-def alias(text: str) -> Report:
-    """Give a model a short name: ``%backend alias NAME MODEL``; without a model the name is forgotten."""
+@_command("alias [NAME [MODEL]]")
+def set_alias(text: str) -> Report:
+    """Name a model NAME for short. Without MODEL, the short name is removed."""
     name, *model = words(text) or [""]
     if model:
         settings.current.aliases[name] = " ".join(model)
@@ -107,96 +145,84 @@ def alias(text: str) -> Report:
     return Report(f"aliases: {_aliases() or 'none'}")
 
 
-def conversations(_: str) -> Report:
-    """List the conversations."""
+@_command("chats")
+def list_chats(_: str) -> Report:
+    """List the chats."""
     rows = [
-        f"| {_cell(name)} | {describe_length(chat.messages)} | {_cell(_last_question(chat))} |"
+        f"| {_cell(name)} | {describe_length(chat.messages)} | {_cell(_last_prompt(chat))} |"
         for name, chat in chats.items()
     ]
     if not rows:
-        return Report("there is no conversation yet: `%%backend` begins one")
-    return Report("| conversation | length | last question |", "| --- | --- | --- |", *rows)
+        return Report("there is no chat yet: `%%backend` starts one")
+    return Report("| chat | length | last prompt |", "| --- | --- | --- |", *rows)
 
 
-def history(name: str) -> Chat:
-    """Show a conversation, the one of the cells that name none if this names none: ``%backend history NAME``."""
-    return _conversation(name)
+@_command("history [NAME]")
+def show_history(name: str) -> Chat:
+    """Show a chat; without NAME, the one of the cells that name none."""
+    return _chat(name)
 
 
-def reset(name: str) -> Report:
-    """Start a conversation over: ``%backend reset NAME``; how to ask, its system prompt say, stays as it was given."""
-    chat = _conversation(name)
+@_command("reset [NAME]")
+def reset_chat(name: str) -> Report:
+    """Start a chat over: its messages are deleted, its system prompt and parameters stay."""
+    chat = _chat(name)
     had = describe_length(chat.messages)
     chat.reset()
-    return Report(f"the conversation {name or 'main'} starts over; it had {had}")
+    return Report(f"the chat {name or 'main'} starts over; it had {had}")
 
 
-def cache(line: str) -> Report:
-    """Say whether answers are kept and replayed, and where; `on`, `on FOLDER`, `off`, `clear` (delete them), `info`."""
+@_command("cache [on, on FOLDER, off, clear or info]")
+def use_cache(line: str) -> Report:
+    """Show whether answers are stored and replayed, and where. on and off switch this, clear deletes the answers."""
     verb, folder = verb_of(line)
     if verb not in ("", "on", "off", "clear", "info") or (folder and verb != "on"):
-        raise ValueError(f"{line!r} is nothing that the cache does: write %backend cache on, off, clear or info")
+        raise ValueError(f"%backend cache does not take {line!r}: write on, on FOLDER, off, clear or info")
     if verb in ("on", "off"):
         named = "".join(words(folder)[:1])
         settings.current.cache = str(settings.cache(named or True)) if verb == "on" else False
-    kept_in = settings.cache()
-    store = AnswerCache(kept_in or settings.cache(True))
+    active = settings.cache()
+    store = AnswerCache(active or settings.cache(True))
     where = store.folder.relative_to(Path.cwd()) if store.folder.is_relative_to(Path.cwd()) else store.folder
-    found = [f"- the cache is {'on' if kept_in else 'off'}: `{where}`"]
+    lines = [f"- the cache is {'on' if active else 'off'}: `{where}`"]
     if verb == "clear":
-        found.append(f"- {store.clear()} answers were deleted")
-    elif verb not in ("on", "off"):  # which say the same in a notebook that runs again
+        lines.append(f"- deleted answers: {store.clear()}")
+    elif verb not in ("on", "off"):  # their output is to be the same when a notebook runs again
         count, size = store.size()
-        found.append(f"- answers: {count} ({size / 2**20:.1f} of {store.max_bytes / 2**20:.0f} MB)")
-        found += ["- no server is asked: NB_BACKEND_CACHE_ONLY is set"] if settings.cache_only() else []
-    return Report(*found)
+        lines.append(f"- answers: {count} ({size / 2**20:.1f} of {store.max_bytes / 2**20:.0f} MB)")
+        lines += ["- no server is asked: NB_BACKEND_CACHE_ONLY is set"] if settings.cache_only() else []
+    return Report(*lines)
 
 
-def usage(_: str) -> Report:
-    """Show what there is."""
-    verbs = [f"- `{f'%backend {verb}'.strip()}`: {function.__doc__}" for verb, function in COMMANDS.items()]
-    verbs += [f"- `%backend {verb}`: {what}" for verb, what in ASKING.items()]
-    return Report(*verbs, "- `%%backend [MODEL]` above a question asks it; `%%backend?` shows its options")
+@_command("help")
+def show_help(_: str) -> Report:
+    """Show this table."""
+    rows = {f"%backend {verb} {one.arguments}": one.summary for verb, one in COMMANDS.items()}
+    rows |= {f"%backend {usage}": summary for usage, summary in _ASKING.items()}
+    rows["%%backend [MODEL ...] [OPTIONS]"] = "Ask the prompt in the lines below; `%%backend?` shows the options."
+    table = [f"| `{' '.join(usage.split())}` | {summary} |" for usage, summary in rows.items()]
+    return Report("| command | what it does |", "| --- | --- |", *table)
 
 
-COMMANDS: dict[str, Callable[[str], Report | Chat]] = {
-    "": state,
-    "models": models,
-    "use": use,
-    "url": url,
-    "key": key,
-    "alias": alias,
-    "chats": conversations,
-    "history": history,
-    "reset": reset,
-    "cache": cache,
-    "help": usage,
-}
-ASKING = {  # what the magic does itself, as a cell's question
-    "ask QUESTION": "Ask in one line.",
-    "fix [OPTIONS]": "Ask about the last exception; the options are those of a cell, and -f code gives a new one.",
-}
-_ABILITIES = {"vision": "sees images", "audio": "audio", "image": "makes images"}
-
-
-def _conversation(name: str) -> Chat:
-    """Give a conversation that there is, by its name, with quotes or without; "main" is there in any case."""
+def _chat(name: str) -> Chat:
+    """Return the chat of this name, which may be in quotes; "main" is made if it is not there yet."""
     name = name.strip("\"'") or "main"
     if name != "main" and name not in chats:
-        raise ValueError(f"there is no conversation {name!r}: there is {', '.join(chats) or 'none yet'}")
+        existing = f"choose from {', '.join(chats)}" if chats else "there are none yet"
+        raise ValueError(f"there is no chat {name!r}: {existing}")
     return chats[name]
 
 
-def _last_question(chat: Chat) -> str:
-    asked = [str(message.get("content") or "") for message in chat.messages if message["role"] == "user"]
-    return asked[-1] if asked and len(asked[-1]) <= 60 else f"{asked[-1][:59]}…" if asked else ""
+def _last_prompt(chat: Chat) -> str:
+    prompts = [str(message.get("content") or "") for message in chat.messages if message["role"] == "user"]
+    return truncate(prompts[-1], 60) if prompts else ""
 
 
 def _abilities(model: Model) -> str:
-    said = {what: getattr(model, ability) for ability, what in _ABILITIES.items()}
-    if all(can is None for can in said.values()):
+    known = {what: getattr(model, ability) for ability, what in _ABILITIES.items()}
+    if all(can is None for can in known.values()):
         return "?"
-    return ", ".join(what for what, can in said.items() if can) or "–"
+    return ", ".join(what for what, can in known.items() if can) or "–"
 
 
 def _aliases() -> str:
@@ -204,4 +230,5 @@ def _aliases() -> str:
 
 
 def _cell(text: str) -> str:
+    """Write a text in one line, for a cell of a Markdown table."""
     return " ".join(text.split()).replace("|", "\\|")

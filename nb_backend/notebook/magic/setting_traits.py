@@ -1,4 +1,4 @@
-"""Traits of the magic that stand for what ``settings`` holds: ``%config`` and ``ipython_config.py`` set the same."""
+"""Traits of the magic that read and write ``settings``, for ``%config`` and ``ipython_config.py``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ... import settings
 
 
 class _Setting(TraitType[Any, Any]):
-    """A trait that stands for the one of ``settings.current`` with its name, whoever changes that."""
+    """A trait whose value is the field of ``settings.current`` that has the trait's name."""
 
     def get(self, obj: Any, cls: Any = None) -> Any:
-        """Give what is set in this process."""
+        """Return the setting of this process."""
         return getattr(settings.current, self.name or "")
 
     def set(self, obj: Any, value: Any) -> None:
-        """Set it for this process; ``TraitError`` if it is of another type, or a url that is none."""
+        """Change the setting of this process; ``TraitError`` if its type is wrong, or if a url is not valid."""
         value = self._validate(obj, value)
         try:
             if self.name == "url" and value:
@@ -28,19 +28,19 @@ class _Setting(TraitType[Any, Any]):
 
 
 def _check_urls(urls: list[str]) -> None:
-    if len(urls) > 1:  # for one url the providers need not be loaded
+    if len(urls) > 1:  # one url needs no check, so the providers are not loaded
         from ...providers.registry import check_same_dialect
 
         check_same_dialect(urls)
 
 
 class TextSetting(_Setting, Unicode[Any, Any]):
-    """A text that ``settings.current`` holds."""
+    """A setting that is a text."""
 
 
 class NumberSetting(_Setting, Int[Any, Any]):
-    """A whole number that ``settings.current`` holds."""
+    """A setting that is a whole number."""
 
 
 class DictSetting(_Setting, Dict):
-    """Texts by name that ``settings.current`` holds."""
+    """A setting that maps texts to texts."""
