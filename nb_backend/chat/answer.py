@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from ..events import RawResponse, reasoning_text, urls_of
-from ..markdown.data_uris import MAX_LIVE, is_bitmap, shorten_data_uris
+from ..markdown.data_uris import MAX_LIVE_BYTES, is_bitmap, shorten_data_uris
 from ..markdown.images import answer_markdown
 from ..media.message_parts import text_of
 from .history import metadata
@@ -182,7 +182,7 @@ class Answer:
 
     def to_markdown(self, *, live: bool = False) -> str:
         """Give the answer as Markdown that is safe to show, with its images; ``live``: large ones as a word or link."""
-        return answer_markdown(self.text, self.image_targets(), self._alts, MAX_LIVE if live else None)
+        return answer_markdown(self.text, self.image_targets(), self._alts, MAX_LIVE_BYTES if live else None)
 
     def __str__(self) -> str:
         return self.text

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
-from ..markdown.data_uris import MAX_IMAGE, is_bitmap
+from ..markdown.data_uris import MAX_IMAGE_BYTES, is_bitmap
 from ..media.sniff import data_uri, media_type
 
 MAX_ANSWER = 32 * 2**20  # bytes of all images of an answer
@@ -80,7 +80,7 @@ class ImageFetcher:
         try:
             with suppress(Exception):
                 async with asyncio.timeout(self._seconds):
-                    data = await self._get(url, min(MAX_IMAGE, self._bytes))
+                    data = await self._get(url, min(MAX_IMAGE_BYTES, self._bytes))
         finally:
             self._seconds -= time.monotonic() - started
         self._bytes -= len(data)

@@ -1,4 +1,4 @@
-"""Images that stand in a text themselves, as ``data:`` addresses in base64: long, and read by nobody."""
+"""Handle ``data:`` URIs in text: check bitmaps, keep long base64 away from the parser, shorten it for readers."""
 
 from __future__ import annotations
 
@@ -10,143 +10,146 @@ from functools import partial
 from ..media.probe import pixel_size
 from ..media.sniff import BITMAPS, media_type
 
-MAX_IMAGE = 8 * 2**20  # bytes of an image that is shown
-MAX_PIXELS = 2**27  # of it: whoever opens the notebook has them all in memory
-MAX_LIVE = 20_000  # bytes of an image that is sent again and again while the answer grows
-_MAX_TEXT = 200  # signs of base64 that a reader may be shown
-_HELD = 2_000  # signs from which on base64 is kept away from the parser
-_KEPT = 64  # of them stay: they tell what it is
-_HEAD = r"data:[\w.+/;=-]{0,100};base64,"
-_data = re.compile(rf"""(?<![^\s(<>"'`\[\]])({_HEAD})([A-Za-z0-9+/]{{{_HELD},}}+={{0,2}})""", re.ASCII)
-_picture = re.compile(
-    rf"(!\[[^\[\]]*\]\(\s*<?)?{_HEAD}([A-Za-z0-9+/]*+={{0,2}})((?:>?|\s[^()\n]{{0,300}})\))?", re.ASCII
+MAX_IMAGE_BYTES = 8 * 2**20  # a larger image is not shown
+MAX_LIVE_BYTES = 20_000  # a larger image is not sent while the answer grows, because each repaint would send it again
+_MAX_PIXELS = 2**27  # whoever opens the notebook has all of them in memory
+_MAX_SHOWN_CHARS = 200  # of base64 in a text that people read
+_MIN_HELD_CHARS = 2_000  # shorter base64 is given to the parser
+_HELD_HEAD_CHARS = 64  # of held base64, these stay in the text: they tell the media type
+_SCHEME = r"data:[\w.+/;=-]{0,100};base64,"
+_START = ";base64,"
+_long_data_uri = re.compile(
+    rf"""(?<![^\s(<>"'`\[\]])({_SCHEME})([A-Za-z0-9+/]{{{_MIN_HELD_CHARS},}}+={{0,2}})""", re.ASCII
 )
-_unfinished = re.compile(
-    rf"(?:!\[[^\[\]]*\]\(\s*<?|(?<!\]:)(?<!\]: )(?<!\]: <)){_HEAD}([A-Za-z0-9+/]{{{_MAX_TEXT},}}+={{0,2}})\Z", re.ASCII
+_image = re.compile(
+    rf"(!\[[^\[\]]*\]\(\s*<?)?{_SCHEME}([A-Za-z0-9+/]*+={{0,2}})((?:>?|\s[^()\n]{{0,300}})\))?", re.ASCII
+)
+_open_image = re.compile(
+    rf"(?:!\[[^\[\]]*\]\(\s*<?|(?<!\]:)(?<!\]: )(?<!\]: <)){_SCHEME}([A-Za-z0-9+/]{{{_MAX_SHOWN_CHARS},}}+={{0,2}})\Z",
+    re.ASCII,
 )
 _bitmap = re.compile(r"data:image/(?:png|jpe?g|gif|webp);base64,([A-Za-z0-9+/]++={0,2})")
-_START = ";base64,"
 _payload = re.compile(r"[A-Za-z0-9+/=]*")
-_long = re.compile(rf"(?<={_START})[A-Za-z0-9+/=]{{{_MAX_TEXT + 1},}}+")
+_long_payload = re.compile(rf"(?<={_START})[A-Za-z0-9+/=]{{{_MAX_SHOWN_CHARS + 1},}}+")
 
 
 def is_bitmap(url: str) -> bool:
-    """Whether an address is a picture in itself, of a kind that cannot act, and small enough to be shown."""
+    """Whether a URL is a ``data:`` URI of a PNG, JPEG, GIF or WebP image that is small enough to be shown."""
     found = _bitmap.fullmatch(url)
-    return found is not None and _is_small(found[1]) and media_type(_start(found[1])) in BITMAPS
+    return found is not None and _is_small(found[1]) and media_type(_head(found[1])) in BITMAPS
 
 
-def _is_small(data: str) -> bool:
-    """Whether an image in base64 has no more bytes, nor as far as it says pixels, than one that is shown."""
-    if len(data) * 3 // 4 > MAX_IMAGE + 2:
+def _is_small(payload: str) -> bool:
+    """Whether an image in base64 is within the limits on bytes and, if its head tells its size, on pixels."""
+    if len(payload) * 3 // 4 > MAX_IMAGE_BYTES + 2:
         return False
-    start = _start(data)
-    width, height = pixel_size(start, media_type(start) or "") or (0, 0)
-    return width * height <= MAX_PIXELS
+    head = _head(payload)
+    width, height = pixel_size(head, media_type(head) or "") or (0, 0)
+    return width * height <= _MAX_PIXELS
 
 
-def _start(data: str) -> bytes:
-    """Give the first bytes of what is in base64, where its kind and size stand; of a JPEG all."""
-    start = (data if data.startswith("/9j/") else data[:_KEPT]).rstrip("=")
-    if len(start) % 4 == 1:  # half a byte
-        start = start[:-1]
-    return b64decode(start + "=" * (-len(start) % 4))
+def _head(payload: str) -> bytes:
+    """Decode the first bytes of an image, which tell its type and size; of a JPEG, all bytes."""
+    head = (payload if payload.startswith("/9j/") else payload[:_HELD_HEAD_CHARS]).rstrip("=")
+    if len(head) % 4 == 1:  # a single character is not a whole byte
+        head = head[:-1]
+    return b64decode(head + "=" * (-len(head) % 4))
 
 
 class DataUriPlaceholders:
-    """Keeps long base64 away from a parser: each stands in the text as its first signs and a number."""
+    """Table of long base64 that is kept away from a parser: the text has its first characters and a placeholder."""
 
     def __init__(self) -> None:
-        self._mark = f"h{secrets.token_hex(8)}x"  # which nobody can write who has not seen it
+        self._mark = f"h{secrets.token_hex(8)}x"  # random, so that no text contains it
         self._payloads: list[str] = []
 
     def hold(self, text: str) -> str:
-        """Give the text with stand-ins."""
-        return _data.sub(self._stand_in, text) if _START in text else text
+        """Return the text with placeholders."""
+        return _long_data_uri.sub(self._placeholder, text) if _START in text else text
 
     def restore(self, text: str) -> str:
-        """Give a text with what its stand-ins stand for."""
+        """Return the text with the base64 in place of its placeholders."""
         if not self._payloads:
             return text
         return re.sub(rf"{self._mark}(\d+)x", lambda match: self._payloads[int(match[1])], text)
 
-    def _stand_in(self, match: re.Match[str]) -> str:
-        head, data = match.groups()
-        kept = _KEPT if _is_small(data) else 0  # without its first signs it is no bitmap
-        self._payloads.append(data[kept:] if kept else _amount(data))
-        return f"{head}{data[:kept]}{self._mark}{len(self._payloads) - 1}x"
+    def _placeholder(self, match: re.Match[str]) -> str:
+        scheme, payload = match.groups()
+        kept = _HELD_HEAD_CHARS if _is_small(payload) else 0  # without its head, `is_bitmap` is false
+        self._payloads.append(payload[kept:] if kept else _size_mark(payload))
+        return f"{scheme}{payload[:kept]}{self._mark}{len(self._payloads) - 1}x"
 
 
 def close_open_image(text: str) -> str:
-    """Give Markdown in which an image that it breaks off in is a word; the address of a reference may be whole."""
-    return _unfinished.sub(lambda match: _word(match[1]), text) if _START in text else text
+    """Replace an image that the end of the text cuts by a word; a reference definition at the end may be complete."""
+    return _open_image.sub(lambda match: _word(match[1]), text) if _START in text else text
 
 
-def shorten_images(text: str, most: int = MAX_LIVE) -> str:
-    """Give the Markdown of an answer that grows: images above ``most`` bytes, or not all there yet, as a word."""
-    return _picture.sub(partial(_live, most), text) if _START in text else text
+def shorten_images(text: str, max_bytes: int = MAX_LIVE_BYTES) -> str:
+    """Replace images of more than ``max_bytes`` by a word in the Markdown of an answer that grows, and cut ones too."""
+    return _image.sub(partial(_shorten_image, max_bytes), text) if _START in text else text
 
 
-def is_shown(url: str, most: int) -> bool:
-    """Whether an address, if it is an image in itself, has no more bytes than ``most``."""
-    return len(url) * 3 // 4 <= most
+def is_at_most(url: str, max_bytes: int) -> bool:
+    """Whether a URL, if it is a ``data:`` URI, has at most ``max_bytes``."""
+    return len(url) * 3 // 4 <= max_bytes
 
 
-def _live(most: int, match: re.Match[str]) -> str:
-    opening, data, closing = match.groups()
-    if len(data) <= _MAX_TEXT or (opening and closing and is_shown(data, most)):
+def _shorten_image(max_bytes: int, match: re.Match[str]) -> str:
+    opening, payload, closing = match.groups()
+    if len(payload) <= _MAX_SHOWN_CHARS or (opening and closing and is_at_most(payload, max_bytes)):
         return match[0]
-    return _word(data) if opening else f"{_word(data)}{closing or ''}"
+    return _word(payload) if opening else f"{_word(payload)}{closing or ''}"
 
 
-def _word(data: str) -> str:
-    return f"*(an image of {_size(data)})*"
+def _word(payload: str) -> str:
+    return f"*(an image of {_format_size(payload)})*"
 
 
-def _amount(data: str) -> str:
-    return f"… ({_size(data)})"
+def _size_mark(payload: str) -> str:
+    return f"… ({_format_size(payload)})"
 
 
-def _size(data: str) -> str:
-    """Say how many bytes are in base64, as people do."""
-    count = len(data) * 3 // 4
+def _format_size(payload: str) -> str:
+    """Return the size of decoded base64, in kB or MB."""
+    count = len(payload) * 3 // 4
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 
-class Shortener:
-    """Shortens the base64 in a text that comes piece by piece: ``data:image/png;base64,… (1.2 MB)``."""
+class DataUriShortener:
+    """Shortens the base64 in a text that arrives in parts: ``data:image/png;base64,… (1.2 MB)``."""
 
     def __init__(self) -> None:
-        self._before = ""  # the last signs, where what starts the base64 may be cut
-        self._data: list[str] | None = None  # of the base64 that has begun
+        self._recent = ""  # the last characters, in case the start of base64 is cut
+        self._payload: list[str] | None = None  # parts of the base64 that is open
 
     def feed(self, text: str) -> str:
-        """Give what may be shown of the text with this piece."""
-        out, at = [], len(self._before)
-        text = self._before + text
+        """Return what can be shown after this part of the text."""
+        out, at = [], len(self._recent)
+        text = self._recent + text
         while at < len(text):
-            if self._data is None:
+            if self._payload is None:
                 found = text.find(_START, max(0, at - len(_START) + 1))
                 end = found + len(_START) if found >= 0 else len(text)
                 out.append(text[at:end])
-                self._data = [] if found >= 0 else None
+                self._payload = [] if found >= 0 else None
             else:
                 payload = _payload.match(text, at)
                 end = payload.end() if payload else at
-                self._data.append(text[at:end])
+                self._payload.append(text[at:end])
                 if end < len(text):
                     out.append(self.flush())
             at = end
-        self._before = text[1 - len(_START) :] if self._data is None else ""
+        self._recent = text[1 - len(_START) :] if self._payload is None else ""
         return "".join(out)
 
     def flush(self) -> str:
-        """Give the rest, at the end of the text."""
-        data = "".join(self._data or [])
-        self._before, self._data = "", None
-        return data if len(data) <= _MAX_TEXT else _amount(data)
+        """Return the rest, at the end of the text."""
+        payload = "".join(self._payload or [])
+        self._recent, self._payload = "", None
+        return payload if len(payload) <= _MAX_SHOWN_CHARS else _size_mark(payload)
 
 
 def shorten_data_uris(text: str) -> str:
-    """Give a text with its base64 shortened, for people who read it as it is."""
-    return _long.sub(lambda match: _amount(match[0]), text)
+    """Return a text with its base64 shortened, for people who read it as it is."""
+    return _long_payload.sub(lambda match: _size_mark(match[0]), text)

@@ -1,6 +1,12 @@
-r"""The pieces safe Markdown is written from: visible signs, code, addresses and formulas.
+r"""The elements of safe Markdown: code spans and blocks, formulas, text in one line.
 
-Each of them is harmless in whatever way it is read; ``markdown`` says what that means.
+Each function returns Markdown that does nothing, whichever parser reads it; ``safe`` lists what that means. Some rules
+exist because of one renderer. Their sources:
+
+* JupyterLab takes formulas out of the Markdown before marked reads it, puts ``@@0@@`` in their place, and later puts
+  them back into the HTML unescaped (``removeMath`` and ``replaceMath`` in packages/rendermime/src/latex.ts).
+* MathJax then searches the text of the page for formulas again, and for ``\ref``, ``\eqref`` and ``\begin``
+  (docs.mathjax.org, "The TeX Input Processor Options": ``processRefs``, ``processEnvironments``).
 """
 
 from __future__ import annotations
@@ -12,115 +18,94 @@ from html.entities import html5
 
 from ..text import entities, has_hidden, safe_terminal, visible
 
-PUNCTUATION = r"""!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~"""
-_ENTITY = r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});"
-_LONGEST_ADDRESS = 4096
-_LAST_PORT = 65_535
-entity = re.compile(_ENTITY, re.IGNORECASE)
-_escape_or_entity = re.compile(rf"\\([{PUNCTUATION}])|{_ENTITY}", re.IGNORECASE)
-_web = re.compile(r"(https?)://([^\s/?#\\@:]{1,253})((?::(\d{1,5}))?(?:[/?#].*)?)", re.IGNORECASE | re.DOTALL)
-_harmful_in_text = re.compile(r"^\s|\s$|^$|`|<[a-z/!?]|\][(\[:]|\$\$|@@|\\(?:begin|end)\b|\\\\|ftp:", re.IGNORECASE)
-_harmful_in_containers = re.compile(
+ASCII_PUNCTUATION = r"""!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~"""  # for a character class; CommonMark 2.1
+ENTITY = r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});"
+MAX_LINE_CHARS = 300
+entity = re.compile(ENTITY, re.IGNORECASE)
+_active_in_text = re.compile(r"^\s|\s$|^$|`|<[a-z/!?]|\][(\[:]|\$\$|@@|\\(?:begin|end)\b|\\\\|ftp:", re.IGNORECASE)
+_active_in_container = re.compile(
     r"[$\t]|<[a-z/!?]|\][(\[:]|`{3}|~{3}|\\begin\{|\\\\[(\[]|^ +$", re.IGNORECASE | re.MULTILINE
 )
-_CUT_AS_FORMULAS = (("\\begin{", "\\end{"), ("\\\\(", "\\\\)"), ("\\\\[", "\\\\]"))
-_drawn = re.compile(
+# JupyterLab's removeMath hides only `$` and `~` in code: it would cut out what stands between these.
+_JUPYTERLAB_DELIMITERS = (("\\begin{", "\\end{"), ("\\\\(", "\\\\)"), ("\\\\[", "\\\\]"))
+# Fences that a page draws instead of showing: JupyterLab and GitHub (mermaid), GitHub (math, geojson, topojson, stl:
+# docs.github.com, "Creating diagrams"), GitLab and notebook extensions (plantuml, kroki, vega ...).
+_drawn_language = re.compile(
     r"mermaid.*|(?:math|geojson|topojson|stl|vega(?:-?lite)?|plantuml|graphviz|wavedrom|kroki|raw)", re.I
 )
-_acts = re.compile(
+# Macros of MathJax that set links, styles, ids or attributes, load extensions, or define other macros
+# (docs.mathjax.org, "TeX and LaTeX extensions": html, unicode, require, newcommand, bbox, action, mathtools ...).
+_active_macro = re.compile(
     r"\\(?:href|url|style|class|cssId|data|html\w*|require|unicode|char|U|symbol|[gex]?def|let|futurelet|global|csname|"
     r"(?:new|renew|provide)(?:command|environment)|Declare\w*|definecolor|mmlToken|bbox|includegraphics|mathtip|texttip|"
     r"toggle|(?:eq)?ref|input|include|special|write|catcode)(?![A-Za-z])"
 )
 
 
-def unescape_address(text: str) -> str:
-    """Resolve the backslashes and entities of an address as CommonMark does."""
-    return _escape_or_entity.sub(lambda match: match[1] or entity_sign(match[0]) or match[0], text)
+def decode_entity(text: str) -> str:
+    """Return the characters of an entity (``&name;`` or ``&#1;``), or "" if HTML has none of that name."""
+    return unescape(text) if text[1] == "#" or text[1:] in html5 else ""
 
 
-def entity_sign(name: str) -> str:
-    """Give what an entity (``&name;``) stands for, or "" if there is none of that name."""
-    return unescape(name) if name[1] == "#" or name[1:] in html5 else ""
+def code_span(text: str, *, in_table: bool = False) -> str:
+    r"""Write a code span, or ``<code>`` with entities if the text would act when a parser reads it outside of code.
 
-
-def _visible_entity(match: re.Match[str]) -> str:
-    sign = entity_sign(match[0])
-    return "".join(f"[U+{ord(char):04X}]" for char in sign) if sign and has_hidden(sign) else match[0]
-
-
-def code_span(text: str, *, cell: bool = False) -> str:
-    """Give a code span; as ``<code>`` if it would act as text, or JupyterLab would find a formula in it."""
+    JupyterLab looks for ``\\(`` and ``\begin`` in code too, and a table row is split at ``|`` even in code (GFM 4.10).
+    """
     text = visible(text)
-    if _harmful_in_text.search(text) or (cell and "|" in text):
+    if _active_in_text.search(text) or (in_table and "|" in text):
         return f"<code>{entities(text)}</code>"
     return f"`{text}`"
 
 
 def code_block(text: str, info: str, *, nested: bool) -> Iterator[str]:
-    """Give the lines of a fence; one line of ``<pre>`` if it could act where it stands, or a formula be found in it."""
+    """Yield the lines of a fenced code block; ``nested``: in a list or quote.
+
+    The block is one line of ``<pre>`` if JupyterLab would find a formula in it. In a list or quote it is one as well if
+    the code would act outside of a fence: there, parsers disagree on where a fence ends, and JupyterLab sees none.
+    """
     text = visible(text.removesuffix("\n"))
-    cut = any(start in text and end in text for start, end in _CUT_AS_FORMULAS) or re.search(r"@@\d+@@", text)
-    if cut or (nested and _harmful_in_containers.search(text)):
+    has_formula = any(start in text and end in text for start, end in _JUPYTERLAB_DELIMITERS)
+    if has_formula or re.search(r"@@\d+@@", text) or (nested and _active_in_container.search(text)):
         yield f"<pre><code>{entities(text)}</code></pre>"
         return
-    name = language(info)
+    name = language_of(info)
+    yield from fenced(text, "text" if _drawn_language.fullmatch(name) else name).split("\n")
+
+
+def fenced(text: str, language: str = "") -> str:
+    """Write a fenced code block with a fence longer than any run of backticks in the text."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    yield fence + ("text" if _drawn.fullmatch(name) else name)
-    yield from text.split("\n")
-    yield fence
+    return f"{fence}{language}\n{text}\n{fence}"
 
 
-def language(info: str) -> str:
-    """Give the name of a language, the first word of a fence's info; "" if there is none."""
+def language_of(info: str) -> str:
+    """Return the language that an info string names (its first word, CommonMark 4.5), or ""."""
     name = re.match(r"[\w+#.-]{0,40}", info.strip(), re.ASCII)
     return name[0] if name else ""
 
 
-def address(url: str) -> tuple[str, str] | None:
-    """Give a link's address fit for ``[…](here)``, and its host; None if it is not http, https or mailto."""
-    if len(url) > _LONGEST_ADDRESS:
-        return None
-    if web := _web.fullmatch(url):
-        try:
-            host = web[2].encode("idna").decode("ascii")
-        except UnicodeError:
-            return None
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", host) or int(web[4] or 0) > _LAST_PORT:
-            return None
-        start, rest = f"{web[1].lower()}://{host}", web[3]
-    elif url[:7].lower() == "mailto:" and "@" in url:
-        start, rest, host = "mailto:", url[7:], ""
-    else:
-        return None
-    # also what a broken link would show as an address of its own, or JupyterLab as a formula
-    rest = re.sub(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9\-._:/?#@!&'+,;=%]|(?<=@)@|(?<=:)/(?=/)|(?<=www)\.", _percent, rest)
-    return start + re.sub(r"&(?=#?\w+;)", "&amp;", rest), host
+def safe_formula(body: str, *, display: bool, in_table: bool = False, multiline: bool = False) -> str | None:
+    """Write ``$body$`` or ``$$body$$``; None if the formula acts, or renderers would read it differently.
 
-
-def _percent(match: re.Match[str]) -> str:
-    return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8"))
-
-
-def formula(body: str, *, display: bool, cell: bool = False, lines: bool = False) -> str | None:
-    """Give ``$body$`` or ``$$body$$``, or None for what acts or would not be read the same everywhere.
-
-    ``lines``: the body may keep its lines; else it is put on one.
+    ``multiline``: the formula may keep its line breaks; otherwise it is put on one line.
     """
-    body = entity.sub(_visible_entity, visible(body))
+    body = entity.sub(_show_hidden_entity, visible(body))
+    # MathJax refuses a label that the page defines twice.
     body = re.sub(r"\\label\s*\{[^{}]*\}", "", body).strip()
-    spelt = unescape(body)
-    if any(spelt.count(sign) > body.count(sign) for sign in "$\\`"):  # an entity that would end it, or act
-        return None
+    decoded = unescape(body)
+    if any(decoded.count(character) > body.count(character) for character in "$\\`"):
+        return None  # an entity would end the formula, or start a macro
     unfit = not body or body[0] == "$" or body[-1] == "$" or (body[-1] == "\\" and not display) or not _balanced(body)
-    if unfit or _acts.search(body) or re.search(r"`|@@|~~~|\$\$|\n\s*\n", body):
+    if unfit or _active_macro.search(body) or re.search(r"`|@@|~~~|\$\$|\n\s*\n", body):
         return None
-    if not lines and "\n" in body:
+    if not multiline and "\n" in body:  # a comment of TeX ends with its line
         body = " ".join(re.sub(r"(?<!\\)%.*", "", line) for line in body.split("\n"))
+    # Spaces that change nothing in TeX keep Markdown from finding a tag, a link, an image or an escape.
     body = re.sub(r"<(?=[A-Za-z/!?])", "< ", body)
     body = re.sub(r"\](?=[(\[:])", "] ", body).replace("![", "! [")
     body = re.sub(r"\\\\(?=[{}$])", r"\\\\ ", body)
-    if cell:
+    if in_table:
         body = escape_bars(body)
     if not display:
         return f"${body}$"
@@ -128,12 +113,19 @@ def formula(body: str, *, display: bool, cell: bool = False, lines: bool = False
     return f"$${separator}{body}{separator}$$"
 
 
+def _show_hidden_entity(match: re.Match[str]) -> str:
+    """Return an entity as it is, or ``[U+202E]`` if it stands for a character that is not seen."""
+    text = decode_entity(match[0])
+    return "".join(f"[U+{ord(character):04X}]" for character in text) if text and has_hidden(text) else match[0]
+
+
 def escape_bars(body: str) -> str:
-    r"""Write the ``|`` of a formula as macros: a table would split there."""
+    r"""Replace ``|`` in a formula by macros, because a table row is split at each ``|`` (GFM 4.10)."""
     return body.replace("\\|", "\\Vert ").replace("|", "\\vert ")
 
 
 def _balanced(body: str) -> bool:
+    """Whether each brace of a formula has its counterpart."""
     depth = 0
     for match in re.finditer(r"\\.|[{}]", body, re.DOTALL):
         depth += {"{": 1, "}": -1}.get(match[0], 0)
@@ -142,27 +134,18 @@ def _balanced(body: str) -> bool:
     return depth == 0
 
 
-LONGEST_NAME = 300  # characters of what a server says of itself
-
-
 def join_blocks(*blocks: str) -> str:
-    """Put blocks of Markdown below one another."""
+    """Join blocks of Markdown with an empty line between them; empty ones are left out."""
     return "\n\n".join(block.strip("\n") for block in blocks if block)
 
 
-def escape_line(text: str, most: int = LONGEST_NAME) -> str:
-    """Make what a server or an error says inert, a line of it: neither HTML nor Markdown nor a formula."""
-    text = safe_terminal(" ".join(text.split()))[:most].rstrip()
-    return "".join(map(_inert, text))
+def escape_line(text: str, max_chars: int = MAX_LINE_CHARS) -> str:
+    """Write text of a server or an error as one line without HTML, Markdown or formulas, cut to ``max_chars``."""
+    text = safe_terminal(" ".join(text.split()))[:max_chars].rstrip()
+    return "".join(map(_escape_character, text))
 
 
-def _inert(sign: str) -> str:
-    if sign in "$\\":  # in a text of its own: MathJax reads the page once more
-        return f"<span>&#{ord(sign)};</span>"
-    return f"&#{ord(sign)};" if sign in "`*_[]()#!|~@:<>&" else sign
-
-
-def fenced(text: str, language: str = "") -> str:
-    """Give a code block that holds a text, whatever fences are in it."""
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence}{language}\n{text}\n{fence}"
+def _escape_character(character: str) -> str:
+    if character in "$\\":  # MathJax searches the page for formulas, each element by itself
+        return f"<span>&#{ord(character)};</span>"
+    return f"&#{ord(character)};" if character in "`*_[]()#!|~@:<>&" else character

@@ -1,92 +1,100 @@
-"""The Markdown of an answer, with its images."""
+"""Write an answer's Markdown together with its images, those in the text and those beside it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
-from .data_uris import is_bitmap, is_shown, shorten_images
+from .data_uris import is_at_most, is_bitmap, shorten_images
+from .links import full_address
 
-_linked = re.compile(r"!\[[^\[\]]*\]\(\s*<?([^\s()<>]++)[^()]*+\)\]\(\s*<?([^\s()<>]++)")
+_linked_image = re.compile(r"!\[[^\[\]]*\]\(\s*<?([^\s()<>]++)[^()]*+\)\]\(\s*<?([^\s()<>]++)")
 
 
-def answer_markdown(text: str, addresses: Mapping[str, str], alts: Mapping[str, str], most: int | None = None) -> str:
-    """Give the text of an answer as Markdown that is safe to show, and behind it those of its images not seen in it.
+def answer_markdown(
+    text: str, addresses: Mapping[str, str], alts: Mapping[str, str], max_image_bytes: int | None = None
+) -> str:
+    """Return an answer's text as safe Markdown, and behind it the images that came beside the text.
 
-    ``addresses`` is what ``safe_markdown`` takes, ``alts`` has the words for each image that came beside the text;
-    those of more than ``most`` bytes, if it is given, are a word or a link.
+    ``addresses`` is that of ``safe_markdown``. ``alts`` has the alternative text of each image that came beside the
+    text, by address; an image that the text shows already is left out. Images of more than ``max_image_bytes`` are
+    written as a word or a link.
     """
-    return AnswerMarkdown(addresses, alts, most).finish(text)
+    return AnswerMarkdown(addresses, alts, max_image_bytes).finish(text)
 
 
 def piece_markdown(texts: list[str], addresses: Mapping[str, str], alts: Mapping[str, str]) -> list[str]:
-    """Give the same for a text in pieces, one for each."""
-    written = AnswerMarkdown(addresses, alts)
-    if len(texts) > 1 and any("]:" in text for text in texts):  # what a label stands for may be said further below
+    """Return the same as ``answer_markdown`` for each piece of a text."""
+    writer = AnswerMarkdown(addresses, alts)
+    if len(texts) > 1 and any("]:" in text for text in texts):  # a later piece may define a label
         from .safe import markdown_and_images
 
         for text in texts:
-            markdown_and_images(text, addresses, written.references)
-    return [*map(written.write, texts[:-1]), written.finish(texts[-1])]
+            markdown_and_images(text, addresses, writer.references)
+    return [*map(writer.write, texts[:-1]), writer.finish(texts[-1])]
 
 
 class AnswerMarkdown:
-    """Writes the pieces of an answer, one after the other, behind those of ``before``.
+    """Writer of the pieces of an answer, in order, behind those that ``previous`` has written.
 
-    The other arguments are those of ``answer_markdown``. ``references`` is what the labels in the pieces stand for.
+    The other arguments are those of ``answer_markdown``. ``references`` are the link reference definitions of all
+    pieces so far, label to destination.
     """
 
     def __init__(
         self,
         addresses: Mapping[str, str],
         alts: Mapping[str, str],
-        most: int | None = None,
-        before: AnswerMarkdown | None = None,
+        max_image_bytes: int | None = None,
+        previous: AnswerMarkdown | None = None,
     ) -> None:
-        self.references: dict[str, str] = {**before.references} if before else {}
-        self._seen: set[str] = {*before._seen} if before else set()
+        self.references: dict[str, str] = {**previous.references} if previous else {}
+        self._shown: set[str] = {*previous._shown} if previous else set()  # full addresses of images
         self._addresses = {
-            address: target for address, target in addresses.items() if most is None or is_shown(target, most)
+            address: target
+            for address, target in addresses.items()
+            if max_image_bytes is None or is_at_most(target, max_image_bytes)
         }
         self._alts = alts
-        self._most = most
+        self._max_image_bytes = max_image_bytes
 
     def write(self, text: str) -> str:
-        """Give a piece that another one follows."""
+        """Return a piece, which is not the last, as safe Markdown."""
         from .safe import markdown_and_images
 
-        if self._most is not None:
-            text = shorten_images(text, self._most)
-        shown, inside = markdown_and_images(text, self._addresses, self.references)
-        self._seen |= {self._in_full(address) for address in inside}
-        if self._alts:  # what a picture of the text is a link to, is that picture: as g4f writes them
-            links = _linked.finditer(text)
-            self._seen |= {self._in_full(link[2]) for link in links if self._in_full(link[1]) in self._seen}
-        for address in inside:  # it may be long: the next time it is a link
-            for one in (address, self._addresses.get(address, "")):
-                if is_bitmap(self._addresses.get(one, "")):
-                    del self._addresses[one]
-        return shown
+        if self._max_image_bytes is not None:
+            text = shorten_images(text, self._max_image_bytes)
+        markdown, images = markdown_and_images(text, self._addresses, self.references)
+        self._shown |= {self._full_address(address) for address in images}
+        if self._alts:  # g4f writes a generated image as a link from a smaller image to the image itself
+            links = _linked_image.finditer(text)
+            self._shown |= {self._full_address(link[2]) for link in links if self._full_address(link[1]) in self._shown}
+        for image in images:  # a bitmap may be long: from now on, it is written as a link
+            for address in (image, self._addresses.get(image, "")):
+                if is_bitmap(self._addresses.get(address, "")):
+                    del self._addresses[address]
+        return markdown
 
     def finish(self, text: str) -> str:
-        """Give the last piece, and behind it the images that came beside the text and were not seen in any."""
+        """Return the last piece as safe Markdown, and behind it the images beside the text that no piece has shown."""
         addresses = {**self._addresses}
-        shown = self.write(text)
-        beside = {self._in_full(url): f"![{_alt_text(alt) or 'image'}](<{url}>)" for url, alt in self._alts.items()}
-        pictures = "\n\n".join(picture for url, picture in beside.items() if url not in self._seen)
-        if not pictures:
-            return shown
+        markdown = self.write(text)
+        beside = {
+            self._full_address(url): f"![{_alt_text(alt) or 'image'}](<{url}>)" for url, alt in self._alts.items()
+        }
+        images = "\n\n".join(image for address, image in beside.items() if address not in self._shown)
+        if not images:
+            return markdown
         from .safe import safe_markdown
 
-        if self._most is not None:
-            pictures = shorten_images(pictures, self._most)
-        return "\n\n".join(part for part in (shown, safe_markdown(pictures, addresses)) if part)
+        if self._max_image_bytes is not None:
+            images = shorten_images(images, self._max_image_bytes)
+        return "\n\n".join(part for part in (markdown, safe_markdown(images, addresses)) if part)
 
-    def _in_full(self, address: str) -> str:
-        target = self._addresses.get(address, address)
-        return address if target.startswith("data:") else target
+    def _full_address(self, address: str) -> str:
+        return full_address(address, self._addresses)
 
 
 def _alt_text(text: str) -> str:
-    """Give the words of a text, as the text of an image."""
+    """Return a text without the characters that would end or change an image's alternative text."""
     return " ".join(re.sub(r"[\[\]\\`<>&$]", " ", text).split())

@@ -1,4 +1,7 @@
-"""The text inside a block of safe Markdown: one scan, which keeps it but for what could act."""
+"""Write the text of a paragraph, heading or table cell as safe Markdown: one scan that changes only what could act.
+
+``elements`` and ``links`` name the sources of the rules that exist because of one renderer.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,18 @@ from collections.abc import Callable
 from typing import ClassVar, Protocol
 
 from ..text import HIDDEN, entities, has_hidden, visible
-from . import elements as parts
 from .data_uris import is_bitmap
-from .scan import _bare, bare_address, formula_in_brackets, formula_in_dollars, link_label, link_target
+from .elements import ASCII_PUNCTUATION, code_span, decode_entity, entity, safe_formula
+from .links import MAX_ALT_CHARS, link_destination, safe_destination
+from .scan import bare_url, bare_url_pattern, formula_in_brackets, formula_in_dollars
 
-_DOLLAR = "\0"  # a dollar that is no formula's, written when it is known how many there are
-_SPAN_BACKSLASH = "<span>&#92;</span>"  # in a text of its own: MathJax reads the page once more
-_special = re.compile(rf"\\|`+|<|&|!?\[|\]|\$+|@{{2,}}|\n[ \t]*|\||https?://|www\.|ftp://|{HIDDEN}", re.IGNORECASE)
-_block_start = re.compile(
+_LITERAL_DOLLAR = "\0"  # how it is written depends on the number of dollars in the whole text
+_BARE_URL_START, _BARE_URL_END = "\1", "\2"  # how it is written depends on what follows
+_ISOLATED_BACKSLASH = "<span>&#92;</span>"  # MathJax searches each element by itself, so it finds no `\(` here
+_special_character = re.compile(
+    rf"\\|`+|<|&|!?\[|\]|\$+|@{{2,}}|\n[ \t]*|\||https?://|www\.|ftp://|{HIDDEN}", re.IGNORECASE
+)
+_block_start_marker = re.compile(
     r"[-+*](?=[ \t]|$)|#{1,6}(?=\s|$)|>|~{3}|=+[ \t]*$|[-:|][-:| \t]*$|[-*_][ \t]*(?:[-*_][ \t]*){2,}$"
     r"|\d{1,9}(?=[.)](?:\s|$))",
     re.MULTILINE,
@@ -24,63 +31,64 @@ _block_start = re.compile(
 _autolink = re.compile(
     r"<(https?://[^\s<>`]+|mailto:[^\s<>`]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+)>", re.ASCII | re.IGNORECASE
 )
-_bare_in_text = re.compile(r"\x01([^\x02]*)\x02([.,;:!?)*_~'\"]*(?:\s|\Z))?")
-_after_backslash = re.compile(r"(?!(?:begin|ref|eqref)(?![a-z])|https?://|www\.)[a-z0-9]", re.IGNORECASE)  # no syntax
+_written_bare_url = re.compile(rf"{_BARE_URL_START}([^{_BARE_URL_END}]*){_BARE_URL_END}([.,;:!?)*_~'\"]*(?:\s|\Z))?")
+_literal_after_backslash = re.compile(r"(?!(?:begin|ref|eqref)(?![a-z])|https?://|www\.)[a-z0-9]", re.IGNORECASE)
 
 
-class StandsFor(Protocol):
-    """Gives what is written for an address."""
+class Resolve(Protocol):
+    """Function that returns what an address in the text stands for."""
 
     def __call__(self, address: str, *, image: bool) -> str:
-        """Give it for the address of an image, or of a link."""
+        """Return what the address of an image, or of a link, stands for."""
 
 
 class Inline:
-    """The text of one paragraph, heading or table cell; ``write`` is called once.
+    """Writer of one paragraph, heading or table cell; ``write`` is called once.
 
-    ``reference`` gives the address a label stands for, or ""; ``stands_for`` what is written for the address of an
-    image or a link. ``cell``: in a table's row. ``starts_lines``: the text has lines of its own, which must not start a
-    block.
+    ``reference`` returns the destination that a label is defined as, or ""; ``resolve`` what an address stands for.
+    ``multiline``: the text keeps its line breaks, and none of its lines may start a block.
     """
 
     def __init__(
         self,
         source: str,
         reference: Callable[[str], str],
-        stands_for: StandsFor,
+        resolve: Resolve,
         *,
-        cell: bool = False,
-        starts_lines: bool = False,
+        in_table: bool = False,
+        multiline: bool = False,
     ) -> None:
         self.source = source
         self.reference = reference
-        self.stands_for = stands_for
-        self.cell = cell
-        self.starts_lines = starts_lines
+        self.resolve = resolve
+        self.in_table = in_table
+        self.multiline = multiline
         self.out: list[str] = []
-        self.openers: list[tuple[int, int]] = []  # where `[` or `![` is in `out`, and where its text starts in `source`
-        self.images: list[tuple[int, str]] = []  # where an image is in `out`, and what it is inside a link
-        self.formulas = 0
-        self.closers: dict[str, int] = {}  # where a formula's next closing bracket is: each is looked for once
-        self.ticks: dict[int, list[int]] = defaultdict(list)
+        self.openers: list[tuple[int, int]] = []  # index of `[` or `![` in `out`, position of its text in `source`
+        self.images: list[tuple[int, str]] = []  # index of an image in `out`, and how it is written inside a link
+        self.formula_count = 0
+        self.next_closers: dict[str, int] = {}  # see `formula_in_brackets`
+        self.backtick_runs: dict[int, list[int]] = defaultdict(list)  # positions by length
         for match in re.finditer("`+", source):
-            self.ticks[len(match[0])].append(match.start())
+            self.backtick_runs[len(match[0])].append(match.start())
 
     def write(self) -> str:
-        """Give the text, safe."""
-        position = self._line_start(0) if self.starts_lines else 0
-        while match := _special.search(self.source, position):
+        """Return the text as safe Markdown."""
+        position = self._line_start(0) if self.multiline else 0
+        while match := _special_character.search(self.source, position):
             if match.start() > position:
                 self.out.append(self.source[position : match.start()])
             position = self._handlers.get(match[0][0].lower(), Inline._hidden)(self, match)
         self.out.append(self.source[position:])
         text = "".join(self.out)
-        alone = text.count(_DOLLAR) + self.formulas == 1
-        text = text.replace(_DOLLAR, "\\$" if alone else "<span>&#36;</span>")
-        return _bare_in_text.sub(_bare_or_in_brackets, text)
+        # MathJax takes what stands between two dollars of one element for a formula, even if they were escaped.
+        is_only_dollar = text.count(_LITERAL_DOLLAR) + self.formula_count == 1
+        text = text.replace(_LITERAL_DOLLAR, "\\$" if is_only_dollar else "<span>&#36;</span>")
+        return _written_bare_url.sub(_bare_or_autolink, text)
 
     def _line_start(self, position: int) -> int:
-        match = _block_start.match(self.source, position)
+        """Escape what would start a block at the start of a line; return the position behind it."""
+        match = _block_start_marker.match(self.source, position)
         if match is None:
             return position
         if match[0].isdigit():
@@ -89,75 +97,75 @@ class Inline:
         self.out.append("\\" + self.source[position])
         return position + 1
 
-    # Each handler writes what starts at the match, and gives the position after what it has read.
+    # Each handler writes the text that starts at the match, and returns the position behind it.
 
     def _newline(self, match: re.Match[str]) -> int:
         if self.out and self.out[-1].endswith((" ", "\t")):
             text = self.out[-1]
             self.out[-1] = text.rstrip(" \t") + ("  " if text.endswith("  ") else "")
-        self.out.append("\n" if self.starts_lines else " ")
-        return self._line_start(match.end()) if self.starts_lines else match.end()
+        self.out.append("\n" if self.multiline else " ")
+        return self._line_start(match.end()) if self.multiline else match.end()
 
     def _hidden(self, match: re.Match[str]) -> int:
-        self.out.append(f"[U+{ord(match[0]):04X}&#93;")
+        self.out.append(f"[U+{ord(match[0]):04X}&#93;")  # with a `]` that closes no link
         return match.end()
 
     def _pipe(self, match: re.Match[str]) -> int:
-        self.out.append("\\|" if self.cell else "|")
+        self.out.append("\\|" if self.in_table else "|")
         return match.end()
 
     def _at_signs(self, match: re.Match[str]) -> int:
-        self.out.append("@" + "&#64;" * (len(match[0]) - 1))
+        self.out.append("@" + "&#64;" * (len(match[0]) - 1))  # JupyterLab puts formulas in place of `@@0@@`
         return match.end()
 
     def _ftp(self, match: re.Match[str]) -> int:
-        self.out.append(f"{match[0][:-2]}&#47;/")
+        self.out.append(f"{match[0][:-2]}&#47;/")  # marked makes a link of a bare ftp URL
         return match.end()
 
     def _backslash(self, match: re.Match[str]) -> int:
         if end := self._formula_in_brackets(match.start()):
             return end
-        sign = self.source[match.end() : match.end() + 1]
-        if sign == "\n" and self.starts_lines:
+        following = self.source[match.end() : match.end() + 1]
+        if following == "\n" and self.multiline:
             self.out.append("\\")
-        elif sign and re.match(f"[{parts.PUNCTUATION}]", sign):
-            self._escaped(sign, match.end() + 1)
+        elif following and re.match(f"[{ASCII_PUNCTUATION}]", following):
+            self._escaped(following, match.end() + 1)
             return match.end() + 1
         else:
             self._literal_backslash(match.end())
         return match.end()
 
-    def _escaped(self, sign: str, end: int) -> None:
-        if sign == "\\":
+    def _escaped(self, character: str, end: int) -> None:
+        if character == "\\":
             self._literal_backslash(end)
-        elif sign == "$":
-            self.out.append(_DOLLAR)
+        elif character == "$":
+            self.out.append(_LITERAL_DOLLAR)
         else:
-            self.out.append(f"&#{ord(sign)};" if sign in "<&@([]" else f"\\{sign}")
+            self.out.append(f"&#{ord(character)};" if character in "<&@([]" else f"\\{character}")
 
     def _literal_backslash(self, end: int) -> None:
-        if _after_backslash.match(self.source, end):
+        if _literal_after_backslash.match(self.source, end):  # neither an escape nor a command that MathJax looks for
             self.out.append("\\")
         else:
-            self.out.append("&#92;" if self.source[end : end + 1] in " \t\n" else _SPAN_BACKSLASH)
+            self.out.append("&#92;" if self.source[end : end + 1] in " \t\n" else _ISOLATED_BACKSLASH)
 
     def _entity(self, match: re.Match[str]) -> int:
-        found = parts.entity.match(self.source, match.start())
+        found = entity.match(self.source, match.start())
         if found is None:
             self.out.append("&")
             return match.end()
-        sign = parts.entity_sign(found[0])
-        if not sign:
+        text = decode_entity(found[0])
+        if not text:
             self.out.append(f"&amp;{found[0][1:]}")
-        elif has_hidden(sign):
-            self.out += [f"[U+{ord(character):04X}&#93;" for character in sign]
+        elif has_hidden(text):
+            self.out += [f"[U+{ord(character):04X}&#93;" for character in text]
         else:
-            self.out.append({"$": _DOLLAR, "\\": _SPAN_BACKSLASH}.get(sign, found[0]))
+            self.out.append({"$": _LITERAL_DOLLAR, "\\": _ISOLATED_BACKSLASH}.get(text, found[0]))
         return found.end()
 
-    def _code(self, match: re.Match[str]) -> int:
+    def _code_span(self, match: re.Match[str]) -> int:
         length = len(match[0])
-        ends = self.ticks[length]
+        ends = self.backtick_runs[length]
         i = bisect_right(ends, match.start())
         if i == len(ends):
             self.out.append("\\`" * length)
@@ -165,52 +173,52 @@ class Inline:
         text = self.source[match.end() : ends[i]].replace("\n", " ")
         if text.strip(" ") and text[0] == text[-1] == " ":
             text = text[1:-1]
-        if self.out and self.out[-1].endswith("$"):  # JupyterLab would take it for a part of the code
+        if self.out and self.out[-1].endswith("$"):  # JupyterLab's removeMath takes a `$` before code as part of it
             self.out.append(f"<code>{entities(text)}</code>")
         else:
-            self.out.append(parts.code_span(text, cell=self.cell))
+            self.out.append(code_span(text, in_table=self.in_table))
         return ends[i] + length
 
     def _dollars(self, match: re.Match[str]) -> int:
         found = formula_in_dollars.match(self.source, match.start())
         if found is None:
-            self.out.append(_DOLLAR * len(match[0]))
+            self.out.append(_LITERAL_DOLLAR * len(match[0]))
             return match.end()
         return self._formula(found[1] or found[2], *found.span(), display=found[1] is not None)
 
     def _formula_in_brackets(self, start: int) -> int | None:
-        found = formula_in_brackets(self.source, start, self.closers)
+        found = formula_in_brackets(self.source, start, self.next_closers)
         return self._formula(found[0], start, found[1], display=found[2]) if found else None
 
     def _formula(self, body: str, start: int, end: int, *, display: bool) -> int:
-        text = parts.formula(body, display=display, cell=self.cell)
+        text = safe_formula(body, display=display, in_table=self.in_table)
         if text is None:
             self.out.append(f"<code>{entities(self.source[start:end].replace(chr(10), ' '))}</code>")
         else:
             self.out.append(" " + text if self.out and self.out[-1].endswith("$") else text)
-            self.formulas += 1
+            self.formula_count += 1
         return end
 
     def _angle(self, match: re.Match[str]) -> int:
         found = _autolink.match(self.source, match.start())
         url = found[1] if found else ""
-        if found and (target := parts.address(url if ":" in url else f"mailto:{url}")):
+        if found and (target := safe_destination(url if ":" in url else f"mailto:{url}")):
             self._forget_link_openers()
-            if _bare.fullmatch(url) or ":" not in url:
+            if bare_url_pattern.fullmatch(url) or ":" not in url:
                 self.out.append(found[0])
             else:
-                self._append_link(f"[{_literal(url)}]({target[0]})")
+                self._append_link(f"[{_escape_all(url)}]({target[0]})")
             return found.end()
-        follows = self.source[match.end() : match.end() + 1]
-        self.out.append("<" if re.match(r"[ \d=]", follows, re.ASCII) else "&lt;")
+        following = self.source[match.end() : match.end() + 1]
+        self.out.append("<" if re.match(r"[ \d=]", following, re.ASCII) else "&lt;")
         return match.end()
 
-    def _bare_address(self, match: re.Match[str]) -> int:
-        url = bare_address(self.source, match.start())
+    def _bare_url(self, match: re.Match[str]) -> int:
+        url = bare_url(self.source, match.start())
         if len(url) <= len(match[0]):
             self.out.append(match[0])
             return match.end()
-        self.out.append(f"\1{url}\2")  # marked: how it is written depends on what follows
+        self.out.append(f"{_BARE_URL_START}{url}{_BARE_URL_END}")
         return match.start() + len(url)
 
     def _opener(self, match: re.Match[str]) -> int:
@@ -221,43 +229,33 @@ class Inline:
     def _closer(self, match: re.Match[str]) -> int:
         if self.openers:
             index, start = self.openers.pop()
-            url, end = self._target(start, match.start())
+            url, end = link_destination(self.source, start, match.start(), self.reference)
             if url and self._link(index, start, match.start(), url):
                 return end
-        follows = self.source[match.end() : match.end() + 1]
-        if follows and follows in "(:":
-            self.out.append(f"]&#{ord(follows)};")
+        following = self.source[match.end() : match.end() + 1]
+        if following and following in "(:":
+            self.out.append(f"]&#{ord(following)};")
             return match.end() + 1
         self.out.append("]")
         return match.end()
 
-    def _target(self, start: int, end: int) -> tuple[str, int]:
-        """Give the address of the link whose text is ``source[start:end]``, and where the link ends; "" for no link."""
-        if found := link_target.match(self.source, end + 1):
-            return parts.unescape_address(found[1] or found[2] or ""), found.end()
-        label = link_label.match(self.source, end + 1)
-        if label and label[1]:
-            return self.reference(label[1]), label.end()
-        after = label.end() if label else end + 1
-        return (self.reference(self.source[start:end]) if end - start <= 999 else ""), after
-
     def _link(self, index: int, start: int, end: int, url: str) -> bool:
-        """Write the link or image opened at ``out[index]``, unless its address is none to follow."""
-        url = self.stands_for(url, image=self.out[index] == "![")
-        target = parts.address(url)
+        """Write the link or image opened at ``out[index]``; return False if its address is not one to follow."""
+        url = self.resolve(url, image=self.out[index] == "![")
+        target = safe_destination(url)
         if self.out[index] == "![":
-            alt = self.source[start:end][:200]
+            alt = self.source[start:end][:MAX_ALT_CHARS]
             if is_bitmap(url):
                 text = link = f"![{entities(alt)}]({url})"
             elif target and target[1]:
                 text = (
-                    f"image: {_literal(alt)} ({target[1]})"
+                    f"image: {_escape_all(alt)} ({target[1]})"
                     if alt.strip() not in ("", "image")
                     else f"image ({target[1]})"
                 )
                 link = f"[{text}]({target[0]})"
             elif re.match(r"data:[^,]*;base64,", url):
-                text = link = f"image: {_literal(alt)} (no bitmap, or too large)"
+                text = link = f"image: {_escape_all(alt)} (no bitmap, or too large)"
             else:
                 return False
             while self.images and self.images[-1][0] >= index:
@@ -267,7 +265,7 @@ class Inline:
         elif target:
             while self.images and self.images[-1][0] > index:
                 i, text = self.images.pop()
-                self.out[i] = text  # a link in a link is none
+                self.out[i] = text  # links cannot contain links (CommonMark 6.3)
             link = f"[{''.join(map(_in_link, self.out[index + 1 :]))}]({target[0]})"
             del self.out[index:]
             self._forget_link_openers()
@@ -278,35 +276,36 @@ class Inline:
 
     def _append_link(self, link: str) -> None:
         if self.out and self.out[-1].endswith("!") and self.out[-1] != "\\!":
-            self.out[-1] = self.out[-1][:-1] + "&#33;"  # or the link would be an image
+            self.out[-1] = self.out[-1][:-1] + "&#33;"  # otherwise the link would be an image
         self.out.append(link)
 
     def _forget_link_openers(self) -> None:
-        """A link has been written: what is open around it can only be an image."""
+        """Drop the open ``[`` around a link that was written: links cannot contain links, but image texts can."""
         self.openers = [opener for opener in self.openers if self.out[opener[0]] == "!["]
 
     _handlers: ClassVar[dict[str, Callable[[Inline, re.Match[str]], int]]] = {
-        "\\": _backslash, "`": _code, "<": _angle, "&": _entity, "[": _opener, "!": _opener, "]": _closer,
-        "$": _dollars, "@": _at_signs, "\n": _newline, "|": _pipe, "h": _bare_address, "w": _bare_address, "f": _ftp,
+        "\\": _backslash, "`": _code_span, "<": _angle, "&": _entity, "[": _opener, "!": _opener, "]": _closer,
+        "$": _dollars, "@": _at_signs, "\n": _newline, "|": _pipe, "h": _bare_url, "w": _bare_url, "f": _ftp,
     }  # fmt: skip
 
 
-def _literal(text: str) -> str:
+def _escape_all(text: str) -> str:
     """Write text so that nothing in it is Markdown or a formula."""
-    signs = {"$": _DOLLAR, "\\": _SPAN_BACKSLASH}
+    special = {"$": _LITERAL_DOLLAR, "\\": _ISOLATED_BACKSLASH}
     text = re.sub(r"\s+", " ", visible(text))
-    return re.sub(r"[^\w .,:;()/-]|_", lambda match: signs.get(match[0], f"&#{ord(match[0])};"), text)
+    return re.sub(r"[^\w .,:;()/-]|_", lambda match: special.get(match[0], f"&#{ord(match[0])};"), text)
 
 
-def _in_link(piece: str) -> str:
-    """Write a piece of text as a piece of a link's text."""
-    if piece == "![":
+def _in_link(written: str) -> str:
+    """Return an element of ``Inline.out`` as part of a link's text."""
+    if written == "![":
         return "!\\["
-    return f"\\{piece}" if piece[:1] in ("[", "]") else piece.strip("\1\2")
+    return f"\\{written}" if written[:1] in ("[", "]") else written.strip(_BARE_URL_START + _BARE_URL_END)
 
 
-def _bare_or_in_brackets(match: re.Match[str]) -> str:
-    """Leave a bare address as it is if every parser sees its end there, else write ``<address>``."""
-    if match[2] is not None:
-        return match[1] + match[2]
-    return f"<http://{match[1]}>" if match[1][:4].lower() == "www." else f"<{match[1]}>"
+def _bare_or_autolink(match: re.Match[str]) -> str:
+    """Return a bare URL as it is if every renderer sees its end there, else as an autolink, ``<url>``."""
+    url, following = match.groups()
+    if following is not None:
+        return f"{url}{following}"
+    return f"<http://{url}>" if url[:4].lower() == "www." else f"<{url}>"

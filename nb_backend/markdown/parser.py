@@ -1,4 +1,4 @@
-"""The Markdown parser, with a rule for formulas."""
+"""Set up markdown-it to find the blocks of a text, with a rule for formulas that fill whole lines."""
 
 from __future__ import annotations
 
@@ -9,41 +9,57 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock
 from markdown_it.token import Token
 
-from . import elements as parts
+from .elements import escape_bars
 
-_DEPTH = 50  # levels; a list takes two
+MAX_NESTING = 50  # token levels; a list takes two
 _ENVIRONMENTS = (
     r"equation|align(?:ed|at)?|gather(?:ed)?|multline|eqnarray|flalign|split|cases|array|smallmatrix|[bBpvV]?matrix"
 )
-_opening = re.compile(rf"\$\$(?!\$)|\\\\?\[|\\begin\{{((?:{_ENVIRONMENTS})\*?)\}}")
-_formula_in_row = re.compile(r"\$(?![\s$])(?:[^$\\]|\\.)+(?<!\s)\$(?!\d)")
-generated_wrapper = re.compile(r"^[ \t]*<!-- generated images (?:start|end) -->[ \t]*(?:\n|\Z)", re.MULTILINE)  # of g4f
+_formula_opening = re.compile(rf"\$\$(?!\$)|\\\\?\[|\\begin\{{((?:{_ENVIRONMENTS})\*?)\}}")
+_formula_in_table_row = re.compile(r"\$(?![\s$])(?:[^$\\]|\\.)+(?<!\s)\$(?!\d)")
+# g4f writes these comments around generated images (its `format_images_markdown`); its own page removes them too.
+generated_images_comment = re.compile(r"^[ \t]*<!-- generated images (?:start|end) -->[ \t]*(?:\n|\Z)", re.MULTILINE)
 
 
-def bars_of_formulas(text: str, tokens: list[Token]) -> str | None:
-    """Give the text with ``|`` in the formulas of its tables written as macros; None if there are none."""
+def block_parser(is_allowed: Callable[[str], bool]) -> MarkdownIt:
+    """Return a parser of blocks only, in which HTML is text.
+
+    A link reference definition whose destination is not allowed is text too.
+    """
+    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": MAX_NESTING}).enable("table")
+    parser.core.ruler.disable("inline")
+    parser.block.ruler.before("table", "math", math_rule, {"alt": ["paragraph", "reference", "blockquote", "list"]})
+    parser.validateLink = is_allowed  # type: ignore[method-assign,assignment]
+    parser.normalizeLink = str  # type: ignore[method-assign,assignment]
+    return parser
+
+
+def escape_bars_in_tables(text: str, tokens: list[Token]) -> str | None:
+    """Return the text with ``|`` written as macros in the formulas of its tables; None if nothing changes.
+
+    ``tokens`` are those of the text, which then has to be parsed again.
+    """
     lines = text.split("\n")
     changed = False
     for token in tokens:
         if token.type == "table_open" and token.map:
             for i in range(token.map[0], min(token.map[1], len(lines))):
                 if lines[i].count("$") > 1 and "`" not in lines[i]:
-                    row = _formula_in_row.sub(lambda match: parts.escape_bars(match[0]), lines[i])
+                    row = _formula_in_table_row.sub(lambda match: escape_bars(match[0]), lines[i])
                     changed, lines[i] = changed or row != lines[i], row
     return "\n".join(lines) if changed else None
 
 
 def math_rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Find a formula that fills whole lines, before its lines are taken for lists or headings."""
+    """Block rule of markdown-it: a formula that fills whole lines, before its lines are taken for lists or headings."""
     if state.is_code_block(start):
         return False
-    opening = _opening.match(_line(state, start))
+    opening = _formula_opening.match(_line(state, start))
     if opening is None:
         return False
     closer = f"\\end{{{opening[1]}}}" if opening[1] else opening[0].replace("[", "]")
-    no_match_lines: dict[str, range] = state.env.setdefault(
-        "no_match_lines", {}
-    )  # no block in these lines: looked for once only
+    # Lines in which a search for the closer failed: each is searched only once, so that parsing takes linear time.
+    no_match_lines: dict[str, range] = state.env.setdefault("no_match_lines", {})
     if start in no_match_lines.get(closer, ()):
         return False
     lines: list[str] = []
@@ -66,9 +82,10 @@ def math_rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 def _push_formula(state: StateBlock, lines: list[str], opening: re.Match[str], at: int, closer: str) -> None:
+    """Push a ``math_block`` token; ``at`` is the position of the closer in the last line."""
     last = lines[-1]
     token = state.push("math_block", "", 0)
-    if opening[1]:
+    if opening[1]:  # an environment is part of the formula
         token.content = "\n".join(lines)
     elif len(lines) == 1:
         token.content = last[opening.end() : at] + last[at + len(closer) :]
@@ -78,13 +95,3 @@ def _push_formula(state: StateBlock, lines: list[str], opening: re.Match[str], a
 
 def _line(state: StateBlock, number: int) -> str:
     return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]]
-
-
-def block_parser(follows: Callable[[str], bool]) -> MarkdownIt:
-    """Give a parser of blocks alone, in which HTML is text."""
-    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": _DEPTH}).enable("table")
-    parser.core.ruler.disable("inline")
-    parser.block.ruler.before("table", "math", math_rule, {"alt": ["paragraph", "reference", "blockquote", "list"]})
-    parser.validateLink = follows  # type: ignore[method-assign,assignment]
-    parser.normalizeLink = str  # type: ignore[method-assign,assignment]
-    return parser

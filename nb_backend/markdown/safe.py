@@ -1,18 +1,20 @@
-r"""Markdown written by a model, made safe to display.
+r"""Make Markdown from a model safe to display.
 
-A notebook shows the Markdown of a cell that was just run as *trusted*: raw HTML in it runs, images are fetched, a
-``mermaid`` fence is drawn, and each front end (marked, mistune, markdown-it) reads the text a little differently. So
-nothing here relies on how they read it. The blocks are found by markdown-it-py and written anew in the plainest form;
-inside them a scanner keeps the text but for what could act. What comes out holds, in whatever way it is read:
+A notebook shows the Markdown output of a cell that was just run as *trusted*: raw HTML in it runs, images are fetched,
+``mermaid`` fences are drawn. And each front end reads Markdown a little differently (JupyterLab uses marked, nbconvert
+mistune, VS Code markdown-it). So nothing here relies on one way to read it. markdown-it-py finds the blocks, and each
+is written anew in the plainest form. Inside a block, ``inline.Inline`` keeps the text and changes only what could act.
+Whichever parser reads the result, it has
 
 * ``<`` only before a space, a digit or ``=``, in ``<https://…>``, and in the few tags written here, without attributes;
-* ``](`` only before an ``http``, ``https`` or ``mailto`` address, or a bitmap in a ``data:`` address;
-* a backtick only around code that would be harmless as text too; other code is ``<code>`` with every sign an entity;
-* ``$`` only around balanced mathematics without a macro that acts, on one line unless it is a block of its own;
-* code as it was only in fences at the left margin, after an empty line, longer than any fence within.
+* ``](`` only before an ``http``, ``https`` or ``mailto`` URL, or a ``data:`` URI of a bitmap;
+* a backtick only around code that is harmless as text too; other code is ``<code>`` with every character an entity;
+* ``$`` only around balanced formulas without an active macro, on one line unless the formula is a block of its own;
+* unchanged code only in fences at the left margin, after an empty line, longer than any fence within.
 
-JupyterLab's own traps: it takes mathematics out before Markdown is read and puts it back, unescaped, into the HTML
-(``@@0@@``); MathJax then reads the page's text once more; a fence's info string lands unescaped in an attribute.
+Three rules are JupyterLab's alone: it takes formulas out before Markdown is read and puts them back into the HTML
+unescaped (``@@0@@``); MathJax then searches the text of the page once more; the info string of a fence lands unescaped
+in an attribute. ``elements`` names the sources.
 """
 
 from __future__ import annotations
@@ -24,32 +26,33 @@ from markdown_it.common.utils import normalizeReference
 from markdown_it.token import Token
 
 from ..text import unicode_text
-from . import elements as parts
 from .data_uris import DataUriPlaceholders, close_open_image, is_bitmap
+from .elements import code_block, safe_formula
 from .inline import Inline
-from .parser import _DEPTH, bars_of_formulas, block_parser, generated_wrapper
+from .links import resolve, safe_destination
+from .parser import MAX_NESTING, block_parser, escape_bars_in_tables, generated_images_comment
 
 
 def safe_markdown(text: str, addresses: Mapping[str, str] | None = None) -> str:
-    """Give Markdown that shows what ``text`` says and does nothing else; never raises, linear time.
+    """Return Markdown that shows what ``text`` says and does nothing else. Never raises; takes linear time.
 
-    Any prefix of an answer may be given, and what is appended after an empty line stands on its own: a fence left
-    open is closed, no list, quote or formula reaches further.
+    Any prefix of an answer may be passed. What is appended after an empty line stands by itself: an open fence is
+    closed, and no list, quote or formula reaches further.
 
-    ``addresses`` says what the address of an image or a link stands for: that is checked and written in its place. It
-    is looked up there once more, as where a relative address stands for a full one, and that for a ``data:`` address,
-    which only an image is given, and only where it is first shown.
+    ``addresses`` maps the address of an image or link to the one that is written (if it is safe) in its place. That one
+    is looked up once more: a relative address may stand for a full one, and that for a ``data:`` URI, which only an
+    image gets, and only where it is first shown.
     """
     return markdown_and_images(text, addresses or {})[0]
 
 
 def image_addresses(text: str) -> list[str]:
-    """Give the addresses of the images in Markdown as they are written, in order; never raises, linear time."""
+    """Return the addresses of the images in Markdown, as they are written, in order. Never raises; linear time."""
     return markdown_and_images(text, None)[1] if "![" in text else []
 
 
 def block_starts(text: str) -> list[int]:
-    """Give the line, counted from 0, in which each block begins that is not within another; lines end at LF."""
+    """Return the line, from 0, in which each top-level block starts; lines end at LF."""
     tokens = _parser.parse(DataUriPlaceholders().hold(text))
     return [token.map[0] for token in tokens if token.level == 0 and token.nesting >= 0 and token.map]
 
@@ -57,42 +60,44 @@ def block_starts(text: str) -> list[int]:
 def markdown_and_images(
     text: str, addresses: Mapping[str, str] | None, references: dict[str, str] | None = None
 ) -> tuple[str, list[str]]:
-    """Give what both give, of one reading; without ``addresses`` a reference may lead to any.
+    """Return both ``safe_markdown`` and ``image_addresses``, parsing once.
 
-    ``references`` are what labels stand for in another piece of the same text; those of this one are added.
+    If ``addresses`` is None, references may lead anywhere. ``references`` are the link reference definitions of other
+    pieces of the same text, label to destination; those of this piece are added.
     """
     held = DataUriPlaceholders()
     text = unicode_text(text)
-    document = _document(text, held, addresses, references)
+    document = _parse(text, held, addresses, references)
     if document is None:
-        return "\n".join(parts.code_block(text, "", nested=False)), []  # deeper than the parser looks: shown as code
+        return "\n".join(code_block(text, "", nested=False)), []
     return held.restore(document.write()), [held.restore(address) for address in document.images]
 
 
-def _document(
+def _parse(
     text: str, held: DataUriPlaceholders, addresses: Mapping[str, str] | None, references: dict[str, str] | None
 ) -> _Document | None:
-    """Give the blocks of a text, None if they are deeper than the parser looks. Without ``addresses`` for any."""
-    parser = _parser if addresses == {} else block_parser(_followed(addresses))
+    """Return the blocks of a text; None if they are nested too deeply for the parser."""
+    parser = _parser if addresses == {} else block_parser(_destination_filter(addresses))
     budget = 4 * len(text) + 65_536
     text = held.hold(close_open_image(text))
     known = {label: {"href": held.hold(href)} for label, href in (references or {}).items()}
     env: dict[str, Any] = {"references": {**known}}
     tokens = parser.parse(text, env)
-    if with_bars := bars_of_formulas(text, tokens):
+    if with_bars := escape_bars_in_tables(text, tokens):
         env = {"references": {**known}}
         tokens = parser.parse(with_bars, env)
     if references is not None:
         references |= {label: held.restore(one["href"]) for label, one in env["references"].items()}
-    if any(token.level >= _DEPTH - 1 and token.nesting == 1 for token in tokens):
+    if any(token.level >= MAX_NESTING - 1 and token.nesting == 1 for token in tokens):
         return None
     return _Document(tokens, env["references"], budget, held, {**(addresses or {})})
 
 
 class _Document:
-    """The blocks of an answer, from the parser's tokens. ``budget``: how many characters reference links may add.
+    """The blocks of a text, from the parser's tokens; ``write`` is called once.
 
-    ``images`` are the addresses of the images that were met while it was written.
+    ``budget`` is how many characters the destinations of references may add. After ``write``, ``images`` are the
+    addresses of the images in the text.
     """
 
     def __init__(
@@ -109,36 +114,32 @@ class _Document:
         self.held = held
         self.addresses = addresses
         self.images: list[str] = []
-        self.tight: set[int] = set()  # the levels at which the paragraphs of a list's items stand close
+        self.tight: set[int] = set()  # levels of paragraphs in lists without empty lines between the items
 
     def write(self) -> str:
-        """Give the whole document."""
+        """Return the text as safe Markdown."""
         return "\n\n".join("\n".join(block) for block in self.blocks("", nested=False))
 
     def reference(self, label: str) -> str:
-        """Give the address that a label stands for, or ""."""
+        """Return the destination that a label is defined as, or ""."""
         if not self.references:
             return ""
         found: str = self.references.get(normalizeReference(label), {}).get("href", "")
         self.budget -= len(self.held.restore(found))
         return found if self.budget > 0 else ""
 
-    def stands_for(self, address: str, *, image: bool) -> str:
-        """Give what an address stands for: of a link the last that is no image itself, of an image the image."""
+    def resolve(self, address: str, *, image: bool) -> str:
+        """Return what an address stands for; a bitmap only once."""
         if image:
             self.images.append(address)
-        for _ in range(2):
-            further = self.addresses.get(address, address)
-            if not image and further.startswith("data:"):
-                break
-            if further != address and is_bitmap(further):
-                del self.addresses[address]  # it may be long: the next time it is a link
-                return self.held.hold(further)
-            address = further
-        return address
+        target, key = resolve(address, self.addresses, image=image)
+        if target != key and is_bitmap(target):
+            del self.addresses[key]  # it may be long: from now on, the image is written as a link
+            return self.held.hold(target)
+        return target
 
     def blocks(self, closing: str, *, nested: bool = True) -> Iterator[list[str]]:
-        """Give the lines of each block up to the token that closes the container."""
+        """Yield the lines of each block, up to the token that closes the container."""
         for token in self.tokens:
             if token.type == closing:
                 return
@@ -146,33 +147,35 @@ class _Document:
                 case "paragraph_open":
                     if token.hidden:
                         self.tight.add(token.level)
-                    yield self.inline(starts_lines=True).split("\n")
+                    yield self.inline_text(multiline=True).split("\n")
                 case "heading_open":
-                    yield [f"{'#' * int(token.tag[1])} {self.inline()}".rstrip(" ")]
+                    yield [f"{'#' * int(token.tag[1])} {self.inline_text()}".rstrip(" ")]
                 case "fence" | "code_block":
-                    yield list(parts.code_block(token.content, token.info, nested=nested))
+                    yield list(code_block(token.content, token.info, nested=nested))
                 case "hr":
                     yield ["***" if nested else "---"]
                 case "math_block":
-                    yield self.formula(token, nested)
+                    yield self.formula_lines(token, nested)
                 case "blockquote_open":
-                    lines = _joined(list(self.blocks("blockquote_close")), loose=True)
+                    lines = _join_lines(list(self.blocks("blockquote_close")), loose=True)
                     yield [f"> {line}".rstrip() if not line.strip() else f"> {line}" for line in lines]
                 case "bullet_list_open" | "ordered_list_open":
-                    yield self.list_of(token)
+                    yield self.list_lines(token)
                 case "table_open":
-                    yield self.table()
+                    yield self.table_lines()
 
-    def inline(self, *, cell: bool = False, starts_lines: bool = False) -> str:
-        source = generated_wrapper.sub("", next(self.tokens).content).strip()
-        next(self.tokens)  # what closes the paragraph, heading or cell
-        return Inline(source, self.reference, self.stands_for, cell=cell, starts_lines=starts_lines).write()
+    def inline_text(self, *, in_table: bool = False, multiline: bool = False) -> str:
+        """Return the text of the paragraph, heading or cell whose opening token was read last."""
+        source = generated_images_comment.sub("", next(self.tokens).content).strip()
+        next(self.tokens)  # the token that closes the paragraph, heading or cell
+        return Inline(source, self.reference, self.resolve, in_table=in_table, multiline=multiline).write()
 
-    def formula(self, token: Token, nested: bool) -> list[str]:
-        text = parts.formula(token.content, display=True, lines=not nested)
-        return text.split("\n") if text else list(parts.code_block(token.content.strip(), "latex", nested=nested))
+    def formula_lines(self, token: Token, nested: bool) -> list[str]:
+        text = safe_formula(token.content, display=True, multiline=not nested)
+        return text.split("\n") if text else list(code_block(token.content.strip(), "latex", nested=nested))
 
-    def list_of(self, opening: Token) -> list[str]:
+    def list_lines(self, opening: Token) -> list[str]:
+        """Return the lines of the list that ``opening`` starts; those of its items are indented."""
         level, closing = opening.level + 2, opening.type.replace("open", "close")
         self.tight.discard(level)
         items: list[tuple[str, list[list[str]]]] = []
@@ -184,31 +187,31 @@ class _Document:
         loose = level not in self.tight
         lines: list[str] = []
         for marker, blocks in items:
-            first, *others = _joined(blocks, loose=loose) or [""]
+            first, *others = _join_lines(blocks, loose=loose) or [""]
             if lines and (loose or _ends_in_quote(lines)):
                 lines.append("")
             lines.append(f"{marker} {first}" if first else marker)
             lines += [" " * (len(marker) + 1) + line if line else "" for line in others]
         return lines
 
-    def table(self) -> list[str]:
+    def table_lines(self) -> list[str]:
         rows: list[list[str]] = []
-        rules: list[str] = []
+        delimiters: list[str] = []
         for token in self.tokens:
             if token.type == "table_close":
                 break
             if token.type == "tr_open":
                 rows.append([])
             elif token.type in ("th_open", "td_open"):
-                rows[-1].append(self.inline(cell=True))
+                rows[-1].append(self.inline_text(in_table=True))
                 if token.type == "th_open":
                     align = str(token.attrs.get("style", "")).removeprefix("text-align:")
-                    rules.append({"left": ":--", "center": ":-:", "right": "--:"}.get(align, "---"))
-        return ["| " + " | ".join(row) + " |" for row in (rows[0], rules, *rows[1:])]
+                    delimiters.append({"left": ":--", "center": ":-:", "right": "--:"}.get(align, "---"))
+        return ["| " + " | ".join(row) + " |" for row in (rows[0], delimiters, *rows[1:])]
 
 
-def _joined(blocks: list[list[str]], *, loose: bool) -> list[str]:
-    """Put the lines of blocks below one another, with an empty line between if ``loose``."""
+def _join_lines(blocks: list[list[str]], *, loose: bool) -> list[str]:
+    """Return the lines of all blocks, with an empty line between two blocks if ``loose``."""
     lines: list[str] = []
     for block in blocks:
         if lines and (loose or _ends_in_quote(lines) or block[0].startswith(">")):
@@ -218,17 +221,17 @@ def _joined(blocks: list[list[str]], *, loose: bool) -> list[str]:
 
 
 def _ends_in_quote(lines: list[str]) -> bool:
-    """Whether a parser might take the next line for one more of a quote."""
+    """Whether a parser might read the next line as part of a quote (a lazy continuation line, CommonMark 5.1)."""
     return lines[-1].lstrip().startswith(">")
 
 
-def _followed(addresses: Mapping[str, str] | None) -> Callable[[str], bool]:
-    """Give what says whether a reference may lead to an address: to any if there are no ``addresses``."""
+def _destination_filter(addresses: Mapping[str, str] | None) -> Callable[[str], bool]:
+    """Return a function that says whether a reference may lead to a URL; to any if ``addresses`` is None."""
 
-    def follows(url: str) -> bool:
-        return addresses is None or url in addresses or parts.address(url) is not None or is_bitmap(url)
+    def is_allowed(url: str) -> bool:
+        return addresses is None or url in addresses or safe_destination(url) is not None or is_bitmap(url)
 
-    return follows
+    return is_allowed
 
 
-_parser = block_parser(_followed({}))
+_parser = block_parser(_destination_filter({}))

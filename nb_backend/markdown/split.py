@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 
 from ..text import unicode_text
-from .data_uris import MAX_LIVE
+from .data_uris import MAX_LIVE_BYTES
 from .images import AnswerMarkdown
 from .safe import block_starts
 
@@ -85,7 +85,7 @@ class StreamingMarkdown:
         """Yield each piece that is finished since the last call: its blocks as Markdown, and its text."""
         tail, start = "".join(self._tail), 0
         if ends := split_points(tail):
-            self._writer = AnswerMarkdown(addresses, alts, MAX_LIVE, self._writer)
+            self._writer = AnswerMarkdown(addresses, alts, MAX_LIVE_BYTES, self._writer)
             for end in ends:
                 self._blocks.append(self._writer.write(tail[start:end]))
                 self._texts.append(tail[start:end])
@@ -99,5 +99,5 @@ class StreamingMarkdown:
 
     def open_blocks(self, addresses: Mapping[str, str], alts: Mapping[str, str]) -> list[str]:
         """Return the blocks of the piece that is not finished, the tail last."""
-        writer = AnswerMarkdown(addresses, alts, MAX_LIVE, self._writer)
+        writer = AnswerMarkdown(addresses, alts, MAX_LIVE_BYTES, self._writer)
         return [*self._blocks, writer.finish("".join(self._tail))]

@@ -17,12 +17,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 sys.path.insert(0, str(Path(__file__).parent.parent / "browser"))
 
 import chromium
+from html_blocks import html_blocks
 from jupyter_page import Lab, Notebook
 from playwright.sync_api import sync_playwright
 from serving import serving
 
 from nb_backend.local.scripted import ScriptedEngine
-from nb_backend.markdown.html.blocks import html_blocks
 
 PROSE = "The sky is **blue** since short waves are scattered `more` than long ones, as Rayleigh found in 1871. "
 CODE = "```python\ndef share(wave: float) -> float:\n    return wave**-4  # blue wins\n```"

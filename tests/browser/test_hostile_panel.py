@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hostile import GIF, HOSTILE
 from hostile_page import READ, STEP, WATCH, as_read, missing_words, prefixes, requests_of
+from html_blocks import html_blocks
 from panel_page import PanelPage, item
 from playwright.sync_api import Page
 
@@ -16,7 +17,6 @@ from nb_backend.chat.answer import Answer
 from nb_backend.chat.history import Message
 from nb_backend.chat.jsonable import plain
 from nb_backend.events import RawResponse
-from nb_backend.markdown.html.blocks import html_blocks
 from nb_backend.notebook.panel.error_text import error_line
 from nb_backend.notebook.panel.items import content as said
 from nb_backend.notebook.panel.items.arrange import FailedTurn, arrange_items

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from hostile import HOSTILE
+from html_blocks import html_blocks
 from playwright.sync_api import Page
 
-from nb_backend.markdown.html.blocks import HtmlBlocks, html_blocks
+from nb_backend.markdown.html.blocks import HtmlBlocks
 
 DOT = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAUAAAAFCAYAAACNbyblAAA"
@@ -65,14 +66,14 @@ def test_the_same_answers_act_when_put_raw(page: Page, asked: list[str]) -> None
 def test_nothing_acts(page: Page, asked: list[str]) -> None:
     texts = [text[: len(text) * part // 8] for text in HOSTILE for part in range(1, 9)]
     texts += [text[:-1] for text in HOSTILE]
-    wrong = put(page, [html_blocks(text, picture=lambda uri: "k") for text in texts])
+    wrong = put(page, [html_blocks(text, image_key=lambda uri: "k") for text in texts])
     assert {text: found for text, found in zip(texts, wrong, strict=True) if found} == {}
     assert page.evaluate("() => hits") == []
     assert asked == []
 
 
 def test_nothing_acts_as_it_comes(page: Page, asked: list[str]) -> None:
-    html, cases, text = HtmlBlocks(picture=lambda uri: "k"), [], ""
+    html, cases, text = HtmlBlocks(image_key=lambda uri: "k"), [], ""
     for piece in HOSTILE:
         text += piece + "\n\n"
         html.update(text)
@@ -96,5 +97,5 @@ def test_formulas_are_drawn(page: Page) -> None:
 
 
 def test_a_picture_asks_for_nothing(page: Page, asked: list[str]) -> None:
-    put(page, [html_blocks(f"![a]({DOT})", picture=lambda uri: "k"), html_blocks("![a](https://evil.test/x.png)")])
+    put(page, [html_blocks(f"![a]({DOT})", image_key=lambda uri: "k"), html_blocks("![a](https://evil.test/x.png)")])
     assert asked == []

@@ -22,7 +22,7 @@ from nb_backend.chat.export import to_markdown
 from nb_backend.chat.images import ImageUrl
 from nb_backend.chat.transcript import Transcript
 from nb_backend.markdown import data_uris as markdown_data
-from nb_backend.markdown.data_uris import Shortener, shorten_data_uris, shorten_images
+from nb_backend.markdown.data_uris import DataUriShortener, shorten_data_uris, shorten_images
 from nb_backend.markdown.safe import image_addresses, safe_markdown
 from nb_backend.transport.routing import same_origin_url
 
@@ -291,10 +291,10 @@ FORMS = [
     text=st.lists(st.sampled_from([*FRAGMENTS, *FORMS]), max_size=16).map("".join),
     addresses=st.dictionaries(st.sampled_from(KEYS), st.sampled_from(VALUES) | st.text(max_size=20)),
 )
-@pytest.mark.parametrize("most", [markdown_data.MAX_IMAGE, 1000])
+@pytest.mark.parametrize("most", [markdown_data.MAX_IMAGE_BYTES, 1000])
 def test_no_address_acts(most, text, addresses):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(markdown_data, "MAX_IMAGE", most)
+        patch.setattr(markdown_data, "MAX_IMAGE_BYTES", most)
         patch.setattr(markdown_oracle, "safe_markdown", lambda text: safe_markdown(text, addresses))
         assert wrong_in(text) == []
         patch.setattr(markdown_oracle, "safe_markdown", lambda text: safe_markdown(shorten_images(text), addresses))
@@ -341,7 +341,7 @@ def test_linear_time(fragment):
 def test_shortening_takes_linear_time(fragment):
     text = (fragment * (8_000_000 // len(fragment) + 1))[:8_000_000]
     started = time.process_time()
-    shortener = Shortener()
+    shortener = DataUriShortener()
     assert shortener.feed(text) + shortener.flush() == shorten_data_uris(text)
     assert time.process_time() - started < 25  # with a copy of the rest for each, it takes minutes
 
@@ -395,7 +395,7 @@ def test_where_it_is_read_as_text_it_is_shortened():
     short = f"an image ![a](data:image/png;base64,… (60 kB)) and ;base64,{uri(PNG)}"
     assert shorten_data_uris(text) == short
     for length in (1, 2, 3, 7, 8, 1000):
-        shortener = Shortener()
+        shortener = DataUriShortener()
         pieces = [shortener.feed(text[start : start + length]) for start in range(0, len(text), length)]
         assert "".join(pieces) + shortener.flush() == short
 
@@ -403,7 +403,7 @@ def test_where_it_is_read_as_text_it_is_shortened():
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from(["data:", "image/png", ";base64,", ";base", "64,", "A", "=", "A" * 300, " ", "é"])))
 def test_pieces_are_shortened_as_the_whole(pieces):
-    shortener = Shortener()
+    shortener = DataUriShortener()
     assert "".join(map(shortener.feed, pieces)) + shortener.flush() == shorten_data_uris("".join(pieces))
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from cpu_time import cpu_seconds
 
-from nb_backend.markdown.data_uris import Shortener, shorten_data_uris, shorten_images
+from nb_backend.markdown.data_uris import DataUriShortener, shorten_data_uris, shorten_images
 from nb_backend.markdown.safe import image_addresses, safe_markdown
 from nb_backend.media.convert import to_data_uri
 from nb_backend.media.probe import is_truncated, pixel_size
@@ -116,7 +116,7 @@ def shorten(data: bytes) -> None:
     text = as_text(data)
     shorten_data_uris(text)
     shorten_images(text)
-    shortener = Shortener()
+    shortener = DataUriShortener()
     for at in range(0, len(text), 10):
         shortener.feed(text[at : at + 10])
     shortener.flush()

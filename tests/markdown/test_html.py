@@ -10,10 +10,11 @@ from runpy import run_path
 
 import pytest
 from cpu_time import cpu_seconds
+from html_blocks import html_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nb_backend.markdown.html.blocks import HtmlBlocks, html_blocks
+from nb_backend.markdown.html.blocks import HtmlBlocks
 from nb_backend.markdown.html.code import CLASSES
 from nb_backend.markdown.html.math import ATTRIBUTES, ELEMENTS
 
@@ -104,7 +105,7 @@ def key(uri: str) -> str:
 
 
 def blocks_of(text: str) -> list[str]:
-    return html_blocks(text, picture=key)
+    return html_blocks(text, image_key=key)
 
 
 def wrong_in(blocks: list[str]) -> list[str]:
@@ -113,7 +114,7 @@ def wrong_in(blocks: list[str]) -> list[str]:
 
 def stream(pieces: list[str]) -> list[str]:
     """Give the blocks of a text that came in pieces; what was said not to change any more must not."""
-    html = HtmlBlocks(picture=key)
+    html = HtmlBlocks(image_key=key)
     text, shown, settled = "", [], 0
     for piece in pieces:
         text += piece
@@ -278,21 +279,21 @@ def test_formulas() -> None:
 
 def test_references_that_come_late_and_images_that_are_fetched() -> None:
     addresses: dict[str, str] = {"/m/a.png": "https://s.x/m/a.png"}
-    html = HtmlBlocks(addresses=addresses, picture=key)
+    html = HtmlBlocks(addresses=addresses, image_key=key)
     text = "see [a]\n\n![i](/m/a.png)\n\nmore\n\n[a]: https://e.x\n\nend"
     html.update(text[:-20])
     assert html.blocks[0] == "<p>see [a]</p>"
-    assert html.beside({"https://s.x/m/a.png": "i", "https://s.x/m/b.png": "b"}) == [
+    assert html.unshown_images({"https://s.x/m/a.png": "i", "https://s.x/m/b.png": "b"}) == [
         '<p><a class="nbb-remote" href="https://s.x/m/b.png" data-remote="https://s.x/m/b.png" '
         f"{LINK}>image: b (s.x)</a></p>"
     ]
     addresses["https://s.x/m/a.png"] = DOT
     assert html.finish(text) == 0
-    assert html.blocks == html_blocks(text, addresses=addresses, picture=key)
+    assert html.blocks == html_blocks(text, addresses=addresses, image_key=key)
     assert 'href="https://e.x"' in html.blocks[0]
     assert html.blocks[1] == f'<p><img data-picture="k{len(DOT)}" alt="i"></p>'
     assert html.finish(text) == len(html.blocks)
-    assert html.beside({"https://s.x/m/a.png": "i"}) == []
+    assert html.unshown_images({"https://s.x/m/a.png": "i"}) == []
 
 
 def test_a_text_that_is_another_is_rendered_anew() -> None:
@@ -306,12 +307,12 @@ def test_a_picture_that_fails_is_words() -> None:
     def fail(uri: str) -> str:
         raise OSError
 
-    assert html_blocks(f"![a]({DOT})", picture=fail) == ["<p>image: a</p>"]
+    assert html_blocks(f"![a]({DOT})", image_key=fail) == ["<p>image: a</p>"]
     assert html_blocks(f"![a]({DOT})") == ["<p>image: a</p>"]
 
 
 def test_an_image_that_is_not_all_there_is_a_word() -> None:
-    html = HtmlBlocks(picture=key)
+    html = HtmlBlocks(image_key=key)
     html.update("a\n\n![i](data:image/png;base64," + "A" * 40_000)
     assert html.blocks[1] == "<p><em>(an image of 30 kB)</em></p>"
 

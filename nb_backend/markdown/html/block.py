@@ -1,4 +1,4 @@
-"""The blocks of a text as HTML, one by one, from their tokens; ``html`` says what the HTML is made of."""
+"""Write one block as HTML, from its tokens; ``blocks`` says what the HTML may contain."""
 
 from __future__ import annotations
 
@@ -6,133 +6,132 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any
 
 from markdown_it.common.utils import normalizeReference
 from markdown_it.token import Token
 
 from ...text import visible
-from .. import elements as parts
 from ..data_uris import DataUriPlaceholders, is_bitmap, shorten_data_uris
-from ..parser import generated_wrapper
+from ..elements import language_of, safe_formula
+from ..links import full_address, resolve, safe_destination
+from ..parser import generated_images_comment
 from .code import code_html
 from .math import mathml
-from .parser import References, read_inline
+from .parser import References, parse_inline
 from .sanitize import clean
 
-Picture = Callable[[str], str]
-_NESTED = 20  # levels of emphasis in one another
-_task = re.compile(r"\[([ xX])\](?=\s)")
-_TAGS = {"em": "em", "strong": "strong", "s": "del"}
+ImageKey = Callable[[str], str]
+_MAX_EMPHASIS_DEPTH = 20
+_MAX_LABEL_CHARS = 500  # of a formula, for screen readers
+_task_marker = re.compile(r"\[([ xX])\](?=\s)")  # GFM 5.3
+_EMPHASIS_TAGS = {"em": "em", "strong": "strong", "s": "del"}
 
 
 @dataclass
 class LinkTargets:
-    """Where a block's links and images lead to. ``picture`` gives the key of an image at hand."""
+    """What links and images of a text lead to.
+
+    ``image_key`` returns the key of a bitmap for the page; see ``HtmlBlocks``.
+    """
 
     addresses: Mapping[str, str]
-    picture: Picture | None
+    image_key: ImageKey | None
     references: References
     held: DataUriPlaceholders
 
-    def target(self, address: str, *, image: bool) -> str:
-        """Give what an address stands for: of a link the last that is no image itself, of an image the image."""
-        address = self.held.restore(address)
-        for _ in range(2):
-            further = self.addresses.get(address, address)
-            if further == address or (not image and further.startswith("data:")):
-                break
-            address = further
-        return address
+    def resolve(self, address: str, *, image: bool) -> str:
+        """Return what the address of an image or a link stands for."""
+        return resolve(self.held.restore(address), self.addresses, image=image)[0]
 
-    def in_full(self, address: str) -> str:
-        """Give the address of an image in full, which tells whether it is shown already."""
-        target = self.addresses.get(address, address)
-        return address if target.startswith("data:") else target
+    def full_address(self, address: str) -> str:
+        """Return the full address of an image, which is the same for all ways to write it."""
+        return full_address(address, self.addresses)
 
-    def href(self, label: str) -> str:
-        """Give the address that a label stands for, or ""."""
+    def destination(self, label: str) -> str:
+        """Return the destination that a label is defined as, or ""."""
         found: str = self.references.get(normalizeReference(label), {}).get("href", "")
         return self.held.restore(found)
 
 
 @dataclass
 class LinkUse:
-    """What a block asked its sources, and was told: with another answer it would be another block.
+    """What one block asked its link targets, and the answers: with other answers, the block has other HTML.
 
-    ``budget``: how many characters the addresses of its references may have in all.
+    ``budget`` is how many characters the destinations of its references may still have.
     """
 
-    sources: LinkTargets
+    targets: LinkTargets
     budget: int
-    labels: list[tuple[str, str]] = field(default_factory=list)
-    targets: dict[tuple[str, bool], str] = field(default_factory=dict)
-    images: list[str] = field(default_factory=list)  # that it shows, in full
+    used_labels: list[tuple[str, str]] = field(default_factory=list)  # label and destination
+    used_addresses: dict[tuple[str, bool], str] = field(default_factory=dict)  # address, is image: target
+    images: list[str] = field(default_factory=list)  # full addresses of the images in the block
 
     def reference(self, label: str) -> str:
-        """Give the address that a label stands for, or ""; none when that would be too much."""
-        href = self.sources.href(label)
-        self.budget -= len(href)
-        href = href if self.budget > 0 else ""
-        self.labels.append((label, href))
-        return href
+        """Return the destination that a label is defined as; "" if there is none or the budget is used up."""
+        destination = self.targets.destination(label)
+        self.budget -= len(destination)
+        destination = destination if self.budget > 0 else ""
+        self.used_labels.append((label, destination))
+        return destination
 
-    def stands_for(self, address: str, *, image: bool) -> str:
-        """Give the address that is meant by one that was written."""
-        address = self.sources.held.restore(address)
-        target = self.sources.target(address, image=image)
+    def resolve(self, address: str, *, image: bool) -> str:
+        """Return what the address of an image or a link stands for."""
+        address = self.targets.held.restore(address)
+        target = self.targets.resolve(address, image=image)
         if not address.startswith("data:"):
-            self.targets[address, image] = target
+            self.used_addresses[address, image] = target
         if image:
-            self.images.append(self.sources.in_full(address))
+            self.images.append(self.targets.full_address(address))
         return target
 
-    def would_change(self, other: LinkUse) -> bool:
-        """Ask another one the same, and say whether it gives other answers."""
-        answers = [other.reference(label) for label, _ in self.labels]
-        return answers != [answer for _, answer in self.labels] or any(
-            other.sources.target(address, image=image) != target for (address, image), target in self.targets.items()
+    def has_changed(self, other: LinkUse) -> bool:
+        """Whether ``other`` answers the same questions differently; this uses the budget of ``other``."""
+        destinations = [other.reference(label) for label, _ in self.used_labels]
+        return destinations != [destination for _, destination in self.used_labels] or any(
+            other.targets.resolve(address, image=image) != target
+            for (address, image), target in self.used_addresses.items()
         )
 
 
-def block_html(tokens: list[Token], asked: LinkUse, *, live: bool = False) -> str:
-    """Give one block as HTML that shows and does nothing else, "" for one of which nothing is seen."""
-    html = _Block(asked, live).write(tokens)
+def block_html(tokens: list[Token], links: LinkUse, *, growing: bool = False) -> str:
+    """Return one block as safe HTML; "" if nothing of it is seen. ``growing``: more text may come."""
+    html = _Block(links, growing).write(tokens)
     return clean(visible(html)) if html else ""
 
 
-def image_html(url: str, alt: str, picture: Picture | None, *, link: bool = True) -> str:
-    """Give an image: by its key if it is at hand, else as a link that says where it is, if it is to be a link."""
+def image_html(url: str, alt: str, image_key: ImageKey | None, *, link: bool = True) -> str:
+    """Return a bitmap as ``<img>`` with its key, or the words of an image elsewhere, as a link to it if ``link``."""
     words = " ".join(alt.split())
     if is_bitmap(url):
-        key = _key(url, picture)
+        key = _key_of(url, image_key)
         return f'<img data-picture="{escape(key)}" alt="{escape(words)}">' if key else escape(f"image: {words}")
-    target = parts.address(url)
-    if target is None or not target[1]:
+    destination = safe_destination(url)
+    if destination is None or not destination[1]:
         return escape(f"image: {words} (no bitmap, or too large)")
-    text = escape(f"image: {words} ({target[1]})" if words not in ("", "image") else f"image ({target[1]})")
-    href = _attribute(target[0])
+    address, host = destination
+    text = escape(f"image: {words} ({host})" if words not in ("", "image") else f"image ({host})")
+    href = _href_value(address)
     return f'<a class="nbb-remote" href="{href}" data-remote="{href}">{text}</a>' if link else text
 
 
-def _key(url: str, picture: Picture | None) -> str:
+def _key_of(url: str, image_key: ImageKey | None) -> str:
     try:
-        return picture(url) if picture else ""
-    except Exception:  # of whoever keeps the pictures: the text is shown all the same
+        return image_key(url) if image_key else ""
+    except Exception:  # the caller's function may fail in any way: the text is shown all the same
         return ""
 
 
-def _attribute(address: str) -> str:
-    """Give an address that ``parts.address`` wrote for Markdown as an attribute's value, without quotes of any kind."""
-    return escape(address.replace("&amp;", "&").replace("'", "%27"))
+def _href_value(destination: str) -> str:
+    """Return a result of ``safe_destination`` as the value of an attribute, without quotes of any kind."""
+    return escape(destination.replace("&amp;", "&").replace("'", "%27"))
 
 
 class _Block:
-    """Writes one block; ``live``: it still grows."""
+    """Writer of one block."""
 
-    def __init__(self, asked: LinkUse, live: bool) -> None:
-        self.asked = asked
-        self.live = live
+    def __init__(self, links: LinkUse, growing: bool) -> None:
+        self.links = links
+        self.growing = growing
 
     def write(self, tokens: list[Token]) -> str:
         out: list[str] = []
@@ -143,9 +142,9 @@ class _Block:
                 out.append(self.paragraph(tokens[i + 1].content, hidden=token.hidden, task=_in_item(tokens, i)))
                 i += 2
             elif token.type == "inline":
-                out.append(self.inline(read_inline(token.content.strip(), self.asked)))
+                out.append(self.inline(parse_inline(token.content.strip(), self.links)))
             elif token.type == "list_item_open":
-                task = tokens[i + 1].type == "paragraph_open" and _task.match(tokens[i + 2].content)
+                task = tokens[i + 1].type == "paragraph_open" and _task_marker.match(tokens[i + 2].content)
                 out.append('<li class="nbb-task">' if task else "<li>")
             else:
                 out.append(self.simple(token))
@@ -153,10 +152,10 @@ class _Block:
         return "".join(out)
 
     def simple(self, token: Token) -> str:
-        """Give what does not depend on other tokens."""
+        """Return the HTML of a token that does not depend on others."""
         match token.type:
             case "fence" | "code_block":
-                return self.code(token)
+                return self.code_figure(token)
             case "math_block":
                 return self.formula_block(token.content)
             case "heading_open" | "heading_close":
@@ -176,12 +175,12 @@ class _Block:
         return f"<{'/' * (token.nesting < 0)}{token.tag}>"
 
     def paragraph(self, content: str, *, hidden: bool, task: bool) -> str:
-        content = generated_wrapper.sub("", content).strip()
+        content = generated_images_comment.sub("", content).strip()
         before = ""
-        if task and (box := _task.match(content)):
-            sign, name = ("☐", "open") if box[1] == " " else ("☑", "done")
-            before, content = f'<span role="img" aria-label="{name}">{sign}</span> ', content[box.end() :].lstrip()
-        tokens = read_inline(content, self.asked)
+        if task and (box := _task_marker.match(content)):
+            symbol, name = ("☐", "open") if box[1] == " " else ("☑", "done")
+            before, content = f'<span role="img" aria-label="{name}">{symbol}</span> ', content[box.end() :].lstrip()
+        tokens = parse_inline(content, self.links)
         if len(tokens) == 1 and tokens[0].type == "formula" and tokens[0].meta["display"] and not before:
             return self.formula_block(tokens[0].content, tokens[0].markup)
         text = before + self.inline(tokens)
@@ -189,63 +188,65 @@ class _Block:
             return ""
         return f"{text}\n" if hidden else f"<p>{text}</p>"
 
-    def code(self, token: Token) -> str:
-        name = parts.language(token.info)
-        code = self.asked.sources.held.restore(token.content)
+    def code_figure(self, token: Token) -> str:
+        name = language_of(token.info)
+        code = self.links.targets.held.restore(token.content)
         return (
             f'<figure class="nbb-code"><figcaption>{escape(name)}</figcaption>'
-            f'<pre tabindex="0"><code>{code_html(code, name, live=self.live)}</code></pre></figure>'
+            f'<pre tabindex="0"><code>{code_html(code, name, growing=self.growing)}</code></pre></figure>'
         )
 
     def formula_block(self, body: str, source: str = "") -> str:
+        """Return a formula as a block of MathML, or its source as text if it is not shown."""
         latex = _latex(body)
         shown = mathml(latex, display=True) if latex else None
         if shown is None:
-            return f"<p>{self.unread(source or body)}</p>"
-        return f'<div class="nbb-math" tabindex="0" role="math" aria-label="{escape(latex[:500])}">{shown}</div>'
+            return f"<p>{self.formula_source(source or body)}</p>"
+        label = escape(latex[:_MAX_LABEL_CHARS])
+        return f'<div class="nbb-math" tabindex="0" role="math" aria-label="{label}">{shown}</div>'
 
-    def unread(self, source: str) -> str:
+    def formula_source(self, source: str) -> str:
         return f'<code class="nbb-tex">{self.text(source.strip())}</code>'
 
     def text(self, text: str) -> str:
-        return escape(shorten_data_uris(self.asked.sources.held.restore(text)), quote=False)
+        return escape(shorten_data_uris(self.links.targets.held.restore(text)), quote=False)
 
     def inline(self, tokens: list[Token]) -> str:
         out: list[str] = []
-        open_tags: list[str] = []  # of emphasis, "" for one that is too deep
-        link: str | None = None  # what closes the one that is open
+        open_tags: list[str] = []  # of emphasis; "" if nested too deeply
+        link_end = ""
         url = ""
-        depth = 0
+        link_depth = 0
         for token in tokens:
             kind, _, end = token.type.partition("_")
             if kind == "link":
                 if token.nesting > 0:
-                    depth += 1
-                    if depth == 1:
+                    link_depth += 1
+                    if link_depth == 1:
                         url = str(token.attrs["href"])
-                        opening, link = self.link(url)
-                        out.append(opening)
+                        link_start, link_end = self.link_tags(url)
+                        out.append(link_start)
                 else:
-                    depth -= 1
-                    if depth == 0:
-                        out.append(link or "")
-            elif kind in _TAGS and end == "open":
-                open_tags.append(_TAGS[kind] if len(open_tags) < _NESTED else "")
+                    link_depth -= 1
+                    if link_depth == 0:
+                        out.append(link_end)
+            elif kind in _EMPHASIS_TAGS and end == "open":
+                open_tags.append(_EMPHASIS_TAGS[kind] if len(open_tags) < _MAX_EMPHASIS_DEPTH else "")
                 out.append(f"<{open_tags[-1]}>" if open_tags[-1] else "")
-            elif kind in _TAGS and end == "close":
+            elif kind in _EMPHASIS_TAGS and end == "close":
                 tag = open_tags.pop() if open_tags else ""
                 out.append(f"</{tag}>" if tag else "")
             else:
-                if kind == "image" and depth:
-                    self.asked.images.append(url)  # as g4f writes a picture: a link to itself
-                out.append(self.piece(token, in_link=depth > 0))
+                if kind == "image" and link_depth:
+                    self.links.images.append(url)  # g4f writes a generated image as a link to itself
+                out.append(self.inline_token(token, in_link=link_depth > 0))
         return "".join(out)
 
-    def link(self, url: str) -> tuple[str, str]:
-        target = parts.address(self.asked.sources.held.restore(url))
-        return (f'<a href="{_attribute(target[0])}">', "</a>") if target else ("", "")
+    def link_tags(self, url: str) -> tuple[str, str]:
+        destination = safe_destination(self.links.targets.held.restore(url))
+        return (f'<a href="{_href_value(destination[0])}">', "</a>") if destination else ("", "")
 
-    def piece(self, token: Token, *, in_link: bool) -> str:
+    def inline_token(self, token: Token, *, in_link: bool) -> str:
         match token.type:
             case "code_inline":
                 return f"<code>{self.text(token.content)}</code>"
@@ -254,13 +255,13 @@ class _Block:
             case "hardbreak":
                 return "<br>"
             case "image":
-                sources = self.asked.sources
-                url, alt = str(token.attrs["src"]), shorten_data_uris(sources.held.restore(token.content))
-                return image_html(url, alt, sources.picture, link=not in_link)
+                targets = self.links.targets
+                alt = shorten_data_uris(targets.held.restore(token.content))
+                return image_html(str(token.attrs["src"]), alt, targets.image_key, link=not in_link)
             case "formula":
                 latex = _latex(token.content)
                 shown = mathml(latex, display=bool(token.meta["display"])) if latex else None
-                return shown or self.unread(token.markup)
+                return shown or self.formula_source(token.markup)
         return self.text(token.content)
 
 
@@ -269,6 +270,6 @@ def _in_item(tokens: list[Token], i: int) -> bool:
 
 
 def _latex(body: str) -> str:
-    """Give a formula as it can be read; "" for one that acts, or is none."""
-    found: Any = parts.formula(body, display=True)
-    return str(found).strip("$").strip() if found else ""
+    """Return the LaTeX of a formula without its dollars; "" if it acts or is invalid."""
+    found = safe_formula(body, display=True)
+    return found.strip("$").strip() if found else ""

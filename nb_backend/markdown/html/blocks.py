@@ -1,13 +1,13 @@
-"""A model's Markdown as safe HTML, block by block, for a page that shows it while it grows.
+"""Render Markdown that grows as safe HTML, block by block, for the panel's page.
 
-The text is hostile, as ``markdown`` says, and the same holds here at every prefix: HTML in it is text, links lead to
-http, https and mailto only, an image elsewhere is a link that names its host, formulas with a macro that acts are text,
-invisible characters and controls are seen. What is written is built here, sign by sign escaped, and then passes
-``html_clean``, which leaves nothing that is not named there: no ids, no styles, no scripts, no classes but the panel's.
+The text is hostile, as in ``markdown.safe``, and the same holds for every prefix of it: HTML in it is text; links lead
+to http, https and mailto only; an image elsewhere is a link that names its host; formulas with an active macro are
+text; invisible and control characters are shown. All HTML is written here, with every character escaped, and then
+passes ``sanitize.clean``, which removes what it does not list: ids, styles, scripts, all classes but the panel's.
 
-A block is done when one after it has begun on a whole line, and nothing that may still come can change where it ends.
-Only what is not done is read again with each update: a list, quote or fence that stays open is rendered each time as
-far as it is there (its code without colours when it is long), so whoever feeds small pieces should not do so often.
+A block is done when a later block has started on a complete line, and no text that follows can change where the block
+ends. Only open blocks are parsed again with each update. A list, quote or fence that stays open is rendered each time
+as far as it has come (its code without colors when it is long), so do not call ``update`` for every few characters.
 """
 
 from __future__ import annotations
@@ -22,24 +22,17 @@ from markdown_it.token import Token
 
 from ...text import unicode_text, visible
 from ..data_uris import DataUriPlaceholders, close_open_image
-from .block import LinkTargets, LinkUse, Picture, block_html, image_html
-from .parser import Read, References, read_blocks
+from .block import ImageKey, LinkTargets, LinkUse, block_html, image_html
+from .parser import ParsedBlocks, References, parse_blocks
 from .sanitize import clean
 
-_BUDGET = 65_536  # characters that the addresses of references may have, and four for each of the text before
+_REFERENCE_BUDGET = 65_536  # characters that destinations of references may have, besides four for each of the text
 _line_end = re.compile(r"\r\n|\r|\n")
 
 
-def html_blocks(text: str, *, addresses: Mapping[str, str] | None = None, picture: Picture | None = None) -> list[str]:
-    """Give the blocks of a text that is whole; the arguments are those of ``HtmlBlocks``."""
-    blocks = HtmlBlocks(addresses=addresses, picture=picture)
-    blocks.finish(text)
-    return blocks.blocks
-
-
 @dataclass
-class _Piece:
-    """A top-level block as it was read: its first line, the one after its last, and its tokens."""
+class _Block:
+    """A top-level block as it was parsed: its first line, the line after its last, and its tokens."""
 
     start: int
     end: int
@@ -52,162 +45,167 @@ class _Piece:
 
 @dataclass
 class _DeferredBlock:
-    """A block that is done, but depends on what references and images lead to, which may come late."""
+    """A finished block that depends on references and images, which may be defined or fetched later."""
 
     index: int
     tokens: list[Token]
-    asked: LinkUse
-    allowed: int  # characters for the addresses of references up to its end
+    links: LinkUse
+    budget: int  # characters that the destinations of references may have up to the end of the block
 
 
 class HtmlBlocks:
-    """A Markdown text that grows, as ``blocks`` of safe HTML: each that is done is written once, the open ones again.
+    """A Markdown text that grows, as ``blocks`` of safe HTML: finished blocks are written once, open ones each time.
 
-    ``addresses`` says what the address of an image or a link stands for, as ``safe_markdown`` takes it; it may gain
-    entries. ``picture`` is given an image that is at hand, as a ``data:`` URI of a bitmap, and gives the key by which
-    the page asks for it (at most 200 letters, digits and ``_.:-``); without it, or with "", such an image is words.
+    ``addresses`` is that of ``safe_markdown``; it may gain entries. ``image_key`` is called with the ``data:`` URI of
+    each bitmap, and returns the key with which the page asks for the image (at most 200 letters, digits and ``_.:-``).
+    Without it, or if it returns "", the image is written as its alternative text.
 
-    Takes one reading of what is new, never raises.
+    Each update takes linear time in the text that is not done. No method raises.
     """
 
-    def __init__(self, *, addresses: Mapping[str, str] | None = None, picture: Picture | None = None) -> None:
+    def __init__(self, *, addresses: Mapping[str, str] | None = None, image_key: ImageKey | None = None) -> None:
         self.blocks: list[str] = []
         self._addresses = {} if addresses is None else addresses
-        self._picture = picture
+        self._image_key = image_key
         self._restart()
 
     def _restart(self) -> None:
         self._text = ""
-        self._whole = False
-        self._offset = 0  # where what is not done starts in the text
-        self._done = 0  # so many blocks are
-        self._spent = 0  # characters of the addresses of references in them
+        self._is_whole = False
+        self._done_chars = 0  # the text from here on is not done
+        self._done_count = 0  # finished blocks
+        self._used_budget = 0  # characters of the destinations of references in finished blocks
         self._references: dict[str, dict[str, Any]] = {}
-        self._askers: list[_DeferredBlock] = []
-        self._images_after: list[str] = []  # in what is not done
+        self._deferred: list[_DeferredBlock] = []
+        self._open_images: list[str] = []  # images in blocks that are not done
 
     def update(self, text: str) -> int:
-        """Take the whole text as far as it is there; give the index of the first block that changed.
+        """Pass the whole text so far; return the index of the first block that changed.
 
-        The blocks before that index do not change any more, but by ``finish``. A text that does not start with the one
-        before is rendered anew.
+        The blocks before that index change only once more, with ``finish``. A text that does not start with the
+        previous one is rendered anew.
         """
-        return self._read(text, whole=False)
+        return self._update(text, is_whole=False)
 
     def finish(self, text: str) -> int:
-        """Take the text that is whole, and what came late: references defined below, images that are at hand now.
+        """Pass the complete text; return the index of the first block that changed.
 
-        Gives the index of the first block that changed.
+        Blocks also change if a reference was defined below them, or an image was fetched since.
         """
-        return min(self._read(text, whole=True), self._ask_again())
+        return min(self._update(text, is_whole=True), self._update_deferred())
 
-    def beside(self, alts: Mapping[str, str]) -> list[str]:
-        """Give a block for each image that came beside the text, by address with its words, and is not seen in it."""
-        sources = LinkTargets(self._addresses, self._picture, {}, DataUriPlaceholders())
-        seen = {*self._images_after, *(image for asker in self._askers for image in asker.asked.images)}
-        unseen = {sources.in_full(url): (url, alt) for url, alt in alts.items()}
+    def unshown_images(self, alts: Mapping[str, str]) -> list[str]:
+        """Return a block for each image that came beside the text and is not in it; ``alts``: address to alt text."""
+        targets = LinkTargets(self._addresses, self._image_key, {}, DataUriPlaceholders())
+        shown = {*self._open_images, *(image for block in self._deferred for image in block.links.images)}
+        beside = {targets.full_address(url): (url, alt) for url, alt in alts.items()}
         return [
-            self.image(sources.target(url, image=True), alt) for full, (url, alt) in unseen.items() if full not in seen
+            self.image_block(targets.resolve(url, image=True), alt)
+            for address, (url, alt) in beside.items()
+            if address not in shown
         ]
 
-    def image(self, url: str, alt: str) -> str:
-        """Give a block that is one image, or a link to it if it is elsewhere."""
-        return clean(visible(f"<p>{image_html(url, unicode_text(alt), self._picture)}</p>"))
+    def image_block(self, url: str, alt: str) -> str:
+        """Return a block with one image, or with a link to it if it is not a bitmap in a ``data:`` URI."""
+        return clean(visible(f"<p>{image_html(url, unicode_text(alt), self._image_key)}</p>"))
 
-    def _read(self, text: str, *, whole: bool) -> int:
-        if (self._whole and text != self._text) or not text.startswith(self._text):
+    def _update(self, text: str, *, is_whole: bool) -> int:
+        if (self._is_whole and text != self._text) or not text.startswith(self._text):
             self._restart()
-        elif self._whole:
+        elif self._is_whole:
             return len(self.blocks)
-        self._text, self._whole = text, whole
-        raw = text[self._offset :]
+        self._text, self._is_whole = text, is_whole
+        raw = text[self._done_chars :]
         source = unicode_text(raw)
-        if not whole:
+        if not is_whole:
             last = source.rfind("\n") + 1
             source = source[:last] + close_open_image(source[last:])
         held = DataUriPlaceholders()
         source = held.hold(source)
         found: ChainMap[str, dict[str, Any]] = ChainMap({}, self._references)
-        read = read_blocks(source, found)
-        pieces = _pieces(read.tokens)
-        done = len(pieces) if whole else _first_open(pieces, source.split("\n"), read)
+        parsed = parse_blocks(source, found)
+        blocks = _top_level_blocks(parsed.tokens)
+        done = len(blocks) if is_whole else _first_open_block(blocks, source.split("\n"), parsed)
         starts = [0, *(match.end() for match in _line_end.finditer(raw)), len(raw)]
-        line = pieces[done].start if done < len(pieces) else len(starts) - 1
+        line = blocks[done].start if done < len(blocks) else len(starts) - 1
         self._keep_references(found.maps[0], line if done else 0, held)
-        ends = [self._offset + starts[piece.start] for piece in pieces[1:]] + [len(text)]
+        ends = [self._done_chars + starts[block.start] for block in blocks[1:]] + [len(text)]
         if done:
-            self._offset = ends[done - 1]
-        return self._write(pieces, done, ends, LinkTargets(self._addresses, self._picture, found, held))
+            self._done_chars = ends[done - 1]
+        return self._write(blocks, done, ends, LinkTargets(self._addresses, self._image_key, found, held))
 
     def _keep_references(self, found: References, line: int, held: DataUriPlaceholders) -> None:
+        """Keep the definitions that end before a line: the text up to there is not parsed again."""
         for label, reference in found.items():
             if reference["map"][1] <= line:
                 self._references[label] = {"href": held.restore(reference["href"])}
 
-    def _write(self, pieces: list[_Piece], done: int, ends: list[int], sources: LinkTargets) -> int:
-        """Write blocks, those that are done for good; give the index of the first that is not what it was."""
-        settled = LinkTargets(sources.addresses, sources.picture, self._references, sources.held)
-        before, self.blocks = self.blocks, self.blocks[: self._done]
-        self._images_after = []
-        spent = self._spent
-        for i, piece in enumerate(pieces):
-            allowed = _BUDGET + 4 * ends[i]
-            asked = LinkUse(settled if i < done else sources, allowed - spent)
-            html = block_html(piece.tokens, asked, live=i == len(pieces) - 1 and not self._whole)
-            spent = allowed - asked.budget
+    def _write(self, blocks: list[_Block], done: int, ends: list[int], targets: LinkTargets) -> int:
+        """Write blocks, the first ``done`` for good; return the index of the first that changed.
+
+        ``ends`` has the position in the text at which each block ends.
+        """
+        done_targets = LinkTargets(targets.addresses, targets.image_key, self._references, targets.held)
+        before, self.blocks = self.blocks, self.blocks[: self._done_count]
+        self._open_images = []
+        used = self._used_budget
+        for i, block in enumerate(blocks):
+            budget = _REFERENCE_BUDGET + 4 * ends[i]
+            links = LinkUse(done_targets if i < done else targets, budget - used)
+            html = block_html(block.tokens, links, growing=i == len(blocks) - 1 and not self._is_whole)
+            used = budget - links.budget
             if i < done:
-                self._spent = spent
-                if html and (asked.labels or asked.targets):
-                    self._askers.append(_DeferredBlock(len(self.blocks), piece.tokens, asked, allowed))
+                self._used_budget = used
+                if html and (links.used_labels or links.used_addresses):
+                    self._deferred.append(_DeferredBlock(len(self.blocks), block.tokens, links, budget))
             else:
-                self._images_after += asked.images
+                self._open_images += links.images
             if html:
                 self.blocks.append(html)
-                self._done += i < done
-        same = (i for i, (old, new) in enumerate(zip(before, self.blocks, strict=False)) if old != new)
-        return min(next(same, min(len(before), len(self.blocks))), self._done)
+                self._done_count += i < done
+        changed = (i for i, (old, new) in enumerate(zip(before, self.blocks, strict=False)) if old != new)
+        return min(next(changed, min(len(before), len(self.blocks))), self._done_count)
 
-    def _ask_again(self) -> int:
-        """Write the blocks anew that ask for what has another answer now; give the index of the first."""
-        first, spent = len(self.blocks), 0
-        for asker in self._askers:
-            sources = LinkTargets(self._addresses, self._picture, self._references, asker.asked.sources.held)
-            asked = LinkUse(sources, asker.allowed - spent)
-            if asker.asked.would_change(asked):
-                asked = LinkUse(sources, asker.allowed - spent)
-                asker.asked = asked
-                html = block_html(asker.tokens, asked)
-                if html != self.blocks[asker.index]:
-                    self.blocks[asker.index] = html
-                    first = min(first, asker.index)
-            spent = asker.allowed - asked.budget
+    def _update_deferred(self) -> int:
+        """Write the deferred blocks anew whose links lead elsewhere now; return the index of the first that changed."""
+        first, used = len(self.blocks), 0
+        for block in self._deferred:
+            targets = LinkTargets(self._addresses, self._image_key, self._references, block.links.targets.held)
+            links = LinkUse(targets, block.budget - used)
+            if block.links.has_changed(links):
+                block.links = links = LinkUse(targets, block.budget - used)
+                html = block_html(block.tokens, links)
+                if html != self.blocks[block.index]:
+                    self.blocks[block.index] = html
+                    first = min(first, block.index)
+            used = block.budget - links.budget
         return first
 
 
-def _pieces(tokens: list[Token]) -> list[_Piece]:
-    """Give the top-level blocks of a text."""
-    pieces: list[_Piece] = []
+def _top_level_blocks(tokens: list[Token]) -> list[_Block]:
+    blocks: list[_Block] = []
     first = 0
     for i, token in enumerate(tokens):
         if token.level == 0 and token.nesting <= 0:
             start, end = tokens[first].map or (0, 0)
-            pieces.append(_Piece(start, end, tokens[first : i + 1]))
+            blocks.append(_Block(start, end, tokens[first : i + 1]))
             first = i + 1
-    return pieces
+    return blocks
 
 
-def _first_open(pieces: list[_Piece], lines: list[str], read: Read) -> int:
-    """Give the index of the first block that what comes may still change, or the start of which."""
-    whole = len(lines) - 1
-    blank = whole - 1
+def _first_open_block(blocks: list[_Block], lines: list[str], parsed: ParsedBlocks) -> int:
+    """Return the index of the first block that later text may change, or whose start it may change."""
+    complete = len(lines) - 1  # the last line may still grow
+    blank = complete - 1
     while blank >= 0 and lines[blank].strip(" \t"):
         blank -= 1
-    searched = blank + 1 if read.reach >= whole else whole  # a formula may have begun after this line, and not ended
-    for i in range(len(pieces) - 1, 0, -1):
-        piece = pieces[i]
-        seen = {"table_open": piece.start + 2, "math_block": piece.end}.get(piece.kind, piece.start + 1)
-        apart = not lines[piece.start - 1].strip(" \t")
-        titled = pieces[i - 1].kind == "definition" != piece.kind and not apart  # what follows may be its title
-        if seen <= whole and piece.start <= searched and not titled:
+    # From this line on, an open formula may have started: its search reached the last complete line.
+    last_start = blank + 1 if parsed.formula_search_end >= complete else complete
+    for i in range(len(blocks) - 1, 0, -1):
+        block = blocks[i]
+        recognized = {"table_open": block.start + 2, "math_block": block.end}.get(block.kind, block.start + 1)
+        follows_blank = not lines[block.start - 1].strip(" \t")
+        may_be_title = blocks[i - 1].kind == "definition" != block.kind and not follows_blank
+        if recognized <= complete and block.start <= last_start and not may_be_title:
             return i
     return 0

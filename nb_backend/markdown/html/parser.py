@@ -1,7 +1,7 @@
-r"""How a model's Markdown is read to be shown as HTML: CommonMark, tables, ``~~gone~~``, formulas, bare addresses.
+"""Parse a model's Markdown into tokens: CommonMark, tables, ``~~deleted~~``, formulas and bare URLs.
 
-Nothing here writes HTML: the rules find tokens. Blocks are those of ``markdown``; inside them formulas, links and
-bare addresses are found as there too, so that the panel and the cell show the same.
+The blocks are those of ``markdown.parser``. Formulas, links and bare URLs are found with the same functions as in
+``markdown.inline``, so that the panel and the cell show the same.
 """
 
 from __future__ import annotations
@@ -16,74 +16,82 @@ from markdown_it.rules_block import StateBlock, reference
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
-from .. import elements as parts
 from ..data_uris import is_bitmap
-from ..parser import bars_of_formulas, block_parser, math_rule
-from ..scan import bare_address, formula_in_brackets, formula_in_dollars, link_label, link_target
+from ..links import MAX_ALT_CHARS, link_destination, safe_destination
+from ..parser import block_parser, escape_bars_in_tables, math_rule
+from ..scan import bare_url, formula_in_brackets, formula_in_dollars
 
-_DEEPEST = 40  # levels; a list takes two
-_FORMULA_LINES = 100  # of a formula as a block: no block has to wait longer for what may still end one
-_scheme = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_MAX_BLOCK_DEPTH = 40  # token levels; a list takes two
+_MAX_FORMULA_LINES = 100  # while a text grows, no block waits longer for the end of a formula
+_url_scheme = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 References = MutableMapping[str, dict[str, Any]]
 
 
 class Links(Protocol):
-    """Says what links and images lead to."""
+    """What links and images lead to."""
 
     def reference(self, label: str) -> str:
-        """Give the address that a label stands for, or ""."""
+        """Return the destination that a label is defined as, or ""."""
 
-    def stands_for(self, address: str, *, image: bool) -> str:
-        """Give the address that is meant by one that was written."""
+    def resolve(self, address: str, *, image: bool) -> str:
+        """Return what the address of an image or a link stands for."""
 
 
-class Read(NamedTuple):
-    """The blocks of a text. ``reach``: the line at which the search for a formula's end was given up, the last one."""
+class ParsedBlocks(NamedTuple):
+    """The tokens of a text's blocks.
+
+    ``formula_search_end`` is the last line that a search for the end of a formula has reached without success.
+    """
 
     tokens: list[Token]
-    reach: int
+    formula_search_end: int
 
 
-def read_blocks(source: str, references: References) -> Read:
-    """Give the tokens of blocks; what the references in it stand for is added to ``references``, with their lines."""
-    tokens, env = _read(source, references)
-    if with_bars := bars_of_formulas(source, tokens):
-        tokens, env = _read(with_bars, references)
-    return Read(tokens, env.get("reach", -1))
+def parse_blocks(source: str, references: References) -> ParsedBlocks:
+    """Parse blocks, and add the link reference definitions of the text to ``references``, with their lines."""
+    tokens, env = _parse_blocks(source, references)
+    if with_bars := escape_bars_in_tables(source, tokens):
+        tokens, env = _parse_blocks(with_bars, references)
+    return ParsedBlocks(tokens, env.get("formula_search_end", -1))
 
 
-def _read(source: str, references: References) -> tuple[list[Token], dict[str, Any]]:
+def _parse_blocks(source: str, references: References) -> tuple[list[Token], dict[str, Any]]:
     env: dict[str, Any] = {"references": references}
     return _parser.parse(source, env), env
 
 
-def read_inline(source: str, links: Links) -> list[Token]:
-    """Give the tokens of a paragraph's text."""
+def parse_inline(source: str, links: Links) -> list[Token]:
+    """Parse the text of a paragraph, heading or table cell."""
     tokens: list[Token] = []
-    _parser.inline.parse(source, _parser, {"scan": _Scan(links)}, tokens)
+    _parser.inline.parse(source, _parser, {"brackets": _Brackets(links)}, tokens)
     return tokens
 
 
 class _Opener(NamedTuple):
-    token: int  # where `[` is in the tokens
-    start: int  # where its text starts in the source
-    image: bool
-    metas: int  # how many lists of delimiters there were
+    """A ``[`` or ``![`` that is not closed yet."""
+
+    token: int  # its index in the tokens
+    text_start: int  # the position of its text in the source
+    is_image: bool
+    meta_count: int  # length of the state's `tokens_meta`
 
 
-class _Scan:
-    """What is known while one text is read."""
+class _Brackets:
+    """The open brackets of one text, and where formulas in brackets may end."""
 
     def __init__(self, links: Links) -> None:
         self.links = links
         self.openers: list[_Opener] = []
-        self.closed = 0  # so many of them stand around a link, and can only open images
-        self.closers: dict[str, int] = {}
+        self.around_link = 0  # the first openers are around a link: links cannot contain links, but image texts can
+        self.next_closers: dict[str, int] = {}  # see `formula_in_brackets`
 
 
-def _too_deep(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Read blocks as words where the text is deeper than it is shown: nothing is left out."""
-    if silent or state.level < _DEEPEST:
+# -- rules for blocks; their parameters and result are those of markdown-it's block rules
+
+
+def _too_deep_rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Read lines as a paragraph if they are nested too deeply for blocks, so that no text is lost."""
+    if silent or state.level < _MAX_BLOCK_DEPTH:
         return False
     line = start + 1
     while line < end and not state.isEmpty(line) and state.sCount[line] >= state.blkIndent:
@@ -95,33 +103,35 @@ def _too_deep(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     return True
 
 
-def _formula_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Find a formula as ``markdown`` does, but none of more lines than the end of a growing text is waited for."""
+def _formula_block_rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Find a formula as ``math_rule`` does, of at most ``_MAX_FORMULA_LINES`` lines."""
     at = state.bMarks[start] + state.tShift[start]
     if state.src[at : at + 1] not in ("$", "\\"):
         return False
-    if math_rule(state, start, min(end, start + _FORMULA_LINES), silent):
+    if math_rule(state, start, min(end, start + _MAX_FORMULA_LINES), silent):
         return True
     no_match_lines: dict[str, range] = state.env.get("no_match_lines", {})
     for closer, lines in list(no_match_lines.items()):
-        state.env["reach"] = max(state.env.get("reach", -1), lines.stop)
-        if lines.stop == start + _FORMULA_LINES:  # what ends a formula may stand further on
-            no_match_lines[closer] = range(start, _line_of_next(state, closer, lines.stop) - _FORMULA_LINES + 1)
+        state.env["formula_search_end"] = max(state.env.get("formula_search_end", -1), lines.stop)
+        if lines.stop == start + _MAX_FORMULA_LINES:  # the closer may stand further down, too far from this line
+            no_match_lines[closer] = range(start, _next_line_with(state, closer, lines.stop) - _MAX_FORMULA_LINES + 1)
     return False
 
 
-def _line_of_next(state: StateBlock, text: str, line: int) -> int:
-    """Give the line, from this one on, in which a text stands next; it is looked for once in all."""
-    known: dict[str, int] = state.env.setdefault("next", {})
+def _next_line_with(state: StateBlock, text: str, line: int) -> int:
+    """Return the next line, from ``line`` on, that contains a text; the whole source is searched only once."""
+    positions: dict[str, int] = state.env.setdefault("next", {})
     start = state.bMarks[min(line, len(state.bMarks) - 1)]
-    if known.get(text, 0) < start:
+    if positions.get(text, 0) < start:
         found = state.src.find(text, start)
-        known[text] = found if found >= 0 else len(state.src) + 1
-    return bisect_right(state.bMarks, known[text]) - 1 if known[text] <= len(state.src) else len(state.bMarks) * 2
+        positions[text] = found if found >= 0 else len(state.src) + 1
+    if positions[text] > len(state.src):
+        return len(state.bMarks) * 2
+    return bisect_right(state.bMarks, positions[text]) - 1
 
 
-def _definition(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Find what a label stands for, and say where: the text before it is done."""
+def _definition_rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Find a link reference definition, and push a token for it, which shows that the text before it is done."""
     if not reference(state, start, end, silent):
         return False
     if not silent:
@@ -129,14 +139,17 @@ def _definition(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     return True
 
 
-def _formula(state: StateInline, silent: bool) -> bool:
-    sign, scan = state.src[state.pos], _scan(state)
-    if sign == "\\":
-        found = formula_in_brackets(state.src, state.pos, scan.closers)
+# -- rules for text; their parameters and result are those of markdown-it's inline rules
+
+
+def _formula_rule(state: StateInline, silent: bool) -> bool:
+    character = state.src[state.pos]
+    if character == "\\":
+        found = formula_in_brackets(state.src, state.pos, _brackets(state).next_closers)
         if found is None:
             return False
         body, end, display = found
-    elif sign == "$":
+    elif character == "$":
         dollars = formula_in_dollars.match(state.src, state.pos)
         if dollars is None:
             end = state.pos
@@ -156,7 +169,8 @@ def _formula(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def _bare_address(state: StateInline, silent: bool) -> bool:
+def _bare_url_rule(state: StateInline, silent: bool) -> bool:
+    """Find a bare URL; its scheme, before the colon at the position, was read as text."""
     colon = state.pos
     if state.src[colon : colon + 3] != "://":
         return False
@@ -164,8 +178,8 @@ def _bare_address(state: StateInline, silent: bool) -> bool:
     if scheme is None or not state.pending.endswith(scheme[0]):
         return False
     start = colon - len(scheme[0])
-    url = bare_address(state.src, start)
-    if len(url) <= len(scheme[0]) + 3 or parts.address(url) is None:
+    url = bare_url(state.src, start)
+    if len(url) <= len(scheme[0]) + 3 or safe_destination(url) is None:
         return False
     state.pending = state.pending[: -len(scheme[0])]
     state.push("link_open", "a", 1).attrs = {"href": url}
@@ -175,104 +189,96 @@ def _bare_address(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def _bracket(state: StateInline, silent: bool) -> bool:
-    scan, sign = _scan(state), state.src[state.pos]
-    if sign == "]":
-        return _closing_bracket(state, scan)
-    image = state.src.startswith("![", state.pos)
-    if sign != "[" and not image:
+def _bracket_rule(state: StateInline, silent: bool) -> bool:
+    brackets, character = _brackets(state), state.src[state.pos]
+    if character == "]":
+        return _close_bracket(state, brackets)
+    is_image = state.src.startswith("![", state.pos)
+    if character != "[" and not is_image:
         return False
     token = state.push("text", "", 0)
-    token.content = "![" if image else "["
+    token.content = "![" if is_image else "["
     state.pos += len(token.content)
-    scan.openers.append(_Opener(len(state.tokens) - 1, state.pos, image, len(state.tokens_meta)))
+    brackets.openers.append(_Opener(len(state.tokens) - 1, state.pos, is_image, len(state.tokens_meta)))
     return True
 
 
-def _closing_bracket(state: StateInline, scan: _Scan) -> bool:
-    if not scan.openers:
+def _close_bracket(state: StateInline, brackets: _Brackets) -> bool:
+    if not brackets.openers:
         return False
-    opener = scan.openers.pop()
-    around = len(scan.openers) < scan.closed
-    scan.closed = min(scan.closed, len(scan.openers))
-    if around and not opener.image:
+    opener = brackets.openers.pop()
+    is_around_link = len(brackets.openers) < brackets.around_link
+    brackets.around_link = min(brackets.around_link, len(brackets.openers))
+    if is_around_link and not opener.is_image:
         return False
-    url, end = _target(state.src, opener.start, state.pos, scan.links)
+    links = brackets.links
+    url, end = link_destination(state.src, opener.text_start, state.pos, links.reference)
     if not url:
         return False
-    url = scan.links.stands_for(url, image=opener.image)
-    if opener.image:
-        if not (is_bitmap(url) or (parts.address(url) or ("", ""))[1] or re.match(r"data:[^,]*;base64,", url)):
+    url = links.resolve(url, image=opener.is_image)
+    destination = safe_destination(url)
+    if opener.is_image:
+        has_host = destination is not None and destination[1] != ""
+        if not (is_bitmap(url) or has_host or re.match(r"data:[^,]*;base64,", url)):
             return False
         _push_image(state, opener, url)
     else:
-        if parts.address(url) is None:
+        if destination is None:
             return False
         _push_link(state, opener, url)
-        scan.closed = len(scan.openers)
+        brackets.around_link = len(brackets.openers)
     state.pos = end
     return True
 
 
-def _target(source: str, start: int, end: int, links: Links) -> tuple[str, int]:
-    """Give the address of the link whose text is ``source[start:end]``, and where the link ends; "" for no link."""
-    if found := link_target.match(source, end + 1):
-        return parts.unescape_address(found[1] or found[2] or ""), found.end()
-    label = link_label.match(source, end + 1)
-    if label and label[1]:
-        return links.reference(label[1]), label.end()
-    after = label.end() if label else end + 1
-    named = end - start <= 999 and not re.search(r"[\[\]]", source[start:end])
-    return (links.reference(source[start:end]) if named else ""), after
-
-
 def _push_image(state: StateInline, opener: _Opener, url: str) -> None:
-    """Put an image in the place of what was found in its text."""
+    """Replace the tokens of an image's text by one token for the image."""
     state.pending = ""
     del state.tokens[opener.token :]
-    del state.tokens_meta[opener.metas :]
-    _delimiters_after(state, opener.token)
+    del state.tokens_meta[opener.meta_count :]
+    _remove_delimiters(state, opener.token)
     token = state.push("image", "img", 0)
-    token.content = state.src[opener.start : state.pos][:200]
+    token.content = state.src[opener.text_start : state.pos][:MAX_ALT_CHARS]
     token.attrs = {"src": url}
 
 
 def _push_link(state: StateInline, opener: _Opener, url: str) -> None:
-    closing = state.push("link_close", "a", 0)  # a level of its own is not needed: what may pair inside is kept apart
+    # Without a level of its own: `tokens_meta` keeps the link's delimiters apart from those around it.
+    closing = state.push("link_close", "a", 0)
     closing.nesting = -1
     state.tokens[opener.token] = Token("link_open", "a", 1, attrs={"href": url})
-    state.tokens_meta.append({"delimiters": _delimiters_after(state, opener.token)})
+    state.tokens_meta.append({"delimiters": _remove_delimiters(state, opener.token)})
 
 
-def _delimiters_after(state: StateInline, token: int) -> list[Any]:
-    """Take the signs of emphasis behind a token from those that look for a pair."""
+def _remove_delimiters(state: StateInline, token: int) -> list[Any]:
+    """Remove and return the delimiters of emphasis from this token on."""
     first = len(state.delimiters)
     while first and state.delimiters[first - 1].token >= token:
         first -= 1
-    taken = state.delimiters[first:]
+    removed = state.delimiters[first:]
     del state.delimiters[first:]
-    return taken
+    return removed
 
 
-def _scan(state: StateInline) -> _Scan:
-    scan: _Scan = state.env["scan"]
-    return scan
+def _brackets(state: StateInline) -> _Brackets:
+    brackets: _Brackets = state.env["brackets"]
+    return brackets
 
 
-def _may_lead(url: str) -> bool:
-    """Whether a reference may lead to an address; which of those without a host do is only known later."""
-    return parts.address(url) is not None or is_bitmap(url) or _scheme.match(url) is None
+def _is_allowed(url: str) -> bool:
+    """Whether a reference may lead to a URL; one without a scheme may stand for another, which is checked later."""
+    return safe_destination(url) is not None or is_bitmap(url) or _url_scheme.match(url) is None
 
 
 def _html_parser() -> MarkdownIt:
-    parser = block_parser(_may_lead).enable("strikethrough")
-    parser.options["maxNesting"] = 2 * _DEEPEST
-    parser.block.ruler.at("math", _formula_block, {"alt": ["paragraph", "reference", "blockquote", "list"]})
-    parser.block.ruler.after("math", "too_deep", _too_deep)
-    parser.block.ruler.at("reference", _definition)
-    parser.inline.ruler.before("escape", "formula", _formula)
-    parser.inline.ruler.before("escape", "bare_address", _bare_address)
-    parser.inline.ruler.before("autolink", "bracket", _bracket)
+    parser = block_parser(_is_allowed).enable("strikethrough")
+    parser.options["maxNesting"] = 2 * _MAX_BLOCK_DEPTH
+    parser.block.ruler.at("math", _formula_block_rule, {"alt": ["paragraph", "reference", "blockquote", "list"]})
+    parser.block.ruler.after("math", "too_deep", _too_deep_rule)
+    parser.block.ruler.at("reference", _definition_rule)
+    parser.inline.ruler.before("escape", "formula", _formula_rule)
+    parser.inline.ruler.before("escape", "bare_url", _bare_url_rule)
+    parser.inline.ruler.before("autolink", "bracket", _bracket_rule)
     parser.disable(["link", "image", "html_inline", "linkify"])
     parser.inline.ruler2.disable("fragments_join")
     return parser

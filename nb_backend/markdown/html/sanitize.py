@@ -1,4 +1,4 @@
-"""The last gate before the page: HTML in which nothing stands but what is named here."""
+"""Clean HTML before it is sent to the page: only elements, attributes and classes listed here remain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TAGS = frozenset({
     "p", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "div", "table", "thead", "tbody", "tr", "th",
     "td", "hr", "br", "em", "strong", "del", "code", "pre", "figure", "figcaption", "span", "a", "img",
 })  # fmt: skip
-_FREE = {
+_ATTRIBUTES = {
     "a": {"href", "data-remote"},
     "img": {"alt", "data-picture"},
     "ol": {"start"},
@@ -21,8 +21,8 @@ _FREE = {
     "td": {"align"},
     "div": {"aria-label"},
     "math": {"alttext"},
-}  # attributes whose value is looked at
-_FIXED = {
+}  # `_attribute_value` checks their values
+_ATTRIBUTE_VALUES = {
     "pre": {"tabindex": {"0"}},
     "div": {"tabindex": {"0"}, "role": {"group", "math"}},
     "span": {"role": {"img"}, "aria-label": {"done", "open"}},
@@ -36,30 +36,30 @@ _CLASSES = {
     "a": {"nbb-remote"},
     "span": set(CLASSES),
 }
-_WEB = r"https?://[A-Za-z0-9][^\s<>\"'`\\]*"
-_values = {
-    "href": re.compile(rf"{_WEB}|mailto:[^\s<>\"'`\\]*"),
-    "data-remote": re.compile(_WEB),
+_HTTP_URL = r"https?://[A-Za-z0-9][^\s<>\"'`\\]*"
+_value_patterns = {
+    "href": re.compile(rf"{_HTTP_URL}|mailto:[^\s<>\"'`\\]*"),
+    "data-remote": re.compile(_HTTP_URL),
     "data-picture": re.compile(r"[\w.:-]{1,200}", re.ASCII),
     "start": re.compile(r"\d{1,9}", re.ASCII),
     "align": re.compile("left|center|right"),
 }
 
 
-def _value(tag: str, name: str, value: str) -> str | None:
-    """Give the value of an attribute, None for one that is not allowed."""
+def _attribute_value(tag: str, name: str, value: str) -> str | None:
+    """Return the value of an attribute; None removes the attribute."""
     if tag in ELEMENTS and name in ATTRIBUTES:
         return value if value_is_known(name, value) else None
-    allowed = _values.get(name)
-    return value if allowed is None or allowed.fullmatch(value) else None
+    pattern = _value_patterns.get(name)
+    return value if pattern is None or pattern.fullmatch(value) else None
 
 
 _cleaner = nh3.Cleaner(
     tags=set(_TAGS | ELEMENTS),
     clean_content_tags={"script", "style"},
-    attributes={**_FREE, **{name: set(ATTRIBUTES) | _FREE.get(name, set()) for name in ELEMENTS}},
-    attribute_filter=_value,
-    tag_attribute_values=_FIXED,
+    attributes={**_ATTRIBUTES, **{name: set(ATTRIBUTES) | _ATTRIBUTES.get(name, set()) for name in ELEMENTS}},
+    attribute_filter=_attribute_value,
+    tag_attribute_values=_ATTRIBUTE_VALUES,
     set_tag_attribute_values={"a": {"target": "_blank"}},
     allowed_classes=_CLASSES,
     url_schemes={"http", "https", "mailto"},
@@ -69,5 +69,5 @@ _cleaner = nh3.Cleaner(
 
 
 def clean(html: str) -> str:
-    """Give a block of HTML without whatever is not in the panel's contract, and every element closed."""
+    """Return HTML without anything that is not listed, and with every element closed."""
     return _cleaner.clean(html)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ...chat.answer import Answer
 from ...events import RawResponse, reasoning_text
-from ...markdown.data_uris import Shortener
+from ...markdown.data_uris import DataUriShortener
 from ...text import safe_terminal
 from .columns import titled
 from .section import AnswerSection
@@ -25,7 +25,7 @@ class TerminalView:
         self._at = 0
         self._in_line = False
         self._thinking = False
-        self._shortener = Shortener()
+        self._shortener = DataUriShortener()
         self._begin()
 
     def update(self, event: RawResponse, answer: Answer, at: int = 0) -> None:
@@ -60,7 +60,7 @@ class TerminalView:
     def _begin(self) -> None:
         """Print what there is of the answer whose turn it is."""
         self._thinking = False
-        self._shortener = Shortener()
+        self._shortener = DataUriShortener()
         if self._at < len(self._sections):
             section = self._sections[self._at]
             if section.name:

@@ -42,7 +42,7 @@ class RenderedItem:
         self._shown: dict[str, list[str]] = {part: [] for part in PARTS}
 
     def _empty(self) -> HtmlBlocks:
-        return HtmlBlocks(addresses=self._addresses, picture=self._picture)
+        return HtmlBlocks(addresses=self._addresses, image_key=self._picture)
 
     def _picture(self, uri: str) -> str:
         key = self._gallery.keep(uri)
@@ -67,7 +67,7 @@ class RenderedItem:
                 blocks.update(text)
             else:
                 blocks.finish(text)
-            beside = blocks.beside(said.alts) if part == "content" and said.alts else []
+            beside = blocks.unshown_images(said.alts) if part == "content" and said.alts else []
             self._shown[part] = [*blocks.blocks, *beside]
         if not said.grows:  # nothing more comes: what rendering needed is let go
             self._texts = {part: self._empty() for part in PARTS}
