@@ -1,39 +1,53 @@
-"""The stream that makes an answer, and what others may know of it while it runs."""
+"""The stream of an answer's events, and how the answer ends."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendError
 from ..events import RawResponse, ServerChanged
-from . import history as memory
 from .answer import Answer
-from .context_limit import is_too_long
+from .history import count_turns
 from .recording import CachedAnswer, EventRecorder
+from .rounds import Failure, Round, next_round
 from .turn import Turn
 
 if TYPE_CHECKING:
     from .request import Request
 
 
+class State(Enum):
+    """How far a stream is. Every stream ends in ``DONE``, from whatever state it was in."""
+
+    NEW = auto()
+    STREAMING = auto()
+    FETCHING_IMAGES = auto()  # the server has sent everything
+    DONE = auto()
+
+
 class AnswerStream(AsyncIterator[RawResponse]):
-    """The events of an answer as they come; ``answer`` is what they have made so far.
+    """Async iterator over the events of an answer; ``answer`` holds what has arrived so far.
 
-    When the server says that what is sent is too long, and nothing of an answer has come, half of the turns that are
-    left go, and it is asked again; an event of this side, ``trimmed`` with the number of ``turns`` left out, comes
-    before the server's own.
+    If the server says that the request exceeds the model's context, and nothing of an answer has arrived, half of the
+    turns are trimmed and the request is sent again. An event of type ``trimmed``, with the number of ``turns`` left
+    out, comes before the server's own events.
 
-    What the request's store has is replayed: no server is asked, and an event of this side, ``replayed`` with the time
-    (``recorded``) of the answer, comes first. An answer that has come to its end is kept there.
+    If the request's cache has the answer, it is replayed and no server is asked. An event of type ``replayed``, with
+    the time of the answer (``recorded``), comes first. An answer that arrives completely is put into the cache.
 
-    ``on_finish`` is called once, with the answer and the states that providers want back, if there is something to
-    keep: at the end, or when the stream is left before it; then ``kept`` is true. ``on_change`` is called whenever
-    ``turn`` has changed. The images that are the server's own are fetched meanwhile: they stand in the answer as they
-    come. The end waits for them; left only then, the answer is whole but for them. (A class and no generator: see
-    ``create_async_generator``.)
+    ``on_finish`` is called at most once, with the answer and the states that providers want back, if there is something
+    to keep: at the end, or when the stream is left early. ``kept`` is true from then on. ``on_change`` is called
+    whenever ``turn`` has changed.
+
+    Images on the server that answers are fetched while the answer streams. The end waits for them; if the stream is
+    left at that point, the answer is complete except for the missing images.
+
+    This is a class and not an async generator, so that leaving a loop early, or dropping the stream, still keeps the
+    text (see ``AsyncGeneratorProvider.create_async_generator``).
     """
 
     def __init__(
@@ -47,106 +61,116 @@ class AnswerStream(AsyncIterator[RawResponse]):
         self._request = request
         self._on_finish = on_finish
         self._on_change = on_change
-        self._turns = memory.count_turns(request.history)
+        self._turns = count_turns(request.history)
         self._server_states: dict[str, Any] = {}
         self._images = request.image_fetcher()
-        self._events: AsyncGenerator[RawResponse, None] | None = None  # until it is asked
-        self._prepared = False
-        self._cached: CachedAnswer | None = None  # in the store
-        self._recording = EventRecorder() if request.store else None
+        self._events: AsyncGenerator[RawResponse, None] | None = None  # set by the first request
+        self._cached: CachedAnswer | None = None
+        self._recorder = EventRecorder() if request.store else None
         self._announce_trim = self.answer.trimmed > 0
-        self._context_exceeded = False  # an event said that it is too long; its error is still to come
-        self._server_done = False  # nothing more comes from the server
-        self._images_done = False  # nor any image
-        self._open = True
-        self._stop_requested = False  # somebody has asked for its end
+        self._held_back: RawResponse | None = None  # error event that another round will repair
+        self._state = State.NEW
+        self._stop_requested = False
         self._interrupted = False
-        self._next: asyncio.Task[Any] | None = None  # that waits for the next event
+        self._waiting: asyncio.Task[Any] | None = None  # task that waits for the next event
 
     @property
     def kept(self) -> bool:
-        """Whether the exchange is in the conversation."""
+        """Whether the exchange has become part of the chat."""
         return self.turn.kept
 
     async def __anext__(self) -> RawResponse:
         if self._stop_requested:
             await self.aclose()
             raise StopAsyncIteration
-        self._next = asyncio.current_task()
+        self._waiting = asyncio.current_task()
         try:
-            while (event := await self._event()) is None:
+            while (event := await self._next_event()) is None:
                 pass
             return event
         except asyncio.CancelledError:
-            if not self._interrupted or (self._next is not None and self._next.uncancel()):
+            if not self._interrupted or (self._waiting is not None and self._waiting.uncancel()):
                 raise
             raise StopAsyncIteration from None
         finally:
-            self._next = None
+            self._waiting = None
 
     def stop(self) -> None:
-        """End it softly, from any thread: who iterates sees the normal end; the text that had come is kept."""
+        """Stop the answer, from any thread. The iteration ends normally, and the text so far is kept."""
         self._stop_requested = True
-        if (task := self._next) is not None:
+        if (task := self._waiting) is not None:
             with suppress(RuntimeError):  # its loop is closed
                 task.get_loop().call_soon_threadsafe(self._interrupt)
 
     def _interrupt(self) -> None:
-        if self._next is not None and not self._interrupted:
+        if self._waiting is not None and not self._interrupted:
             self._interrupted = True
-            self._next.cancel()
+            self._waiting.cancel()
 
-    async def _event(self) -> RawResponse | None:
+    async def prepare(self) -> None:
+        """Look in the cache and check the request, before anything is sent. Raises what stands against the request."""
+        if self._state is not State.NEW:
+            return
+        self._state = State.STREAMING
+        self._on_change(self.turn)
         try:
-            events = self._events or await self._begin()
-            if self._announce_trim:
-                self._announce_trim = False
-                return RawResponse(type="trimmed", turns=self.answer.trimmed)
-            event = await events.__anext__()
-            if isinstance(event, ServerChanged):
-                self._request.provider = event.server
-            elif not self.answer._server and not self._cached:
-                self.answer._server = await self._images.server()
-        except StopAsyncIteration:
-            try:
-                await self._wait_for_images()
-            finally:
-                self._finish()
+            self._cached = self._request.recorded()
+            if self._cached is None:
+                await self._request.prepare()
+        except BaseException as error:
+            self._finish(error)
             raise
+
+    async def _next_event(self) -> RawResponse | None:
+        """Return the next event, or ``None`` if there is none to show yet. Raises ``StopAsyncIteration`` at the end."""
+        try:
+            event = await self._receive()
+            if event is None:
+                if self._start_next_round(None):
+                    return None
+                await self._fetch_images()
         except asyncio.CancelledError:
             self._finish()
             raise
         except BaseException as error:
-            if self._events is None or not (self._can_ask_again() and (self._context_exceeded or is_too_long(error))):
-                if isinstance(error, BackendError):
-                    error.partial = self.answer.text
-                self._fail(error)
-                raise
-            self._ask_again()
-        else:
-            if not (event.type == "error" and is_too_long(event) and self._can_ask_again()):
-                self._handle_event(event)
-                return event
-            self._context_exceeded = True  # and not shown: it is mended before its error is raised
-        return None  # it is asked again
-
-    async def prepare(self) -> None:
-        """Do now what has to be done before the question is sent, and raise what stands against it."""
-        if self._open and not self._prepared:
-            self._prepared = True
-            self._on_change(self.turn)
-            try:
-                self._cached = self._request.recorded()
-                if self._cached is None:
-                    await self._request.prepare()
-            except BaseException as error:
-                self._fail(error)
-                raise
-
-    async def _begin(self) -> AsyncGenerator[RawResponse, None]:
-        await self.prepare()
-        if not self._open:  # left before its first question, or meanwhile
+            if self._start_next_round(error):
+                return None
+            if isinstance(error, BackendError):
+                error.partial = self.answer.text
+            self._finish(error)
+            raise
+        if event is None:
+            self._finish(complete=True)
             raise StopAsyncIteration
+        if event.type == "error" and self._next_round(event) is not None:
+            self._held_back = event
+            return None
+        self._handle_event(event)
+        return event
+
+    async def _receive(self) -> RawResponse | None:
+        """Return the next event of the current request, ``None`` at its end."""
+        events = self._events or await self._open()
+        if events is None:
+            return None
+        if self._announce_trim:
+            self._announce_trim = False
+            return RawResponse(type="trimmed", turns=self.answer.trimmed)
+        try:
+            event = await anext(events)
+        except StopAsyncIteration:
+            return None
+        if isinstance(event, ServerChanged):
+            self._request.provider = event.server
+        elif not self.answer._server and not self._cached:
+            self.answer._server = await self._images.server()
+        return event
+
+    async def _open(self) -> AsyncGenerator[RawResponse, None] | None:
+        """Send the first request, or start the replay; ``None`` if the stream was closed before."""
+        await self.prepare()
+        if self._state is State.DONE:
+            return None
         if self._cached is None:
             self._events = self._request.send(self.answer.trimmed)
         else:
@@ -160,36 +184,43 @@ class AnswerStream(AsyncIterator[RawResponse]):
         self.answer.add(event)
         if kind == "conversation" and isinstance(state := event.get("conversation"), dict):
             self._server_states |= state
-        if self._recording:
-            self._recording.add(event)
-        if len(self.answer.images) > known and self._open and not self._cached:
+        if self._recorder:
+            self._recorder.add(event)
+        if len(self.answer.images) > known and self._state is State.STREAMING and not self._cached:
             self._images.fetch(self.answer.images[known:])
         if kind == "progress":
             self.turn.progress = event
         self._on_change(self.turn)
 
-    async def _wait_for_images(self) -> None:
-        self._server_done = True
-        if self._open and not self._cached:
-            self.answer.end()  # which finds those of the text
-            self._images.fetch(self.answer.images)
-            await self._images.wait()
-        self._images_done = True
+    def _next_round(self, failure: Failure) -> Round | None:
+        if self._events is None or self._state is not State.STREAMING:
+            return None
+        return next_round(self.answer, self._held_back or failure, self._turns)
 
-    def _can_ask_again(self) -> bool:
-        begun = self.answer.text or self.answer.reasoning or self.answer.images
-        return self._open and not begun and self.answer.trimmed < self._turns
-
-    def _ask_again(self) -> None:
-        self.answer.trimmed += (self._turns - self.answer.trimmed + 1) // 2
+    def _start_next_round(self, failure: Failure) -> bool:
+        """Send another request if the answer needs one. Whether it did."""
+        following = self._next_round(failure)
+        if following is None:
+            return False
+        self._announce_trim = following.trim > self.answer.trimmed
+        self.answer.trimmed = following.trim
         self._server_states = {}
-        self._context_exceeded = False
-        self._announce_trim = True
-        self._recording = self._recording and EventRecorder()
-        self._events = self._request.send(self.answer.trimmed)
+        self._held_back = None
+        self._recorder = self._recorder and EventRecorder()
+        self._events = self._request.send(following.trim)
+        return True
+
+    async def _fetch_images(self) -> None:
+        """Wait for the images of the complete answer."""
+        if self._state is State.STREAMING:
+            self._state = State.FETCHING_IMAGES
+            if not self._cached:
+                self.answer.end()  # finds the images in the text
+                self._images.fetch(self.answer.images)
+                await self._images.wait()
 
     async def aclose(self) -> None:
-        """Stop: the connection is closed, and the text that had come is kept."""
+        """Stop: close the connection, and keep the text so far."""
         self._finish()
         if self._events is not None:
             await self._events.aclose()
@@ -198,33 +229,28 @@ class AnswerStream(AsyncIterator[RawResponse]):
     def __del__(self) -> None:
         self._finish()
 
-    def _fail(self, error: BaseException) -> None:
-        if self._open:
-            self._end(stopped=isinstance(error, asyncio.CancelledError))
-            self.turn.error = None if self.answer.stopped else error
-            self.turn.ended = True
-            self._on_change(self.turn)
-
-    def _finish(self) -> None:
-        if self._open:
-            stopped = not self._server_done and self.answer.finish_reason is None
-            self._end(stopped=stopped)
-            if self._images_done:
-                self._store()
-            if self._on_finish is not None and (self.answer.text or not stopped):
-                self.turn.kept = True
-                self._on_finish(self.answer, self._server_states)
-            self.turn.ended = True
-            if self._prepared:
-                self._on_change(self.turn)
-
-    def _store(self) -> None:
-        if self._cached is not None:
-            self._cached.restore(self.answer)
-        elif self._recording and self._recording.has_content:
-            self._request.record(self.answer, self._recording)
-
-    def _end(self, *, stopped: bool) -> None:
-        self._open = False
+    def _finish(self, error: BaseException | None = None, *, complete: bool = False) -> None:
+        """End the answer, once: with an error, completely, or early (the default, also for a cancellation)."""
+        if self._state is State.DONE:
+            return
+        before, self._state = self._state, State.DONE
+        failed = error is not None and not isinstance(error, asyncio.CancelledError)
+        stopped = not failed and before is not State.FETCHING_IMAGES and self.answer.finish_reason is None
         self.answer.end(stopped=stopped)
         self._images.cancel()
+        if complete:
+            self._store()
+        if not failed and self._on_finish is not None and (self.answer.text or not stopped):
+            self.turn.kept = True
+            self._on_finish(self.answer, self._server_states)
+        self.turn.error = error if failed else None
+        self.turn.ended = True
+        if before is not State.NEW:
+            self._on_change(self.turn)
+
+    def _store(self) -> None:
+        """Put the answer into the cache, or give a replayed one its original times."""
+        if self._cached is not None:
+            self._cached.restore(self.answer)
+        elif self._recorder and self._recorder.has_content:
+            self._request.record(self.answer, self._recorder)

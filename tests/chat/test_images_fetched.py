@@ -14,7 +14,7 @@ from wait import until
 from nb_backend import AuthError, BackendApi, Chat, RawResponse
 from nb_backend.chat.images import ImageFetcher, ImageUrl
 from nb_backend.chat.request import Request
-from nb_backend.chat.stream import AnswerStream
+from nb_backend.chat.stream import AnswerStream, State
 from nb_backend.providers.base import _is_below
 from nb_backend.providers.registry import provider_for
 
@@ -55,7 +55,7 @@ async def test_left_when_only_images_are_missing_the_answer_is_whole(server, way
     chat = Chat()
     stream = chat.stream("Draw")
     task = asyncio.create_task(drained(stream))
-    await until(lambda: server.asked and stream._server_done)
+    await until(lambda: server.asked and stream._state is State.FETCHING_IMAGES)
     if way == "closed":
         await stream.aclose()
         await task
@@ -103,7 +103,7 @@ async def test_whole_is_what_ends_without_a_reason_too():
     stream = AnswerStream(FakeRequest(ask, images=ImageFetcher(server, get)), lambda *_: None)
     task = asyncio.create_task(drained(stream))
     await begun.wait()
-    await until(lambda: stream._server_done)
+    await until(lambda: stream._state is State.FETCHING_IMAGES)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
