@@ -207,7 +207,7 @@ FORKED_WHILE_LOCKED = """
 import os, threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
 from nb_backend import Chat, background
-from nb_backend.chat import chat, observers, text_buffer
+from nb_backend.chat import history, observers, text_buffer
 locked = threading.Event()
 
 def hold(lock):
@@ -215,7 +215,7 @@ def hold(lock):
         locked.set()
         threading.Event().wait()
 
-for name in ("background._lock", "observers._lock", "chat._changing", "text_buffer._joining"):
+for name in ("background._lock", "observers._lock", "history._lock", "text_buffer._joining"):
     module, _, lock = name.partition(".")
     locked.clear()
     threading.Thread(target=hold, args=[getattr(globals()[module], lock)], daemon=True).start()

@@ -1,25 +1,36 @@
-"""What a conversation remembers, and how much of it is sent. A *turn* is a question and what was said to it.
+"""Messages of a chat: which ones a request follows, what a re-run takes back, and how they are sent.
 
-A message may carry marks of its own, under keys that never leave this machine:
+A *turn* is a user message with all that answers it. A message may carry these local keys, which are never sent:
 
 ``stopped``  ``True``: the answer was stopped before its end
-``trimmed``  how many of the oldest turns were left out when this was asked
+``trimmed``  how many of the oldest turns were left out of the request
 ``cell``     the id of the cell that asked
-``system``   the system prompt from this question on
-``media``    what went along with it, a list of ``Attachment``
-``images``   what the addresses of images in an answer stand for, as ``safe_markdown`` takes it
+``system``   the system prompt from this message on
+``media``    the attachments, a list of ``Attachment``
+``images``   what the image addresses in an answer stand for, as ``safe_markdown`` takes it
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
+from .. import background
 from ..typing import Messages
+from .cell_run import CellRun
+
+LOCAL_KEYS = frozenset({"stopped", "trimmed", "cell", "system", "media", "images"})
+_NEVER_TRIMMED = frozenset({"system", "developer"})  # roles
+
+_lock = threading.RLock()
+"""Held while a history is read or changed: cells, threads and the background loop use the same chat. It is reentrant
+because a stream that is garbage-collected commits its answer at any point, and global because chats are copied and
+pickled."""
 
 
 class Message(dict[str, Any]):
-    """A message, with what is known ``metadata`` it: when it was said, who answered, in which time; no part of it."""
+    """Message with ``metadata`` beside its fields: time, model, provider, usage, seconds, reasoning. Never sent."""
 
     __slots__ = ("metadata",)
 
@@ -28,35 +39,164 @@ class Message(dict[str, Any]):
         self.metadata = metadata or {}
 
 
-LOCAL_KEYS = frozenset({"stopped", "trimmed", "cell", "system", "media", "images"})
-_NEVER_TRIMMED = frozenset({"system", "developer"})  # roles that are never left out
+class History:
+    """The messages of a chat, the earlier ones that ``new=True`` put aside, and the state that providers want back.
 
-
-def history_before_cell(conversations: list[Messages], cell: str) -> list[Messages]:
-    """Give what was said before a cell's first word, in conversations that followed each other.
-
-    The last of what is given goes on; one that the cell itself had begun is gone. A cell that has said nothing leaves
-    them all as they are, the same lists.
+    A cell's new run takes back what its earlier runs asked, and everything after that, in all of these messages.
     """
-    for number, messages in enumerate(conversations):
+
+    def __init__(self) -> None:
+        self.messages: Messages = []
+        self._previous: list[Messages] = []  # one list for each time that the chat was started over
+        self._last_run_of_cell: dict[str, CellRun] = {}  # only runs that have an answer here
+        self._server_states: dict[str, Any] = {}  # by name of the provider
+        self._last_provider = ""  # the one that answered
+        self._last_requested: str | None = None  # the one that the request named
+
+    def before(
+        self,
+        run: CellRun | None = None,
+        *,
+        replaced: Mapping[str, Any] | None = None,
+        new: bool = False,
+        provider: str | None = None,
+    ) -> tuple[Messages, Any]:
+        """Return a copy of the messages that the next request follows, and the server state to send back, or ``None``.
+
+        ``run`` is the cell run that asks, ``replaced`` the message that is asked again, ``provider`` the one that the
+        request names. Raises ``ValueError`` if ``replaced`` is no longer in the chat.
+        """
+        with _lock:
+            if new:
+                return [], None
+            messages = self._histories_for(run)[-1] if replaced is None else self.messages[: self._turn_of(replaced)[0]]
+            state = None
+            if messages is self.messages:
+                name = self._last_provider if provider == self._last_requested else str(provider)
+                state = self._server_states.get(name)
+            return [*messages], state
+
+    def commit(
+        self,
+        question: dict[str, Any],
+        reply: dict[str, Any],
+        sent: Messages,
+        run: CellRun | None = None,
+        *,
+        replaced: Mapping[str, Any] | None = None,
+        new: bool = False,
+        states: dict[str, Any],
+        provider: str,
+        requested: str | None,
+    ) -> None:
+        """Add a turn. It takes the place of what an earlier run of the cell asked, or of the message ``replaced``.
+
+        ``sent`` are the messages that the request followed, ``states`` the server states that came with the answer.
+        A turn of a run that a later one has already taken back is dropped.
+        """
+        with _lock:
+            if run is not None and self._is_superseded(run):
+                return
+            histories = self._histories_for(run)
+            if replaced is not None and (turn := find_turn(self.messages, replaced)):
+                histories = [*self._previous, self.messages[: turn[0]]]
+            if cell := run.cell if run is not None else (replaced or {}).get("cell"):
+                question["cell"] = cell
+            if new and histories[-1]:
+                histories = [*histories, []]
+            self._replace(histories)
+            if self.messages != sent:  # turns that the server has not seen were added meanwhile
+                self._server_states, states = {}, {}
+            if reply.get("trimmed", 0) > trimmed_turns(self.messages):
+                self._server_states = {}
+            self._server_states |= states
+            self._last_provider, self._last_requested = provider, requested
+            if run is not None:
+                self._last_run_of_cell[run.cell] = run
+            self.messages += [question, reply]
+
+    def rewind(self, cell: str | CellRun) -> None:
+        """Take back what a cell asked, and everything after it. Given a run: only what earlier runs asked."""
+        run = cell if isinstance(cell, CellRun) else CellRun(cell)
+        with _lock:
+            self._replace(self._histories_for(run))
+            if run is cell and not self._is_superseded(run):
+                self._last_run_of_cell[run.cell] = run
+
+    def remove(self, cell: str) -> None:
+        """Remove the turns of one cell, and keep all others."""
+        with _lock:
+            *self._previous, left = remove_cell([*self._previous, self.messages], cell)
+            if left != self.messages:
+                self.messages, self._server_states = left, {}
+
+    def delete(self, question: Mapping[str, Any]) -> None:
+        """Remove the turn of one message, found by identity. Raises ``ValueError`` if it is not in the chat."""
+        with _lock:
+            start, end = self._turn_of(question)
+            self.messages, self._server_states = [*self.messages[:start], *self.messages[end:]], {}
+
+    def clear(self) -> None:
+        """Remove all messages, and with them what is known about cells and servers."""
+        with _lock:
+            self.messages, self._previous, self._server_states, self._last_run_of_cell = [], [], {}, {}
+
+    def clear_system_prompts(self) -> None:
+        """Remove the system prompts that messages have set."""
+        with _lock:
+            for messages in (*self._previous, self.messages):
+                for message in messages:
+                    message.pop("system", None)
+
+    def _histories_for(self, run: CellRun | None) -> list[Messages]:
+        """Return the previous messages and the current ones, as a cell's run finds them."""
+        histories = [*self._previous, self.messages]
+        if run is None or self._last_run_of_cell.get(run.cell) is run or self._is_superseded(run):
+            return histories
+        return history_before_cell(histories, run.cell)
+
+    def _is_superseded(self, run: CellRun) -> bool:
+        """Whether a later run of the cell has an answer here: what this run asks is then already taken back."""
+        last = self._last_run_of_cell.get(run.cell)
+        return last is not None and last.number > run.number
+
+    def _replace(self, histories: list[Messages]) -> None:
+        if histories[-1] is not self.messages:
+            self._server_states = {}  # servers remember other messages
+        *self._previous, self.messages = histories
+
+    def _turn_of(self, question: Mapping[str, Any]) -> tuple[int, int]:
+        turn = find_turn(self.messages, question)
+        if turn is None:
+            raise ValueError("this prompt is no longer in the chat")
+        return turn
+
+
+def history_before_cell(histories: list[Messages], cell: str) -> list[Messages]:
+    """Return the histories as they were before the first message of a cell.
+
+    ``histories`` follow each other; the last one returned is the one that goes on. One that the cell itself started is
+    left out. If the cell has no message, the same lists are returned.
+    """
+    for number, messages in enumerate(histories):
         for at, message in enumerate(messages):
             if message.get("cell") == cell:
-                return [*conversations[:number], *([messages[:at]] if at or not number else [])]
-    return conversations
+                return [*histories[:number], *([messages[:at]] if at or not number else [])]
+    return histories
 
 
-def remove_cell(conversations: list[Messages], cell: str) -> list[Messages]:
-    """Give conversations that followed each other without what one cell asked and was told; what others said stays.
+def remove_cell(histories: list[Messages], cell: str) -> list[Messages]:
+    """Return the histories without the turns of one cell.
 
-    What is left of one that the cell itself had begun goes on from the one before it.
+    What is left of a history that the cell itself started continues the one before it.
     """
     left: list[Messages] = []
-    for messages in conversations:
-        kept, asks = [], False
+    for messages in histories:
+        kept, is_of_cell = [], False
         for message in messages:
             if message.get("role") == "user":
-                asks = message.get("cell") == cell
-            if not asks:
+                is_of_cell = message.get("cell") == cell
+            if not is_of_cell:
                 kept.append(message)
         if left and (kept[:1] != messages[:1] or not left[-1]):
             left[-1] += kept
@@ -66,17 +206,17 @@ def remove_cell(conversations: list[Messages], cell: str) -> list[Messages]:
 
 
 def system_prompt(messages: Messages) -> str | None:
-    """Give the system prompt that a question in it has set for those after it, if one has."""
+    """Return the system prompt that the last message with one has set, or ``None``."""
     return next((message["system"] for message in reversed(messages) if "system" in message), None)
 
 
 def metadata(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what is known about a message: nothing of one that was put there by hand."""
+    """Return the metadata of a message; ``{}`` for a plain dict."""
     return message.metadata if isinstance(message, Message) else {}
 
 
 def find_turn(messages: Messages, question: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Give where a question stands, that very one, and where what was said to it ends; ``None`` if it is gone."""
+    """Return the index of a user message, found by identity, and the index after its turn; ``None`` if it is gone."""
     start = next((at for at, message in enumerate(messages) if message is question), None)
     if start is None:
         return None
@@ -85,46 +225,56 @@ def find_turn(messages: Messages, question: Mapping[str, Any]) -> tuple[int, int
 
 
 def count_turns(messages: Messages) -> int:
-    """Count the turns: the questions in it."""
+    """Return the number of turns, which is the number of user messages."""
     return sum(message.get("role") == "user" for message in messages)
 
 
 def describe_length(messages: Messages) -> str:
-    """Say how long a conversation is: ``1 turn``, ``3 turns``."""
+    """Return the number of turns as text: ``1 turn``, ``3 turns``."""
     count = count_turns(messages)
     return f"{count} turn{'' if count == 1 else 's'}"
 
 
 def trimmed_turns(messages: Messages) -> int:
-    """Give how many of the oldest turns the next question leaves out: as many as the last one had to."""
+    """Return how many of the oldest turns the next request trims: as many as the last request did."""
     trimmed = messages[-1].get("trimmed") if messages else None
     return min(trimmed, count_turns(messages)) if isinstance(trimmed, int) else 0
 
 
 def wire_messages(messages: Messages, without: int = 0, *, pictures: bool = True) -> Messages:
-    """Give the messages as they are sent: no marks, and without the oldest turns; instructions always stay.
+    """Return the messages as they are sent: without local keys, and without the oldest ``without`` turns.
 
-    What went along with a question does so again, as parts of its content; ``pictures`` says whether they do.
+    System and developer messages are never trimmed. Attachments become content parts of their message again; with
+    ``pictures=False`` images are left out.
     """
-    sent, questions = [], 0
+    sent, turns = [], 0
     for message in messages:
-        questions += message.get("role") == "user"
-        if questions > without or message.get("role") in _NEVER_TRIMMED or not without:
-            sent.append(_sent(message, pictures))
+        turns += message.get("role") == "user"
+        if turns > without or message.get("role") in _NEVER_TRIMMED or not without:
+            sent.append(_wire_message(message, pictures))
     return sent
 
 
-def _sent(message: dict[str, Any], pictures: bool) -> dict[str, Any]:
+def _wire_message(message: dict[str, Any], pictures: bool) -> dict[str, Any]:
     sent = {key: value for key, value in message.items() if key not in LOCAL_KEYS}
     media = [one for one in message.get("media", ()) if pictures or not one.is_image]
-    if message.get("role") == "assistant" and isinstance(said := sent.get("content"), str):
+    if message.get("role") == "assistant" and isinstance(text := sent.get("content"), str):
         from ..markdown.data_uris import shorten_data_uris
 
-        sent["content"] = shorten_data_uris(said)  # an image in it is read by nobody as text
+        sent["content"] = shorten_data_uris(text)  # a model cannot read base64 as an image
     if media:
         from ..media.message_parts import content_part
 
         content = message.get("content") or []
-        text = [{"type": "text", "text": content}] if isinstance(content, str) else content
-        sent["content"] = [*(content_part(one.uri, one.name) for one in media), *text]
+        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        sent["content"] = [*(content_part(one.uri, one.name) for one in media), *parts]
     return sent
+
+
+def _renew_lock() -> None:
+    """Replace the lock in a forked child, where a thread that does not exist may hold it."""
+    global _lock
+    _lock = threading.RLock()
+
+
+background.on_fork(_renew_lock)

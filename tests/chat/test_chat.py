@@ -201,6 +201,17 @@ async def test_the_key_is_shown_nowhere(backend, monkeypatch):
     assert (await copy.deepcopy(chat).ask("Ho?")).text == "Ho?"
 
 
+@pytest.mark.parametrize("made", [copy.copy, copy.deepcopy, lambda chat: pickle.loads(pickle.dumps(chat))])
+async def test_a_copy_has_a_history_of_its_own(backend, made):
+    chat = Chat()
+    await chat.ask("Hi?")
+    made(chat).reset()
+    assert [message["content"] for message in chat.messages] == ["Hi?", "Hi?"]
+    other = made(chat)
+    other.messages = [*chat.messages, {"role": "user", "content": "More"}]
+    assert len(chat.messages) == 2
+
+
 # -- answers
 
 

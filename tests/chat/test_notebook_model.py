@@ -25,8 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from nb_backend import Chat, background
 from nb_backend.chat import cell_run
-from nb_backend.chat import chat as chat_module
-from nb_backend.chat import history as memory
+from nb_backend.chat import history as history_module
 from nb_backend.chat.cell_run import CellRun, from_cell
 from nb_backend.chat.history import LOCAL_KEYS
 from nb_backend.chat.named_chats import Conversations
@@ -477,7 +476,7 @@ async def test_what_goes_on_without_it_is_not_touched(backend, deleted):
         chat.forget(cell)
     assert chat.messages is messages
     assert messages == as_it_was
-    assert [] not in chat._previous_chats
+    assert [] not in chat._history._previous
     assert chat.system == "U"
     assert state_of(chat) == {"id": 7}
     await run_cells(chat, "c")  # no longer the one that starts over
@@ -651,7 +650,7 @@ def test_a_thread_that_takes_back_while_another_says_something(backend, monkeypa
     for cell in "ab":
         with from_cell(cell):
             chat(f"{cell}?")
-    lock, said_before = chat_module._changing, memory.history_before_cell
+    lock, history_before = history_module._lock, history_module.history_before_cell
     asked, may_end, waits_or_ended = threading.Event(), threading.Event(), threading.Event()
 
     class Watched:
@@ -669,8 +668,8 @@ def test_a_thread_that_takes_back_while_another_says_something(backend, monkeypa
         await asyncio.to_thread(may_end.wait)
         await rest_of(stream)
 
-    def slow(conversations, cell):
-        found = said_before(conversations, cell)
+    def slow(histories, cell):
+        found = history_before(histories, cell)
         may_end.set()  # another thread may run at any place
         assert waits_or_ended.wait(ONLY_A_FAILURE)
         return found
@@ -678,8 +677,8 @@ def test_a_thread_that_takes_back_while_another_says_something(backend, monkeypa
     panel = background.Job(say())
     panel.future.add_done_callback(lambda _: waits_or_ended.set())
     assert asked.wait(ONLY_A_FAILURE)
-    monkeypatch.setattr(chat_module, "_changing", Watched())
-    monkeypatch.setattr(memory, "history_before_cell", slow)
+    monkeypatch.setattr(history_module, "_lock", Watched())
+    monkeypatch.setattr(history_module, "history_before_cell", slow)
     chat.take_back("b")
     panel.future.result(ONLY_A_FAILURE)
     assert questions(chat) == ["a?", "panel?"]

@@ -243,9 +243,9 @@ async def test_what_is_gone_is_not_asked_anew(backend):
     for question in (dict(old), old):
         if question is old:
             chat.reset()
-        with pytest.raises(ValueError, match="no longer in the conversation"):
+        with pytest.raises(ValueError, match="no longer in the chat"):
             chat.stream("again", instead=question)
-        with pytest.raises(ValueError, match="no longer in the conversation"):
+        with pytest.raises(ValueError, match="no longer in the chat"):
             chat.delete(question)
 
 

@@ -116,7 +116,7 @@ def test_no_file_has_a_key(tmp_path, monkeypatch, name):
             "headers": {"Authorization": "Bearer hidden", "X-Api-Key": "hidden", "Cookie": "hidden"},
             "extra": [{"access_token": "hidden"}],
         }
-        chat._server_states = {"P": {"session": "hidden"}}
+        chat._history._server_states = {"P": {"session": "hidden"}}
         (chat.save if name == "chat.json" else chat.export)(tmp_path / name)
         text = (tmp_path / name).read_text(encoding="utf-8")
         for absent in (secret, "hidden", "Authorization", "Bearer", "http://host"):
