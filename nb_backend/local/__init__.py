@@ -1,1 +1,12 @@
-"""The embedded backend: a small model on this machine, served by a process of its own (``process.ensure_running``)."""
+"""The embedded backend: a small model on this machine, served over HTTP by a process of its own.
+
+``process``  starts it from a kernel or a script, and ends it with that
+``__main__``  the command ``nb-backend``
+``app``  the HTTP application, g4f's backend API
+``validation``  limits on a request's body
+``engine``  what an engine is, and the events that it yields
+``llama``  the engine that runs a model with llama.cpp
+``lazy_engine``  the engine that fetches and loads its model on first use
+``weights``  the model's file
+``scripted``  the engine that follows a script, for tests
+"""

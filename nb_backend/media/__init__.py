@@ -1,4 +1,20 @@
-"""Values of the notebook become attachments."""
+"""Values of the notebook become attachments.
+
+``convert``  ``attach`` and ``to_data_uri``, the public conversion
+``attachment``  the value that is sent
+``source``  any accepted value, read as bytes or kept as a web address
+``files``  files read within a size limit
+``from_object``  the image of a figure, a chart or any object with a repr hook
+``png``  arrays and images of Pillow, encoded as PNG
+``svg``  SVG to PNG, in a subprocess
+``clipboard``  images and files from the clipboard
+``resize``  images scaled down, and thumbnails
+``types``  the table of media types, one row each
+``formats``  how file formats begin, whether they end, how many pixels they declare
+``sniff``  media types recognised by content, and data URIs
+``probe``  truncation and pixel size
+``message_parts``  attachments as content parts of a message
+"""
 
 from __future__ import annotations
 

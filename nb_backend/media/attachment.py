@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 from ..text import shorten
 from .probe import pixel_size
-from .sniff import format_size
+from .sniff import format_size, parse_data_uri
+from .types import TYPES
 
-_SENT = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,|(?i:https?)://")
-_STEMS = ("image", "audio", "video")
-_SUFFIXES = {"image/svg+xml": "svg", "audio/mpeg": "mp3", "audio/mp4": "m4a", "video/quicktime": "mov"}
-
-
-_SUFFIXES |= {"video/x-matroska": "mkv", "video/3gpp": "3gp"}
+_SENDABLE_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,|(?i:https?)://")
 
 
 @dataclass(frozen=True, repr=False)
 class Attachment:
-    """What goes along with a question, as it is sent.
+    """A file that is sent with a prompt: an image, audio, a video or a document.
 
-    ``uri`` is a data URI whose type its content decided, or the address of something in the web, which is passed on
-    and never fetched; ``name`` is its file name; ``remark`` says what was done to it, "" if nothing was: ``scaled from
-    6000×4000 to 2048×1365``. In a notebook it shows itself small.
+    ``uri`` is a data URI whose media type was found from the content, or a web address, which is passed on to the
+    server and never fetched. ``name`` is the file name. ``remark`` says how the content was changed ("scaled from
+    6000×4000 to 2048×1365"), or is "". In a notebook an attachment shows a thumbnail.
+
+    Raises ``ValueError`` if ``uri`` is neither a data URI in base64 nor a web address.
     """
 
     uri: str
@@ -35,26 +32,28 @@ class Attachment:
     remark: str = ""
 
     def __post_init__(self) -> None:
-        if not _SENT.match(self.uri):
-            raise ValueError(f"{shorten(self.uri)!r} is neither a data URI in base64 nor an address of the web")
+        if not _SENDABLE_URI.match(self.uri):
+            raise ValueError(
+                f"{shorten(self.uri)!r} is neither a data URI in base64 nor a web address: use attach(...) to make one"
+            )
 
     @property
     def media_type(self) -> str:
-        """Its media type; "" for an address, of which nothing is known."""
+        """The media type, such as "image/png"; "" for a web address."""
         return self.uri[5 : self.uri.index(";")] if self.uri.startswith("data:") else ""
 
     @property
     def data(self) -> bytes:
-        """Its bytes; none for an address."""
-        return base64.b64decode(self.uri.partition(",")[2]) if self.media_type else b""
+        """The content; empty for a web address."""
+        return parse_data_uri(self.uri)[1] if self.media_type else b""
 
     @property
     def is_image(self) -> bool:
-        """Whether it is a picture, as far as is known: an address may be one."""
+        """Whether this is an image. A web address counts as one."""
         return self.media_type.startswith("image/") or not self.media_type
 
     def thumbnail(self) -> str | None:
-        """Give a small picture of it, as a data URI of at most 40,000 characters; ``None`` if there is none."""
+        """Return a small image as a data URI of at most 40,000 characters; ``None`` if there is none."""
         from .resize import thumbnail
 
         return thumbnail(self.data, self.media_type) if self.media_type.startswith("image/") else None
@@ -85,15 +84,24 @@ class Attachment:
 
 
 def unique_name(name: str, others: Iterable[str]) -> str:
-    """Give a file name that is none of the others, in capitals or not: plot.png, plot_2.png."""
+    """Return the name, or the first of name_2, name_3, ... that differs from all the others in more than case."""
     taken = {other.casefold() for other in others}
     stem, suffix = os.path.splitext(name)
     numbered = (f"{stem}_{number}{suffix}" for number in count(2))
     return name if name.casefold() not in taken else next(free for free in numbered if free.casefold() not in taken)
 
 
-def file_name(stem: str, kind: str) -> str:
-    """Give a file name for something of this media type, whose stem says only that if there is none."""
-    major = kind.partition("/")[0]
-    stem = stem or (major if major in _STEMS else "document")
-    return f"{stem}.{_SUFFIXES.get(kind) or kind.partition('/')[2] or 'image'}"
+def with_unique_names(attachments: Iterable[Attachment]) -> list[Attachment]:
+    """Return the attachments, later ones renamed if an earlier one has their name: plot.png, plot_2.png."""
+    named: list[Attachment] = []
+    for one in attachments:
+        named.append(replace(one, name=unique_name(one.name, [other.name for other in named])))
+    return named
+
+
+def file_name(stem: str, media_type: str) -> str:
+    """Return a file name for content of this type; without a stem it is image, audio, video or document."""
+    major, _, minor = media_type.partition("/")
+    stem = stem or (major if major in ("image", "audio", "video") else "document")
+    known = TYPES.get(media_type)
+    return f"{stem}.{known.suffix if known else minor or 'image'}"

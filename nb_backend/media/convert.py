@@ -1,4 +1,4 @@
-"""Values of the notebook become attachments."""
+"""Values of the notebook become attachments: ``attach`` and ``to_data_uri``."""
 
 from __future__ import annotations
 
@@ -14,112 +14,120 @@ from .attachment import Attachment, file_name, unique_name
 from .files import check_size, is_open_file
 from .probe import is_truncated
 from .sniff import data_uri, format_size, media_type
-from .source import _content
+from .source import read_source
+
+_SVG = "image/svg+xml"
 
 
 def attach(thing: Any, name: str | None = None) -> Attachment:
-    """Make a thing ready to be sent: whatever ``to_data_uri`` takes, under a file name.
+    """Return a value as an attachment, ready to be sent: anything that ``to_data_uri`` accepts.
 
-    The name is the thing's own if none is given: that of the file, the end of the address, else one by its type. An
-    image above the bounds of the settings (``max_image_side`` in pixels, ``max_image_bytes``) is scaled down. An SVG
-    becomes a PNG if resvg_py or cairosvg is installed. The errors are those of ``to_data_uri``.
+    The file name is ``name``, else the value's own: that of the file, or the end of the address, else one made from
+    the media type. An image above the limits of the settings (``max_image_side`` in pixels, ``max_image_bytes``) is
+    scaled down. An SVG becomes a PNG if resvg_py or cairosvg is installed.
+
+    Raises ``ValueError`` and ``TypeError`` as ``to_data_uri`` does.
     """
     if not isinstance(name, str | None):
-        raise TypeError(f"a file name is a text, not {type(name).__name__}")
+        raise TypeError(f"the file name has to be a string, not {type(name).__name__}")
     if type(thing) is Attachment:
         return thing if name is None else replace(thing, name=name)
-    found, own, said = _content(thing, name)
-    if isinstance(found, str):
-        return Attachment(found, name or own)
-    kind = _checked(found, said)
-    if kind == "image/svg+xml" and (drawn := _drawn(found)):
-        found, kind = drawn, "image/png"
-        name = name and _with_suffix(name, kind)
-    own = _with_suffix(own, kind) if own else file_name("", kind)
-    found, remark = _within_bounds(found, kind, said)
-    return Attachment(data_uri(found, kind), name or own, remark)
+    content, own_name, label = read_source(thing, name)
+    if isinstance(content, str):
+        return Attachment(content, name or own_name)
+    found_type = _checked_type(content, label)
+    if found_type == _SVG and (png := _render(content)):
+        content, found_type = png, "image/png"
+        name = name and _with_suffix(name, found_type)
+    own_name = _with_suffix(own_name, found_type) if own_name else file_name("", found_type)
+    content, remark = _scaled(content, found_type, label)
+    return Attachment(data_uri(content, found_type), name or own_name, remark)
 
 
-def attachments(things: Any) -> list[Attachment]:
-    """Make one thing or several ready to be sent, each alone or as ``(thing, file name)``; other names are unique.
+def attachments(values: Any) -> list[Attachment]:
+    """Return one value or several as attachments. A value may come with its file name, as ``(value, name)``.
 
-    What had to be done to one of them is logged as a warning.
+    Names that were not given are made unique. A warning is logged for each image that had to be scaled down. Raises
+    ``ValueError`` and ``TypeError`` as ``to_data_uri`` does.
     """
     found: list[Attachment] = []
-    for thing in things if _are_several(things) else [things]:
-        named = isinstance(thing, tuple) and len(thing) == 2 and isinstance(thing[1], str | None)
-        given, name = thing if named else (thing, None)
-        one = attach(given, name)
-        if one.remark and not isinstance(given, Attachment):
+    for item in values if _are_several(values) else [values]:
+        is_named = isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], str | None)
+        value, name = item if is_named else (item, None)
+        one = attach(value, name)
+        if one.remark and not isinstance(value, Attachment):
             debug.warn(f"{one.name} was {one.remark}")
         found.append(one if name else replace(one, name=unique_name(one.name, [other.name for other in found])))
     return found
 
 
-def _are_several(things: Any) -> bool:
-    """Whether these are several things; a figure of plotly and an open file can be gone through, and are one."""
-    kinds = (list, tuple, set, frozenset, ValuesView, Iterator)
-    return isinstance(things, kinds) and not is_open_file(things)
-
-
 def to_data_uri(data: Any, name: str | None = None) -> str:
-    """Give what a person calls a picture as a data URI whose type its content decides; a URL as it is.
+    """Return a value as a data URI in base64, with the media type that its content shows; a web address as it is.
 
-    Bytes, files by their path or open ones (read from the start, left where they stood), data URIs, arrays of pixels,
-    figures, and objects that show themselves as a picture. A web address is checked, and never fetched. An image above
-    the bounds of the settings is scaled down. (``attach`` also draws an SVG, and gives a name.)
+    Accepts bytes; the path of a file; an open file (read from its start, its position is kept); a data URI; an array
+    H×W or H×W×(1, 3, 4) of uint8, bool or floats in 0..1; an image of Pillow; a figure or part of one; any object that
+    displays itself as an image. A web address is checked, and never fetched. An image above the limits of the settings
+    is scaled down. ``attach`` does the same, and also renders an SVG and finds a file name.
 
-    ``name`` stands in what is said of a failure. ``ValueError`` says in one line what the thing is and why it cannot go
-    along; ``TypeError`` if it is no kind of thing that can be sent.
+    Error messages call the value ``name``. Raises ``ValueError`` with one line if the value cannot be sent (it is
+    missing, empty, cut off, too large, or of a type that models do not read), ``TypeError`` if no value of its class
+    can be.
     """
     if type(data) is Attachment:
         return data.uri
-    found, _, said = _content(data, name)
-    if isinstance(found, str):
-        return found
-    kind = _checked(found, said)
-    found, remark = _within_bounds(found, kind, said)
+    content, _, label = read_source(data, name)
+    if isinstance(content, str):
+        return content
+    found_type = _checked_type(content, label)
+    content, remark = _scaled(content, found_type, label)
     if remark:
-        debug.warn(f"{said} was {remark}")
-    return data_uri(found, kind)
+        debug.warn(f"{label} was {remark}")
+    return data_uri(content, found_type)
 
 
-def _with_suffix(name: str, kind: str) -> str:
-    """Give a name whose suffix is not that of another type: a JPEG that Pillow had opened is sent as a PNG."""
-    known, packed = mimetypes.guess_type(name)
+def _are_several(values: Any) -> bool:
+    """Whether these are several values. A figure of plotly and an open file can be iterated, and are one value."""
+    collections = (list, tuple, set, frozenset, ValuesView, Iterator)
+    return isinstance(values, collections) and not is_open_file(values)
+
+
+def _with_suffix(name: str, media_type: str) -> str:
+    """Return the name without a suffix of another type: an opened photo.jpg of Pillow is sent as photo.png."""
+    named_type, compression = mimetypes.guess_type(name)
     stem = os.path.splitext(name)[0]
-    if packed or (known != kind and mimetypes.guess_type(stem)[0] == kind):  # photo.png.gz, photo.png.bak
-        return stem
-    return name if known in (None, kind) else file_name(stem, kind)
+    if compression or (named_type != media_type and mimetypes.guess_type(stem)[0] == media_type):
+        return stem  # photo.png.gz, photo.png.bak
+    return name if named_type in (None, media_type) else file_name(stem, media_type)
 
 
-def _checked(data: bytes, name: str) -> str:
-    """Give the type of what can be sent."""
+def _checked_type(data: bytes, label: str) -> str:
+    """Return the media type of data that can be sent."""
     if not data:
-        raise ValueError(f"{shorten(name)} is empty: there is nothing to send")
-    check_size(len(data), name)
-    kind = media_type(data)
-    if kind is None:
-        raise ValueError(f"{shorten(name)} is no image, sound, film or PDF by its content: put text into the question")
-    if is_truncated(data, kind):
-        raise ValueError(f"{shorten(name)} is {kind} and cut off: its end is missing")
-    return kind
+        raise ValueError(f"{shorten(label)} is empty: there is nothing to send")
+    check_size(len(data), label)
+    found_type = media_type(data)
+    if found_type is None:
+        raise ValueError(f"{shorten(label)} is not an image, audio, video or PDF: put text into the prompt instead")
+    if is_truncated(data, found_type):
+        raise ValueError(f"{shorten(label)} is {found_type} and cut off: copy or save it again")
+    return found_type
 
 
-def _within_bounds(data: bytes, kind: str, name: str) -> tuple[bytes, str]:
+def _scaled(data: bytes, media_type: str, label: str) -> tuple[bytes, str]:
+    """Return data within the limits of the settings, and how it was changed."""
     from .resize import fit_within
 
-    most_bytes, most_side = settings.image_bounds()
-    if kind == "image/svg+xml" and len(data) > most_bytes:
-        most = f"{format_size(most_bytes)} is the most for an SVG that cannot be drawn here"
-        raise ValueError(f"{shorten(name)} has {format_size(len(data))}, and {most}")
+    max_bytes, max_side = settings.image_bounds()
+    if media_type == _SVG and len(data) > max_bytes:
+        limit = f"an SVG that cannot be rendered here can have at most {format_size(max_bytes)}"
+        raise ValueError(f"{shorten(label)} has {format_size(len(data))}, and {limit}: save it as PNG")
     try:
-        return fit_within(data, kind, most_bytes, most_side)
+        return fit_within(data, media_type, max_bytes, max_side)
     except ValueError as error:
-        raise ValueError(f"{shorten(name)} cannot be sent: {error}") from None
+        raise ValueError(f"{shorten(label)} cannot be sent: {error}") from None
 
 
-def _drawn(svg: bytes) -> bytes | None:
+def _render(svg: bytes) -> bytes | None:
     from .svg import render_svg
 
     return render_svg(svg, settings.image_bounds()[1])

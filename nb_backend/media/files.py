@@ -1,4 +1,4 @@
-"""Bounded reading of files, by path or open."""
+"""Files read within a size limit, by path or already open."""
 
 from __future__ import annotations
 
@@ -10,91 +10,92 @@ from typing import Any
 
 from ..text import error_summary, shorten
 
-MAX_SIZE = 64 * 2**20  # bytes of one attachment: what the embedded backend takes in one request
-_CHUNK = 2**20  # bytes read at a time
+MAX_SIZE = 64 * 2**20  # bytes of one attachment
+_READ_AT_ONCE = 2**20  # bytes
 
 
 def check_size(size: int, name: str) -> None:
-    """Refuse what is too large to be sent."""
+    """Raise ``ValueError`` if this many bytes are more than ``MAX_SIZE``."""
     if size > MAX_SIZE:
-        raise ValueError(f"{shorten(name)} has {size / 2**20:.0f} MB, and {MAX_SIZE / 2**20:.0f} MB is the most")
+        most = f"at most {MAX_SIZE / 2**20:.0f} MB can be sent"
+        raise ValueError(f"{shorten(name)} has {size / 2**20:.0f} MB, and {most}: make it smaller")
 
 
-def path_of(named: str | os.PathLike[Any]) -> Path:
-    """Give the path that a text or a path names, with the home that ``~`` stands for."""
+def path_of(path: str | os.PathLike[Any]) -> Path:
+    """Return the path, with ``~`` replaced by the home directory. ``ValueError`` if ``__fspath__`` fails."""
     try:
-        return Path(os.path.expanduser(os.fsdecode(named)))
-    except Exception as error:  # whatever somebody's __fspath__ raises
-        raise ValueError(f"the {shorten(type(named).__name__)} names no file: {error_summary(error)}") from error
+        return Path(os.path.expanduser(os.fsdecode(path)))
+    except Exception as error:  # __fspath__ may be anybody's code
+        raise ValueError(f"the {shorten(type(path).__name__)} is not a path: {error_summary(error)}") from error
 
 
 def read(path: Path) -> bytes:
-    """Read a file; ``ValueError`` in one line if it is none, or cannot be read, or is too large, before it is."""
+    """Return the content of a file. ``ValueError`` if it is missing, not a regular file, not readable or too large."""
     name = shorten(str(path))
     if "\0" in str(path):
-        raise ValueError(f"{name!r} names no file: there is a null byte in it")
+        raise ValueError(f"{name!r} is not a file name: it has a null byte in it")
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            what = "a folder" if stat.S_ISDIR(status.st_mode) else "no ordinary file"
-            raise ValueError(f"{name} is {what}: name a file")
+            what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            raise ValueError(f"{name} is {what}: give the path of a file")
         check_size(status.st_size, name)
         with path.open("rb") as file:
             return file.read(MAX_SIZE + 1)
     except FileNotFoundError:
-        raise ValueError(f"there is no file {name} in {_here()}") from None
+        raise ValueError(f"there is no file {name} in {_working_directory()}") from None
     except UnicodeError:
-        raise ValueError(f"{name} names no file: there is a character in it that no name can have") from None
+        raise ValueError(f"{name} is not a file name: it has a character that no file name can have") from None
     except OSError as error:
         raise ValueError(f"{name} cannot be read: {error.strerror}") from None
 
 
-def _here() -> str:
-    try:
-        return shorten(os.getcwd())
-    except OSError:
-        return "a folder that is gone"
-
-
 def is_open_file(value: Any) -> bool:
-    """Whether this is something to read from."""
+    """Whether the value can be read from."""
     return not isinstance(value, type) and callable(getattr(value, "read", None))
 
 
 def read_open(file: Any) -> bytes:
-    """Read an open file from its start, and leave it where it stood; one that cannot seek is read from there."""
+    """Read an open file from its start and put it back where it was; a file that cannot seek is read from there.
+
+    At most one block more than ``MAX_SIZE`` is read. ``ValueError`` if the file is too large or does not give bytes.
+    """
     if isinstance(file, io.TextIOBase):
         raise ValueError("it is open as text: open it with mode 'rb'")
-    size = _size_on_disk(file)
-    if size > MAX_SIZE:
-        raise ValueError(f"it has {size / 2**20:.0f} MB, and {MAX_SIZE / 2**20:.0f} MB is the most")
+    check_size(_size_on_disk(file), "it")
     seekable = getattr(file, "seekable", None)
     if not (seekable() if callable(seekable) else hasattr(file, "seek") and hasattr(file, "tell")):
-        return _read_some(file)
-    stood = file.tell()
+        return _read_blocks(file)
+    position = file.tell()
     try:
         file.seek(0)
-        return _read_some(file)
+        return _read_blocks(file)
     finally:
-        file.seek(stood)
+        file.seek(position)
 
 
-def _read_some(file: Any) -> bytes:
-    """Read until the end, or until it is too much."""
+def _read_blocks(file: Any) -> bytes:
     data = bytearray()
-    while len(data) <= MAX_SIZE and (read := file.read(_CHUNK)):
-        if isinstance(read, str):
+    while len(data) <= MAX_SIZE and (block := file.read(_READ_AT_ONCE)):
+        if isinstance(block, str):
             raise ValueError("it is open as text: open it with mode 'rb'")
-        if not isinstance(read, bytes | bytearray | memoryview):
-            if callable(close := getattr(read, "close", None)):  # of a coroutine
+        if not isinstance(block, bytes | bytearray | memoryview):
+            if callable(close := getattr(block, "close", None)):  # a coroutine warns if it is never awaited
                 close()
-            raise ValueError(f"its read() gives {shorten(type(read).__name__, 40)} instead of bytes")
-        data += read
+            raise ValueError(f"its read() returns {shorten(type(block).__name__, 40)} instead of bytes")
+        data += block
     return bytes(data)
 
 
 def _size_on_disk(file: Any) -> int:
     try:
         return os.fstat(file.fileno()).st_size
-    except Exception:  # it is none of the system's
+    except Exception:  # not a file of the operating system
         return 0
+
+
+def _working_directory() -> str:
+    try:
+        return shorten(os.getcwd())
+    except OSError:
+        return "the working directory, which was deleted"

@@ -1,8 +1,8 @@
-"""Objects that show themselves as pictures: their bytes, without importing what did not bring the object.
+"""Images of objects that can show themselves, found without importing the object's package.
 
-By the first that fits: a picture of Pillow; what IPython displays; ``_repr_mimebundle_``, ``_repr_png_``,
-``_repr_jpeg_``, ``_repr_svg_``; the figure of matplotlib that a thing is or is part of; what the notebook's formatters
-show; a figure of plotly or a chart of altair, drawn. Besides: an array of pixels.
+The first that fits is taken: an image of Pillow; what IPython displays; ``_repr_mimebundle_``, ``_repr_png_``,
+``_repr_jpeg_``, ``_repr_svg_``; the figure of Matplotlib that the object is or is part of; what the notebook's
+formatters show; a figure of plotly or a chart of altair, exported. Apart from these: an array of pixels.
 """
 
 from __future__ import annotations
@@ -14,50 +14,51 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from .png import MOST_PIXELS, check_size, png_of_array, png_of_image, render_lock
+from .png import MAX_PIXELS, check_pixels, png_of_array, png_of_image, render_lock
 from .sniff import DISPLAY_TYPES, media_type, shown_bytes
 
-_MOST_PARTS = 1000  # things of a list that are looked at
-_MOST_STEPS = 8  # from an artist to its figure
-_WAYS_UP = ("figure", "ax", "canvas", "_fig", "wedges", "lines")  # of a colour bar, a manager, an animation, a pie ...
-_FAR = 4  # times the pixels of a figure: with more of them, what is drawn outside of it is left out
+_MAX_PARTS = 1000  # items of a list that are examined
+_MAX_STEPS_UP = 8  # from an artist to its figure
+# Attributes that lead from a color bar, a figure manager, an animation, a pie chart, ... towards the figure.
+_TOWARDS_FIGURE = ("figure", "ax", "canvas", "_fig", "wedges", "lines")
+_MAX_GROWTH = 4  # times the pixels of a figure; artists that would make it larger, far outside of it, are left out
 
 
 def picture_of(value: Any) -> bytes | str | None:
-    """Give the bytes of an object's picture, or the address where it is; ``None`` if it has none.
+    """Return the image of an object as bytes, or the web address where it is; ``None`` if it has none.
 
-    ``ValueError`` says in half a line why it cannot be given; somebody else's code may raise whatever it likes.
+    Raises ``ValueError`` in half a line if it has one that cannot be read. The object's own code may raise anything.
     """
     if is_of(value, "PIL", "Image"):
         return png_of_image(value)
     if is_of(value, "IPython", "Image", "SVG", "Audio"):
-        return _displayed(value)
-    if (found := _shown(value)) is not None:
+        return _of_display_object(value)
+    if (found := _of_repr_methods(value)) is not None:
         return found
     if (figure := figure_of(value)) is not None:
-        return _drawn(figure)
-    if (found := _in_notebook(value)) is not None:
+        return _render_figure(figure)
+    if (found := _of_formatters(value)) is not None:
         return found
     return _exported(value)
 
 
 def pixels_of(value: Any) -> bytes | None:
-    """Give an array of pixels as PNG; ``None`` if it is none. The errors are those of ``picture_of``."""
+    """Return an array of pixels as PNG; ``None`` if it is not an array. Raises what ``picture_of`` raises."""
     if is_of(value, "pandas") or is_of(value, "polars"):
-        return None  # a table is no picture, even though it is an array
+        return None  # tables have __array__, and are not images
     if not isinstance(value, type) and callable(getattr(value, "__array__", None)):
         return png_of_array(value)
     return None
 
 
 def is_of(value: Any, package: str, *names: str) -> bool:
-    """Tell whether a value is of one of a package's classes, or of any of them, without importing the package."""
-    kinds = [kind for kind in type(value).__mro__ if str(kind.__module__).partition(".")[0] == package]
-    return any(not names or kind.__name__ in names for kind in kinds)
+    """Whether a value is an instance of a package's class of one of these names, or of any class of the package."""
+    classes = [one for one in type(value).__mro__ if str(one.__module__).partition(".")[0] == package]
+    return any(not names or one.__name__ in names for one in classes)
 
 
-def _displayed(value: Any) -> bytes | str:
-    """Give what IPython.display.Image, SVG or Audio holds: its data, or the address that it links to."""
+def _of_display_object(value: Any) -> bytes | str:
+    """Return the data of an IPython.display Image, SVG or Audio, or the address that it links to."""
     data = value.data
     if isinstance(data, str):
         return data.encode()
@@ -65,41 +66,50 @@ def _displayed(value: Any) -> bytes | str:
         return data
     if isinstance(url := getattr(value, "url", None), str):
         return url
-    raise ValueError("there is nothing in it")
+    raise ValueError("it holds neither data nor a URL")
 
 
-def _shown(value: Any) -> bytes | None:
-    """Give the picture that an object's own methods give; raise what they raised if none of them gives one."""
+def _of_repr_methods(value: Any) -> bytes | None:
+    """Return the first image that a repr method of the object gives; if none does, raise what the first one raised."""
     failure: Exception | None = None
-    for show in _ways(value):
+    for show in _repr_methods(value):
         try:
-            found = [data for data in show() if (media_type(data) or "").startswith("image/")]
+            images = [data for data in show() if (media_type(data) or "").startswith("image/")]
         except NotImplementedError:
             continue
         except Exception as error:
             failure = failure or error
         else:
-            if found:
-                return found[0]
+            if images:
+                return images[0]
     if failure is not None:
         raise failure
     return None
 
 
-def _ways(value: Any) -> Iterator[Callable[[], Iterator[bytes]]]:
-    kind = type(value)
-    if callable(getattr(kind, "_repr_mimebundle_", None)):
-        yield lambda: _best(value._repr_mimebundle_(include=set(DISPLAY_TYPES), exclude=None))
+def _repr_methods(value: Any) -> Iterator[Callable[[], Iterator[bytes]]]:
+    own_type = type(value)
+    if callable(getattr(own_type, "_repr_mimebundle_", None)):
+        yield lambda: _of_mimebundle(value._repr_mimebundle_(include=set(DISPLAY_TYPES), exclude=None))
     for hook in ("_repr_png_", "_repr_jpeg_", "_repr_svg_"):
-        if callable(getattr(kind, hook, None)):
+        if callable(getattr(own_type, hook, None)):
             yield lambda hook=hook: iter([shown_bytes(_without_metadata(getattr(value, hook)()))])  # type: ignore[misc]
 
 
-def _in_notebook(value: Any) -> bytes | None:
-    """Give what the notebook's formatters show for an object, registered for its type or by its name."""
+def _of_mimebundle(shown: Any) -> Iterator[bytes]:
+    bundle = _without_metadata(shown)
+    return (shown_bytes(bundle[kind]) for kind in DISPLAY_TYPES if isinstance(bundle, Mapping) and kind in bundle)
+
+
+def _without_metadata(shown: Any) -> Any:
+    return shown[0] if isinstance(shown, tuple) and shown else shown
+
+
+def _of_formatters(value: Any) -> bytes | None:
+    """Return the image that the notebook's formatters show for an object, registered by its type or by its name."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
-    # what is built in has no picture, and what displays itself would do it now
+    # Built-in types have no image, and an object with _ipython_display_ would be displayed now.
     if shell is None or type(value).__module__ == "builtins" or hasattr(type(value), "_ipython_display_"):
         return None
     formatters = [formatter for kind in DISPLAY_TYPES if (formatter := shell.display_formatter.formatters.get(kind))]
@@ -115,7 +125,7 @@ def _in_notebook(value: Any) -> bytes | None:
 
 
 def _exported(value: Any) -> bytes | None:
-    """Draw what has no picture to show, but knows how to make one: plotly's figures and altair's charts."""
+    """Return a figure of plotly or a chart of altair as PNG."""
     if is_of(value, "plotly") and callable(getattr(value, "to_image", None)):
         _check_installed("kaleido", "plotly")
         return bytes(value.to_image(format="png"))
@@ -129,31 +139,25 @@ def _exported(value: Any) -> bytes | None:
 def _check_installed(renderer: str, package: str) -> None:
     if importlib.util.find_spec(renderer) is None:
         install = {"vl_convert": "vl-convert-python"}.get(renderer, renderer)
-        raise ValueError(f"{package} draws it as a picture only with {install}: pip install {install}")
-
-
-def _best(shown: Any) -> Iterator[bytes]:
-    bundle = _without_metadata(shown)
-    return (shown_bytes(bundle[kind]) for kind in DISPLAY_TYPES if isinstance(bundle, Mapping) and kind in bundle)
-
-
-def _without_metadata(shown: Any) -> Any:
-    return shown[0] if isinstance(shown, tuple) and shown else shown
+        raise ValueError(f"{package} needs {install} to make an image of it: pip install {install}")
 
 
 def figure_of(value: Any) -> Any:
-    """Give the figure that a value is, is part of, or that all the parts of a list are part of; ``None`` if none is.
+    """Return the figure of Matplotlib that a value is, is part of, or that all items of a list are part of.
 
-    ``ValueError`` if they are of several figures, or of none any more.
+    ``None`` if there is none. ``ValueError`` if the items belong to several figures, or to none any more.
     """
-    figures = {id(figure): figure for part in islice(_parts(value, depth=4), _MOST_PARTS) for figure in _figures(part)}
+    figures = {id(figure): figure for part in islice(_parts(value, depth=4), _MAX_PARTS) for figure in _figures(part)}
     if len(figures) > 1:
         raise ValueError(f"its parts belong to {len(figures)} figures: give one of them")
     return next(iter(figures.values()), None)
 
 
 def _parts(value: Any, depth: int) -> Iterator[Any]:
-    """Give what is in lists within lists, dicts, Series and arrays of objects, after each ``None``; else the value."""
+    """Yield the items of nested lists, dicts, Series and arrays of objects; any other value is its only part.
+
+    ``None`` comes before the items of each list, so that empty lists count towards ``_MAX_PARTS``, too.
+    """
     objects = (is_of(value, "numpy", "ndarray") or is_of(value, "pandas", "Series")) and value.dtype == object
     if not (objects or isinstance(value, Sequence | dict)) or isinstance(value, str | bytes):
         yield value
@@ -165,34 +169,34 @@ def _parts(value: Any, depth: int) -> Iterator[Any]:
 
 
 def _figures(value: Any) -> Iterator[Any]:
-    """Go up from an artist, or whatever of matplotlib has to do with a figure, to the whole of it."""
+    """Yield the figure that an artist, or another object of Matplotlib or seaborn, belongs to."""
     if not (is_of(value, "matplotlib") or is_of(value, "seaborn")):
         return
-    figure = value
-    for _ in range(_MOST_STEPS):
-        if is_of(figure, "matplotlib", "Figure"):
-            yield figure
+    current = value
+    for _ in range(_MAX_STEPS_UP):
+        if is_of(current, "matplotlib", "Figure"):
+            yield current
             return
-        names = ("figure",) if is_of(figure, "matplotlib", "Artist") else _WAYS_UP
-        ways = (getattr(figure, name, None) for name in names)
-        up = next((way for way in ways if way is not None and way is not figure), None)
-        figure = up[0] if isinstance(up, Sequence) and up else up
+        names = ("figure",) if is_of(current, "matplotlib", "Artist") else _TOWARDS_FIGURE
+        parents = (getattr(current, name, None) for name in names)
+        parent = next((one for one in parents if one is not None and one is not current), None)
+        current = parent[0] if isinstance(parent, Sequence) and parent else parent
     if is_of(value, "matplotlib", "Artist"):
-        raise ValueError("it belongs to no figure any more")
+        raise ValueError("it does not belong to a figure any more")
 
 
-def _drawn(figure: Any) -> bytes:
-    """Draw a figure as it is shown in the notebook, or without what lies far outside; it stays open, and as it was.
+def _render_figure(figure: Any) -> bytes:
+    """Return a figure as PNG, as the notebook shows it, without artists that lie far outside; it is not changed.
 
-    Matplotlib changes a figure while it saves it: threads take turns.
+    Matplotlib changes a figure while it saves it, so one thread saves at a time.
     """
     file = io.BytesIO()
     width, height = (round(side * figure.dpi) for side in figure.get_size_inches())
-    check_size(height, width)
+    check_pixels(height, width)
     with render_lock:
         figure.draw_without_rendering()
         around = figure.get_tightbbox()
-        most = min(_FAR * width * height, MOST_PIXELS)
+        most = min(_MAX_GROWTH * width * height, MAX_PIXELS)
         is_far = around.width * around.height * figure.dpi**2 > most
         figure.savefig(file, format="png", dpi="figure", bbox_inches=None if is_far else "tight")
     return file.getvalue()

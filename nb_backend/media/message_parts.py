@@ -1,13 +1,15 @@
-"""The content parts of a message."""
+"""The content parts of a message: how attachments are sent inside it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+_INPUT_AUDIO = {"audio/wav": "wav", "audio/mpeg": "mp3"}
+
 
 def text_of(message: Mapping[str, Any]) -> str:
-    """Give what a message says, with a word for each part of it that is no text."""
+    """Return the text of a message, with "(an attachment)" for each content part that has no text."""
     content = message.get("content") or ""
     if isinstance(content, str):
         return content
@@ -15,15 +17,14 @@ def text_of(message: Mapping[str, Any]) -> str:
 
 
 def content_part(uri: str, name: str | None = None) -> dict[str, Any]:
-    """Give an attachment as a part of a message's content.
+    """Return an attachment as a content part: ``image_url``, ``input_audio`` (wav and mp3) or ``file``.
 
-    Source: https://platform.openai.com/docs/api-reference/chat/create, "content parts": ``image_url``, ``input_audio``
-    of wav and mp3, ``file``.
+    Source: https://platform.openai.com/docs/api-reference/chat/create, "content parts".
     """
-    kind, _, data = uri.partition(";base64,")
-    if kind in ("data:audio/wav", "data:audio/mpeg"):
-        sound = "wav" if kind == "data:audio/wav" else "mp3"
-        return {"type": "input_audio", "input_audio": {"data": data, "format": sound}}
-    if kind.startswith("data:") and not kind.startswith("data:image/"):
+    start, _, data = uri.partition(";base64,")
+    media_type = start.removeprefix("data:") if start.startswith("data:") else ""
+    if media_type in _INPUT_AUDIO:
+        return {"type": "input_audio", "input_audio": {"data": data, "format": _INPUT_AUDIO[media_type]}}
+    if media_type and not media_type.startswith("image/"):
         return {"type": "file", "file": {"filename": name or "file", "file_data": uri}}
     return {"type": "image_url", "image_url": {"url": uri}}

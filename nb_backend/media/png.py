@@ -1,4 +1,4 @@
-"""Pixels as PNG: pictures of Pillow in every mode, and arrays, which need no Pillow."""
+"""Arrays of pixels and images of Pillow, encoded as PNG. Arrays do not need Pillow."""
 
 from __future__ import annotations
 
@@ -9,51 +9,55 @@ import threading
 import zlib
 from typing import Any
 
-MOST_PIXELS = 2**27  # more than a camera gives, and little enough for the memory
+from .formats import PNG
+
+MAX_PIXELS = 2**27
+"""Pixels of one image: more than a camera gives, and few enough for the memory."""
+EXIF_ORIENTATION = 0x0112
+"""The EXIF tag that says how an image has to be turned."""
 render_lock = threading.RLock()
-"""Held while somebody's figure is drawn, or picture read: neither matplotlib nor Pillow takes two threads at that."""
+"""Held while a figure is drawn or an image is read: Matplotlib and Pillow are not safe to use from several threads."""
 
 
-_AS_THEY_ARE = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")  # the modes that a PNG has
-_CONVERTED = {
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+_CONVERTED_MODES = {
     "La": "LA",
     "PA": "RGBA",
     "RGBa": "RGBA",
     **dict.fromkeys(("RGBX", "CMYK", "YCbCr", "HSV"), "RGB"),
     **dict.fromkeys(("I;16L", "I;16B", "I;16N"), "I"),
 }
-_COLOUR_TYPES = {1: 0, 3: 2, 4: 6}  # a PNG's number for so many channels
-_BLOCK = 2**20  # values encoded at a time
-_ORIENTATION = 0x0112  # EXIF's number for how a picture is turned
+_PNG_COLOR_TYPES = {1: 0, 3: 2, 4: 6}  # by the number of channels
+_ENCODED_AT_ONCE = 2**20  # values
 
 
-def check_size(height: int, width: int) -> None:
-    """Refuse what has no pixels, or too many."""
+def check_pixels(height: int, width: int) -> None:
+    """Raise ``ValueError`` if an image of this size has no pixels or too many."""
     if not height * width:
         raise ValueError(f"it has no pixels: {width}×{height}")
-    if height * width > MOST_PIXELS:
-        most = MOST_PIXELS / 1e6
-        raise ValueError(f"it has {width}×{height} pixels, and {most:.0f} million are the most: make it smaller")
+    if height * width > MAX_PIXELS:
+        most = f"at most {MAX_PIXELS / 1e6:.0f} million can be sent"
+        raise ValueError(f"it has {width}×{height} pixels, and {most}: make it smaller")
 
 
 def png_of_image(image: Any) -> bytes:
-    """Give a picture of Pillow as PNG; the picture stays as it was.
+    """Return an image of Pillow as PNG; the image is not changed.
 
-    16 bits a pixel, and the orientation in its EXIF, are kept; "I" has to be of 0..65535, and "F" of 0..1, or of 0..255
-    as Pillow converts.
+    16 bits per pixel and the EXIF orientation are kept. The values of mode I have to be 0..65535, those of mode F 0..1,
+    or 0..255 as Pillow converts them. ``ValueError`` for other values or a mode that PNG does not have.
     """
-    check_size(image.height, image.width)
+    check_pixels(image.height, image.width)
     with render_lock:
-        return _png_of(image)
+        return _encode_image(image)
 
 
-def _png_of(image: Any) -> bytes:
+def _encode_image(image: Any) -> bytes:
     mode = image.mode
     options: dict[str, Any] = {}
-    turn = image.getexif().get(_ORIENTATION, 1)
-    if mode in _CONVERTED:
-        image = image.convert(_CONVERTED[mode])
-        options["icc_profile"] = None  # it was for the other colours
+    orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+    if mode in _CONVERTED_MODES:
+        image = image.convert(_CONVERTED_MODES[mode])
+        options["icc_profile"] = None  # it describes the colors before the conversion
     if image.mode == "I":
         low, high = image.getextrema()
         if low < 0 or high > 0xFFFF:
@@ -68,11 +72,11 @@ def _png_of(image: Any) -> bytes:
     elif image.mode == "LAB":
         image = _from_lab(image)
         options["icc_profile"] = None
-    elif image.mode not in _AS_THEY_ARE:
-        raise ValueError(f"it has the mode {mode}, which no PNG has: give image.convert('RGB')")
-    if turn != 1:
+    elif image.mode not in _PNG_MODES:
+        raise ValueError(f"it has the mode {mode}, which PNG does not have: give image.convert('RGB')")
+    if orientation != 1:
         options["exif"] = image.getexif().__class__()
-        options["exif"][_ORIENTATION] = turn
+        options["exif"][EXIF_ORIENTATION] = orientation
     image.save(file := io.BytesIO(), format="PNG", **options)
     return file.getvalue()
 
@@ -86,66 +90,66 @@ def _from_lab(image: Any) -> Any:
 
 
 def png_of_array(value: Any) -> bytes:
-    """Give an array as PNG: H×W, H×W×1, ×3 or ×4 of uint8, of bool, or of floats in 0..1.
+    """Return an array as PNG: H×W, H×W×1, H×W×3 or H×W×4, of uint8, bool, or floats in 0..1.
 
-    ``value`` is an array of numpy or has ``__array__``; it is neither written nor copied whole.
+    ``value`` is an array of numpy or has ``__array__``. It is not changed, and not copied as a whole. Raises
+    ``ValueError`` for other shapes, types or values.
     """
-    _check_shape(tuple(getattr(value, "shape", (1, 1))))  # before it is made an array of numpy
-    array = value.__array__() if not _is_numpy(value) else value
-    if not _is_numpy(array):
-        raise ValueError(f"its __array__ gives {type(array).__name__}, no array of numpy")
+    _check_shape(tuple(getattr(value, "shape", (1, 1))))  # before __array__, which may copy it
+    array = value.__array__() if not _is_numpy_array(value) else value
+    if not _is_numpy_array(array):
+        raise ValueError(f"its __array__ returns {type(array).__name__}, not an array of numpy")
     numpy = sys.modules["numpy"]
     _check_shape(array.shape)
     if isinstance(array, numpy.ma.MaskedArray) and array.mask.any():
         raise ValueError("some of its values are masked: give array.filled(0)")
-    array = numpy.asarray(array)  # a subclass may mean something else by its arithmetic
+    array = numpy.asarray(array)  # a subclass may define other arithmetic
     if array.dtype.kind == "f":
         low, high = array.min(), array.max()
         if not (low >= 0 and high <= 1):
             raise ValueError(f"its floats are {low:.4g}..{high:.4g} and have to be in 0..1: scale them, or give uint8")
     elif array.dtype != numpy.uint8 and array.dtype != bool:
         raise ValueError(f"it has values of {array.dtype}: give uint8 (0..255), bool, or floats in 0..1")
-    return _encode(array)
+    return _encode_array(array)
 
 
-def _is_numpy(value: Any) -> bool:
+def _is_numpy_array(value: Any) -> bool:
     numpy = sys.modules.get("numpy")
     return numpy is not None and isinstance(value, numpy.ndarray)
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:
-    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in _COLOUR_TYPES):
-        swap = ": put the channels last" if len(shape) == 3 and shape[0] in _COLOUR_TYPES else ""
-        size = "×".join(map(str, shape[:6])) or "()"
-        raise ValueError(f"its shape is {size}, and a picture's is H×W, H×W×1, H×W×3 or H×W×4{swap}")
-    check_size(shape[0], shape[1])
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in _PNG_COLOR_TYPES):
+        advice = ": put the channels last" if len(shape) == 3 and shape[0] in _PNG_COLOR_TYPES else ""
+        found = "×".join(map(str, shape[:6])) or "()"
+        raise ValueError(f"its shape is {found}, and that of an image is H×W, H×W×1, H×W×3 or H×W×4{advice}")
+    check_pixels(shape[0], shape[1])
 
 
-def _encode(array: Any) -> bytes:
-    """Encode some rows after the other, each as its difference from the one above (the filter "up")."""
+def _encode_array(array: Any) -> bytes:
+    """Encode an array a few rows at a time, each row as its difference from the one above (PNG's filter "up")."""
     numpy = sys.modules["numpy"]
     height, width = array.shape[:2]
     channels = array.shape[2] if array.ndim == 3 else 1
-    step = max(1, _BLOCK // (width * channels))
-    packer, packed = zlib.compressobj(), []
+    step = max(1, _ENCODED_AT_ONCE // (width * channels))
+    compressor, compressed = zlib.compressobj(), []
     above = numpy.zeros((1, width * channels), numpy.uint8)
     for top in range(0, height, step):
-        block = _to_bytes(array[top : top + step]).reshape(-1, width * channels)
+        block = _as_uint8(array[top : top + step]).reshape(-1, width * channels)
         lines = numpy.full((len(block), 1 + width * channels), 2, numpy.uint8)
         lines[:, 1:] = block - numpy.concatenate([above, block[:-1]])
         above = block[-1:]
-        packed.append(packer.compress(lines))
-    header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", b"".join([*packed, packer.flush()])), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(map(_chunk, chunks))
+        compressed.append(compressor.compress(lines))
+    header = struct.pack(">IIBBBBB", width, height, 8, _PNG_COLOR_TYPES[channels], 0, 0, 0)
+    pixels = b"".join([*compressed, compressor.flush()])
+    return PNG + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
 
 
-def _to_bytes(block: Any) -> Any:
+def _as_uint8(block: Any) -> Any:
     if block.dtype.kind == "f":
         return (block.astype("float64") * 255).round().astype("uint8")
     return block if block.dtype.kind == "u" else block.astype("uint8") * 255
 
 
-def _chunk(part: tuple[bytes, bytes]) -> bytes:
-    kind, data = part
+def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

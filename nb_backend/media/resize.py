@@ -1,4 +1,4 @@
-"""Pictures made smaller. Pillow is imported only when one has to be read."""
+"""Images scaled down, and thumbnails. Pillow is imported only when an image has to be read."""
 
 from __future__ import annotations
 
@@ -12,96 +12,93 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from .png import EXIF_ORIENTATION, MAX_PIXELS
 from .probe import is_truncated, pixel_size
 from .sniff import BITMAPS, data_uri, format_size
+from .types import TYPES, PillowFormat
 
-_FORMATS = {f"image/{name.lower()}": name for name in ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")}
-_FORMATS["image/heic"] = "HEIF"  # which Pillow has if pillow-heif was registered
-_SAVED: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 90},
-    "WEBP": {"quality": 90},
-    "AVIF": {"quality": 85},
-    "TIFF": {"compression": "tiff_lzw"},
-}
-_MOVING: dict[str, dict[str, Any]] = {
-    "GIF": {"disposal": 2},
-    "PNG": {"disposal": 0, "blend": 0},
-    "WEBP": {},
-    "AVIF": {},
-}
-_KEPT = ("icc_profile", "loop", "default_image")  # of what Pillow knows beside the pixels
-_MOST_PIXELS = 2**27
-_MOST_MOVING = 2**26  # pixels of all the frames
-_LEAST_FRAME = 2**16  # pixels, so that there are not too many small ones
-_ROUNDS = 8  # of encoding, until there are few enough bytes
-_ORIENTATION = 0x0112  # EXIF's number for it
-_READERS = re.compile(r"(?:PIL|pillow_heif)\b")  # which warn of large pictures and of odd metadata
-_UNWARNED = ("ignore", None, Warning, _READERS, 0)  # as in warnings.filters
+_KEPT_INFO = ("icc_profile", "loop", "default_image")  # keys of Pillow's ``info`` that are saved again
+_MAX_ANIMATION_PIXELS = 2**26  # of all frames together
+_MIN_FRAME_PIXELS = 2**16  # a smaller frame counts as this many, which limits the number of small frames
+_MAX_ENCODINGS = 8  # attempts to reach the number of bytes
+_PILLOW_MODULES = re.compile(r"(?:PIL|pillow_heif)\b")
+# An entry of warnings.filters. Pillow warns of large images and of odd metadata.
+_IGNORE_PILLOW = ("ignore", None, Warning, _PILLOW_MODULES, 0)
 
 
-class _Refused(ValueError):
-    """What is said when a picture is read, and cannot be made to fit."""
+class _CannotFitError(ValueError):
+    """The image was read, and cannot be made small enough. The message says why."""
 
 
 @dataclass
-class _Picture:
-    """What was read: its size as it is seen, its frames, upright and within the side, and what is saved with them."""
+class _Image:
+    """An image as it was read: frames are upright and within the wanted side; ``options`` are saved with them."""
 
     size: tuple[int, int]
+    """Pixels before scaling, upright."""
     frames: list[Any]
     options: dict[str, Any]
     left_out: str = ""
+    """What the user is told if frames or pages were left out."""
 
 
-def fit_within(data: bytes, kind: str, max_bytes: int, max_side: int) -> tuple[bytes, str]:
-    """Give a picture of at most so many bytes, and pixels a side, and what was done to it: "" if nothing had to be.
+def fit_within(data: bytes, media_type: str, max_bytes: int, max_side: int) -> tuple[bytes, str]:
+    """Return an image of at most ``max_bytes`` and ``max_side`` pixels a side, and how it was changed, or "".
 
-    Its format, orientation, transparency, colour profile and animation are kept; its EXIF, which holds places, is not.
-    What is no picture, or an SVG, is given back. ``ValueError`` says in half a line why it cannot be made smaller.
+    Format, orientation, transparency, color profile and animation are kept; EXIF, which may hold places, is not.
+    Other media types and SVGs are returned as they are. Raises ``ValueError`` in half a line if it cannot be done.
     """
-    if not kind.startswith("image/") or kind == "image/svg+xml":
+    if not media_type.startswith("image/") or media_type == "image/svg+xml":
         return data, ""
-    size, small = pixel_size(data, kind), len(data) <= max_bytes
-    if small and (size is None or max(size) <= max_side):
+    size, has_few_bytes = pixel_size(data, media_type), len(data) <= max_bytes
+    if has_few_bytes and (size is None or max(size) <= max_side):
         return data, ""
-    what = f"{format_size(len(data))}, {format_size(max_bytes)}"
     if size and max(size) > max_side:
-        what = f"{_times(size)} pixels, {max_side}"
+        too_large = f"it has {_times(size)} pixels, and the limit is {max_side}"
+    else:
+        too_large = f"it has {format_size(len(data))}, and the limit is {format_size(max_bytes)}"
     try:
-        picture = _read(data, kind, max_side)
-        if small and max(picture.size) <= max_side:
+        image = _read(data, media_type, max_side)
+        if has_few_bytes and max(image.size) <= max_side:
             return data, ""
-        fitting, reached = _fitting(picture, kind, max_bytes)
-    except _Refused:
+        scaled, reached = _encode_within(image, _format_of(media_type), max_bytes)
+    except _CannotFitError:
         raise
     except ImportError:
-        missing = "Pillow, which would scale it, is not installed: pip install pillow"
-        raise ValueError(f"it has {what} is the most, and {missing}") from None
-    except Exception as error:  # whatever Pillow raises
-        raise ValueError(f"it has {what} is the most, and Pillow cannot read it: make it smaller yourself") from error
-    if reached == picture.size:
-        return fitting, f"made smaller, from {format_size(len(data))} to {format_size(len(fitting))}{picture.left_out}"
-    return fitting, f"scaled from {_times(picture.size)} to {_times(reached)}{picture.left_out}"
+        raise ValueError(f"{too_large}: to scale it, pip install pillow") from None
+    except Exception as error:  # Pillow raises many kinds of errors
+        raise ValueError(f"{too_large}; Pillow cannot scale it: make it smaller yourself") from error
+    if reached == image.size:
+        return scaled, f"made smaller, from {format_size(len(data))} to {format_size(len(scaled))}{image.left_out}"
+    return scaled, f"scaled from {_times(image.size)} to {_times(reached)}{image.left_out}"
 
 
-def thumbnail(data: bytes, kind: str, side: int = 160, most: int = 40_000) -> str | None:
-    """Give a picture within side×side pixels as a data URI of at most so many characters; ``None`` if there is none.
+def thumbnail(data: bytes, media_type: str, side: int = 160, most: int = 40_000) -> str | None:
+    """Return an image within ``side`` × ``side`` pixels as a data URI of at most ``most`` characters.
 
-    An SVG has none: it would have been drawn, if it could be.
+    ``None`` for an SVG (``attach`` has rendered it, if it can be), for what is not an image, and if it cannot be read.
     """
     try:
-        longest = max(pixel_size(data, kind) or (0, 0))
-        same = data_uri(data, kind) if len(data) < most and kind in BITMAPS and not is_truncated(data, kind) else ""
-        fits = longest and 0 < len(same) <= most
+        longest = max(pixel_size(data, media_type) or (0, 0))
+        is_usable = len(data) < most and media_type in BITMAPS and not is_truncated(data, media_type)
+        unscaled = data_uri(data, media_type) if is_usable else ""
+        fits = longest and 0 < len(unscaled) <= most
         if fits and longest <= side:
-            return same
+            return unscaled
         try:
-            frame = _plain(_read(data, kind, side, moving=False).frames[0])
+            frame = _as_8_bit(_read(data, media_type, side, animated=False).frames[0])
         except ImportError:
-            return same if fits and longest <= 2 * side else None
-        return next((uri for uri in _tries(frame) if len(uri) <= most), None)
-    except Exception:  # damaged, and whatever Pillow raises
+            return unscaled if fits and longest <= 2 * side else None
+        return next((uri for uri in _thumbnails(frame) if len(uri) <= most), None)
+    except Exception:  # damaged data; Pillow raises many kinds of errors
         return None
+
+
+def _format_of(media_type: str) -> PillowFormat:
+    """Return how Pillow writes a type. ``LookupError`` if it does not."""
+    if (pillow := TYPES[media_type].pillow) is None:
+        raise LookupError(media_type)
+    return pillow
 
 
 def _times(size: tuple[int, int]) -> str:
@@ -116,64 +113,64 @@ def _within(size: tuple[int, int], side: int) -> tuple[int, int]:
 
 
 def _check_pixels(size: tuple[int, int]) -> None:
-    if size[0] * size[1] > _MOST_PIXELS:
-        most = f"{_MOST_PIXELS / 1e6:.0f} million are the most that are scaled"
-        raise _Refused(f"it has {_times(size)} pixels, and {most}: make it smaller yourself")
+    if size[0] * size[1] > MAX_PIXELS:
+        most = f"at most {MAX_PIXELS / 1e6:.0f} million can be scaled"
+        raise _CannotFitError(f"it has {_times(size)} pixels, and {most}: make it smaller yourself")
 
 
 @contextmanager
-def _unwarned() -> Iterator[None]:
-    """Let Pillow warn of nothing, with a filter in the list that is there, and out of the same list again.
+def _pillow_unwarned() -> Iterator[None]:
+    """Ignore Pillow's warnings, with an entry in the list of filters that is there.
 
-    ``warnings.catch_warnings`` changes lists, which it would leave for good where threads, the user's too, overlap.
+    ``warnings.catch_warnings`` replaces the list. Where threads overlap, the user's included, it would leave a wrong
+    one behind.
     """
     filters: Any = warnings.filters
-    filters.insert(0, _UNWARNED)
+    filters.insert(0, _IGNORE_PILLOW)
     try:
         yield
     finally:
-        with suppress(ValueError):  # somebody has reset them
-            filters.remove(_UNWARNED)
+        with suppress(ValueError):  # another thread has reset the filters
+            filters.remove(_IGNORE_PILLOW)
 
 
-def _read(data: bytes, kind: str, side: int, *, moving: bool = True) -> _Picture:
-    """Read a picture within a side; whatever Pillow raises if it cannot."""
-    _check_pixels(pixel_size(data, kind) or (0, 0))  # some decoders take their memory when they are opened
+def _read(data: bytes, media_type: str, side: int, *, animated: bool = True) -> _Image:
+    """Read an image, scaled down to ``side`` pixels. Pillow raises many kinds of errors if it cannot."""
+    _check_pixels(pixel_size(data, media_type) or (0, 0))  # before Pillow opens it: some decoders allocate then
     from PIL import Image
 
-    name = _FORMATS[kind]
-    moving = moving and name in _MOVING
-    with _unwarned(), Image.open(io.BytesIO(data), formats=[name]) as image:
+    pillow = _format_of(media_type)
+    animated = animated and pillow.animation is not None
+    with _pillow_unwarned(), Image.open(io.BytesIO(data), formats=[pillow.name]) as image:
         _check_pixels(image.size)
-        if name == "TIFF":
-            image.load()  # which turns it upright
+        if pillow.name == "TIFF":
+            image.load()  # Pillow turns a TIFF upright when it is loaded
         size, target = image.size, _within(image.size, side)
         if target != size:
-            image.draft(None, (2 * target[0], 2 * target[1]))  # a JPEG is decoded smaller
-        most = _MOST_MOVING // max(size[0] * size[1], _LEAST_FRAME) if moving else 1
+            image.draft(None, (2 * target[0], 2 * target[1]))  # a JPEG is decoded at a smaller size
+        max_frames = _MAX_ANIMATION_PIXELS // max(size[0] * size[1], _MIN_FRAME_PIXELS) if animated else 1
         frames: list[Any] = []
         durations = []
-        for _ in _frames(image) if moving else (0,):
-            if frames and (len(frames) >= most or image.size != size):  # a later one may be larger than the picture
+        for _ in _seek_frames(image) if animated else (0,):
+            if frames and (len(frames) >= max_frames or image.size != size):  # damaged files have larger later frames
                 del frames[1:]
                 break
             image.load()
-            turn = image.getexif().get(_ORIENTATION)
-            frames.append(_turned(_resized(_scalable(image), target), turn))
+            orientation = image.getexif().get(EXIF_ORIENTATION)
+            frames.append(_upright(_resized(_interpolable(image), target), orientation))
             durations.append(image.info.get("duration", 0))
-        options = {key: image.info[key] for key in _KEPT if key in image.info}
-        cut = len(frames) == 1 and name != "JPEG" and getattr(image, "is_animated", False)
-    if len(frames) > 1:
-        del durations[: bool(options.get("default_image"))]  # which is shown where nothing moves
-        options |= _MOVING[name] | {"save_all": True, "duration": durations}
-    left_out = f", its first {'page' if name == 'TIFF' else 'frame'} only" if cut else ""
-    return _Picture(
-        (size[1], size[0]) if turn in (5, 6, 7, 8) else size, frames, _SAVED.get(name, {}) | options, left_out
-    )
+        options = {key: image.info[key] for key in _KEPT_INFO if key in image.info}
+        is_cut = len(frames) == 1 and pillow.name != "JPEG" and getattr(image, "is_animated", False)
+    if len(frames) > 1 and pillow.animation is not None:
+        del durations[: bool(options.get("default_image"))]  # this first frame is not part of the animation
+        options |= {**pillow.animation, "save_all": True, "duration": durations}
+    left_out = f", its first {'page' if pillow.name == 'TIFF' else 'frame'} only" if is_cut else ""
+    upright_size = (size[1], size[0]) if orientation in (5, 6, 7, 8) else size
+    return _Image(upright_size, frames, {**pillow.save, **options}, left_out)
 
 
-def _frames(image: Any) -> Iterator[int]:
-    """Go to one frame after the other."""
+def _seek_frames(image: Any) -> Iterator[int]:
+    """Go to one frame after the other, and yield its number."""
     for number in count():
         try:
             image.seek(number)
@@ -182,56 +179,57 @@ def _frames(image: Any) -> Iterator[int]:
         yield number
 
 
-def _scalable(image: Any) -> Any:
-    """Give a picture in a mode whose values can be mixed."""
-    clear = "transparency" in image.info or image.mode == "PA" or (image.palette and image.palette.mode == "RGBA")
-    if image.mode in ("P", "PA", "RGB") and clear:
+def _interpolable(image: Any) -> Any:
+    """Return an image in a mode whose values can be averaged; indexes of a palette cannot."""
+    has_palette_alpha = image.palette and image.palette.mode == "RGBA"
+    is_transparent = "transparency" in image.info or image.mode == "PA" or has_palette_alpha
+    if image.mode in ("P", "PA", "RGB") and is_transparent:
         return image.convert("RGBA")
     if image.mode in ("P", "PA"):
         return image.convert("RGB")
     if image.mode in ("1", "L"):
-        return image.convert("LA" if clear else "L")
+        return image.convert("LA" if is_transparent else "L")
     return image
 
 
 def _resized(image: Any, size: tuple[int, int]) -> Any:
     from PIL.Image import Resampling
 
-    if image.mode.startswith("I;16"):  # which not every Pillow resizes
+    if image.mode.startswith("I;16"):  # not every Pillow resizes this mode
         return _resized(image.convert("I"), size).convert("I;16")
     return image.copy() if image.size == size else image.resize(size, Resampling.LANCZOS, reducing_gap=3.0)
 
 
-def _turned(image: Any, turn: object) -> Any:
-    """Turn a picture upright, and drop what came with it."""
+def _upright(image: Any, orientation: object) -> Any:
+    """Return an image turned as its EXIF orientation says, without metadata."""
     from PIL import ImageOps
 
     image.info = {}
-    image.getexif()[_ORIENTATION] = turn
+    image.getexif()[EXIF_ORIENTATION] = orientation
     return ImageOps.exif_transpose(image)
 
 
-def _fitting(picture: _Picture, kind: str, max_bytes: int) -> tuple[bytes, tuple[int, int]]:
-    """Encode a picture, smaller and smaller until it has few enough bytes; give its size then."""
-    size = picture.frames[0].size
-    for _ in range(_ROUNDS):
-        data = _encoded([_resized(frame, size) for frame in picture.frames], _FORMATS[kind], picture.options)
+def _encode_within(image: _Image, pillow: PillowFormat, max_bytes: int) -> tuple[bytes, tuple[int, int]]:
+    """Encode an image, smaller each time until it has at most ``max_bytes``; return it and its size in pixels."""
+    size = image.frames[0].size
+    for _ in range(_MAX_ENCODINGS):
+        data = _encoded([_resized(frame, size) for frame in image.frames], pillow.name, image.options)
         if len(data) <= max_bytes:
             return data, size
         size = _within(size, int(max(size) * min(0.9, 0.95 * math.sqrt(max_bytes / len(data)))) or 1)
-    raise _Refused(f"it has more than {format_size(max_bytes)}, however small it is made")
+    raise _CannotFitError(f"it cannot be scaled to {format_size(max_bytes)}, the limit: make it smaller yourself")
 
 
-def _encoded(frames: list[Any], name: str, options: dict[str, Any]) -> bytes:
-    if name == "GIF":
-        frames = [_all_or_nothing(frame) for frame in frames]
+def _encoded(frames: list[Any], format_name: str, options: dict[str, Any]) -> bytes:
+    if format_name == "GIF":
+        frames = [_clear_or_opaque(frame) for frame in frames]
     more = {"append_images": frames[1:]} if len(frames) > 1 else {}
-    frames[0].save(file := io.BytesIO(), format=name, **options, **more)
+    frames[0].save(file := io.BytesIO(), format=format_name, **options, **more)
     return file.getvalue()
 
 
-def _all_or_nothing(image: Any) -> Any:
-    """Make each pixel clear or opaque: a GIF knows nothing between."""
+def _clear_or_opaque(image: Any) -> Any:
+    """Make each pixel either transparent or opaque: GIF has nothing in between."""
     if image.mode not in ("LA", "RGBA"):
         return image
     image = image.convert("RGBA")
@@ -239,8 +237,8 @@ def _all_or_nothing(image: Any) -> Any:
     return image
 
 
-def _plain(image: Any) -> Any:
-    """Give a picture in a mode that a PNG has, of 8 bits."""
+def _as_8_bit(image: Any) -> Any:
+    """Return an image in a mode of 8 bits per channel that PNG has."""
     if image.mode in ("F", "I") or image.mode.startswith("I;"):
         image = image.convert("I").convert("F") if image.mode != "F" else image
         brightest = image.getextrema()[1]
@@ -248,10 +246,10 @@ def _plain(image: Any) -> Any:
     return image if image.mode in ("L", "LA", "RGB", "RGBA") else image.convert("RGB")
 
 
-def _tries(image: Any) -> Iterator[str]:
-    """Give a picture in the ways that a thumbnail may have, the best first."""
+def _thumbnails(image: Any) -> Iterator[str]:
+    """Yield an image as data URIs that need less and less space."""
     lossy = "WEBP" if "A" in image.mode else "JPEG"
-    for part in (1, 2, 4):
-        small = _resized(image, (max(1, image.width // part), max(1, image.height // part)))
-        for name, options in (("PNG", {}), (lossy, {"quality": 85}), (lossy, {"quality": 50})):
-            yield data_uri(_encoded([small], name, options), f"image/{name.lower()}")
+    for divisor in (1, 2, 4):
+        small = _resized(image, (max(1, image.width // divisor), max(1, image.height // divisor)))
+        for format_name, options in (("PNG", {}), (lossy, {"quality": 85}), (lossy, {"quality": 50})):
+            yield data_uri(_encoded([small], format_name, options), f"image/{format_name.lower()}")

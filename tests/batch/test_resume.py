@@ -15,7 +15,7 @@ from serving import Backend, serving
 
 import nb_backend
 from nb_backend import ServerError, background
-from nb_backend.local.engine import last_question
+from nb_backend.local.engine import last_prompt
 from nb_backend.local.scripted import ScriptedEngine
 
 PROMPTS = [f"Question {number}?" for number in range(1000)]
@@ -42,7 +42,7 @@ class Engine(ScriptedEngine):
             yield event
 
     def asked(self, since: int = 0) -> list[str]:
-        return [last_question(body) for body in self.history[since:]]
+        return [last_prompt(body) for body in self.history[since:]]
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def serve() -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    params = llama._parameters(xllamacpp.CommonParams(), weights.path(), llama.CONVERSATIONS)
+    params = llama._parameters(xllamacpp.CommonParams(), weights.path(), llama.PARALLEL)
     params.hostnames, params.port, params.api_keys = ["127.0.0.1"], port, [KEY]
     server = xllamacpp.Server(params)
     print(server.listening_address, flush=True)

@@ -130,7 +130,7 @@ def test_a_page_whose_name_is_rebound_to_the_backend_is_told_only_that_it_may_no
     assert answer.status == 403
     for name, said in attempts(page, own).items():
         if isinstance(said, list) and said != [0, ""]:
-            assert "answers to 127.0.0.1 and localhost only" in said[1], name
+            assert "answers only as 127.0.0.1 or localhost" in said[1], name
         else:
             assert said in (None, "error", [0, ""]), name
     assert engine.history == []

@@ -28,7 +28,7 @@ from markdown_oracle import FRAGMENTS, HOSTILE, wrong_in
 from media_samples import HEIC, WHOLE
 
 from nb_backend.markdown.safe import image_addresses
-from nb_backend.media import resize as scaling
+from nb_backend.media import resize
 from nb_backend.media.convert import attach, to_data_uri
 from nb_backend.media.probe import is_truncated, pixel_size
 from nb_backend.media.resize import fit_within, thumbnail
@@ -53,7 +53,7 @@ class Target:
 def check_media(data: bytes) -> None:
     """Whatever the bytes: they are sent as what they are, within the bounds, or refused in one line."""
     way, most, body = data[0:1] or b"\0", data[1:2] or b"\0", data[2:]
-    with patch.object(scaling, "_MOST_PIXELS", 2**18), patch.object(scaling, "_MOST_MOVING", 2**19):
+    with patch.object(resize, "MAX_PIXELS", 2**18), patch.object(resize, "_MAX_ANIMATION_PIXELS", 2**19):
         if way[0] < 64:
             check_data_uri("data:" + body.decode("utf-8", "surrogateescape"))
         elif way[0] < 80:

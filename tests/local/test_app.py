@@ -62,9 +62,9 @@ async def test_an_answer_is_byte_for_byte_what_g4f_would_send(engine, client):
     ]
 
 
-async def test_nothing_enqueued_echoes_and_every_body_is_kept(engine, client):
+async def test_an_empty_queue_echoes_the_prompt_and_every_body_is_kept(engine, client):
     body = {**QUESTION, "media": [["data:image/png;base64," + "A" * 5_000_000, "big.png"]], "api_key": "k", "seed": 7}
-    text, described = " Two\n\n words  and more ", "of no type that is known, 3,750,000 bytes"
+    text, described = " Two\n\n words  and more ", "of an unknown type, 3,750,000 bytes"
     body["messages"] = [{"role": "user", "content": "x"}, {"role": "user", "content": [{"type": "text", "text": text}]}]
     events = events_of(await ask(client, body))
     said = "".join(event["content"] for event in events if event["type"] == "content")
@@ -97,7 +97,7 @@ async def test_a_failure_is_the_last_event(engine, client, step, last):
     assert events[-1] == last
 
 
-async def test_every_event_leaves_at_once(engine, client):
+async def test_every_event_is_sent_at_once(engine, client):
     engine.enqueue("first", ...)
     async with asyncio.timeout(PATIENCE), client.post(f"{API}/conversation", json=QUESTION) as response:
         while b"first" not in await response.content.readline():
@@ -117,7 +117,7 @@ async def test_many_conversations_at_once(engine, client):
 
 
 async def test_a_quiet_connection_is_kept_alive_by_comments(engine, client, monkeypatch):
-    monkeypatch.setattr(app, "_QUIET", 0.1)
+    monkeypatch.setattr(app, "_KEEPALIVE_AFTER", 0.1)
     engine.enqueue("first", ...)
     async with asyncio.timeout(PATIENCE), client.post(f"{API}/conversation", json=QUESTION) as response:
         while not (await response.content.readline()).startswith(b":"):
@@ -170,7 +170,7 @@ async def test_an_answer_read_to_its_end_is_not_stopped(engine, client):
     [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer "}, {"x-api-key": "wröng"}, {"Cookie": TOKEN}],
     ids=["none", "bearer", "empty", "api-key", "cookie"],
 )
-async def test_without_the_token_nothing(engine, route, headers):
+async def test_requests_without_the_token_are_refused(engine, route, headers):
     async with serving(engine) as url, aiohttp.ClientSession(url, headers=headers) as client:
         method = "POST" if route == "conversation" else "GET"
         for body in (b"{", b"[]", json.dumps({**QUESTION, "api_key": "wrong"}).encode(), b'{"api_key": {}}'):
@@ -202,14 +202,14 @@ async def test_another_host_is_refused(client, host):
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1", "127.0.0.1:65535"])
-async def test_this_host_is_not(client, host):
+async def test_this_host_is_accepted(client, host):
     async with client.get(f"{API}/version", headers={"Host": host}) as response:
         assert response.status == 200
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:8888", ""])
 @pytest.mark.parametrize("method", ["GET", "OPTIONS", "POST"])
-async def test_no_page_in_a_browser_may_ask(engine, client, origin, method):
+async def test_requests_of_web_pages_are_refused(engine, client, origin, method):
     async with client.request(method, f"{API}/conversation", headers={"Origin": origin}, json=QUESTION) as response:
         assert response.status == 403
         assert "Access-Control-Allow-Origin" not in response.headers
@@ -239,7 +239,7 @@ async def test_no_page_in_a_browser_may_ask(engine, client, origin, method):
     ],
     ids=str,
 )
-async def test_a_bad_body_is_one_line(engine, client, body):
+async def test_a_bad_body_is_refused_in_one_line(engine, client, body):
     async with client.post(f"{API}/conversation", data=body) as response:
         assert response.status == 400
         message = (await response.json())["error"]["message"]
@@ -259,7 +259,7 @@ async def test_a_bad_body_is_one_line(engine, client, body):
         ("HEAD", f"{API}/version", 405),
     ],
 )
-async def test_what_there_is_not(client, method, path, status):
+async def test_unknown_paths_and_methods_are_refused(client, method, path, status):
     async with client.request(method, path) as response:
         assert response.status == status
         if method != "HEAD":

@@ -37,7 +37,7 @@ def engine() -> Iterator[LlamaEngine]:
 @pytest.fixture(scope="module")
 def narrow() -> Iterator[LlamaEngine]:
     """Give an engine that answers one conversation at a time: the next is answered only when the last has ended."""
-    engine = LlamaEngine(real_weights(), conversations=1)
+    engine = LlamaEngine(real_weights(), parallel=1)
     yield engine
     engine.close()
 
@@ -72,14 +72,14 @@ async def test_parameters_reach_the_model_and_others_do_not_hurt(engine):
     assert calm[0] == calm[1]
 
 
-async def test_an_answer_has_an_end_though_nobody_set_one(engine, monkeypatch):
+async def test_an_answer_is_limited_if_the_request_sets_no_limit(engine, monkeypatch):
     monkeypatch.setattr(llama, "MAX_TOKENS", 7)
     events = await answer(engine, question(grammar=ENDLESS["grammar"]))
     assert events[-1]["usage"]["completion_tokens"] == 7
 
 
 async def test_more_conversations_than_slots(engine):
-    words = [f"word{n}" for n in range(llama.CONVERSATIONS * 3)]
+    words = [f"word{n}" for n in range(llama.PARALLEL * 3)]
     answers = await asyncio.gather(*(text(engine, question(grammar=f'root ::= "{word}"')) for word in words))
     assert answers == words
 
@@ -95,7 +95,7 @@ async def test_more_conversations_than_slots(engine):
     ids=["media", "part", "audio", "unknown"],
 )
 @pytest.mark.parametrize("fetched", [True, False])
-async def test_it_says_that_it_cannot_see(engine, monkeypatch, tmp_path, body, fetched):
+async def test_attachments_are_refused(engine, monkeypatch, tmp_path, body, fetched):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(TextOnlyError, match=r"SmolLM2-135M-Instruct reads text only.*NB_BACKEND_URL"):
         await answer(engine if fetched else LazyEngine(), body)
@@ -107,7 +107,7 @@ async def test_text_in_parts_is_read(engine):
 
 
 async def test_a_prompt_longer_than_the_context(engine):
-    with pytest.raises(PromptTooLongError, match=r"is \d{5} tokens long and SmolLM2-135M-Instruct takes 8192"):
+    with pytest.raises(PromptTooLongError, match=r"is \d{5} tokens long and SmolLM2-135M-Instruct reads at most 8192"):
         await answer(engine, question("word " * 10_000))
     with pytest.raises(PromptTooLongError, match=r"is more than 8192 tokens long"):  # nobody counts those
         await answer(engine, question("word " * 10_000_000))
@@ -119,13 +119,13 @@ async def test_a_prompt_longer_than_the_context(engine):
     [question(temperature="hot"), question(grammar="root ::= (("), {"messages": [{"role": "user"}]}],
     ids=["parameter", "grammar", "message"],
 )
-async def test_a_request_that_it_refuses(engine, body):
+async def test_a_refused_request_is_an_engine_error(engine, body):
     with pytest.raises(EngineError, match="refuses the request") as caught:
         await answer(engine, body)
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_model(tmp_path):
+def test_a_file_that_is_not_a_model_is_refused(tmp_path):
     beginning = real_weights().read_bytes()[:5000]
     for name, content in {"text.gguf": b"no model", "empty.gguf": b"", "cut.gguf": beginning}.items():
         path = tmp_path / name
@@ -162,7 +162,7 @@ def _busy(engine: LlamaEngine) -> None:
         pass
 
 
-async def test_leaving_the_queue_leaves_it_at_once(narrow, monkeypatch):
+async def test_a_waiting_request_leaves_the_queue_at_once(narrow, monkeypatch):
     asked = []
     real = narrow._server
 
@@ -182,7 +182,7 @@ async def test_leaving_the_queue_leaves_it_at_once(narrow, monkeypatch):
     assert asked == ["first", "last"]
 
 
-def test_a_loop_that_is_gone_ends_the_generation(narrow):
+def test_a_closed_event_loop_ends_the_generation(narrow):
     async def begin() -> None:
         events = narrow.stream(question(**ENDLESS))
         while (await anext(events))["type"] != "content":

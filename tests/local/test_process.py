@@ -104,7 +104,7 @@ async def test_one_that_died_is_started_again():
     ("end", "why"),
     [(signal.SIGKILL, "killed by SIGKILL"), (signal.SIGSEGV, "killed by SIGSEGV"), (signal.SIGTERM, "exit code 0")],
 )
-async def test_the_last_words_of_one_that_ended_say_why_and_what_to_do(script, end, why):
+async def test_the_exit_reason_says_why_and_what_to_do(script, end, why):
     script.write_text(json.dumps(["word", None]))
     address = await ensure_running()
     asking = asyncio.create_task(ask(address))
@@ -120,8 +120,8 @@ async def test_the_last_words_of_one_that_ended_say_why_and_what_to_do(script, e
     assert await exit_reason(address.url) is None  # which is another's by now
 
 
-async def test_one_that_runs_has_no_last_words(monkeypatch):
-    monkeypatch.setattr(process, "END_NOTICED", 0.1)
+async def test_a_running_backend_has_no_exit_reason(monkeypatch):
+    monkeypatch.setattr(process, "EXIT_TIMEOUT", 0.1)
     address = await ensure_running()
     assert await exit_reason(address.url) is None
     assert await ask(address) == "hello"
@@ -132,7 +132,7 @@ async def test_one_that_runs_has_no_last_words(monkeypatch):
 async def test_a_stuck_engine_says_so_and_the_next_question_has_a_new_one(monkeypatch):
     monkeypatch.delenv("NB_BACKEND_SCRIPT")
     real_weights()
-    impatient = "from nb_backend.local import llama\nllama.STUCK = 2\nfrom nb_backend.local.__main__ import main"
+    impatient = "from nb_backend.local import llama\nllama.STUCK_AFTER = 2\nfrom nb_backend.local.__main__ import main"
     monkeypatch.setattr(
         process, "_BOOTSTRAP", process._BOOTSTRAP.replace("from nb_backend.local.__main__ import main", impatient)
     )
@@ -150,7 +150,7 @@ async def test_a_stuck_engine_says_so_and_the_next_question_has_a_new_one(monkey
     assert "is stuck (a grammar or schema can do that)" in last["message"]
     backend = process._backend
     assert backend is not None
-    await until(lambda: not backend.runs())
+    await until(lambda: not backend.is_running())
     assert await ask(await ensure_running(), grammar='root ::= "a new one"') == "a new one"
 
 
@@ -170,7 +170,7 @@ async def test_an_interrupt_of_the_kernels_process_group_does_not_reach_it():
     assert os.getsid(child.pid) == os.getpgid(child.pid) == child.pid
 
 
-async def test_keys_for_others_are_not_handed_on(monkeypatch):
+async def test_keys_of_other_servers_are_not_inherited(monkeypatch):
     monkeypatch.setenv("NB_BACKEND_API_KEY", "sk-secret")
     monkeypatch.setenv("PYTHONINSPECT", "1")
     await ensure_running()
@@ -182,7 +182,7 @@ async def test_keys_for_others_are_not_handed_on(monkeypatch):
 # --- what can be wrong
 
 
-async def test_a_death_at_the_start_tells_its_last_line(monkeypatch, tmp_path):
+async def test_an_exit_at_the_start_reports_its_last_line(monkeypatch, tmp_path):
     monkeypatch.setenv("NB_BACKEND_SCRIPT", str(tmp_path / "missing.json"))
     reason = r"did not start: .*missing\.json.*No such file.* Set url \(NB_BACKEND_URL\)"
     with pytest.raises(ConnectionFailed, match=reason):
@@ -198,7 +198,7 @@ async def test_a_start_that_hangs_is_ended(monkeypatch):
     assert children() == []
 
 
-async def test_what_is_missing_is_named(monkeypatch):
+async def test_missing_packages_are_named(monkeypatch):
     monkeypatch.delenv("NB_BACKEND_SCRIPT")
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     with pytest.raises(ConnectionFailed, match=r"needs xllamacpp: pip install 'nb_backend\[local\]', or set url"):

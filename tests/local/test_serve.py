@@ -15,6 +15,8 @@ import pytest
 from local_support import ask, posix, real_weights
 from wait import PATIENCE
 
+from nb_backend.local import app, llama, validation, weights
+from nb_backend.local.__main__ import main
 from nb_backend.local.process import Address
 
 
@@ -72,7 +74,7 @@ async def test_serve_a_model_file(tmp_path):
     ("arguments", "line"),
     [
         (["--model", "missing.gguf"], "there is no file missing.gguf"),
-        (["--port", "70000"], "'70000' is not a port"),
+        (["--port", "70000"], "'70000' is not a port: give a number from 0 to 65535"),
         (["--port", "x"], "'x' is not a port"),
         (["--script", "missing.json"], "missing.json"),
     ],
@@ -101,3 +103,29 @@ def test_serve_says_at_once_that_a_model_cannot_be_loaded(tmp_path):
         assert server.stderr is not None
         assert "cannot load" in server.stderr.readline()
         server.kill()
+
+
+def test_the_help_states_the_limits(capsys):
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    v = validation
+    for words in (
+        f"{weights.NAME}, good for",
+        f"({weights.WHEEL_SIZE // 10**6 + 1} MB)",
+        f"together have at most {llama.CONTEXT:,} tokens",
+        f"ends after {llama.MAX_TOKENS:,} tokens",
+        f"nothing for {llama.STUCK_AFTER:g} seconds",
+        f"{app.BODY_LIMIT >> 20} MB; {v.MAX_ITEMS:,} JSON items; {v.MAX_DEPTH} objects or lists",
+        f"messages {v.MAX_MESSAGES:,} stop {v.MAX_STOPS} texts of {v.MAX_STOP_CHARS:,} characters",
+        f"logit_bias {v.MAX_LOGIT_BIASES:,} tokens",
+        f"{v.MAX_RULE_BYTES:,} bytes and {v.MAX_RULE_BRACKETS:,} opening parentheses each",
+        f"{llama.PARALLEL} are answered and {llama.MAX_WAITING} wait; any more get status 429",
+        f"Retry-After: {app.RETRY_AFTER} ",
+        f"{app.UNAUTHENTICATED_LIMIT} bodies are read at a time",
+        f"{app.HEAD_TIMEOUT:g} seconds for the head",
+        f"{app.BODY_TIMEOUT:g} seconds for its body",
+        f"{app.WRITE_TIMEOUT:g} seconds for the client to read",
+        f"{app._KEEPALIVE_AFTER:g} seconds without an event",
+    ):
+        assert words in shown

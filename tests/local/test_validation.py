@@ -16,7 +16,7 @@ from wait import PATIENCE, until
 from nb_backend import BackendApi
 from nb_backend.errors import BackendError, RateLimitError
 from nb_backend.local import app, llama
-from nb_backend.local import validation as bounds
+from nb_backend.local import validation
 from nb_backend.local.lazy_engine import LazyEngine
 from nb_backend.local.scripted import ScriptedEngine
 from nb_backend.providers import retry as attempts
@@ -113,16 +113,16 @@ async def test_as_deep_as_a_body_may_be_and_deeper(engine, client):
     def nested(levels: int) -> bytes:
         return json.dumps(question(other="?")).replace('"?"', "[" * levels + "1" + "]" * levels).encode()
 
-    async with client.post(PATH, data=nested(bounds.DEPTH - 1)) as response:
+    async with client.post(PATH, data=nested(validation.MAX_DEPTH - 1)) as response:
         assert response.status == 200
-    for levels in (bounds.DEPTH, 1000, 100_000, 5_000_000):
+    for levels in (validation.MAX_DEPTH, 1000, 100_000, 5_000_000):
         await refusal(client, nested(levels))
     assert len(engine.history) == 1
 
 
 async def test_as_many_messages_as_there_may_be_and_more(engine, client):
     message = {"role": "user", "content": "x"}
-    body = {"model": "any", "messages": [message] * bounds.MESSAGES}
+    body = {"model": "any", "messages": [message] * validation.MAX_MESSAGES}
     async with client.post(PATH, json=body) as response:
         assert response.status == 200
     body["messages"].append(message)
@@ -133,14 +133,14 @@ async def test_as_many_messages_as_there_may_be_and_more(engine, client):
 @pytest.mark.parametrize("many", ["[],", "{},", "1,", '"",', '["a"],', '{"a":1},'])
 async def test_a_body_that_would_swell_in_memory_is_not_even_read(engine, client, monkeypatch, many):
     monkeypatch.setattr(orjson, "loads", None)  # whoever calls it fails
-    body = '{"messages": [' + many * (bounds.ITEMS + 1) + "]}"
+    body = '{"messages": [' + many * (validation.MAX_ITEMS + 1) + "]}"
     assert "2,000,000 items" in await refusal(client, body.encode())
     assert engine.history == []
 
 
 async def test_a_bad_body_without_the_token_says_no_more_than_that(engine):
     async with serving(engine) as url, aiohttp.ClientSession(url) as client:
-        for body in (b"{", b"[" * 5000, json.dumps(question(stop=7)).encode(), b"," * (bounds.ITEMS + 1)):
+        for body in (b"{", b"[" * 5000, json.dumps(question(stop=7)).encode(), b"," * (validation.MAX_ITEMS + 1)):
             assert "token" in await refusal(client, body, 401)
 
 
@@ -247,7 +247,7 @@ async def test_more_tokens_than_the_context_has_are_as_many_as_it_has(monkeypatc
 
 
 def test_the_model_has_four_at_once_and_lets_sixty_wait():
-    assert LazyEngine().limit == llama.CONVERSATIONS + llama.WAITING == 64
+    assert LazyEngine().limit == llama.PARALLEL + llama.MAX_WAITING == 64
     assert ScriptedEngine().limit is None
 
 
@@ -261,7 +261,7 @@ async def test_beyond_the_limit_is_a_429_that_says_when_to_come_back():
             async with client.post(PATH, json=QUESTION) as response:
                 assert response.status == 429
                 assert response.headers["Retry-After"] == "10"
-                assert "3 conversations already" in (await response.json())["error"]["message"]
+                assert "3 requests already" in (await response.json())["error"]["message"]
         assert len(engine.history) == 3
         async with client.get("/backend-api/v2/version") as response:
             assert response.status == 200  # it is but the engine that is taken

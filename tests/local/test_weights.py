@@ -216,7 +216,7 @@ def test_no_pip(cache, monkeypatch):
 
 
 def test_no_room(cache, monkeypatch):
-    monkeypatch.setattr(weights, "ROOM", 10**18)
+    monkeypatch.setattr(weights, "DISK_SPACE", 10**18)
     with pytest.raises(WeightsError, match=rf"MB free.*{NEXT}"):
         weights.fetch()
     assert nothing_left(cache)

@@ -197,12 +197,12 @@ def test_an_svg_is_sent_as_a_png_where_it_can_be_drawn(tmp_path, monkeypatch):
     )
 
 
-async def test_several_things_have_names_of_their_own(server):
+async def test_several_values_have_unique_names(server):
     got = await send(server, PNG, RGB, (PNG, "a.png"), (RGB, "a.png"), attach(RGBA))
     assert [name for _, name in got] in (["image.png", "image_2.png", "a.png", "a.png", "image_3.png"], [None] * 5)
 
 
-async def test_the_things_stay_as_they_were(server):
+async def test_the_values_are_not_changed(server):
     file, array, values = io.BytesIO(PNG), RGB.copy(), [PNG, (RGB, "x.png")]
     file.seek(5)
     before = copy.copy(values)
@@ -224,7 +224,7 @@ class DrawnHere:
         return PNG
 
 
-def test_things_are_converted_once_on_the_thread_that_asks(server):
+def test_values_are_converted_once_on_the_calling_thread(server):
     thing = DrawnHere()
     Chat(url=server.url, api_key=TOKEN)("What is it?", [thing])
     assert thing.threads == [threading.current_thread()]
@@ -236,16 +236,16 @@ def test_things_are_converted_once_on_the_thread_that_asks(server):
         ("missing.png", "there is no file missing.png in "),
         (b"", "the bytes is empty"),
         (np.zeros((2, 2), complex), "the ndarray cannot be sent: it has values of complex128"),
-        ((b"text", "a.png"), "a.png is no image"),
+        ((b"text", "a.png"), "a.png is not an image"),
     ],
 )
-async def test_what_cannot_be_sent_is_said_before_anything_is(server, thing, said):
+async def test_a_value_that_cannot_be_sent_fails_before_the_request(server, thing, said):
     with pytest.raises(ValueError, match=said):
         await send(server, PNG, thing)
     assert server.engine.history == []
 
 
-async def test_what_goes_along_in_openais_format():
+async def test_content_parts_in_openais_format():
     assert content_part(attach(MP3).uri) == {
         "type": "input_audio",
         "input_audio": {"data": base64.b64encode(MP3).decode(), "format": "mp3"},
@@ -260,7 +260,7 @@ async def test_what_goes_along_in_openais_format():
 # -- the bounds
 
 
-async def test_what_is_too_large_is_scaled_with_a_word(server, caplog):
+async def test_a_large_image_is_scaled_with_a_warning(server, caplog):
     large = Image.linear_gradient("L").resize((3000, 1500))
     with caplog.at_level(logging.WARNING):
         ((uri, _),) = await send(server, large)
@@ -272,7 +272,7 @@ async def test_what_is_too_large_is_scaled_with_a_word(server, caplog):
     assert one.remark in str(one)
 
 
-def test_the_bounds_can_be_set():
+def test_the_limits_can_be_set():
     settings.current.max_image_side = 10
     assert pixels(attach(PNG).uri).shape[:2] == (10, 10)
     settings.current.max_image_side = 4096
@@ -284,11 +284,11 @@ def test_the_bounds_can_be_set():
     assert attach(noise).remark
 
 
-def test_a_file_above_the_most_is_refused_without_being_read(tmp_path):
+def test_too_large_a_file_is_refused_without_being_read(tmp_path):
     with (tmp_path / "big.png").open("wb") as file:
         file.write(PNG)
         file.truncate(3 * 2**30)
-    with pytest.raises(ValueError, match=f"big.png has 3072 MB, and {MAX_SIZE // 2**20} MB is the most"):
+    with pytest.raises(ValueError, match=f"big.png has 3072 MB, and at most {MAX_SIZE // 2**20} MB can be sent"):
         attach(tmp_path / "big.png")
 
 
@@ -301,7 +301,7 @@ def test_a_huge_array_is_refused_without_being_copied():
 # -- what it looks like
 
 
-def test_it_shows_itself_small():
+def test_the_repr_shows_a_thumbnail():
     one = attach(PNG, "a `b`.png")
     assert repr(one) == f"<Attachment a `b`.png (image/png, 64×64, {len(PNG) / 1000:.1f} kB)>"
     assert repr(attach(URL)) == f"<Attachment a cat.png ({URL})>"
@@ -314,7 +314,7 @@ def test_it_shows_itself_small():
 
 
 @given(st.binary(max_size=200) | st.binary(max_size=200).map(PNG[:40].__add__))
-def test_any_bytes_are_an_attachment_or_a_short_word(data):
+def test_any_bytes_are_an_attachment_or_a_short_error(data):
     try:
         one = attach(data, "thing")
     except ValueError as error:
@@ -327,7 +327,7 @@ def test_any_bytes_are_an_attachment_or_a_short_word(data):
 # -- the conversation
 
 
-async def test_what_was_attached_earlier_goes_along_with_the_next_question(server):
+async def test_earlier_attachments_are_sent_again_with_the_next_prompt(server):
     chat = Chat(url=server.url, api_key=TOKEN)
     await chat.ask("What is it?", [(PNG, "a.png")])
     await chat.ask("And its colour?")
@@ -374,7 +374,7 @@ def test_it_is_saved_and_exported(tmp_path):
 
 
 @pytest.mark.parametrize("media", ['"x"', '["x"]', '[["/etc/passwd", "x"]]', '[["data:,text", "x"]]', "[[1, 2]]"])
-def test_a_damaged_attachment_in_a_file_is_told(tmp_path, media):
+def test_a_damaged_attachment_in_a_saved_chat_is_refused(tmp_path, media):
     (path := tmp_path / "chat.json").write_text(
         '{"format": "nb_backend.chat", "version": 1, "model": null, "provider": null, "system": null, "params": {},'
         f' "messages": [{{"role": "user", "content": "x", "media": {media}}}]}}'
@@ -408,7 +408,7 @@ async def test_every_mode_and_array_arrives_as_it_is_converted(server):
     ],
     ids=lambda thing: type(thing).__name__,
 )
-def test_one_thing_needs_no_list(thing, tmp_path, monkeypatch):
+def test_one_value_needs_no_list(thing, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("a.png").write_bytes(PNG)
     (alone,) = attachments(thing)
@@ -419,7 +419,7 @@ def test_one_thing_needs_no_list(thing, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("uri", ["data:image/png,abc", "data:image/png;base64", "a.png", "", "file:///a.png", "DATA:,"])
 def test_an_attachment_is_ready_to_be_sent(uri):
-    with pytest.raises(ValueError, match="is neither a data URI in base64 nor an address of the web"):
+    with pytest.raises(ValueError, match="is neither a data URI in base64 nor a web address"):
         Attachment(uri, "a.png")
 
 
@@ -434,7 +434,7 @@ def test_a_property_that_fails_is_one_line():
 
 
 @pytest.mark.parametrize("bound", [0, -5, "x", 1.5])
-def test_a_bound_that_is_none_is_told(bound):
+def test_a_wrong_limit_is_refused(bound):
     settings.current.max_image_side = bound
     with pytest.raises(ValueError, match=r"max_image_side is .*: it has to be a whole number from 1 up"):
         attach(PNG)
@@ -445,8 +445,8 @@ def test_a_bound_that_is_none_is_told(bound):
 @given(st.text(st.sampled_from("%0A9fz;,+ "), max_size=40), st.integers(3, 9))
 def test_percent_encoding_is_decoded_piece_by_piece(text, block):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source, "_BLOCK", block)
-        assert b"".join(map(unquote_to_bytes, source._blocks(text))) == unquote_to_bytes(text)
+        patch.setattr(source, "_DECODED_AT_ONCE", block)
+        assert b"".join(map(unquote_to_bytes, source._unquotable_blocks(text))) == unquote_to_bytes(text)
 
 
 @on_linux
@@ -455,7 +455,7 @@ def test_a_long_percent_encoded_uri_takes_little_memory():
     code = f"{limit}\nfrom nb_backend import attach\ntry: attach('data:image/png,' + '%41' * 2**24)\n" + (
         "except ValueError as error: print(error)"
     )
-    assert "is no image" in run(code)
+    assert "is not an image" in run(code)
 
 
 def test_a_saved_conversation_is_read_as_it_was_sent(tmp_path):
@@ -468,21 +468,21 @@ def test_a_saved_conversation_is_read_as_it_was_sent(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["\x1b]0;title\x07\x1b[2J", "\u202egnp.x", "a\nb\x00c", "\ud800"])
-def test_a_name_drives_no_terminal(name):
+def test_a_name_cannot_control_a_terminal(name):
     for said in (str(attach(PNG, name)), repr(attach(PNG, name))):
         assert said.isprintable()
-    with pytest.raises(ValueError, match="is no image") as refusal:
+    with pytest.raises(ValueError, match="is not an image") as refusal:
         attach(b"text", name)
     assert str(refusal.value).isprintable()
 
 
-def test_a_name_is_a_text():
-    with pytest.raises(TypeError, match="a file name is a text, not bytes"):
+def test_a_name_has_to_be_a_string():
+    with pytest.raises(TypeError, match="the file name has to be a string, not bytes"):
         attach(PNG, b"x")
 
 
 def test_an_address_with_a_password_is_not_passed_on():
-    with pytest.raises(ValueError, match="with a password in it is not passed on") as refusal:
+    with pytest.raises(ValueError, match="with a password in it is not sent") as refusal:
         attach("https://me:secret@example.org/a.png")
     assert "secret" not in str(refusal.value)
 
@@ -490,7 +490,9 @@ def test_an_address_with_a_password_is_not_passed_on():
 def test_a_large_svg_that_cannot_be_drawn_is_refused(monkeypatch):
     monkeypatch.setattr("nb_backend.media.svg.render_svg", lambda data, side: None)
     settings.current.max_image_bytes = 1000
-    with pytest.raises(ValueError, match=r"the bytes has 1\.0 kB, and 1\.0 kB is the most for an SVG"):
+    with pytest.raises(
+        ValueError, match=r"has 1\.0 kB, and an SVG that cannot be rendered here can have at most 1\.0 kB"
+    ):
         attach(SVG_TEXT.encode() + b" " * 1000 + b">")
 
 

@@ -54,7 +54,7 @@ def test_a_picture(program, tmp_path):
 @pytest.mark.parametrize("said", ["Nothing is copied", "Error: target image/png not available", "No selection"])
 def test_no_picture(program, said):
     program(f"echo '{said}' >&2; exit 1")
-    refused("no picture in the clipboard", "copy one")
+    refused("no image in the clipboard", "copy one")
 
 
 def test_no_program(program):
@@ -75,7 +75,7 @@ def test_something_else_than_a_picture(program, tmp_path, keep):
     Image.effect_noise((100, 100), 99).save(file := io.BytesIO(), "png")
     (tmp_path / "plot.png").write_bytes(file.getvalue()[:keep])
     program(f"exec /bin/cat {tmp_path}/plot.png")
-    refused("cannot be read" if keep == 1000 else "Pillow can read")
+    refused("cannot be read" if keep == 1000 else "Pillow cannot read")
 
 
 def test_it_can_be_interrupted(program, tmp_path):
@@ -98,7 +98,7 @@ def test_copied_files(monkeypatch):
     monkeypatch.setattr(ImageGrab, "grabclipboard", lambda: [r"C:\plot.png", r"C:\map.png"])  # as on Windows
     assert clipboard() == [r"C:\plot.png", r"C:\map.png"]
     monkeypatch.setattr(ImageGrab, "grabclipboard", list)
-    refused("no picture")
+    refused("no image")
 
 
 def test_pillow_is_missing(monkeypatch):

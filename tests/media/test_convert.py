@@ -64,13 +64,13 @@ def test_the_bytes_decide_the_type(kind, data, tmp_path):
         b"<!---->" * 140 + b"<html>",
     ],
 )
-def test_what_is_no_medium_is_refused(data):
-    with pytest.raises(ValueError, match=r"a\.png is no image, sound, film or PDF by its content"):
+def test_data_of_an_unknown_type_is_refused(data):
+    with pytest.raises(ValueError, match=r"a\.png is not an image, audio, video or PDF: put text into the prompt"):
         to_data_uri(data, "a.png")
 
 
 def test_many_comments_take_no_time():
-    with cpu_time(most=1), pytest.raises(ValueError, match="is no image"):
+    with cpu_time(most=1), pytest.raises(ValueError, match="is not an image"):
         to_data_uri(b"<!---->" * 140 + b"<html>")
 
 
@@ -104,7 +104,7 @@ def test_base64_for_urls_is_read():
         ("data:image/png;base64,%%%", "base64 is damaged"),
         ("data:image/png;base64,AAAAA", "base64 is damaged"),
         ("data:image/png;base64,ä", "base64 is damaged"),
-        ("data:image/png;base64,aGVsbG8=", "the data URI is no image"),
+        ("data:image/png;base64,aGVsbG8=", "the data URI is not an image"),
     ],
 )
 def test_damaged_data_uris_are_refused(uri, said):
@@ -141,8 +141,8 @@ def test_files(tmp_path, monkeypatch):
         "~nobody-of-that-name/x.png": "there is no file ~nobody",
         Path(): "is a folder",
         "": "is a folder",
-        "pipe": "is no ordinary file",
-        "/dev/zero": "is no ordinary file",
+        "pipe": "is not a regular file",
+        "/dev/zero": "is not a regular file",
         "empty": "is empty",
         "x" * 5000: "cannot be read: File name too long",
         "nul\0": "null byte",
@@ -156,17 +156,15 @@ def test_too_large_is_refused_without_being_read(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "MAX_SIZE", 10 * 2**20)
     with (tmp_path / "big").open("wb") as file:
         file.truncate(3 * 2**30)
-    with pytest.raises(ValueError, match="big has 3072 MB, and 10 MB is the most"):
+    with pytest.raises(ValueError, match="big has 3072 MB, and at most 10 MB can be sent"):
         to_data_uri(tmp_path / "big")
     with pytest.raises(ValueError, match="shot has 11 MB"):
         to_data_uri(bytes(11 * 2**20), "shot")
 
 
 @pytest.mark.parametrize("thing", [None, 7, 1.5, ["a.png"], {}, object()])
-def test_other_things_are_a_type_error(thing):
-    with pytest.raises(
-        TypeError, match=rf"my thing is of type {type(thing).__name__}: give bytes, a path or a data URI"
-    ):
+def test_other_values_are_a_type_error(thing):
+    with pytest.raises(TypeError, match=rf"my thing is of type {type(thing).__name__}: give bytes, a path, a data URI"):
         to_data_uri(thing, "my thing")
 
 
@@ -174,7 +172,7 @@ def test_other_things_are_a_type_error(thing):
     st.binary(max_size=300)
     | st.builds(bytes.__add__, st.sampled_from([s for samples in SAMPLES.values() for s in samples]), st.binary())
 )
-def test_any_bytes_give_a_type_or_a_short_word(data):
+def test_any_bytes_give_a_type_or_a_short_error(data):
     try:
         uri = to_data_uri(data)
     except ValueError as error:

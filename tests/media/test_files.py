@@ -27,7 +27,7 @@ class Once:
         return self.parts[0] if self.endless else self.parts.pop(0) if self.parts else b""
 
 
-def test_open_files_are_left_where_they_stood(tmp_path):
+def test_open_files_keep_their_position(tmp_path):
     (path := tmp_path / "ä b.png").write_bytes(PNG)
     with path.open("rb") as plain, path.open("rb", buffering=0) as raw, tempfile.NamedTemporaryFile() as temporary:
         temporary.write(PNG)
@@ -50,16 +50,16 @@ def test_open_files_that_are_refused(tmp_path, monkeypatch):
     assert "the file cannot be sent: I/O operation on closed file" in refusal(closed) or "closed" in refusal(closed)
     assert "open as text" in refusal(io.StringIO("a"))
     assert "open as text" in refusal(Once("a"))
-    assert "its read() gives int instead of bytes" in refusal(Once(7))
+    assert "its read() returns int instead of bytes" in refusal(Once(7))
     assert "the file is empty" in refusal(Once())
-    assert "the file is no image" in refusal(io.BytesIO(b"text"))
+    assert "the file is not an image" in refusal(io.BytesIO(b"text"))
     monkeypatch.setattr(files, "MAX_SIZE", 2**20)
     assert "the file has" in refusal(endless := Once(bytes(2**19), endless=True))
     assert endless.given <= 4
     with path.open("r+b") as large:
         large.truncate(3 * 2**30)
-        monkeypatch.setattr(files, "_read_some", None)
-        assert "it has 3072 MB, and 1 MB is the most" in refusal(large)
+        monkeypatch.setattr(files, "_read_blocks", None)
+        assert "it has 3072 MB, and at most 1 MB can be sent" in refusal(large)
 
 
 def test_memoryviews():
@@ -80,7 +80,7 @@ def test_addresses_are_passed_on(url):
     "url", ["http://", "https:///a.png", "http://[::1/a.png", "http://a/b c.png", "http://a/\ud800"]
 )
 def test_wrong_addresses_are_refused(url):
-    assert "the URL is no address of the web: 'http" in refusal(url)
+    assert "the URL is not a web address: 'http" in refusal(url)
 
 
 class OwnPath:
@@ -100,20 +100,20 @@ def test_odd_paths(tmp_path, monkeypatch):
     (tmp_path / "text.png").write_text("text")
     assert content(OwnPath(str(tmp_path / "a b ä.png"))) == PNG
     assert content(OwnPath(os.fsencode(tmp_path / "a b ä.png"))) == PNG
-    assert "text.png is no image" in refusal(tmp_path / "text.png") or len(str(tmp_path)) > 60
-    assert "the OwnPath names no file: KeyError: broken" in refusal(OwnPath(KeyError("broken"))).replace("'", "")
-    assert "the OwnPath names no file" in refusal(OwnPath(7))
-    assert "no name can have" in refusal("a\ud800b.png")
+    assert "text.png is not an image" in refusal(tmp_path / "text.png") or len(str(tmp_path)) > 60
+    assert "the OwnPath is not a path: KeyError: broken" in refusal(OwnPath(KeyError("broken"))).replace("'", "")
+    assert "the OwnPath is not a path" in refusal(OwnPath(7))
+    assert "no file name can have" in refusal("a\ud800b.png")
     assert "there is no file a b in " in refusal("a\nb")
     (gone := tmp_path / "gone").mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    assert "in a folder that is gone" in refusal("a.png")
+    assert "in the working directory, which was deleted" in refusal("a.png")
     assert "character" in refusal("data:image/png,\ud800")
 
 
 @given(st.text(st.characters(), max_size=300))
-def test_any_text_is_a_file_or_a_short_word(text):
+def test_any_text_is_a_file_or_a_short_error(text):
     try:
         to_data_uri(text)
     except ValueError as error:

@@ -125,7 +125,7 @@ def test_figures_that_cannot_be_drawn():
     (line := one.axes[0].lines[0]).remove()
     one.axes[1].set_title("$\\wrong{$")
     assert "the Figure cannot be sent: " in refusal(one)
-    assert "belongs to no figure" in refusal(line)
+    assert "does not belong to a figure" in refusal(line)
     assert "pixels" in refusal(Figure(figsize=(500, 500)))
 
 
@@ -165,7 +165,7 @@ CODED = base64.b64encode(PNG).decode()
         (mpl.colormaps["viridis"], mpl.colormaps["viridis"]._repr_png_()),
     ],
 )
-def test_what_shows_itself(thing, wanted):
+def test_objects_that_show_an_image(thing, wanted):
     assert content(thing)[:8] == wanted[:8]
     assert content(thing) == wanted or isinstance(thing, mpl.colors.Colormap)  # which writes the date
 
@@ -206,17 +206,17 @@ def test_a_class_that_raises_is_one_line():
     assert "the Lazy cannot be sent: ZeroDivisionError" in refusal(lazy)
 
 
-def test_what_goes_round_in_circles():
+def test_circular_references_end():
     class Round(mpl.artist.Artist):
         figure = property(lambda self: self.other)
 
     one, other = Round(), Round()
     one.other, other.other = other, one
-    assert "belongs to no figure" in refusal(one)
+    assert "does not belong to a figure" in refusal(one)
     assert "is of type list" in refusal([[[]] * 10**6] * 10, TypeError)
 
 
-def test_what_shows_nothing():
+def test_objects_without_an_image_are_refused():
     assert "the Shows cannot be sent: KeyError: one two" in refusal(Shows(_repr_png_=KeyError("one\ntwo"))).replace(
         "'", ""
     ).replace("\\n", " ")
@@ -244,7 +244,7 @@ print(to_data_uri(numpy.zeros((2, 2), bool))[:15], heavy())
 """
 
 
-def test_nothing_is_imported_that_did_not_bring_the_object():
+def test_no_heavy_package_is_imported():
     code = [sys.executable, "-W", "error::ImportWarning", "-c", LAZY]
     done = subprocess.run(code, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert done.stdout.splitlines() == ["[]", "data:image/png; ['numpy']"]

@@ -42,7 +42,7 @@ class Tensor:
         return self.values
 
 
-def test_what_is_an_array_by_its_own_word():
+def test_objects_with_an_array_method():
     assert np.array_equal(np.asarray(opened(Tensor(UNIT))), np.round(UNIT * 255))
     assert "shape is 3×5×7" in refusal(Tensor(RGB.transpose(2, 0, 1)))
     assert "put the channels last" in refusal(Tensor(RGB.transpose(2, 0, 1)))
@@ -50,13 +50,13 @@ def test_what_is_an_array_by_its_own_word():
         "the Tensor cannot"
     )
     assert "pixels" in refusal(Tensor(AssertionError("never made"), shape=(2**20, 2**20)))
-    assert "gives list" in refusal(Tensor([1], shape=(4, 4)))
+    assert "returns list" in refusal(Tensor([1], shape=(4, 4)))
 
 
 @pytest.mark.parametrize(
     ("thing", "said"),
     [
-        (np.uint8([1, 2]), "its shape is 2, and a picture's is H×W"),
+        (np.uint8([1, 2]), "its shape is 2, and that of an image is H×W"),
         (np.uint8(7), "its shape is ()"),
         (np.zeros((2, 2, 2), np.uint8), "its shape is 2×2×2"),
         (np.zeros((2, 2, 3, 1), np.uint8), "its shape is 2×2×3×1"),
@@ -69,7 +69,10 @@ def test_what_is_an_array_by_its_own_word():
         (np.float32([[-0.1, 1]]), "its floats are -0.1..1"),
         (np.float32([[0, np.nan]]), "its floats are nan..nan"),
         (np.ma.masked_array(GREY, GREY > 9), "are masked"),
-        (np.broadcast_to(np.float64(0), (120_000, 125_000)), "125000×120000 pixels, and 134 million are the most"),
+        (
+            np.broadcast_to(np.float64(0), (120_000, 125_000)),
+            "125000×120000 pixels, and at most 134 million can",
+        ),
     ],
 )
 def test_other_arrays_are_refused_with_the_reason(thing, said):

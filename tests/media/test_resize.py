@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from media_support import PEAK, on_linux, run, saved
 from PIL import Image, ImageOps
 
-from nb_backend.media import resize as scaling
+from nb_backend.media import resize
 from nb_backend.media.resize import fit_within, thumbnail
 from nb_backend.media.sniff import format_size, media_type
 
@@ -82,7 +82,7 @@ def test_scaled_by_side(kind, mode):
 
 
 @pytest.mark.parametrize(("kind", "mode"), CASES)
-def test_within_the_bounds_nothing_is_touched(kind, mode):
+def test_within_the_limits_nothing_is_changed(kind, mode):
     data = saved(in_mode(mode), kind)
     assert fit_within(data, media_type(data), len(data), 200) == (data, "")
 
@@ -148,7 +148,7 @@ def test_transparency_stays(mode, options):
     assert alpha[:, 12:].max() > 245
 
 
-def test_a_colour_profile_stays():
+def test_a_color_profile_stays():
     from PIL import ImageCms
 
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -166,7 +166,7 @@ def frames(clear: bool) -> list[Image.Image]:
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "AVIF"])
 @pytest.mark.parametrize("clear", [False, True])
-def test_what_moves_goes_on_moving(kind, clear):
+def test_an_animation_stays_an_animation(kind, clear):
     first, *others = frames(clear)
     times, turn = [100, 200, 300, 400, 500], {"disposal": 2 if kind == "GIF" else 0}
     data = saved(first, kind, save_all=True, append_images=others, duration=times, loop=3, **turn)
@@ -184,9 +184,9 @@ def test_what_moves_goes_on_moving(kind, clear):
         assert abs(values(got) - values(wanted)).mean() < 4
 
 
-def test_what_moves_too_much_stands_still(monkeypatch):
+def test_too_large_an_animation_keeps_its_first_frame(monkeypatch):
     first, *others = frames(clear=False)
-    monkeypatch.setattr(scaling, "_MOST_MOVING", 4 * scaling._LEAST_FRAME)
+    monkeypatch.setattr(resize, "_MAX_ANIMATION_PIXELS", 4 * resize._MIN_FRAME_PIXELS)
     data = saved(first, "GIF", save_all=True, append_images=others)
     smaller, remark = fit_within(data, "image/gif", MUCH, 40)
     assert remark == "scaled from 80×60 to 40×30, its first frame only"
@@ -195,7 +195,7 @@ def test_what_moves_too_much_stands_still(monkeypatch):
     assert fit_within(data, "image/tiff", MUCH, 40)[1] == "scaled from 80×60 to 40×30, its first page only"
 
 
-def test_a_later_frame_larger_than_the_picture_is_not_read():
+def test_a_later_frame_larger_than_the_image_is_not_read():
     first, second = Image.new("P", (64, 64), 1), Image.effect_noise((64, 64), 90)
     data = bytearray(saved(first, "GIF", save_all=True, append_images=[second], duration=10))
     frame = b"\x2c\0\0\0\0\x40\0\x40\0"  # an image descriptor: at 0,0, 64 by 64
@@ -204,7 +204,7 @@ def test_a_later_frame_larger_than_the_picture_is_not_read():
     assert fit_within(bytes(data), "image/gif", MUCH, 32)[1] == "scaled from 64×64 to 32×32, its first frame only"
 
 
-def test_a_picture_beside_the_moving_ones_stays_beside():
+def test_a_default_image_outside_the_animation_is_kept():
     first, *others = frames(clear=False)
     options = {"save_all": True, "append_images": others, "duration": [100, 200, 300, 400]}
     data = saved(first, "PNG", default_image=True, **options)
@@ -224,17 +224,20 @@ HEIC = (
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ((JPEG[:2000], "image/jpeg", MUCH, 100), "it has 200×120 pixels, 100 is the most, and Pillow cannot read it"),
+        (
+            (JPEG[:2000], "image/jpeg", MUCH, 100),
+            "it has 200×120 pixels, and the limit is 100; Pillow cannot scale",
+        ),
         (
             (HEIC, "image/heic", MUCH, 2048),
-            "it has 6000×4000 pixels, 2048 is the most, and Pillow cannot read it: make ",
+            "it has 6000×4000 pixels, and the limit is 2048; Pillow cannot scale it: make ",
         ),
-        ((b"GIF89a" + bytes(2**20), "image/gif", 2**19, 10), "it has 1.0 MB, 524.3 kB is the most, and Pillow cannot"),
-        ((bytes(2**20), "image/x-icon", 2**19, 100), "it has 1.0 MB, 524.3 kB is the most"),
-        ((JPEG, "image/jpeg", 100, 100), "it has more than 0.1 kB, however small it is made"),
+        ((b"GIF89a" + bytes(2**20), "image/gif", 2**19, 10), "it has 1.0 MB, and the limit is 524.3 kB; Pillow cannot"),
+        ((bytes(2**20), "image/x-icon", 2**19, 100), "it has 1.0 MB, and the limit is 524.3 kB"),
+        ((JPEG, "image/jpeg", 100, 100), "it cannot be scaled to 0.1 kB, the limit: make it smaller yourself"),
         (
             (saved(Image.new("1", (20_000, 10_000)), "PNG"), "image/png", MUCH, 2048),
-            "it has 20000×10000 pixels, and 134 million are the most that are scaled: make it smaller yourself",
+            "it has 20000×10000 pixels, and at most 134 million can be scaled: make it smaller yourself",
         ),
     ],
 )
@@ -243,7 +246,7 @@ def test_what_cannot_be_scaled_is_refused(args, said):
 
 
 @pytest.mark.parametrize("kind", ["audio/wav", "application/pdf", "image/svg+xml", "", "image/heic", "image/x-icon"])
-def test_what_is_not_measured_is_given_back(kind):
+def test_other_types_are_returned_unchanged(kind):
     assert fit_within(b"anything", kind, 100, 1) == (b"anything", "")
 
 
@@ -291,9 +294,9 @@ if sys.argv[1] == "blocked":
 def test_without_pillow(how):
     data = saved(NOISE, "PNG")
     lines = run(WITHOUT_PILLOW, how, data=data).splitlines()
-    missing = "is the most, and Pillow, which would scale it, is not installed: pip install pillow"
-    wanted = [f"it has 200×120 pixels, 50 {missing}"] * 2
-    wanted += [f"it has {format_size(len(data))}, 0.0 kB {missing}", "True None", "None None"]
+    install = "to scale it, pip install pillow"
+    wanted = [f"it has 200×120 pixels, and the limit is 50: {install}"] * 2
+    wanted += [f"it has {format_size(len(data))}, and the limit is 0.0 kB: {install}", "True None", "None None"]
     assert lines == (wanted if how == "blocked" else [])
     assert max(map(len, lines), default=0) <= 120
 
@@ -348,7 +351,7 @@ KINDS = [*(f"image/{kind.lower()}" for kind in MODES), "image/heic", "image/svg+
     st.integers(1, 5000),
     st.integers(1, 60),
 )
-def test_nothing_but_a_short_word_is_raised(data, kind, at, other, most, side):
+def test_only_short_errors_are_raised(data, kind, at, other, most, side):
     for damaged in (data, data[:at], data[:at] + other + data[at + len(other) :]):
         try:
             smaller, remark = fit_within(damaged, kind, most, side)
@@ -371,7 +374,7 @@ def test_the_warnings_of_others_stay_as_they_were():
 
 
 def test_who_changes_the_warnings_meanwhile_gets_them_back(monkeypatch):
-    before, resized = list(warnings.filters), scaling._resized
+    before, resized = list(warnings.filters), resize._resized
     inside, goes_on = threading.Event(), threading.Event()
 
     def wait(*args):
@@ -379,25 +382,25 @@ def test_who_changes_the_warnings_meanwhile_gets_them_back(monkeypatch):
         assert goes_on.wait(10)
         return resized(*args)
 
-    monkeypatch.setattr(scaling, "_resized", wait)
+    monkeypatch.setattr(resize, "_resized", wait)
     with ThreadPoolExecutor() as threads:
-        scaling_it = threads.submit(fit_within, saved(NOISE, "PNG"), "image/png", MUCH, 50)
+        job = threads.submit(fit_within, saved(NOISE, "PNG"), "image/png", MUCH, 50)
         assert inside.wait(10)
         with warnings.catch_warnings():
             goes_on.set()
-            scaling_it.result()
+            job.result()
     assert warnings.filters == before
 
 
-def test_odd_metadata_is_no_matter():
+def test_odd_metadata_does_no_harm():
     data = saved(NOISE, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\7\0")
     with pytest.warns(UserWarning, match="EXIF"):
         Image.open(io.BytesIO(data)).getexif()
     assert fit_within(data, "image/jpeg", MUCH, 100)[1] == "scaled from 200×120 to 100×60"
 
 
-def test_what_cannot_be_measured_is_left_as_it_is_whatever_is_imported(monkeypatch):
+def test_an_image_of_unknown_size_is_left_as_it_is(monkeypatch):
     data = saved(NOISE, "TIFF")
-    monkeypatch.setattr(scaling, "pixel_size", lambda *args: None)
+    monkeypatch.setattr(resize, "pixel_size", lambda *args: None)
     assert fit_within(data, "image/tiff", MUCH, 10) == (data, "")
     assert fit_within(data, "image/tiff", len(data) - 1, 10)[1] == "scaled from 200×120 to 10×6"

@@ -13,22 +13,22 @@ from media_support import RGBA, SVG_TEXT, content, encoded, refusal
 from PIL import Image
 
 from nb_backend import to_data_uri
-from nb_backend.media import probe
+from nb_backend.media import formats, probe
 from nb_backend.media.probe import pixel_size
 from nb_backend.media.sniff import data_uri, format_size, media_type, shown_bytes
 
 
 @pytest.mark.parametrize("kind", WHOLE)
-def test_what_is_cut_is_refused(kind, tmp_path):
+def test_truncated_files_are_refused(kind, tmp_path):
     whole = WHOLE[kind]
     assert to_data_uri(whole).startswith(f"data:{kind};base64,")
     (path := tmp_path / "cut").write_bytes(whole[: len(whole) * 3 // 4])
     if kind != "image/tiff":  # whose first directory may stand anywhere
-        assert f"cut is {kind} and cut off: its end is missing" in refusal(str(path))[-80:]
+        assert f"cut is {kind} and cut off: copy or save it again" in refusal(str(path))[-80:]
 
 
 @pytest.mark.parametrize("whole", [encoded("JPEG", progressive=True), encoded("PNG"), encoded("WebP", lossless=True)])
-def test_no_beginning_of_a_picture_passes(whole):
+def test_a_truncated_image_is_refused_at_any_length(whole):
     for end in range(40, len(whole) - 3, 7):
         refusal(whole[:end])
     assert content(whole + b"\0\0") == whole + b"\0\0"
@@ -63,12 +63,12 @@ def test_types_that_are_easily_mistaken(data, kind):
     assert media_type(data) == kind
 
 
-def test_a_signature_alone_is_cut():
+def test_a_signature_alone_counts_as_truncated():
     assert "the bytes is image/png and cut off" in refusal(b"\x89PNG\r\n\x1a\n")
 
 
 @given(st.one_of(st.sampled_from([*WHOLE.values(), MP3]), st.binary()), st.integers(0, 3000), st.binary(max_size=40))
-def test_damaged_files_give_their_type_or_a_short_word(whole, at, other):
+def test_damaged_files_give_their_type_or_a_short_error(whole, at, other):
     for data in (whole[:at], whole[:at] + other + whole[at:], other + whole):
         try:
             kind = to_data_uri(data).partition(";")[0]
@@ -149,7 +149,7 @@ def test_whatever_the_bytes_their_size_is_two_numbers_or_none(data, kind, at, ot
 
 @pytest.mark.parametrize("kind", ["jpeg", "png"])
 def test_the_end_is_searched_for_within_bounds(kind, monkeypatch):
-    monkeypatch.setattr(probe, "_MOST_CHUNKS", 10)
+    monkeypatch.setattr(formats, "_MAX_CHUNKS", 10)
     head, part = {
         "jpeg": (b"\xff\xd8", b"\xff\xff\xe0\0\2"),
         "png": (b"\x89PNG\r\n\x1a\n" + bytes(4) + b"IHDR" + bytes(4), bytes(4) + b"teSt" + bytes(4)),
@@ -189,7 +189,7 @@ def test_hostile_bytes_are_read_in_no_time(head, part, kind):
         (["YQ=="], b""),
     ],
 )
-def test_what_objects_show(data, found):
+def test_bytes_from_display_hooks(data, found):
     assert shown_bytes(data) == found
 
 
@@ -208,5 +208,5 @@ def test_bytes_are_sent_as_a_data_uri():
         (3 * 10**9, "3,000.0 MB"),
     ],
 )
-def test_amounts(size, said):
+def test_sizes_are_formatted(size, said):
     assert format_size(size) == said

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from media_support import PEAK, on_linux, opened, run, saved
 from PIL import Image
 
-from nb_backend.media import svg as drawing
+from nb_backend.media import svg as svg_module
 from nb_backend.media.probe import pixel_size
 from nb_backend.media.svg import render_svg
 
@@ -40,7 +40,7 @@ def svg(body: str, attributes: str = "width='10' height='10'", before: str = "")
         ("", 2048, (1024, 1024)),
     ],
 )
-def test_an_svg_is_drawn(attributes, side, size):
+def test_an_svg_is_rendered(attributes, side, size):
     drawn = render_svg(svg(SQUARE, attributes), side)
     if size is None:
         assert drawn is None or max(pixel_size(drawn, "image/png")) <= side
@@ -50,7 +50,7 @@ def test_an_svg_is_drawn(attributes, side, size):
         assert abs(min(width, height) - min(size)) <= 1
 
 
-def test_a_figure_is_drawn_with_its_words():
+def test_the_text_of_a_figure_is_rendered():
     figure = Figure(figsize=(4, 3))
     axes = figure.subplots()
     axes.imshow(np.arange(6).reshape(2, 3))
@@ -106,12 +106,12 @@ OUTSIDE = {
 
 
 @pytest.mark.parametrize("how", OUTSIDE)
-def test_an_svg_that_shows_more_than_it_holds_is_not_drawn(how, secret, monkeypatch):
-    monkeypatch.setattr(drawing.subprocess, "run", lambda *args, **options: pytest.fail("it was drawn"))
+def test_an_svg_that_refers_outside_is_not_rendered(how, secret, monkeypatch):
+    monkeypatch.setattr(svg_module.subprocess, "run", lambda *args, **options: pytest.fail("it was drawn"))
     assert render_svg(OUTSIDE[how](secret), 2048) is None
 
 
-def test_what_an_svg_holds_is_drawn(secret):
+def test_images_inside_an_svg_are_rendered(secret):
     inside = image(coded(secret.read_bytes(), "image/png"))
     assert opened(render_svg(inside, 2048)).convert("RGB").getpixel((500, 500)) == (0x12, 0xFE, 0x34)
     link = svg(f"<a xlink:href='https://example.org'>{SQUARE}</a>", before="<!DOCTYPE svg PUBLIC '-//W3C' 'http://x'>")
@@ -144,8 +144,8 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("how", HOSTILE)
-def test_a_hostile_svg_is_not_drawn(how, monkeypatch):
-    monkeypatch.setattr(drawing, "_DRAWING_TIME", 1)
+def test_a_hostile_svg_is_not_rendered(how, monkeypatch):
+    monkeypatch.setattr(svg_module, "_RENDER_TIMEOUT", 1)
     assert render_svg(HOSTILE[how], 2048) is None
 
 
@@ -153,9 +153,9 @@ def test_a_hostile_svg_is_not_drawn(how, monkeypatch):
 def test_a_hostile_svg_takes_no_memory():
     code = f"""
 import resource, sys
-from nb_backend.media import svg as drawing
-drawing._DRAWING_TIME = 1
-print(drawing.render_svg(sys.stdin.buffer.read(), 2048))
+from nb_backend.media import svg as svg_module
+svg_module._RENDER_TIMEOUT = 1
+print(svg_module.render_svg(sys.stdin.buffer.read(), 2048))
 print({PEAK})
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 2**10)
 """
@@ -166,8 +166,8 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 2**10)
         assert int(there) < 300
 
 
-def test_without_a_renderer_there_is_no_drawing(monkeypatch):
-    monkeypatch.setattr(drawing.importlib.util, "find_spec", lambda name: None)
+def test_without_a_renderer_nothing_is_rendered(monkeypatch):
+    monkeypatch.setattr(svg_module.importlib.util, "find_spec", lambda name: None)
     assert render_svg(svg(SQUARE), 2048) is None
 
 

@@ -449,7 +449,7 @@ def test_figures_and_axes_are_pictures_and_stay_as_they_are():
     assert {image.media_type for image in prompt.images.values()} == {"image/png"}
     assert ask("{{ [[ax]] }} {{ axes }}", ax=ax, axes=fig.subplots(2, 2)).images.keys() == {"axes.png"}
     ax.remove()
-    with pytest.raises(PromptError, match="it belongs to no figure any more"):
+    with pytest.raises(PromptError, match="it does not belong to a figure any more"):
         ask("{{ ax }}", ax=ax)
 
 

@@ -81,3 +81,13 @@ IMAGES = {
     "a JPEG": Image.open(io.BytesIO(encoded("JPEG"))),
     "a GIF": Image.open(io.BytesIO(encoded("GIF", save_all=True, append_images=[Image.new("RGB", (64, 64))]))),
 }
+MORE_TYPES = {
+    "image/heic": HEIC,
+    "audio/mpeg": MP3,
+    "audio/mp4": box(b"ftyp", b"M4A \0\0\0\0"),
+    "video/quicktime": box(b"ftyp", b"qt  \0\0\0\0"),
+    "video/3gpp": box(b"ftyp", b"3gp4\0\0\0\0"),
+    "video/x-matroska": b"\x1aE\xdf\xa3\x93B\x82\x88matroska",
+    "video/webm": b"\x1aE\xdf\xa3\x9fB\x82\x84webm",
+}
+EVERY_TYPE = {**WHOLE, **MORE_TYPES}
