@@ -1,4 +1,4 @@
-"""The embedded backend's HTTP: on a real socket, with a scripted engine."""
+"""The HTTP application of the embedded backend, on a real socket, with a scripted engine."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ async def test_a_quiet_connection_is_kept_alive_by_comments(engine, client, monk
             pass
 
 
-# --- leaving
+# --- clients that leave
 
 
 @pytest.mark.parametrize("handler_cancellation", [False, True])
@@ -280,7 +280,7 @@ async def test_a_body_beyond_the_limit_is_refused(engine, client, monkeypatch):
     assert engine.history == []
 
 
-# --- the other calls
+# --- the other routes
 
 
 async def test_models_providers_version(client):

@@ -1,4 +1,4 @@
-"""The engines: llama.cpp with the real model, the model that is fetched on first use, and the scripted one."""
+"""The engines: llama.cpp with the real model, and the scripted one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def engine() -> Iterator[LlamaEngine]:
 
 @pytest.fixture(scope="module")
 def narrow() -> Iterator[LlamaEngine]:
-    """Give an engine that answers one conversation at a time: the next is answered only when the last has ended."""
+    """Yield an engine that answers one request at a time."""
     engine = LlamaEngine(real_weights(), parallel=1)
     yield engine
     engine.close()
@@ -99,7 +99,7 @@ async def test_attachments_are_refused(engine, monkeypatch, tmp_path, body, fetc
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(TextOnlyError, match=r"SmolLM2-135M-Instruct reads text only.*NB_BACKEND_URL"):
         await answer(engine if fetched else LazyEngine(), body)
-    assert not list(tmp_path.iterdir())  # nothing was fetched for it
+    assert not list(tmp_path.iterdir())  # nothing was fetched
 
 
 async def test_text_in_parts_is_read(engine):
@@ -109,7 +109,9 @@ async def test_text_in_parts_is_read(engine):
 async def test_a_prompt_longer_than_the_context(engine):
     with pytest.raises(PromptTooLongError, match=r"is \d{5} tokens long and SmolLM2-135M-Instruct reads at most 8192"):
         await answer(engine, question("word " * 10_000))
-    with pytest.raises(PromptTooLongError, match=r"is more than 8192 tokens long"):  # nobody counts those
+    with pytest.raises(
+        PromptTooLongError, match=r"is more than 8192 tokens long"
+    ):  # it is refused before it is tokenized
         await answer(engine, question("word " * 10_000_000))
     assert await text(engine, question(grammar='root ::= "ok"')) == "ok"
 
@@ -134,7 +136,7 @@ def test_a_file_that_is_not_a_model_is_refused(tmp_path):
             LlamaEngine(path)
 
 
-# --- leaving
+# --- clients that leave
 
 
 async def test_leaving_stops_the_generation(narrow):
@@ -148,7 +150,7 @@ async def test_leaving_stops_the_generation(narrow):
 
 
 async def test_leaving_stops_the_reading_of_a_prompt(narrow):
-    long = " ".join(f"{n}:{n * 7919 % 1000}" for n in range(850))  # takes half a minute to read, or more
+    long = " ".join(f"{n}:{n * 7919 % 1000}" for n in range(850))  # reading it takes half a minute or more
     async with asyncio.timeout(PATIENCE / 2):
         async with aclosing(narrow.stream(question(long))) as events:
             assert (await anext(events))["type"] == "provider"
@@ -157,7 +159,7 @@ async def test_leaving_stops_the_reading_of_a_prompt(narrow):
 
 
 def _busy(engine: LlamaEngine) -> None:
-    """Wait until a thread of the engine has taken up the work."""
+    """Wait until a thread of the engine is working."""
     while engine._threads._work_queue.qsize():
         pass
 
@@ -200,7 +202,7 @@ def test_a_closed_event_loop_ends_the_generation(narrow):
 
 
 def listening() -> set[int]:
-    """Give the TCP ports that this process listens on."""
+    """Return the TCP ports that this process listens on."""
     inodes = set()
     for number in os.listdir("/proc/self/fd"):
         try:
@@ -218,7 +220,7 @@ def test_llama_cpp_listens_on_no_port(tmp_path, monkeypatch):
     engine = LlamaEngine(real_weights())
     try:
         assert listening() == before
-        assert list(tmp_path.iterdir()) == []  # nor is there a socket that anybody could open
+        assert list(tmp_path.iterdir()) == []  # and no socket file is left that a program could open
         assert asyncio.run(text(engine, question(grammar='root ::= "ok"'))) == "ok"
     finally:
         engine.close()
@@ -252,7 +254,7 @@ def status(url: str, path: str, data: bytes | None = None) -> int:
             return error.code
 
 
-# --- what SmolLM2 itself never says
+# --- answers that SmolLM2 itself never gives
 
 
 async def test_a_models_own_sampling_is_for_requests_that_set_none(monkeypatch):

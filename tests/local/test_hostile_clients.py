@@ -1,4 +1,4 @@
-"""Clients that take their time, and clients that mean harm: raw bytes on a real socket."""
+"""Slow clients and hostile clients, which send raw bytes on a real socket."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("_nothing_goes_wrong_unseen")
 
 
 def asking(body: bytes, head: bytes = HEAD) -> bytes:
-    """Give a whole request."""
+    """Return a whole request."""
     return head + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
 
 
@@ -53,7 +53,7 @@ async def connected(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, async
 
 
 async def everything(reader: asyncio.StreamReader) -> bytes:
-    """Read until the server ends the connection, however it does."""
+    """Read until the server closes or resets the connection."""
     said = b""
     with suppress(ConnectionError):
         while piece := await reader.read(65536):
@@ -66,13 +66,13 @@ def refused(said: bytes) -> bool:
 
 
 async def answers(url: str) -> None:
-    """Make sure that the server still does its work."""
+    """Check that the server still answers."""
     async with connected(url) as (reader, writer):
         writer.write(asking(BODY))
         assert b'"content": "hi"' in await everything(reader)
 
 
-# --- taking their time
+# --- slow clients
 
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n", b"GE", b"GET / HTTP/1.1\r\nHost: local", VERSION[:-2]], ids=repr)
@@ -117,7 +117,7 @@ async def test_a_client_that_does_not_read_is_disconnected_and_the_engine_is_fre
 
 
 class Filling:
-    """An engine whose answer fills all that lies between it and the client, and a little of the server's own buffer."""
+    """An engine whose answer fills the buffers up to the client, and a little of the server's own."""
 
     name, vision, limit = "filling", None, None
 
@@ -168,7 +168,7 @@ async def test_unauthenticated_bodies_are_read_a_few_at_a_time_and_do_not_delay_
     ):
         first.write(asking(asked("first"), stranger)[:-1])
         await first.drain()
-        await answers(url)  # by now the first one's body is being read
+        await answers(url)  # by now the body of the first client is being read
         second.write(asking(asked("second"), stranger))
         await second.drain()
         known.write(asking(asked("known")))
@@ -179,7 +179,7 @@ async def test_unauthenticated_bodies_are_read_a_few_at_a_time_and_do_not_delay_
     assert [body["messages"][0]["content"] for body in engine.history] == ["Say hi", "known", "first", "second"]
 
 
-# --- meaning harm
+# --- hostile clients
 
 
 async def test_a_connection_has_one_request(engine, url):

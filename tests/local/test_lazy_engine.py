@@ -1,4 +1,4 @@
-"""The model that is fetched on first use, and says so."""
+"""The engine that fetches its model on first use, and reports the progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No file that a client names is read: not by this program, and not by llama.cpp."""
+"""No file that a client names is read, neither by this program nor by llama.cpp."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ KEY = {"Authorization": f"Bearer {TOKEN}"}
 NAME = "a-file-that-a-client-names"
 
 opened: list[str] = []
-"""What this process opened by that name."""
+"""The files with that name that this process opened."""
 
 
 def note(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open" and NAME in str(arguments[0]) and not arguments[2] & os.O_WRONLY:
         opened.append(str(arguments[0]))
-        raise PermissionError  # or it would wait for ever
+        raise PermissionError  # or the open would block for ever
 
 
 sys.addaudithook(note)
@@ -38,7 +38,7 @@ sys.addaudithook(note)
 
 @pytest.fixture
 def trap(tmp_path: Path) -> Iterator[Path]:
-    """Give a pipe with a name: whoever reads it, in whatever language, waits in it, and is seen."""
+    """Yield a named pipe: any code that reads it, in any language, blocks and is seen."""
     path = tmp_path / NAME
     os.mkfifo(path)
     opened.clear()
@@ -49,7 +49,7 @@ def trap(tmp_path: Path) -> Iterator[Path]:
 
 
 def naming(path: Path) -> Iterator[dict[str, Any]]:
-    """Give bodies that name a file in every place that might take one."""
+    """Yield bodies that name a file in every field that might accept one."""
     for name in (str(path), path.as_uri(), f"../..{path}"):
         yield question(media=[[name, "x.png"]])
         yield question(media=[["data:image/png;base64,iVBORw0KGgo=", name]])

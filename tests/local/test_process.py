@@ -1,4 +1,4 @@
-"""The embedded backend as a process: started, shared, stopped, and never left behind."""
+"""The process of the embedded backend: it is started, shared, stopped, and never left behind."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from nb_backend.local.process import Address, ensure_running, exit_reason, stop
 
 @pytest.fixture(autouse=True)
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Let the backend be a scripted one that says hello."""
+    """Use a scripted backend that says hello."""
     path = tmp_path / "script.json"
     path.write_text(json.dumps(["hel", "lo"]))
     monkeypatch.setenv("NB_BACKEND_SCRIPT", str(path))
@@ -44,7 +44,7 @@ def children() -> list[psutil.Process]:
 
 
 def gone(pid: int) -> bool:
-    """Tell whether a process has ended (it may stay a zombie where nobody reaps orphans)."""
+    """Whether a process has ended (it may stay a zombie if nobody reaps orphans)."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -117,7 +117,7 @@ async def test_the_exit_reason_says_why_and_what_to_do(script, end, why):
     assert words is not None
     assert re.fullmatch(rf"The embedded backend ended \(.*{why}\): ask again and a new one starts", words)
     await ensure_running()
-    assert await exit_reason(address.url) is None  # which is another's by now
+    assert await exit_reason(address.url) is None  # a new backend has this url by now
 
 
 async def test_a_running_backend_has_no_exit_reason(monkeypatch):
@@ -179,7 +179,7 @@ async def test_keys_of_other_servers_are_not_inherited(monkeypatch):
     assert child.environ()["PATH"] == os.environ["PATH"]
 
 
-# --- what can be wrong
+# --- failures
 
 
 async def test_an_exit_at_the_start_reports_its_last_line(monkeypatch, tmp_path):
@@ -266,13 +266,13 @@ async def test_its_end_stops_a_fetch_and_leaves_nothing_of_it(monkeypatch, tmp_p
         (child,) = children()
         await asked.wait()
         end()
-        await left.wait()  # pip is gone
+        await left.wait()  # pip has ended
         await until(lambda: gone(child.pid))
         assert list(weights.path().parent.iterdir()) == []
-        await asyncio.gather(asking, return_exceptions=True)  # cut off, or told that it was stopped
+        await asyncio.gather(asking, return_exceptions=True)  # disconnected, or answered that the fetch was stopped
 
 
-# --- parents of their own
+# --- other parents
 
 ROOT = str(Path(process.__file__).parents[2])
 PARENT = f"""
@@ -289,7 +289,7 @@ STAY = "signal.pause()\n"
 
 @pytest.fixture
 async def parent(tmp_path: Path) -> AsyncIterator[Any]:
-    """Run a script that starts a backend; gives the process, and the numbers that it printed."""
+    """Run a script that starts a backend; yield its process and the numbers that it printed."""
     started: list[subprocess.Popen[str]] = []
 
     async def run(code: str, lines: int = 1) -> tuple[subprocess.Popen[str], list[int]]:
@@ -315,7 +315,7 @@ async def parent(tmp_path: Path) -> AsyncIterator[Any]:
 
 
 def closed(port: int) -> bool:
-    """Tell whether nobody listens on a port."""
+    """Whether nobody listens on a port."""
     with socket.socket() as connection:
         return connection.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
 
@@ -364,7 +364,7 @@ async def test_it_ends_with_a_parent_that_is_killed_in_the_middle_of_an_answer(p
 
 FORKED = """
 import ctypes
-worker = ctypes.PyDLL(None).fork()  # not os.fork: the worker knows nothing of it, and keeps the pipe
+worker = ctypes.PyDLL(None).fork()  # not os.fork: its hooks do not run, so the worker keeps the pipe
 if not worker:
     signal.pause()
 print(worker, flush=True)
@@ -386,12 +386,12 @@ async def test_it_ends_with_a_killed_parent_though_a_forked_worker_holds_the_pip
 FORK = """
 import threading
 from nb_backend.local import process
-holding = threading.Thread(target=process._lock.acquire)  # as one that just starts it
+holding = threading.Thread(target=process._lock.acquire)  # as a thread that is starting a backend
 holding.start()
 holding.join()
 worker = os.fork()
 if not worker:
-    stop()  # nothing to stop: it is the parent's
+    stop()  # does nothing: the backend is the parent's
     other = asyncio.run(ensure_running())
     (own,) = psutil.Process().children()
     assert other != address

@@ -1,4 +1,4 @@
-"""``nb-backend serve``, by hand."""
+"""The command ``nb-backend serve``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nb_backend.local.process import Address
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
-    """Give a script that says hello."""
+    """Return a script that says hello."""
     path = tmp_path / "script.json"
     path.write_text(json.dumps(["hel", "lo"]))
     return path

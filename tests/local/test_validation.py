@@ -1,4 +1,4 @@
-"""What the embedded backend refuses to be asked, and how many it lets wait: on a real socket."""
+"""Requests that the embedded backend refuses, and how many it lets wait, on a real socket."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from wait import PATIENCE, until
 
 from nb_backend import BackendApi
 from nb_backend.errors import BackendError, RateLimitError
-from nb_backend.local import app, llama
-from nb_backend.local import validation
+from nb_backend.local import app, llama, validation
 from nb_backend.local.lazy_engine import LazyEngine
 from nb_backend.local.scripted import ScriptedEngine
-from nb_backend.providers import retry as attempts
+from nb_backend.providers import retry
 
 PATH = "/backend-api/v2/conversation"
 KEY = {"Authorization": f"Bearer {TOKEN}"}
@@ -33,7 +32,7 @@ def engine() -> ScriptedEngine:
 
 
 async def refusal(client: aiohttp.ClientSession, body: bytes, status: int = 400) -> str:
-    """Give the one line that a body is refused with."""
+    """Return the one line with which a body is refused."""
     async with asyncio.timeout(PATIENCE), client.post(PATH, data=io.BytesIO(body)) as response:
         assert response.status == status, await response.text()
         message: str = (await response.json())["error"]["message"]
@@ -132,7 +131,7 @@ async def test_as_many_messages_as_there_may_be_and_more(engine, client):
 
 @pytest.mark.parametrize("many", ["[],", "{},", "1,", '"",', '["a"],', '{"a":1},'])
 async def test_a_body_that_would_swell_in_memory_is_not_even_read(engine, client, monkeypatch, many):
-    monkeypatch.setattr(orjson, "loads", None)  # whoever calls it fails
+    monkeypatch.setattr(orjson, "loads", None)  # a call fails
     body = '{"messages": [' + many * (validation.MAX_ITEMS + 1) + "]}"
     assert "2,000,000 items" in await refusal(client, body.encode())
     assert engine.history == []
@@ -243,7 +242,7 @@ async def test_more_tokens_than_the_context_has_are_as_many_as_it_has(monkeypatc
     engine.close()
 
 
-# --- the queue
+# --- waiting requests
 
 
 def test_the_model_has_four_at_once_and_lets_sixty_wait():
@@ -264,7 +263,7 @@ async def test_beyond_the_limit_is_a_429_that_says_when_to_come_back():
                 assert "3 requests already" in (await response.json())["error"]["message"]
         assert len(engine.history) == 3
         async with client.get("/backend-api/v2/version") as response:
-            assert response.status == 200  # it is but the engine that is taken
+            assert response.status == 200  # only the engine is busy
         for response in inside:
             response.close()
 
@@ -316,7 +315,7 @@ async def test_our_client_waits_for_a_place_and_gets_its_answer(monkeypatch):
         inside.close()
         return 0.01
 
-    monkeypatch.setattr(attempts, "delay_before_retry", note)
+    monkeypatch.setattr(retry, "delay_before_retry", note)
     async with serving(engine) as url, aiohttp.ClientSession(url, headers=KEY) as client:
         inside = await client.post(PATH, json=QUESTION)
         await until(lambda: len(engine.history) == 1)

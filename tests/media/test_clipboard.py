@@ -1,4 +1,4 @@
-"""The clipboard, read by Pillow through programs that stand in for those of a desktop."""
+"""The clipboard, which Pillow reads through programs; here scripts stand in for them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the
 
 @pytest.fixture(params=["wl-paste", "xclip"])
 def program(request, tmp_path, monkeypatch):
-    """Install a script under the name of a program that reads the clipboard, and no other one."""
+    """Install a script as the only program that reads the clipboard."""
     session = {"wl-paste": "WAYLAND_DISPLAY", "xclip": "DISPLAY"}
     for variable in session.values():
         monkeypatch.delenv(variable, raising=False)
@@ -34,7 +34,7 @@ def program(request, tmp_path, monkeypatch):
 
 
 def refused(*words: str) -> None:
-    """The clipboard cannot be had, and one line with these words says why and whose clipboard it is."""
+    """Check that the clipboard is refused in one line, with these words and whose clipboard it is."""
     with pytest.raises(ValueError, match=r"the clipboard is that of the machine the kernel runs on$") as caught:
         clipboard()
     said = str(caught.value)

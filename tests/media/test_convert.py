@@ -1,4 +1,4 @@
-"""Bytes, files and data URIs become data URIs; the bytes decide the type."""
+"""Bytes, files and data URIs become data URIs, and the content decides the type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open files, odd paths, memoryviews and addresses of the web."""
+"""Open files, odd paths, memoryviews and web addresses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nb_backend.media import files
 
 
 class Once:
-    """Open, and cannot seek; gives little at a time, and an end only if it has one."""
+    """An open file that cannot seek and returns little at a time; if ``endless``, it never ends."""
 
     def __init__(self, *parts, endless=False):
         self.parts, self.endless, self.given = list(parts), endless, 0
@@ -84,7 +84,7 @@ def test_wrong_addresses_are_refused(url):
 
 
 class OwnPath:
-    """A path that somebody wrote."""
+    """A path class of the user's own."""
 
     def __init__(self, path):
         self.path = path

@@ -1,4 +1,4 @@
-"""Figures, and what shows itself as a picture: drawn as it is shown, and left as it was."""
+"""Images of figures and of objects that show themselves. The objects are not changed."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_figures_that_cannot_be_drawn():
 
 
 class Shows:
-    """Shows itself by the methods that it is given."""
+    """An object with the repr methods that it is given."""
 
     def __new__(cls, **hooks):
         def method(shown):
@@ -176,7 +176,7 @@ def test_what_ipython_displays():
 
 
 class Hostile:
-    """Raises what it is given, where it is touched."""
+    """An object that raises an error in its file name or in its image."""
 
     def __init__(self, error, where):
         self.error, self.where = error, where

@@ -1,4 +1,4 @@
-"""Arrays and pictures of Pillow become PNG: the pixels survive, and the thing stays as it was."""
+"""Arrays and images of Pillow become PNG: the pixels are the same, and the value is not changed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_lab_is_seen_as_it_is():
 
 
 class Tensor:
-    """Like one of torch or JAX: an array behind ``__array__``."""
+    """A tensor as in torch or JAX: it has ``__array__``."""
 
     def __init__(self, values, **other):
         self.values = values

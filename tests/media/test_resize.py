@@ -1,4 +1,4 @@
-"""Pictures above the bounds, and their thumbnails: what is kept, what is refused."""
+"""Images above the limits, and thumbnails: what is kept, and what is refused."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def opened(data: bytes) -> Image.Image:
 
 
 def values(image: Image.Image) -> np.ndarray:
-    """Colours as they are seen on black, and alpha; the value itself where there are more than 8 bits."""
+    """Return the colors on a black background, and alpha; the values themselves if they have more than 8 bits."""
     if image.mode in ("F", "I") or image.mode.startswith("I;"):
         return np.asarray(image).astype(float)
     seen = np.asarray(image.convert("RGBA")).astype(float)

@@ -1,4 +1,4 @@
-"""The types that are easily mistaken, and files whose end is missing."""
+"""Types that are easily mistaken, truncated files, and pixel sizes."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_damaged_files_give_their_type_or_a_short_error(whole, at, other):
 
 
 def saved(kind: str, mode: str, **options) -> bytes | None:
-    """A picture of 7×5 pixels, if Pillow writes this format in this mode."""
+    """Return an image of 7×5 pixels, or ``None`` if Pillow cannot write this format in this mode."""
     try:
         Image.fromarray(RGBA).convert("F" if mode == "F" else "RGBA").convert(mode).save(
             file := io.BytesIO(), kind, **options

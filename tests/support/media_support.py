@@ -1,4 +1,4 @@
-"""Pixels, and what becomes of them: sent, taken apart again, or refused."""
+"""Sample pixels, and what ``to_data_uri`` makes of a value: its bytes, its image, or its error."""
 
 from __future__ import annotations
 
@@ -20,23 +20,26 @@ UNIT = RANDOM.random((5, 7, 3))
 
 
 def content(thing, name=None) -> bytes:
+    """Return the bytes that are sent for a value."""
     return base64.b64decode(to_data_uri(thing, name).partition(";base64,")[2], validate=True)
 
 
 def opened(thing) -> Image.Image:
+    """Return the image that is sent for a value."""
     image = Image.open(io.BytesIO(content(thing)))
     image.load()
     return image
 
 
 def refusal(thing, error=ValueError) -> str:
+    """Return the error message for a value: one short line."""
     with pytest.raises(error) as raised:
         to_data_uri(thing)
-    said = str(raised.value)
+    message = str(raised.value)
     assert type(raised.value) is error
-    assert len(said) < 200
-    assert "\n" not in said
-    return said
+    assert len(message) < 200
+    assert "\n" not in message
+    return message
 
 
 def saved(image: Image.Image, kind: str, **options) -> bytes:
@@ -54,6 +57,7 @@ SVG_TEXT = "<svg xmlns='http://www.w3.org/2000/svg'>ä</svg>"
 
 
 def run(code: str, *args: str, data: bytes = b"") -> str:
+    """Run code in a process of its own, where warnings are errors; return what it prints."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, *args],
         input=data,
@@ -63,7 +67,7 @@ def run(code: str, *args: str, data: bytes = b"") -> str:
     return done.stdout.decode()
 
 
-# the most memory that a process had: ru_maxrss counts what its parent had as well
+# Code for the largest memory of a process in MB. (ru_maxrss also counts the memory of the parent before the fork.)
 STATUS = "__import__('pathlib').Path('/proc/self/status').read_text()"
 PEAK = f"int({STATUS}.partition('VmHWM:')[2].split()[0]) // 2**10"
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is read from /proc")

@@ -1,4 +1,4 @@
-"""A scripted backend on a real socket, for tests whose client is another process."""
+"""A scripted backend on a real socket: for clients in this process and in others."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class Backend:
 
     @property
     def env(self) -> dict[str, str]:
-        """What a kernel's environment needs to talk to it."""
+        """The environment variables that lead a kernel to it."""
         return {"NB_BACKEND_URL": self.url, "NB_BACKEND_API_KEY": TOKEN}
 
     def is_set(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Let the settings lead to it."""
+        """Set these variables for this process."""
         for name, value in self.env.items():
             monkeypatch.setenv(name, value)
 
 
 def put_before(middleware: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a middleware before all that a backend which is served from here on does."""
+    """Add a middleware, as the first one, to each backend that is served from now on."""
     create = create_app
 
     def with_middleware(engine: ScriptedEngine, *, token: str) -> web.Application:
@@ -52,7 +52,7 @@ def put_before(middleware: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def serving(engine: ScriptedEngine, path: str = "") -> Iterator[Backend]:
-    """Serve an engine on a free port, from the background loop; behind ``/v1`` as an OpenAI server does."""
+    """Serve an engine on a free port, from the background loop; with the path ``/v1``, as an OpenAI server."""
 
     listening = socket.create_server(("127.0.0.1", 0))
 
@@ -64,7 +64,7 @@ def serving(engine: ScriptedEngine, path: str = "") -> Iterator[Backend]:
         return runner
 
     async def stop() -> None:
-        """Accept nobody from here on, and close; who is accepted at that moment, asyncio forgets (gh-109564)."""
+        """Stop accepting, then close. asyncio forgets a connection that is accepted while it closes (gh-109564)."""
         asyncio.get_running_loop().remove_reader(listening)
         await asyncio.sleep(0)
         await runner.cleanup()
@@ -75,7 +75,7 @@ def serving(engine: ScriptedEngine, path: str = "") -> Iterator[Backend]:
 
 
 def openai_app(engine: ScriptedEngine) -> web.Application:
-    """An OpenAI server: the text, the reasoning, the end, the usage and the errors of a scripted answer as chunks."""
+    """Return an OpenAI server, which sends text, reasoning, finish, usage and errors of a script as chunks."""
 
     async def completions(request: web.Request) -> web.StreamResponse:
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
