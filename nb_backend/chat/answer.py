@@ -1,4 +1,4 @@
-"""An answer: what has come back for a question."""
+"""The public class ``Answer``: what a model has answered so far."""
 
 from __future__ import annotations
 
@@ -11,23 +11,33 @@ from ..events import RawResponse, reasoning_text, urls_of
 from ..markdown.data_uris import MAX_LIVE_BYTES, is_bitmap, shorten_data_uris
 from ..markdown.images import answer_markdown
 from ..media.message_parts import text_of
+from ..text import safe_terminal
 from .history import metadata
 from .images import ImageUrl
 from .text_buffer import TextAttribute
 
-MAX_ADDRESSES = 1000  # of images that an answer takes note of
+MAX_ADDRESSES = 1000  # more image addresses in one answer are ignored
+
+_ENDINGS = {  # by finish reason, where the answer is not complete
+    "length": "cut off at the token limit",
+    "max_tokens": "cut off at the token limit",
+    "content_filter": "stopped by a content filter",
+    "tool_calls": "asks for a tool",
+}
 
 
 @dataclass(repr=False)
 class Answer:
-    """What came back for a question. ``str()`` is the text; in a notebook it shows itself as Markdown.
+    """Answer of a model. ``str()`` is its text; in a notebook it shows itself as Markdown.
 
-    ``provider`` says who answered (``name``, ``label``, ``model``); ``usage`` has the token counts as the server
-    spells them; ``images`` has the address of each image in full, whose ``data_uri`` is the image itself where the
-    server had it or the text holds it, and is complete at the end: the first thousand; ``seconds`` run from the
-    question to the end, ``first_token_seconds`` to the first text or reasoning; ``trimmed`` is how many of the oldest
-    turns were not sent, for the model's context has no room for them; ``recorded`` is when it was put into a store
-    (UTC, ISO 8601), if it was, and ``replayed`` says that it came from there: its seconds are those of the first time.
+    ``provider`` says who answered (``name``, ``label``, ``model``). ``usage`` holds the token counts as the server
+    spells them. ``images`` holds the full address of each image, at most 1000; ``data_uri`` of an address is the image
+    itself, if the server sent it or the text contains it. The list is complete when the answer has ended.
+
+    ``seconds`` is the time from the request to the end, ``first_token_seconds`` to the first text or reasoning.
+    ``stopped`` is true if the answer was stopped early. ``trimmed`` is how many of the oldest turns were not sent,
+    because they exceeded the model's context. ``recorded`` is when the answer was put into the cache (UTC, ISO 8601),
+    or ``""``; ``replayed`` is true if it came from there, and its seconds are then those of the original answer.
     """
 
     text: TextAttribute = TextAttribute()
@@ -44,17 +54,16 @@ class Answer:
     recorded: str = ""
     replayed: bool = False
     _started: float = field(default_factory=time.monotonic, compare=False)
-    _server: str = field(default="", compare=False)  # the url that was asked, which addresses are relative to
-    _addresses: dict[str, ImageUrl] = field(default_factory=dict, compare=False)  # of the images, as they are written
-    _alts: dict[str, str] = field(default_factory=dict, compare=False)  # of images that came beside the text
-    _cached_images: dict[str, str] = field(
-        default_factory=dict, compare=False
-    )  # what a store says that addresses stand for
-    _cache_error: str = field(default="", compare=False)  # why it is not in the store
+    _failed: bool = field(default=False, compare=False)
+    _server: str = field(default="", compare=False)  # base url of relative image addresses
+    _addresses: dict[str, ImageUrl] = field(default_factory=dict, compare=False)  # by address as written in the text
+    _alts: dict[str, str] = field(default_factory=dict, compare=False)  # alt texts of images that came beside the text
+    _cached_images: dict[str, str] = field(default_factory=dict, compare=False)  # replayed from the cache, by address
+    _cache_error: str = field(default="", compare=False)  # why the answer is not in the cache
 
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> Self:
-        """Give the answer that a message of a conversation was, as far as it is known: also one from a file."""
+        """Return a message of a history as an answer. Metadata that is missing or damaged is left out."""
         known = metadata(message)
         usage, provider = known.get("usage"), known.get("provider")
         finish, seconds, first = known.get("finish_reason"), known.get("seconds"), known.get("first_token_seconds")
@@ -70,13 +79,14 @@ class Answer:
             stopped=message.get("stopped") is True,
             trimmed=trimmed if isinstance(trimmed := message.get("trimmed"), int) else 0,
             recorded=str(known.get("recorded") or ""),
+            _failed=bool(known.get("failed")),
         )
         answer._restore_images(message.get("images") or {})
         return answer
 
     @property
     def code(self) -> list[str]:
-        """The contents of the fenced code blocks, in order."""
+        """Contents of the fenced code blocks, in order."""
         from markdown_it import MarkdownIt
 
         tokens = MarkdownIt("commonmark").parse(self.text)
@@ -84,14 +94,23 @@ class Answer:
 
     @property
     def tokens(self) -> int | None:
-        """How many tokens the answer has, if the server says so: spelt in one of several ways."""
+        """Number of tokens of the answer, or ``None`` if the server does not say. Names of all known services count."""
         for key in ("completion_tokens", "output_tokens", "completionTokens", "candidatesTokenCount", "eval_count"):
             if isinstance(count := self.usage.get(key), int) and not isinstance(count, bool) and count >= 0:
                 return count
         return None
 
+    @property
+    def summary(self) -> str:
+        """The status line of the answer as plain text: how it ended, who answered, tokens, seconds.
+
+        >>> answer.summary
+        'cut off at the token limit · answered by OpenAI (gpt-4o) · 60 tokens · 2.2 s'
+        """
+        return summarize(self, failed=self._failed)
+
     def add(self, event: RawResponse) -> None:
-        """Take in what an event adds."""
+        """Add what an event says."""
         kind = event.type
         text, reasoning = str(event), reasoning_text(event)
         if text:
@@ -115,19 +134,19 @@ class Answer:
         if self.first_token_seconds is None and (text or reasoning):
             self.first_token_seconds = self.seconds
 
-    def end(self, *, stopped: bool = False) -> None:
-        """Set the time, and whether it was stopped before its end."""
+    def end(self, *, stopped: bool = False, failed: bool = False) -> None:
+        """Set the time and how the answer ended, and note the images in its text."""
         self.seconds = time.monotonic() - self._started
-        self.stopped = stopped
+        self.stopped, self._failed = stopped, failed
         if "![" in self.text:
-            from ..markdown.safe import image_addresses  # takes half the time of the first question
+            from ..markdown.safe import image_addresses  # importing it would take half the time of a first answer
 
             for address in image_addresses(self.text):
                 if self._note_image(address):
                     self._alts.pop(address, None)
 
     def metadata(self) -> dict[str, Any]:
-        """Give what is known of it apart from what it says, as plain JSON."""
+        """Return what is known about the answer besides its content, as JSON data."""
         return {
             "model": self.model,
             "provider": self.provider,
@@ -139,7 +158,7 @@ class Answer:
         }
 
     def _restore_images(self, images: Mapping[str, str]) -> None:
-        """Take what ``stored_images`` had given."""
+        """Restore the images from what ``stored_images`` returned."""
         for address, target in images.items():
             image = ImageUrl(address if target.startswith("data:") else target)
             image = self._addresses.setdefault(image, image)
@@ -150,7 +169,7 @@ class Answer:
         self.images += dict.fromkeys(self._addresses.values())
 
     def _note_image(self, address: str) -> bool:
-        """Note an image, and say whether it is noted: too many are not."""
+        """Add an image by its address. Whether it is now in ``images``: there is a limit."""
         if address not in self._addresses and len(self._addresses) < MAX_ADDRESSES:
             from ..transport.routing import same_origin_url
 
@@ -167,37 +186,64 @@ class Answer:
 
     @property
     def alts(self) -> Mapping[str, str]:
-        """The words for each image that came beside the text, by its address."""
+        """Alt texts of the images that came beside the text, by address."""
         return self._alts
 
     def image_targets(self) -> dict[str, str]:
-        """Give what the addresses of its images stand for: see ``safe_markdown``."""
+        """Return what each image address stands for, a full address or a data URI, as ``safe_markdown`` takes it."""
         return {url: image.data_uri or url if url == image else str(image) for url, image in self._addresses.items()}
 
     def stored_images(self) -> dict[str, str]:
-        """Give what the text does not say of what its images stand for, if one of them is at hand."""
-        alone = {url for url in self._alts if is_bitmap(url)}
-        kept = {url: target for url, target in self.image_targets().items() if url != target or url in alone}
-        return kept if any(map(is_bitmap, kept.values())) else {}
+        """Return the image targets that a saved message needs beside its text; ``{}`` if no image is at hand."""
+        beside_text = {url for url in self._alts if is_bitmap(url)}
+        stored = {url: target for url, target in self.image_targets().items() if url != target or url in beside_text}
+        return stored if any(map(is_bitmap, stored.values())) else {}
 
     def to_markdown(self, *, live: bool = False) -> str:
-        """Give the answer as Markdown that is safe to show, with its images; ``live``: large ones as a word or link."""
+        """Return the answer as safe Markdown with its images; ``live=True`` shortens large ones to a word or a link."""
         return answer_markdown(self.text, self.image_targets(), self._alts, MAX_LIVE_BYTES if live else None)
 
     def __str__(self) -> str:
         return self.text
 
     def __repr__(self) -> str:
-        start = self.text if len(self.text) <= 60 else self.text[:59] + "…"
+        text = self.text
+        start = text if len(text) <= 60 else f"{text[:59]}…"
         return f"Answer({start!r}, model={self.model!r}{', stopped=True' if self.stopped else ''})"
 
     def _repr_markdown_(self) -> str:
         return self.to_markdown()
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        from ..text import safe_terminal
-
         printer.text(safe_terminal(shorten_data_uris(self.text)))
 
 
 Answer.__module__ = "nb_backend.chat"  # its public home, which pickles and IPython's formatters name
+
+
+def summarize(answer: Answer, *, failed: bool) -> str:
+    """Return the status line of an answer: how it ended if it is not complete, who answered, tokens, seconds."""
+    name = answer.provider.get("label") or answer.provider.get("name")
+    model = answer.provider.get("model")
+    parts = []
+    if answer.stopped:
+        parts.append("stopped")
+    if failed:
+        parts.append("broke off" if answer.text else "no answer")
+    if not (answer.stopped or failed or answer.text.strip() or answer.images):
+        parts.append("an answer without text")
+    if ending := _ENDINGS.get(answer.finish_reason or ""):
+        parts.append(ending)
+    if answer.trimmed:
+        parts.append(f"without the {f'{answer.trimmed} oldest turns' if answer.trimmed > 1 else 'oldest turn'}")
+    if name:
+        detail = f" ({model})" if model and str(model) not in str(name) else ""
+        parts.append(f"answered by {name}{detail}" if answer.text else f"asked {name}{detail}")
+    if answer.tokens is not None:
+        parts.append(f"{answer.tokens} token{'' if answer.tokens == 1 else 's'}")
+    parts.append(f"{answer.seconds:.1f} s")
+    if answer.recorded:
+        parts.append(f"cached on {answer.recorded[:10]}")
+    if answer._cache_error:
+        parts.append(f"not cached: {answer._cache_error}")
+    return safe_terminal(" ".join(" · ".join(parts).split()))

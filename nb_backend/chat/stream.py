@@ -236,7 +236,7 @@ class AnswerStream(AsyncIterator[RawResponse]):
         before, self._state = self._state, State.DONE
         failed = error is not None and not isinstance(error, asyncio.CancelledError)
         stopped = not failed and before is not State.FETCHING_IMAGES and self.answer.finish_reason is None
-        self.answer.end(stopped=stopped)
+        self.answer.end(stopped=stopped, failed=failed)
         self._images.cancel()
         if complete:
             self._store()

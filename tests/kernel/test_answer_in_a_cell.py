@@ -112,7 +112,7 @@ def test_progress_of_odd_numbers_does_no_harm(kernel, engine, done):
         ([{"type": "reasoning", "token": "Hmm."}], "an answer without text"),
         (["  \n"], "an answer without text"),
         ([{"type": "finish", "finish": {"reason": "tool_calls"}}], "asks for a tool"),
-        (["Cut", {"type": "finish", "finish": {"reason": "length"}}], "cut off at the limit of tokens"),
+        (["Cut", {"type": "finish", "finish": {"reason": "length"}}], "cut off at the token limit"),
         ([{"type": "content", "urls": ["https://example.org/a.png"]}], "(https://example.org/a.png)"),
     ],
     ids=["reasoning only", "white space", "a tool", "cut off", "an image"],

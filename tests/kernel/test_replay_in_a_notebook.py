@@ -72,7 +72,7 @@ def test_a_cell_says_that_it_is_replayed_and_since_when(kernel, engine, folder):
     first = kernel.run("%%backend --cache --once\nHi")
     again = kernel.run("%%backend --cache --once\nHi")
     assert len(engine.history) == 1
-    assert "replayed since 20" in last_line(first)
+    assert "cached on 20" in last_line(first)
     assert last_line(first) == last_line(again)
     assert kernel.run("_.replayed, _.recorded[:2]").result == "(True, '20')"
     assert len([*folder.iterdir()]) == 1
@@ -126,4 +126,4 @@ def test_what_cannot_be_kept_is_said_and_the_answer_is_there(kernel: Kernel, ser
     ran = kernel.run("%%backend --once --cache\nHi")
     assert ran.error is None
     assert ran.markdown[-1].startswith("Hi")
-    assert "not kept" in last_line(ran)
+    assert "not cached" in last_line(ran)
