@@ -1,4 +1,25 @@
-"""A conversation with a model."""
+"""A chat with a model: its history, its requests and its answers.
+
+``chat``           ``Chat``: settings and history, ``stream``, ``ask``, ``save``
+``history``        which messages a request follows, and what a re-run of a cell takes back
+``cell_run``       the cell run that prompts belong to: ``from_cell``
+``request``        one request, ready to send: messages, parameters, server
+``stream``         ``AnswerStream``: the events of an answer
+``rounds``         whether an answer needs another request
+``context_limit``  whether a request exceeds the model's context
+``answer``         ``Answer``: text, images, usage, status line
+``text_buffer``    text attribute that collects deltas
+``json_answer``    JSON in an answer
+``images``         fetches the images of an answer
+``turn``           a turn in progress, as observers see it
+``observers``      functions that are called when a chat changes
+``named_chats``    ``chats``: the chats of this process by name
+``cache``          answers in a folder
+``recording``      an answer as the cache stores it
+``transcript``     a chat as a JSON file
+``export``         a chat as Markdown and as a notebook
+``jsonable``       values as JSON data
+"""
 
 from __future__ import annotations
 

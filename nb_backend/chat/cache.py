@@ -1,12 +1,18 @@
-"""Answers kept in a folder: a question that was asked before is answered from there, at once, and no server is needed.
+"""Answers in a folder: a request that was sent before is answered from there, without a server.
 
-A file for each answer, named after its question and a hash of all that was asked: ``why-is-the-sky-blue-<hash>.json``,
-a JSON object of ``format`` ("nb_backend.answer"), ``version`` (1), ``recorded`` (when, in UTC, ISO 8601), ``question``
-(what the hash is of: ``server``, its kind; ``model``; ``messages``, in which a file is its media type and SHA-256;
-``params``), ``seconds``, ``first_token_seconds``, ``trimmed``, ``images`` (those that the server had kept, by their
-addresses, as data URIs) and ``events``, one in a line, a line of the answer in each. There is no key in it, and not
-where it was asked: it can be committed beside a notebook. (Caches like diskcache keep pickles in a database, which
-nobody can read or compare.)
+Each answer is a file, named after its prompt and a hash of the request: ``why-is-the-sky-blue-<hash>.json``. It is a
+JSON object of
+
+``format``               "nb_backend.answer"
+``version``              1
+``recorded``             time in UTC, ISO 8601
+``question``             the hashed request: ``server``, ``model``, ``messages``, ``params`` (see ``cache_key_fields``)
+``seconds``, ``first_token_seconds``, ``trimmed``        as in ``Answer``
+``images``               images that the server sent, as data URIs by their addresses
+``events``               one in a line, each with a line of the answer
+
+There is no key in it and no url, so it can be committed beside a notebook. Libraries like diskcache keep pickles in a
+database, which nobody can read or compare.
 """
 
 from __future__ import annotations
@@ -29,22 +35,22 @@ from ..files import replace
 from ..markdown.data_uris import is_bitmap
 from .answer import Answer
 from .jsonable import plain
-from .recording import _KEPT, CachedAnswer, cache_key
+from .recording import RECORDED, CachedAnswer, cache_key
 
 FORMAT = "nb_backend.answer"
 VERSION = 1
 MAX_SIZE = 64 * 2**20  # bytes of a file
-_STEM = 40  # characters of a question in the name of its file
-_RESCAN = 256  # files written by this process before it looks what others have written
+_MAX_SLUG = 40  # characters of the prompt in a file name
+_RESCAN = 256  # after writing so many files, this process counts again what others have written
 _name = re.compile(r"[a-z0-9-]{1,60}-[0-9a-f]{20}\.json")
 _time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-_sizes: dict[Path, tuple[int, int]] = {}  # bytes that a folder has, as far as is known, and files written since
+_sizes: dict[Path, tuple[int, int]] = {}  # by folder: bytes when last counted plus written, and files written since
 
 
 class AnswerCache:
-    """The answers in a folder, of at most ``max_bytes``: then those that were not used for the longest time go.
+    """Cache of answers in a folder. Above ``max_bytes``, the least recently used answers are deleted.
 
-    Several processes may use it at once. The folder is made when the first answer is kept.
+    Several processes may use the same folder. It is created with the first answer.
     """
 
     def __init__(self, folder: Path, max_bytes: int | None = None) -> None:
@@ -52,7 +58,7 @@ class AnswerCache:
         self.max_bytes = settings.current.max_cache_bytes if max_bytes is None else max_bytes
 
     def get(self, question: dict[str, Any]) -> CachedAnswer | None:
-        """Give the answer to a question, if there is one; a damaged file is none."""
+        """Return the answer to a request, or ``None`` if there is none or its file is damaged."""
         path = self.path(question)
         try:
             status = path.lstat()
@@ -62,15 +68,16 @@ class AnswerCache:
         try:
             found = _read(json.loads(data.decode("utf-8")), question)
         except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-            debug.warn(f"{path.name} is damaged, or the answer to another question: it is not used")
+            debug.warn(f"{path.name} is damaged or answers another request: it is not used")
             return None
         with suppress(OSError):
-            os.utime(path)  # used now
+            os.utime(path)  # marks it as used now
         return found
 
     def put(self, question: dict[str, Any], answer: Answer, events: Iterable[dict[str, Any]]) -> None:
-        """Keep an answer, in the place of an older one. ``OSError`` if it cannot be written, ``ValueError`` if it has
-        more than 64 MB.
+        """Write an answer, in place of an older one to the same request.
+
+        Raises ``OSError`` if it cannot be written, ``ValueError`` if it exceeds 64 MB or ``max_bytes``.
         """
         record = {
             "format": FORMAT,
@@ -87,23 +94,23 @@ class AnswerCache:
         lines = ",\n  ".join(_json(event) for event in events)
         text = f'{_json(record, indent=1)[:-2]},\n "events": [\n  {lines}\n ]\n}}\n'
         if len(data := text.encode()) > min(MAX_SIZE, self.max_bytes):
-            raise ValueError(f"it has {len(data) >> 20} MB")
+            raise ValueError(f"it has {len(data) >> 20} MB, which is too large")
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace(self.path(question), data)  # no link that a stranger has put there leads out of the folder
+        replace(self.path(question), data)  # a symbolic link there is replaced, not followed out of the folder
         self._evict(len(data))
 
     def path(self, question: dict[str, Any]) -> Path:
-        """Give where the answer to a question is kept."""
+        """Return the file of the answer to a request."""
         return self.folder / f"{_file_slug(question['messages'])}-{cache_key(question)[:20]}.json"
 
     def clear(self) -> int:
-        """Delete all answers, and nothing else, and give how many there were."""
+        """Delete all answers, and no other files. Return how many there were."""
         count = sum(_unlink(path) for path, _ in self._files())
         _sizes.pop(self.folder, None)
         return count
 
     def size(self) -> tuple[int, int]:
-        """Give how many answers there are, and their bytes."""
+        """Return the number of answers and their bytes."""
         sizes = [status.st_size for _, status in self._files()]
         return len(sizes), sum(sizes)
 
@@ -115,6 +122,7 @@ class AnswerCache:
                         yield Path(entry.path), entry.stat(follow_symlinks=False)
 
     def _evict(self, written: int) -> None:
+        """Delete the least recently used answers if the folder is too large, after ``written`` bytes were added."""
         size, count = _sizes.get(self.folder, (0, _RESCAN))
         if count >= _RESCAN or size + written > self.max_bytes:
             files = sorted(self._files(), key=lambda one: one[1].st_mtime)
@@ -128,12 +136,15 @@ class AnswerCache:
 
 
 def now() -> str:
-    """Give the time as it is recorded."""
+    """Return the current time as ``recorded`` holds it."""
     return datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _read(record: dict[str, Any], question: dict[str, Any]) -> CachedAnswer:
-    """Read what ``put`` wrote; ``ValueError``, ``KeyError``, ``TypeError`` or ``AttributeError`` for anything else."""
+    """Parse what ``put`` wrote.
+
+    Raises ``ValueError``, ``KeyError``, ``TypeError`` or ``AttributeError`` for anything else.
+    """
     if record["format"] != FORMAT or record["version"] != VERSION or record["question"] != question:
         raise ValueError
     if not _time.fullmatch(record["recorded"]) or not all(isinstance(event, dict) for event in record["events"]):
@@ -141,7 +152,7 @@ def _read(record: dict[str, Any], question: dict[str, Any]) -> CachedAnswer:
     first = record["first_token_seconds"]
     return CachedAnswer(
         recorded=record["recorded"],
-        events=plain([event for event in record["events"] if event["type"] in _KEPT | {"content", "reasoning"}]),
+        events=plain([event for event in record["events"] if event["type"] in RECORDED | {"content", "reasoning"}]),
         seconds=_seconds(record["seconds"]),
         first_token_seconds=None if first is None else _seconds(first),
         trimmed=max(0, int(record["trimmed"])),
@@ -157,14 +168,16 @@ def _seconds(value: Any) -> float:
 
 
 def _file_slug(messages: list[dict[str, Any]]) -> str:
-    """Make a word for the name of a file out of the question."""
+    """Return the start of the prompt as part of a file name."""
     content = next((one.get("content") for one in reversed(messages) if one.get("role") == "user"), "")
     if isinstance(content, list):
         texts = [part.get("text") for part in content if isinstance(part, dict)]
         content = next((text for text in texts if isinstance(text, str)), "")
     text = unicodedata.normalize("NFKD", str(content or "")[:400]).encode("ascii", "ignore").decode().lower()
     words = re.sub(r"[^a-z0-9]+", "-", text).strip("-")
-    return (words if len(words) <= _STEM else words[: _STEM + 1].rpartition("-")[0] or words[:_STEM]) or "question"
+    return (
+        words if len(words) <= _MAX_SLUG else words[: _MAX_SLUG + 1].rpartition("-")[0] or words[:_MAX_SLUG]
+    ) or "question"
 
 
 def _json(value: Any, indent: int | None = None) -> str:

@@ -1,4 +1,4 @@
-"""The execution of a cell, within which a question is asked."""
+"""The execution of a cell, which prompts belong to."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any, Self
 
 
 class CellRun:
-    """One run of a cell: what it asks is one thing to take back when the cell runs again.
+    """One run of a cell. All that it asks is taken back together when the cell runs again.
 
-    ``number`` tells which of two runs is the later; one that another process had, in a pickle, was before all.
+    ``number`` is higher for later runs. A run from a pickle has number 0, so it is earlier than all runs of this
+    process.
     """
 
     _numbers = count(1)
@@ -20,28 +21,28 @@ class CellRun:
     def __init__(self, cell: str) -> None:
         self.cell = cell
         self.number = next(self._numbers)
-        self.was_dry_run = False  # it only looked at what would be sent, so what it had said before stays
+        self.was_dry_run = False  # a dry run takes nothing back
 
     def __deepcopy__(self, memo: object) -> Self:
-        return self  # a copy of a conversation goes on within the run
+        return self  # so that a copied chat continues within the same run
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"cell": self.cell, "number": 0, "previewed": self.was_dry_run}
+        return {"cell": self.cell, "number": 0, "was_dry_run": self.was_dry_run}
 
     def __repr__(self) -> str:
         return f"CellRun({self.cell!r})"
 
 
 cell_run: ContextVar[CellRun | None] = ContextVar("nb_backend_cell_run", default=None)
-"""The run of a cell that asks, in this context; ``None`` where there are no cells, or none that says its id."""
+"""The cell run of the current context; ``None`` outside of cells, and if the front end does not send cell ids."""
 
 
 @contextmanager
 def from_cell(cell: str | CellRun | None) -> Iterator[CellRun | None]:
-    """Let a cell be the one that asks, in every conversation, inside this ``with``.
+    """Context manager inside which all prompts, in every chat, belong to a cell.
 
-    Given its id, each ``with`` is a run of its own; given a ``CellRun``, it is a part of that. ``None`` or ``""`` is
-    no cell: what is asked comes after all that was said.
+    With a cell id, each ``with`` is a new run of that cell; with a ``CellRun``, it is part of that run. With ``None``
+    or ``""`` prompts belong to no cell, and take nothing back.
     """
     run = CellRun(cell) if isinstance(cell, str) and cell else cell or None
     token = cell_run.set(run if isinstance(run, CellRun) else None)

@@ -115,9 +115,9 @@ class Chat:
     ) -> Request:
         """Build the request that ``stream`` would send, without sending it.
 
-        ``images`` are what ``to_data_uri`` accepts, each alone or as ``(image, file name)``; they are converted at once,
-        on the caller's thread. ``model`` and ``params`` (fields of the body) apply to this request only; ``system`` is the
-        system prompt from here on.
+        ``images`` are what ``to_data_uri`` accepts, each alone or as ``(image, file name)``. They are converted at
+        once, on the caller's thread. ``model`` and ``params`` (fields of the body) apply to this request only;
+        ``system`` is the system prompt from here on.
 
         ``instead`` is a message of ``messages`` to ask again: it is removed, with everything after it, as soon as there
         is an answer. Raises ``ValueError`` if it is no longer there. ``cache`` is as for ``Chat``. With ``refresh`` or
@@ -184,7 +184,7 @@ class Chat:
         Observers.of(self).notify(None)
 
     def take_back(self, cell: str | CellRun) -> None:
-        """Take back what a cell asked, and everything after it. Given a run: only what earlier runs asked."""
+        """Undo the turns of a cell, and all turns after them. Given a run: only those of earlier runs."""
         self._history.rewind(cell)
         Observers.of(self).notify(None)
 

@@ -1,4 +1,4 @@
-"""Whether a server says that a request is too long."""
+"""Whether a server refuses a request because it exceeds the model's context."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _TOO_LONG = re.compile(
 
 
 def is_too_long(failure: RawResponse | BaseException) -> bool:
-    """Whether a server refuses a question because the conversation does not fit into the model's context."""
+    """Whether an error event or an exception says that the request exceeds the model's context."""
     if isinstance(failure, BaseException):
-        said = f"{failure} {failure.code}" if isinstance(failure, ServerError) else ""
+        text = f"{failure} {failure.code}" if isinstance(failure, ServerError) else ""
     else:
-        said = f"{failure.get('error')} {failure.get('message')}" if failure.type == "error" else ""
-    return _TOO_LONG.search(said[:10_000]) is not None
+        text = f"{failure.get('error')} {failure.get('message')}" if failure.type == "error" else ""
+    return _TOO_LONG.search(text[:10_000]) is not None

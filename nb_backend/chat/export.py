@@ -1,4 +1,4 @@
-"""A conversation as text for people, and as a notebook that asks it again."""
+"""A chat as Markdown to read, and as a notebook that asks it again."""
 
 from __future__ import annotations
 
@@ -16,49 +16,52 @@ from ..media.message_parts import text_of
 from ..text import safe_terminal
 from .transcript import Transcript, expanded
 
-_MAX_SHOWN = 200_000  # bytes of a picture that is shown each time the conversation is
-_SPEAKERS = {"user": "You", "assistant": "Answer", "system": "Instructions", "developer": "Instructions"}
-_MODEL_ON_A_LINE = re.compile(r"[\w.:/@+][\w.:/@+-]*", re.ASCII)  # as ``%%backend MODEL`` takes it without quotes
+_MAX_SHOWN = 200_000  # bytes of an image in the Markdown that shows a chat in a cell
+SPEAKERS = {"user": "You", "assistant": "Answer", "system": "Instructions", "developer": "Instructions"}
+"""Headings of messages, by role."""
+
+_PLAIN_MODEL_NAME = re.compile(r"[\w.:/@+][\w.:/@+-]*", re.ASCII)  # needs no quotes in ``%%backend MODEL``
 
 
 def write(transcript: Transcript, path: str | os.PathLike[str]) -> None:
-    """Write a transcript in the format that the suffix names; ``ValueError`` says which there are."""
+    """Write a transcript in the format of the suffix. Raises ``ValueError`` for a suffix other than .md and .ipynb."""
     where = expanded(path)
     writers = {".md": to_markdown, ".ipynb": to_notebook}
     writer = writers.get(where.suffix.lower())
     if writer is None:
-        raise ValueError(f"{where.name!r} has to end in {' or '.join(writers)}: the suffix chooses the format")
+        raise ValueError(f"{where.name!r} must end in {' or '.join(writers)}, which is the format to write")
     write_file(where, writer(transcript).encode("utf-8"))
 
 
 def to_markdown(transcript: Transcript, level: int = 1) -> str:
-    """Give a Markdown document: headings, from this level on, say who speaks; those in what was said are below them.
+    """Return a Markdown document whose title has this heading level; headings inside messages go below those of roles.
 
-    Below the first level it is to be shown among other things: large pictures of answers are a word or a link in it.
+    With a level above 1, the text is part of something else, and large images are shortened to a word or a link.
     """
-    most = _MAX_SHOWN if level > 1 else None
-    speaker = "#" * (level + 1)
-    parts = [f"{speaker[1:]} Conversation"]
+    max_bytes = _MAX_SHOWN if level > 1 else None
+    heading = "#" * (level + 1)
+    parts = [f"{heading[1:]} Conversation"]
     if transcript.model:
         parts.append(f"Model: {_span(transcript.model)}")
     if transcript.system:
-        parts += [f"{speaker} Instructions", _safe(transcript.system, level + 1)]
+        parts += [f"{heading} Instructions", _safe(transcript.system, level + 1)]
     for message in transcript.messages:
         role = message["role"]
         remark = _remark(message)
         if message.get("system"):
-            parts += [f"{speaker} Instructions", _safe(message["system"], level + 1)]
-        name, said = _SPEAKERS.get(role) or _span(role), _safe(text_of(message), level + 1, message.get("images"), most)
-        shown = [Attachment(*one)._repr_markdown_() for one in message.get("media", ())]
-        parts += [f"{speaker} {name}", said, *shown, remark and f"*({remark})*"]
+            parts += [f"{heading} Instructions", _safe(message["system"], level + 1)]
+        name = SPEAKERS.get(role) or _span(role)
+        text = _safe(text_of(message), level + 1, message.get("images"), max_bytes)
+        attached = [Attachment(*one)._repr_markdown_() for one in message.get("media", ())]
+        parts += [f"{heading} {name}", text, *attached, remark and f"*({remark})*"]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def to_notebook(transcript: Transcript) -> str:
-    """Give a notebook (nbformat 4.5) whose cells ask the questions, with the answers as their outputs."""
+    """Return a notebook (nbformat 4.5) whose cells ask the prompts again, with the answers as their outputs."""
     model = transcript.model or ""
-    on_line = model if _MODEL_ON_A_LINE.fullmatch(model) else ""
-    cells = [_code(_setup(transcript, with_model=model != on_line))]
+    plain_model = model if _PLAIN_MODEL_NAME.fullmatch(model) else ""
+    cells = [_code(_setup(transcript, with_model=model != plain_model))]
     for message in transcript.messages:
         text = text_of(message)
         if message["role"] == "user":
@@ -66,14 +69,14 @@ def to_notebook(transcript: Transcript) -> str:
                 cells.append(_code(f'chats["main"].system = {message["system"]!r}'))
             media = message.get("media", ())
             if media:
-                made = [f"    attach({uri!r}, {name!r}),\n" for uri, name, *_ in media]
-                cells.append(_code(f"from nb_backend import attach\n\nattached = [\n{''.join(made)}]"))
-            cells.append(_code(_question(text, on_line, with_media=bool(media))))
+                calls = [f"    attach({uri!r}, {name!r}),\n" for uri, name, *_ in media]
+                cells.append(_code(f"from nb_backend import attach\n\nattached = [\n{''.join(calls)}]"))
+            cells.append(_code(_prompt_cell(text, plain_model, with_media=bool(media))))
         elif message["role"] == "assistant" and cells[-1]["source"][0].startswith("%%backend"):
             cells[-1]["outputs"].append(_output(message, text))
         else:
-            who = _SPEAKERS.get(message["role"]) or _span(message["role"])
-            cells.append({"cell_type": "markdown", "metadata": {}, "source": _lines(f"**{who}**\n\n{_safe(text)}")})
+            name = SPEAKERS.get(message["role"]) or _span(message["role"])
+            cells.append({"cell_type": "markdown", "metadata": {}, "source": _lines(f"**{name}**\n\n{_safe(text)}")})
     notebook = {
         "cells": [{"id": f"cell-{number}", **cell} for number, cell in enumerate(cells)],
         "metadata": {
@@ -87,57 +90,57 @@ def to_notebook(transcript: Transcript) -> str:
 
 
 def _setup(transcript: Transcript, *, with_model: bool) -> str:
-    """Give the first cell: how to ask as this was asked."""
-    given: dict[str, Any] = {"model": with_model and transcript.model, "provider": transcript.provider}
-    given |= {"system": transcript.system, "params": transcript.params}
-    sets_system = any("system" in message for message in transcript.messages)  # and has it not set at the beginning
+    """Return the first cell, which sets up the same chat."""
+    values: dict[str, Any] = {"model": with_model and transcript.model, "provider": transcript.provider}
+    values |= {"system": transcript.system, "params": transcript.params}
+    sets_system = any("system" in message for message in transcript.messages)  # a second "Run all" has to reset it
     lines = [
         f'chats["main"].{name} = {value!r}'
-        for name, value in given.items()
+        for name, value in values.items()
         if value or (name == "system" and sets_system)
     ]
     imports = ["from nb_backend import chats"] if lines else []
     return "\n".join(["%load_ext nb_backend", *imports, *([""] if lines else []), *lines])
 
 
-def _question(prompt: str, model: str, *, with_media: bool) -> str:
-    """Give the cell that asks exactly this: nothing in it is taken for an expression to evaluate."""
+def _prompt_cell(prompt: str, model: str, *, with_media: bool) -> str:
+    """Return the cell that sends exactly this prompt, ``{{ }}`` included."""
     words = ["%%backend", *([model] if model else []), *(["--raw"] if "{{" in prompt else [])]
     words += ["-i attached"] if with_media else []
-    end = "\n" if prompt.endswith("\n") else ""  # the magic takes the last line end off
+    end = "\n" if prompt.endswith("\n") else ""  # the magic removes the last line end
     return f"{' '.join(words)}\n{prompt}{end}"
 
 
 def _output(message: dict[str, Any], text: str) -> dict[str, Any]:
     remark = _remark(message)
-    said = _answered(text, message.get("images"))
-    shown = "\n\n".join(part for part in (said, remark and f"<small>{remark}</small>") if part)
-    record = {key: message[key] for key in ("stopped", "trimmed") if message.get(key)}
+    answer = _safe_with_images(text, message.get("images"))
+    shown = "\n\n".join(part for part in (answer, remark and f"<small>{remark}</small>") if part)
+    metadata = {key: message[key] for key in ("stopped", "trimmed") if message.get(key)}
     return {
         "output_type": "display_data",
         "data": {"text/markdown": _lines(shown), "text/plain": _lines(safe_terminal(shorten_data_uris(text)))},
-        "metadata": {"nb_backend": record},
+        "metadata": {"nb_backend": metadata},
     }
 
 
 def _remark(message: dict[str, Any]) -> str:
-    """Say what the marks of a message mean."""
-    remarks = ["stopped before its end"] if message.get("stopped") else []
+    """Return in words how an answer was stopped or its request trimmed."""
+    remarks = ["stopped early"] if message.get("stopped") else []
     if count := message.get("trimmed"):
-        remarks.append(f"asked without the {f'{count} oldest turns' if count > 1 else 'oldest turn'}")
+        remarks.append(f"sent without the {f'{count} oldest turns' if count > 1 else 'oldest turn'}")
     return "; ".join(remarks)
 
 
-def _answered(text: str, images: dict[str, str] | None, most: int | None = None) -> str:
-    """Make a text harmless, and put the images behind it that came beside it."""
-    at_hand = {address: "" for address, stands_for in (images or {}).items() if is_bitmap(stands_for)}
-    return answer_markdown(text, images or {}, at_hand, most)
+def _safe_with_images(text: str, images: dict[str, str] | None, max_bytes: int | None = None) -> str:
+    """Return the text as safe Markdown, followed by the images that came beside it."""
+    alts = {address: "" for address, target in (images or {}).items() if is_bitmap(target)}
+    return answer_markdown(text, images or {}, alts, max_bytes)
 
 
-def _safe(text: str, below: int = 2, images: dict[str, str] | None = None, most: int | None = None) -> str:
-    """Make a text harmless, with its headings below those of this level."""
+def _safe(text: str, below: int = 2, images: dict[str, str] | None = None, max_bytes: int | None = None) -> str:
+    """Return the text as safe Markdown with its headings below this level."""
     lines, fence = [], ""
-    for line in _answered(text, images, most).split("\n"):
+    for line in _safe_with_images(text, images, max_bytes).split("\n"):
         if fence:
             fence = "" if line == fence else fence
         elif found := re.match("`{3,}", line):

@@ -116,7 +116,7 @@ class History:
             self.messages += [question, reply]
 
     def rewind(self, cell: str | CellRun) -> None:
-        """Take back what a cell asked, and everything after it. Given a run: only what earlier runs asked."""
+        """Undo the turns of a cell, and all turns after them. Given a run: only those of earlier runs."""
         run = cell if isinstance(cell, CellRun) else CellRun(cell)
         with _lock:
             self._replace(self._histories_for(run))

@@ -1,4 +1,4 @@
-"""The conversations of this process, by name."""
+"""The chats of this process by name: ``chats``."""
 
 from __future__ import annotations
 
@@ -7,39 +7,40 @@ from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import Any
 from weakref import WeakValueDictionary
 
-from . import history as memory
 from .cell_run import CellRun
 from .chat import Chat
+from .history import describe_length
 from .observers import Observers
 
 _NAME = re.compile(r"\w(?:[\w. -]{0,62}[\w.-])?")
 
 
-class Conversations(Mapping[str, Chat]):
-    """Conversations by name; the magic, the panel and your own code see the same.
+class NamedChats(Mapping[str, Chat]):
+    """Mapping of names to chats, which the magic, the panel and your own code share.
 
-    >>> chats["main"]("Why is the sky blue?")  # made when it is first asked for
+    >>> chats["main"]("Why is the sky blue?")  # created on first access
     >>> chats["plots"] = Chat.load("plots.json")
     >>> del chats["main"]
 
-    A name has 1 to 64 letters, digits, ``_``, ``.``, ``-`` and spaces within; any other is a ``ValueError``.
+    A name consists of 1 to 64 letters, digits, ``_``, ``.``, ``-``, and spaces in between. Any other name raises
+    ``ValueError``.
     """
 
     def __init__(self) -> None:
         self._chats: dict[str, Chat] = {}
-        self._begun: WeakValueDictionary[str, Chat] = WeakValueDictionary()
+        self._unlisted: WeakValueDictionary[str, Chat] = WeakValueDictionary()
 
     def __getitem__(self, name: str) -> Chat:
-        chat = self._chats.setdefault(_checked(name), self.begun(name))
-        self._begun.pop(name, None)
+        chat = self._chats.setdefault(_valid_name(name), self.unlisted(name))
+        self._unlisted.pop(name, None)
         return chat
 
     def __setitem__(self, name: str, chat: Chat) -> None:
         if not isinstance(chat, Chat):
-            raise TypeError(f"a conversation is a Chat, not {type(chat).__name__}")
-        before = self._chats.get(_checked(name), chat)
+            raise TypeError(f"expected a Chat, not {type(chat).__name__}")
+        before = self._chats.get(_valid_name(name), chat)
         self._chats[name] = chat
-        self._begun.pop(name, None)
+        self._unlisted.pop(name, None)
         Observers.of(before).notify(None)
 
     def __delitem__(self, name: str) -> None:
@@ -55,48 +56,49 @@ class Conversations(Mapping[str, Chat]):
         return name in self._chats
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Give a conversation if there is one of that name, else the default; this makes none, but checks the name."""
-        return self._chats.get(_checked(name), default)
+        """Return the chat of that name, else the default. Creates no chat, but checks the name."""
+        return self._chats.get(_valid_name(name), default)
 
     def values(self) -> ValuesView[Chat]:
-        """Give the conversations that there are now: looking makes none, also if one goes meanwhile."""
+        """Return the chats as they are now; later changes do not show in the view."""
         return self._chats.copy().values()
 
     def items(self) -> ItemsView[str, Chat]:
-        """Give the names and the conversations that there are now."""
+        """Return the names and chats as they are now; later changes do not show in the view."""
         return self._chats.copy().items()
 
     def take_back(self, cell: str | CellRun) -> None:
-        """Forget in all of them what a cell had said, and everything after it (see ``Chat.take_back``)."""
+        """Undo in all chats the turns of a cell, and all turns after them (see ``Chat.take_back``)."""
         for chat in self.values():
             chat.take_back(cell)
 
     def forget(self, cell: str) -> None:
-        """Forget in all of them what a cell had said and nothing else, for it is gone from the notebook."""
+        """Remove from all chats the turns of a cell that was deleted from the notebook (see ``Chat.forget``)."""
         for chat in self.values():
             chat.forget(cell)
 
-    def begun(self, name: str) -> Chat:
-        """Give a conversation, or one that is listed only once ``__setitem__`` says so; the same one to all who ask."""
-        return self.get(name) or self._begun.setdefault(name, Chat())
+    def unlisted(self, name: str) -> Chat:
+        """Return the chat of that name, or a new one that is not listed until it is assigned or accessed by its name.
+
+        As long as somebody holds the new one, all calls return the same.
+        """
+        return self.get(name) or self._unlisted.setdefault(name, Chat())
 
     def __str__(self) -> str:
-        return (
-            ", ".join(f"{name} ({memory.describe_length(chat.messages)})" for name, chat in self.items()) or "none yet"
-        )
+        return ", ".join(f"{name} ({describe_length(chat.messages)})" for name, chat in self.items()) or "none yet"
 
     def __repr__(self) -> str:
-        return f"<conversations: {self}>"
+        return f"<chats: {self}>"
 
 
-chats = Conversations()
+chats = NamedChats()
 
 
-def _checked(name: object) -> str:
+def _valid_name(name: object) -> str:
     if not isinstance(name, str):
-        raise TypeError(f"the name of a conversation is a text, not {type(name).__name__}")
+        raise TypeError(f"the name of a chat is a string, not {type(name).__name__}")
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"{name[:80]!r} cannot name a conversation: take 1 to 64 letters, digits, _ . - and spaces within"
+            f"{name[:80]!r} cannot be the name of a chat: use 1 to 64 letters, digits, _ . - and spaces in between"
         )
     return name

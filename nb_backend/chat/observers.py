@@ -1,4 +1,4 @@
-"""Who watches a conversation: kept apart from it, for a conversation is copied, pickled and saved."""
+"""Observers of a chat. They are stored apart from it because chats are copied, pickled and saved."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 Watcher: TypeAlias = "Callable[[Turn | None], None]"
-_lock = RLock()  # reentrant: a stream may be collected, and tell that it ended, at any place
+_lock = RLock()  # reentrant: a stream that is garbage-collected notifies observers at any point
 
 
 class Observers:
-    """Those who watch a conversation, and its turns that are under way, the oldest first."""
+    """Observers of one chat, and its turns in progress, oldest first."""
 
     def __init__(self) -> None:
         self.live: list[Turn] = []
@@ -26,12 +26,12 @@ class Observers:
 
     @classmethod
     def of(cls, chat: object) -> Observers:
-        """Give what belongs to a conversation, for as long as that lives."""
+        """Return the observers of a chat; they live as long as the chat."""
         with _lock:
             return _of_chats.setdefault(chat, cls())
 
     def watch(self, changed: Watcher) -> Callable[[], None]:
-        """Call a function at every change; what is given back ends that, a second time it does nothing."""
+        """Call a function at every change. Returns a function that ends this and may be called twice."""
         with _lock:
             self._watchers = [*self._watchers, changed]
 
@@ -42,7 +42,7 @@ class Observers:
         return end
 
     def notify(self, turn: Turn | None) -> None:
-        """Tell them that a turn has changed, or messages (``None``); what one of them raises is no matter of ours."""
+        """Notify all observers that a turn has changed, or messages (``None``). Their errors are only logged."""
         if turn is not None and (turn.ended or turn not in self.live):
             with _lock:
                 others = [one for one in self.live if one is not turn]
@@ -51,16 +51,16 @@ class Observers:
             try:
                 watcher(turn)
             except Exception as error:
-                debug.warn(f"what watches a conversation failed: {type(error).__name__}")
+                debug.warn(f"an observer of a chat failed: {type(error).__name__}")
 
 
 _of_chats: WeakKeyDictionary[object, Observers] = WeakKeyDictionary()
 
 
-def _forget() -> None:
-    """A fork may have the lock held by a thread that it has not."""
+def _renew_lock() -> None:
+    """Replace the lock in a forked child, where a thread that does not exist may hold it."""
     global _lock
     _lock = RLock()
 
 
-background.on_fork(_forget)
+background.on_fork(_renew_lock)

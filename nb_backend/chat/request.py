@@ -1,4 +1,4 @@
-"""A question as it goes to a server, with what was said before."""
+"""One request: messages, parameters, and the server it goes to."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..media.message_parts import text_of
 from ..redaction import is_worth_hiding
 from ..text import error_summary, shorten
 from ..typing import MediaListType, Messages
-from . import history as memory
 from .cell_run import CellRun
+from .history import trimmed_turns, wire_messages
 
 if TYPE_CHECKING:
     from ..events import RawResponse
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Request:
-    """What is asked, whom, and how. ``history`` is what was said, with its marks; ``state`` what the server wants back.
+    """One request. No repr and no ``body`` of it contains the key.
 
-    ``cell_run`` is the run of the cell that asks, ``instead`` the question whose place this takes.
-    ``lacks_vision`` says that the model is known to see no images: those of earlier questions stay behind. ``store``
-    is where the answer is kept, and looked for unless ``refresh``. The key is in no repr of it, and in no ``body``.
+    ``question`` is the new message, ``history`` the messages before it, with their local keys. ``state`` is what the
+    server wants back. ``cell_run`` is the cell run that asks, ``instead`` the message that ``question`` replaces.
+    ``lacks_vision`` is true if the model is known to have no vision: images of earlier messages are then not sent.
+    ``store`` is the cache for the answer; with ``refresh`` the answer is put there, but not taken from there.
     """
 
     provider: type[Provider]
@@ -47,17 +48,17 @@ class Request:
     lacks_vision: bool = False
     store: AnswerCache | None = None
     refresh: bool = False
-    _identities: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
+    _fields_by_dialect: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def trimmed(self) -> int:
-        """How many of the oldest turns are left out from the start."""
-        return memory.trimmed_turns(self.history)
+        """How many of the oldest turns the first request leaves out."""
+        return trimmed_turns(self.history)
 
     def messages(self, trim: int) -> Messages:
-        """Give the messages as they are sent, without so many of the oldest turns."""
-        history = memory.wire_messages(self.history, trim, pictures=not self.lacks_vision)
-        return [*self._instructions, *history, *memory.wire_messages([self.question])]
+        """Return the messages as they are sent, without the ``trim`` oldest turns."""
+        history = wire_messages(self.history, trim, pictures=not self.lacks_vision)
+        return [*self._instructions, *history, *wire_messages([self.question])]
 
     @property
     def _instructions(self) -> Messages:
@@ -65,46 +66,47 @@ class Request:
 
     @property
     def digest(self) -> str:
-        """What tells this question from others, in hex: the same for the same model, messages, files, parameters and
-        kind of server.
-        """
+        """Hash of the request in hex: equal for the same model, messages, files, parameters and dialect."""
         from .recording import cache_key
 
-        return cache_key(self._cache_key_fields(self._kind))
+        return cache_key(self._cache_key_fields(self._server_kind))
 
     def recorded(self) -> CachedAnswer | None:
-        """Give the answer that the store has. ``ValueError`` if it has none, and no server is to be asked."""
+        """Return the answer from the cache, or ``None`` if there is none.
+
+        Raises ``ValueError`` instead if ``NB_BACKEND_CACHE_ONLY`` is set.
+        """
         from ..providers.registry import all_dialects
 
         only = settings.cache_only()
         if self.store is None or (self.refresh and not only):
             return None
-        # where no server is named, and none will be, the answer of any serves
-        kinds = [self._kind, *(all_dialects() if only and self.url is None else ())]
+        # with only the cache and no url, an answer of any dialect will do
+        kinds = [self._server_kind, *(all_dialects() if only and self.url is None else ())]
         found = next(filter(None, (self.store.get(self._cache_key_fields(kind)) for kind in kinds)), None)
         if found is None and only:
-            asked = shorten(text_of(self.question), 60)
-            whom = f"{self.model} is" if self.model else "the server's own model is"
+            prompt = shorten(text_of(self.question), 60)
+            model = self.model or "the server's default model"
             raise ValueError(
-                f"no answer to {asked!r} in {self.store.folder.name}, and NB_BACKEND_CACHE_ONLY forbids to ask for one"
-                f" ({whom} asked): unset it and run this once"
+                f"no answer to {prompt!r} in {self.store.folder.name}, and NB_BACKEND_CACHE_ONLY does not allow to"
+                f" request one from {model}: unset it and run this once"
             )
         return found
 
     def record(self, answer: Answer, recording: EventRecorder) -> None:
-        """Keep the answer in the store; why that fails is said in it."""
+        """Put the answer into the cache. If that fails, the answer's status line says why."""
         from .cache import now
 
         if self.store is None:
             return
         answer.recorded, answer.seconds = now(), round(answer.seconds, 3)
         try:
-            self.store.put(self._cache_key_fields(self._kind), answer, recording.events(self._secret))
+            self.store.put(self._cache_key_fields(self._server_kind), answer, recording.events(self._secret))
         except (OSError, ValueError) as error:
             answer.recorded, answer._cache_error = "", error_summary(error)
 
     @property
-    def _kind(self) -> str:
+    def _server_kind(self) -> str:
         return self.provider.dialect if self.url else "embedded"
 
     @property
@@ -115,20 +117,20 @@ class Request:
     def _cache_key_fields(self, kind: str) -> dict[str, Any]:
         from .recording import cache_key_fields
 
-        if kind not in self._identities:
+        if kind not in self._fields_by_dialect:
             asked = {**self.question, "media": self.media}
             messages = [
                 *self._instructions,
-                *memory.wire_messages(self.history, self.trimmed),
-                *memory.wire_messages([asked]),
+                *wire_messages(self.history, self.trimmed),
+                *wire_messages([asked]),
             ]
-            self._identities[kind] = cache_key_fields(kind, self.model, messages, self.params, self._secret)
-        return self._identities[kind]
+            self._fields_by_dialect[kind] = cache_key_fields(kind, self.model, messages, self.params, self._secret)
+        return self._fields_by_dialect[kind]
 
     async def prepare(self) -> None:
-        """Ask the server, if images would be sent, whether the model sees them.
+        """If images would be sent, ask the server whether the model has vision.
 
-        ``ValueError`` if it says no, and this question brings some: it names models that do.
+        Raises ``ValueError``, which names models with vision, if it has none and ``media`` contains images.
         """
         images = [one.name for one in self.media if one.is_image]
         if not images and not any(one.is_image for message in self.history for one in message.get("media", ())):
@@ -139,21 +141,21 @@ class Request:
         self.lacks_vision = await sees_images(self.provider, self.model, provider, api_key=self.api_key.value) is False
         if self.lacks_vision and images:
             who = (self.model or "the model") if self.url else "the embedded model"
-            raise _sees_no_images(who, images, models_with_vision(self.provider, provider, api_key=self.api_key.value))
+            raise _no_vision(who, images, models_with_vision(self.provider, provider, api_key=self.api_key.value))
 
     def send(self, trim: int) -> AsyncGenerator[RawResponse, None]:
-        """Ask, and give the events of the answer."""
+        """Send the request without the ``trim`` oldest turns, and return the events of the answer."""
         messages, fields = self.messages(trim), self._fields(trim)
         return self.provider.create_async_generator(self.model, messages, self._media(), self.api_key.value, **fields)
 
     def body(self) -> dict[str, Any]:
-        """Give the body that would be posted, but for the key. ``ValueError`` for an image that cannot be sent."""
+        """Return the body of the request without the key. Raises ``ValueError`` for an image that cannot be sent."""
         body = self.provider.body(self.model, self.messages(self.trimmed), self._media(), settings.Secret())
         return {name: value for name, value in (body | self._fields(self.trimmed)).items() if name != "api_key"}
 
     @property
     def url(self) -> str | None:
-        """Where it is posted; ``None`` is the embedded backend."""
+        """Url that the request is posted to; ``None`` is the embedded backend."""
         server = settings.url(self.provider.url)
         return server and server + self.provider.path
 
@@ -161,7 +163,7 @@ class Request:
         return [(one, one.name) for one in self.media] or None
 
     def image_fetcher(self) -> ImageFetcher:
-        """Give what fetches the images of the answer from the server."""
+        """Return a fetcher for images of the answer."""
         from .images import ImageFetcher
 
         async def server() -> str:
@@ -173,12 +175,12 @@ class Request:
         return ImageFetcher(server, get)
 
     def _fields(self, trim: int) -> dict[str, Any]:
-        # what the server remembers is too long, too, where more is left out than it has heard of
-        goes_on = self.state is not None and trim == self.trimmed
-        return {**({"conversation": self.state} if goes_on else {}), **self.params}
+        # a state that holds more turns than are sent would exceed the context as well
+        continues = self.state is not None and trim == self.trimmed
+        return {**({"conversation": self.state} if continues else {}), **self.params}
 
 
-def _sees_no_images(model: str, images: list[str], others: list[str]) -> ValueError:
-    them = images[0] if len(images) == 1 else f"{images[0]} and {len(images) - 1} more"
-    instead = f"ask one that does: {', '.join(others[:5])}" if others else "ask a server with a model that does"
-    return ValueError(f"{model} sees no images, so {them} cannot be sent: {instead}")
+def _no_vision(model: str, images: list[str], with_vision: list[str]) -> ValueError:
+    names = images[0] if len(images) == 1 else f"{images[0]} and {len(images) - 1} more"
+    choice = f"a model with vision: {', '.join(with_vision[:5])}" if with_vision else "a server with a vision model"
+    return ValueError(f"{model} has no vision, so {names} cannot be sent: ask {choice}")

@@ -1,4 +1,4 @@
-"""Text that grows by deltas."""
+"""Text attribute that collects deltas."""
 
 from __future__ import annotations
 
@@ -6,35 +6,39 @@ import threading
 
 from .. import background
 
-_MANY_PIECES = 1000
+_MAX_LOOSE_DELTAS = 1000
 _joining = threading.Lock()
 
 
 class TextBuffer(list[str]):
-    """The pieces of a text, of which the first are ``joined``: by themselves short ones take ten times their length."""
+    """Parts of a text. The first ``joined`` parts are long; short strings take ten times their length in memory.
+
+    ``io.StringIO`` would not do: the garbage collector may close it before the stream of a dropped answer has kept the
+    text.
+    """
 
     joined = 0
 
-    def grow(self, piece: str) -> None:
-        """Add a piece."""
-        self.append(piece)
-        if len(self) - self.joined > _MANY_PIECES:
+    def grow(self, delta: str) -> None:
+        """Add a delta."""
+        self.append(delta)
+        if len(self) - self.joined > _MAX_LOOSE_DELTAS:
             with _joining:
                 self[self.joined :] = ["".join(self[self.joined :])]
                 self.joined += 1
 
     def join(self) -> str:
-        """Give the text; others may read it, and its stream may append, on threads of their own."""
+        """Return the text and store it as one part. Any thread may call this while another adds deltas."""
         with _joining:
-            so_far = len(self)
-            text = "".join(self[:so_far])
-            self[:so_far] = [text]
+            count = len(self)
+            text = "".join(self[:count])
+            self[:count] = [text]
             self.joined = 1
         return text
 
 
 class TextAttribute:
-    """A text that grows piece by piece: joined when it is read, for ``+=`` on an attribute copies it every time."""
+    """Text attribute that collects deltas and joins them when read; ``+=`` would copy the whole text each time."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -42,17 +46,17 @@ class TextAttribute:
     def __get__(self, instance: object, owner: type | None = None) -> str:
         if instance is None:
             return ""  # what a dataclass takes as the default
-        pieces: TextBuffer = instance.__dict__[self._name]
-        return pieces.join()
+        buffer: TextBuffer = instance.__dict__[self._name]
+        return buffer.join()
 
     def __set__(self, instance: object, value: str) -> None:
         instance.__dict__[self._name] = TextBuffer([value])
 
 
-def _forget() -> None:
-    """A fork may have the lock held by a thread that it has not."""
+def _renew_lock() -> None:
+    """Replace the lock in a forked child, where a thread that does not exist may hold it."""
     global _joining
     _joining = threading.Lock()
 
 
-background.on_fork(_forget)
+background.on_fork(_renew_lock)

@@ -1,9 +1,9 @@
-"""A conversation as a file: saved as JSON to go on with, exported as Markdown or a notebook to read.
+"""A chat as a document: saved as JSON to continue later, exported as Markdown or a notebook to read.
 
-The JSON is an object of ``format`` ("nb_backend.chat"), ``version`` (1), ``model``, ``provider``, ``system`` (texts, or
-null), ``params`` (an object), ``messages`` (objects of ``role``, ``content``, and the marks that ``memory`` tells of)
-and ``about`` (for each message an object of what is known about it, as ``memory.Message`` has it). A change that
-older readers would misread raises the version.
+The JSON is an object of ``format`` ("nb_backend.chat"), ``version`` (1), ``model``, ``provider``, ``system`` (strings
+or null), ``params`` (an object), ``messages`` (objects of ``role``, ``content`` and the local keys that ``history``
+lists) and ``about`` (for each message the object ``history.Message.metadata``). A change that older readers would
+misunderstand raises the version.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ from typing import Any, Self
 
 from ..files import write
 from ..media.attachment import Attachment
-from ..redaction import SHORTEST_SECRET
 from ..typing import Messages
 from .jsonable import plain, without_secrets
 
 FORMAT = "nb_backend.chat"
 VERSION = 1
-MAX_SIZE = 256 * 2**20  # bytes of a file that is read
-_OWN = frozenset({"model", "messages", "media", "api_key"})  # fields of a request that no parameter may set
+MAX_SIZE = 256 * 2**20  # bytes of a file
+_RESERVED = frozenset({"model", "messages", "media", "api_key"})  # fields of a request that ``params`` must not set
 
 
 @dataclass
 class Transcript:
-    """What of a conversation goes into files."""
+    """The parts of a chat that go into files."""
 
     model: str | None = None
     provider: str | None = None
@@ -39,32 +38,32 @@ class Transcript:
     about: list[dict[str, Any]] = field(default_factory=list)
 
     def without(self, key: str | None) -> Self:
-        """Give a copy that is plain JSON of valid Unicode, without the key, nor parameters named like secrets.
+        """Return a copy as JSON data with the key masked, and without parameters whose names say that they are secret.
 
-        ``ValueError`` for what JSON cannot say.
+        Raises ``ValueError`` for data that JSON cannot hold.
         """
-        secret = key if key and len(key) >= SHORTEST_SECRET else None
-        made: dict[str, Any] = {one.name: plain(getattr(self, one.name), secret) for one in fields(self)}
+        keys = [key] if key else []
+        made: dict[str, Any] = {one.name: plain(getattr(self, one.name), keys) for one in fields(self)}
         made |= {name: without_secrets(made[name]) for name in ("params", "about")}
         copy = type(self)(**made)
         if wrong := copy._wrong():
-            raise ValueError(f"this conversation cannot be written: {wrong}")
+            raise ValueError(f"this chat cannot be written: {wrong}")
         return copy
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it as JSON."""
+        """Write the JSON file. Raises ``ValueError`` if it would be too large to load."""
         record = {"format": FORMAT, "version": VERSION, **asdict(self)}
         if not any(self.about):
             del record["about"]
         text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
         if (size := len(text.encode())) > MAX_SIZE:
-            most = f"{MAX_SIZE >> 20} MB is the most that is read again"
-            raise ValueError(f"this conversation has {size >> 20} MB with its attachments, and {most}: export it")
+            limit = f"only files of at most {MAX_SIZE >> 20} MB can be loaded"
+            raise ValueError(f"this chat has {size >> 20} MB with its attachments, and {limit}: export it instead")
         write(expanded(path), text.encode("utf-8"))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what ``save`` wrote; ``ValueError`` in one line if it is something else, ``OSError`` if it is gone."""
+        """Read a file that ``save`` wrote. Raises ``ValueError`` if it is another kind of file, else ``OSError``."""
         where = expanded(path)
         data = _read(where)
         try:
@@ -72,22 +71,24 @@ class Transcript:
         except (ValueError, RecursionError):
             raise _damaged(where, "it is not JSON") from None
         if not isinstance(record, dict) or record.get("format") != FORMAT:
-            raise _damaged(where, "it is another kind of file")
+            raise _damaged(where, f'"format" is not "{FORMAT}"')
         version = record.get("version")
         if type(version) is not int or version < 1:
-            raise _damaged(where, "its version is missing")
+            raise _damaged(where, '"version" is not a positive whole number')
         if version > VERSION:
-            raise ValueError(f"{str(where)!r} was saved by a newer nb_backend (version {version}): update this one")
+            raise ValueError(
+                f"{str(where)!r} was saved by a newer nb_backend (format version {version}): update nb_backend"
+            )
         values: dict[str, Any] = {one.name: record.get(one.name) for one in fields(cls)}
         found = cls(**values)
         if not _is_about(found.about, found.messages):
-            found.about = []  # as before there was any
+            found.about = []  # old files have none
         if wrong := found._wrong():
             raise _damaged(where, wrong)
         try:
             read = found.without(None)
         except ValueError:
-            raise _damaged(where, "something in it is nested too deeply") from None
+            raise _damaged(where, "its data is nested too deeply") from None
         try:
             for message in read.messages:
                 if "media" in message:
@@ -97,12 +98,16 @@ class Transcript:
         return read
 
     def _wrong(self) -> str:
+        """Return what is wrong with the values, ``""`` if nothing is."""
         if not all(isinstance(text, str | None) for text in (self.model, self.provider, self.system)):
-            return "its model, provider and system have to be texts"
-        if not isinstance(self.params, dict) or _OWN & self.params.keys():
-            return "its params are none"
+            return '"model", "provider" and "system" have to be strings'
+        params: Any = self.params
+        if not isinstance(params, dict):
+            return '"params" is not an object'
+        if reserved := _RESERVED & params.keys():
+            return f'"params" must not contain "{min(reserved)}"'
         if not isinstance(self.messages, list) or not all(map(_is_message, self.messages)):
-            return "its messages are none"
+            return '"messages" is not a list of messages'
         return ""
 
 
@@ -125,31 +130,31 @@ def _is_message(message: Any) -> bool:
         return False
     if not isinstance(media, list) or not all(map(_is_attachment, media)):
         return False
-    marks = type(trimmed) is int and trimmed >= 0 and texts
-    return is_content and marks and isinstance(message.get("stopped", False), bool)
+    is_count = type(trimmed) is int and trimmed >= 0
+    return is_content and is_count and texts and isinstance(message.get("stopped", False), bool)
 
 
 def _is_attachment(one: Any) -> bool:
-    """Whether this is ``[uri, file name]``, perhaps with a remark, and the uri no path.
+    """Whether this is ``[uri, file name]`` or ``[uri, file name, remark]``, and the uri is not a path.
 
-    A stranger's file must not have one of ours sent.
+    Somebody else's chat file must not make us send a file of this machine.
     """
     is_one = isinstance(one, list) and len(one) in (2, 3) and all(isinstance(item, str) for item in one)
     return is_one and one[0].startswith(("data:", "http://", "https://"))
 
 
 def _damaged(path: Path, why: str) -> ValueError:
-    return ValueError(f"{str(path)!r} is no conversation saved by nb_backend: {why}")
+    return ValueError(f"{str(path)!r} is not a chat saved by nb_backend: {why}")
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """Give the path, with the home that ``~`` stands for."""
+    """Return the path with ``~`` replaced by the home directory."""
     return Path(os.path.expanduser(os.fspath(path)))
 
 
 def _read(path: Path) -> bytes:
-    if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe or a device may never end
-        raise _damaged(path, "it is no file")
+    if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe or a device might never end
+        raise _damaged(path, "it is not a regular file")
     with path.open("rb") as file:
         data = file.read(MAX_SIZE + 1)
     if len(data) > MAX_SIZE:

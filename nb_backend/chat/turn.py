@@ -1,4 +1,4 @@
-"""A turn in progress."""
+"""A turn in progress, as observers of a chat see it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Turn:
-    """A question that was asked and what has come back so far, for those who watch a conversation.
+    """A prompt that was sent and its answer so far, for observers of the chat.
 
-    ``ended`` says that nothing more comes; then ``kept`` whether the exchange is in the conversation, and ``error``
-    what it failed with. ``progress`` is the last event of that type before the first text.
+    When ``ended`` is true, nothing more comes. Then ``kept`` says whether the exchange is part of the history, and
+    ``error`` is what it failed with. ``progress`` is the latest event of that type.
     """
 
     def __init__(self, request: Request, answer: Answer, stop: Callable[[], None]) -> None:
@@ -27,9 +27,10 @@ class Turn:
         self.kept = False
         self.error: BaseException | None = None
         self.progress: RawResponse | None = None
-        self._stop = WeakMethod(stop)  # a stream that nobody iterates any more keeps its answer when it is collected
+        # weak, so that a stream that nobody iterates any more is collected, which commits its answer
+        self._stop = WeakMethod(stop)
 
     def stop(self) -> None:
-        """End the answer, from any thread: who iterates the stream sees its end, the text that had come is kept."""
+        """Stop the answer, from any thread. Iterating its stream ends normally, and the text so far is kept."""
         if (stop := self._stop()) is not None:
             stop()

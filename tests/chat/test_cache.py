@@ -1,4 +1,4 @@
-"""A question that was asked before is answered from a folder: the same answer, no request, no key, one file each."""
+"""Answers from the cache: the same request gets the same answer, without a server; one file each, with no key in it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def events_of(chat: Chat, question: str, **options) -> list[RawResponse]:
     return [event async for event in chat.stream(question, **options)]
 
 
-# -- the same question
+# -- the same request
 
 
 async def test_the_same_question_is_answered_without_a_request(backend, folder):
@@ -64,7 +64,7 @@ async def test_the_same_question_is_answered_without_a_request(backend, folder):
     assert again.to_markdown() == first.to_markdown()
 
 
-async def test_a_replay_streams_and_says_from_when_it_is(backend, folder):
+async def test_a_replay_streams_and_names_its_date(backend, folder):
     backend.engine.enqueue("one\ntwo ", "still two\nthree")
     answer = await Chat().ask("Hi")
     events = await events_of(Chat(), "Hi")
@@ -87,7 +87,7 @@ async def test_a_conversation_is_replayed_turn_by_turn_and_goes_on(backend, fold
     ]
 
 
-async def test_both_kinds_of_image_count_by_content(backend, folder):
+async def test_attachments_count_by_content(backend, folder):
     picture = attach(PNG, "a.png")
     await Chat().ask("What is it?", [picture])
     await Chat().ask("What is it?", [attach(PNG, "other name.png")])
@@ -111,20 +111,20 @@ async def test_both_kinds_of_image_count_by_content(backend, folder):
     ],
     ids=["model", "question", "system", "parameter", "provider", "parameter of the question"],
 )
-async def test_another_question_is_asked(backend, folder, other):
+async def test_another_request_is_sent(backend, folder, other):
     await Chat("m").ask("Hi")
     await other()
     assert asked(backend) == 2
     assert len([*folder.iterdir()]) == 2
 
 
-async def test_another_kind_of_server_is_asked(backend, folder, monkeypatch):
+async def test_a_server_of_another_dialect_is_asked(backend, folder, monkeypatch):
     await Chat("m").ask("Hi")
     with pytest.raises(BackendError):
         await Chat("m", url=f"{backend.url}/v1").ask("Hi")
 
 
-async def test_asked_anew_the_new_answer_takes_the_place_of_the_old_one(backend, folder):
+async def test_with_refresh_the_new_answer_replaces_the_old_one(backend, folder):
     for text in ("old", "new", "newest"):
         backend.engine.enqueue(text)
     chat = Chat()
@@ -136,7 +136,7 @@ async def test_asked_anew_the_new_answer_takes_the_place_of_the_old_one(backend,
     assert len([*folder.iterdir()]) == 1
 
 
-# -- what is kept
+# -- what is cached
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ async def test_asked_anew_the_new_answer_takes_the_place_of_the_old_one(backend,
         ([{"type": "content", "content": ""}], None),
     ],
 )
-async def test_what_failed_or_says_nothing_is_not_kept(backend, folder, steps, failure):
+async def test_failed_and_empty_answers_are_not_cached(backend, folder, steps, failure):
     backend.engine.enqueue(*steps, *([] if failure else [{"type": "finish", "finish": "stop"}]))
     if failure:
         with pytest.raises(failure):
@@ -158,7 +158,7 @@ async def test_what_failed_or_says_nothing_is_not_kept(backend, folder, steps, f
     assert not folder.exists()
 
 
-async def test_what_was_stopped_is_not_kept(backend, folder):
+async def test_stopped_answers_are_not_cached(backend, folder):
     backend.engine.enqueue("Half", ...)
     async with aclosing(Chat().stream("Hi")) as stream:
         async for event in stream:
@@ -168,7 +168,7 @@ async def test_what_was_stopped_is_not_kept(backend, folder):
     assert not folder.exists()
 
 
-async def test_a_replay_that_is_left_keeps_what_was_said(backend, folder):
+async def test_a_replay_that_is_left_early_is_kept_as_stopped(backend, folder):
     backend.engine.enqueue("one\n", "two\n")
     await Chat().ask("Hi")
     chat = Chat()
@@ -179,7 +179,7 @@ async def test_a_replay_that_is_left_keeps_what_was_said(backend, folder):
     assert chat.messages[-1] == {"role": "assistant", "content": "one\n", "stopped": True}
 
 
-async def test_turns_that_were_left_out_are_left_out_again(backend, folder, monkeypatch):
+async def test_a_replay_trims_the_same_turns(backend, folder, monkeypatch):
     async def conversation() -> Chat:
         chat = Chat()
         for question in "abcd":
@@ -231,7 +231,7 @@ EVENTS = st.lists(
 
 
 @given(EVENTS)
-def test_whatever_came_is_the_same_answer_in_a_replay(events):
+def test_any_events_are_replayed_as_the_same_answer(events):
     first, again, recording = Answer(), Answer(), EventRecorder()
     for event in events:
         first.add(event)
@@ -247,7 +247,7 @@ def test_whatever_came_is_the_same_answer_in_a_replay(events):
 # -- the files
 
 
-async def test_a_file_is_readable_has_a_stable_name_and_no_place_in_it(backend, folder):
+async def test_a_file_is_readable_has_a_stable_name_and_no_url(backend, folder):
     backend.engine.enqueue("Line one\n", "Line ", "two")
     await Chat("gpt-4o").ask("Why is the sky blue, and not green or yellow?")
     file = only_file(folder)
@@ -278,7 +278,7 @@ async def test_a_file_is_readable_has_a_stable_name_and_no_place_in_it(backend, 
         ([{"type": "image_url", "image_url": {"url": "https://a/b"}}], "question"),
     ],
 )
-def test_the_name_of_a_file_is_the_questions(tmp_path, question, name):
+def test_a_file_is_named_after_the_prompt(tmp_path, question, name):
     made = cache_key_fields("backend", "m", [{"role": "user", "content": question}], {}, None)
     assert AnswerCache(tmp_path).path(made).name == f"{name}-{cache_key(made)[:20]}.json"
 
@@ -296,7 +296,7 @@ async def test_only_the_owner_may_read_them(backend, folder):
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-async def test_no_key_is_in_them_wherever_it_was_said(backend, folder, monkeypatch):
+async def test_no_file_contains_a_key(backend, folder, monkeypatch):
     key = "the-key-of-this-test-0123456789"
     monkeypatch.setenv("NB_BACKEND_API_KEY", key)
     monkeypatch.setattr(type(backend.engine), "stream", _repeats(key))
@@ -323,7 +323,7 @@ def _repeats(key):
     return stream
 
 
-async def test_a_damaged_file_is_asked_anew_and_mended(backend, folder):
+async def test_a_damaged_file_is_replaced_by_a_new_answer(backend, folder):
     await Chat().ask("Hi")
     file = only_file(folder)
     whole = json.loads(file.read_text())
@@ -338,7 +338,7 @@ async def test_a_damaged_file_is_asked_anew_and_mended(backend, folder):
 
 
 @given(st.data())
-def test_no_file_of_a_stranger_raises(data):
+def test_no_file_raises_whatever_it_contains(data):
     made = cache_key_fields("backend", "m", [{"role": "user", "content": "Hi"}], {}, None)
     value = st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(max_size=9), lambda v: st.lists(v, max_size=3)
@@ -372,7 +372,7 @@ def _get(store: AnswerCache, record: dict, question: dict) -> CachedAnswer | Non
 
 @posix
 @pytest.mark.parametrize("kind", ["link", "pipe", "device"])
-async def test_what_is_no_file_is_not_read_and_replaced(backend, folder, tmp_path, kind):
+async def test_a_link_or_pipe_is_replaced_and_not_read(backend, folder, tmp_path, kind):
     await Chat().ask("Hi")
     file, mine = only_file(folder), tmp_path / "mine"
     mine.write_bytes(file.read_bytes())
@@ -391,7 +391,7 @@ async def test_what_is_no_file_is_not_read_and_replaced(backend, folder, tmp_pat
 # -- the folder
 
 
-async def test_the_folder_is_what_was_said_last(backend, tmp_path, monkeypatch):
+async def test_the_most_specific_setting_chooses_the_folder(backend, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert settings.cache() is None
@@ -420,7 +420,7 @@ async def test_with_no_cache_nothing_is_written(backend, tmp_path, monkeypatch):
     assert (answer.recorded, answer.replayed, [*tmp_path.iterdir()]) == ("", False, [])
 
 
-async def test_what_cannot_be_written_is_answered_and_says_why(backend, tmp_path):
+async def test_if_the_cache_cannot_be_written_the_answer_says_why(backend, tmp_path):
     (tmp_path / "file").write_text("in the way")
     answer = await Chat(cache=tmp_path / "file").ask("Hi")
     assert answer.text == "Hi"
@@ -428,7 +428,7 @@ async def test_what_cannot_be_written_is_answered_and_says_why(backend, tmp_path
     assert answer._cache_error
 
 
-async def test_the_folder_has_a_bound_and_the_longest_unused_go(backend, folder, monkeypatch):
+async def test_above_the_limit_the_least_recently_used_answers_are_deleted(backend, folder, monkeypatch):
     (folder).mkdir()
     (folder / "notes.txt").write_text("mine " * 10_000)
     (folder / "other.json").write_text("mine " * 10_000)
@@ -456,7 +456,7 @@ def _older(folder: Path, name: str, seconds: float) -> None:
     os.utime(file, (when, when))
 
 
-async def test_an_answer_larger_than_the_bound_is_not_kept(backend, folder, monkeypatch):
+async def test_an_answer_above_the_limit_is_not_cached(backend, folder, monkeypatch):
     monkeypatch.setattr(settings.current, "max_cache_bytes", 1000)
     backend.engine.enqueue("word " * 1000)
     answer = await Chat().ask("Hi")
@@ -465,7 +465,7 @@ async def test_an_answer_larger_than_the_bound_is_not_kept(backend, folder, monk
     assert not folder.exists()
 
 
-async def test_cleared_only_answers_go(backend, folder):
+async def test_clearing_deletes_only_answers(backend, folder):
     await Chat().ask("a")
     await Chat().ask("b")
     (folder / "notes.txt").write_text("mine")
@@ -507,21 +507,21 @@ def test_two_processes_may_write_at_once(tmp_path):
     assert AnswerCache(tmp_path).size()[1] <= 40_000
 
 
-# -- only the cache
+# -- cache only
 
 
-async def test_only_the_cache_a_question_that_is_not_there_is_named(backend, folder, monkeypatch):
+async def test_with_cache_only_the_error_names_the_missing_prompt(backend, folder, monkeypatch):
     await Chat("m").ask("Known?")
     monkeypatch.setenv("NB_BACKEND_CACHE_ONLY", "1")
     assert (await Chat("m").ask("Known?")).replayed
-    with pytest.raises(ValueError, match=r"'Unknown question\?'.*NB_BACKEND_CACHE_ONLY.*\(m is asked\)"):
+    with pytest.raises(ValueError, match=r"'Unknown question\?'.*NB_BACKEND_CACHE_ONLY.*from m:"):
         await Chat("m").ask("Unknown question?")
     assert (await Chat("m").ask("Known?", refresh=True)).replayed
     assert asked(backend) == 1
 
 
 @pytest.mark.parametrize("path", ["", "/v1"])
-async def test_only_the_cache_no_server_has_to_be_named(folder, monkeypatch, path):
+async def test_with_cache_only_no_server_is_needed(folder, monkeypatch, path):
 
     with serving(ScriptedEngine("from a server"), path) as server:
         server.is_set(monkeypatch)
@@ -534,7 +534,7 @@ async def test_only_the_cache_no_server_has_to_be_named(folder, monkeypatch, pat
     assert (answer.text, answer.replayed) == ("from a server", True)
 
 
-async def test_only_the_cache_is_on_by_itself(backend, tmp_path, monkeypatch):
+async def test_cache_only_turns_the_cache_on(backend, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NB_BACKEND_CACHE_ONLY", "true")
     settings.current.cache = False

@@ -1,4 +1,4 @@
-"""A conversation: what is remembered, what is sent, what an answer is."""
+"""A chat: its history, what is sent, and the values of an answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def said(*texts: str) -> list[dict]:
     return [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(texts)]
 
 
-# -- memory
+# -- history
 
 
 async def test_the_history_is_remembered_and_sent(backend):
@@ -79,7 +79,7 @@ async def test_a_stopped_answer_keeps_its_text_marked(backend, how):
     assert backend.engine.history[-1]["messages"] == said("Hi?", "Hel", "More?")
 
 
-async def test_what_was_stopped_before_its_first_word_is_forgotten(backend):
+async def test_an_answer_stopped_before_its_first_text_is_not_kept(backend):
     chat = Chat()
     backend.engine.enqueue(...)
     stream = chat.stream("Hi?")
@@ -89,13 +89,13 @@ async def test_what_was_stopped_before_its_first_word_is_forgotten(backend):
     assert chat.messages == []
 
 
-async def test_a_stream_that_is_never_read_asks_nothing(backend):
+async def test_a_stream_that_is_never_read_sends_nothing(backend):
     stream = Chat().stream("Hi?")
     await stream.aclose()
     assert backend.engine.history == []
 
 
-async def test_left_after_its_end_it_is_not_stopped(backend):
+async def test_a_stream_left_after_its_end_is_not_stopped(backend):
     chat = Chat()
     stream = chat.stream("Hi?")
     async for event in stream:
@@ -105,7 +105,7 @@ async def test_left_after_its_end_it_is_not_stopped(backend):
     assert chat.messages == said("Hi?", "Hi?")
 
 
-async def test_the_state_of_a_provider_is_given_back(backend):
+async def test_the_state_of_a_provider_is_sent_back(backend):
     chat = Chat(provider="P")
     backend.engine.enqueue({"type": "conversation", "conversation": {"scripted": {"id": 7}, "other": 1}}, "Hi")
     await chat.ask("Hi?")
@@ -119,7 +119,7 @@ async def test_the_state_of_a_provider_is_given_back(backend):
     ]
 
 
-async def test_the_state_of_another_provider_is_not_given(backend):
+async def test_the_state_of_another_provider_is_not_sent(backend):
     chat = Chat(provider="P")
     backend.engine.enqueue({"type": "conversation", "conversation": {"scripted": 7, "Q": 8}}, "Hi")
     await chat.ask("Hi?")
@@ -131,13 +131,13 @@ async def test_the_state_of_another_provider_is_not_given(backend):
 
 
 @pytest.mark.parametrize("path", ["", "/v1"])
-def test_the_provider_is_named_to_either_kind_of_server(path):
+def test_the_provider_is_sent_in_every_dialect(path):
     chat = Chat(url=f"http://host{path}", provider="P")
     assert chat.request("Hi?").body()["provider"] == "P"
     assert chat.request("Hi?", provider="Q").body()["provider"] == "Q"
 
 
-async def test_images_go_along(backend):
+async def test_images_are_sent(backend):
     await Chat().ask("What is it?", images=[PNG, (PNG, "a.png")])
     uri = "data:image/png;base64,iVBORw0KGgoAAAAAAAAAAA=="
     assert backend.engine.history[0]["media"] == [[uri, "image.png"], [uri, "a.png"]]
@@ -215,7 +215,7 @@ async def test_a_copy_has_a_history_of_its_own(backend, made):
 # -- answers
 
 
-async def test_what_an_answer_knows(backend):
+async def test_the_values_of_an_answer(backend):
     backend.engine.enqueue(
         {"type": "reasoning", "token": "Hm "},
         {"type": "reasoning", "token": None, "status": "thinking"},
@@ -274,6 +274,56 @@ def test_tokens_in_several_spellings(usage, tokens):
     assert Answer(usage=usage).tokens == tokens
 
 
+WHO = {"name": "P", "label": "Provider", "model": "m-1"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "summary"),
+    [
+        (
+            {"text": "Hi", "provider": WHO, "usage": {"output_tokens": 1}},
+            "answered by Provider (m-1) · 1 token · 0.0 s",
+        ),
+        ({"text": "Hi", "provider": {"name": "m-1", "model": "m-1"}, "seconds": 2.25}, "answered by m-1 · 2.2 s"),
+        ({"text": "Hi", "stopped": True}, "stopped · 0.0 s"),
+        ({"text": "Hi", "_failed": True}, "broke off · 0.0 s"),
+        ({"_failed": True, "provider": WHO}, "no answer · asked Provider (m-1) · 0.0 s"),
+        ({"reasoning": "Hm"}, "an answer without text · 0.0 s"),
+        ({"text": "Hi", "finish_reason": "length"}, "cut off at the token limit · 0.0 s"),
+        ({"text": "Hi", "finish_reason": "max_tokens"}, "cut off at the token limit · 0.0 s"),
+        ({"text": "Hi", "finish_reason": "content_filter"}, "stopped by a content filter · 0.0 s"),
+        ({"text": "Hi", "trimmed": 2}, "without the 2 oldest turns · 0.0 s"),
+        ({"text": "Hi", "trimmed": 1}, "without the oldest turn · 0.0 s"),
+        ({"text": "Hi", "recorded": "2026-11-23T08:00:00Z"}, "0.0 s · cached on 2026-11-23"),
+        ({"text": "Hi", "_cache_error": "disk full"}, "0.0 s · not cached: disk full"),
+        ({"text": "Hi", "provider": {"name": "a\n\x1b[31mb"}}, "answered by a [U+001B][31mb · 0.0 s"),
+    ],
+)
+def test_the_summary_of_an_answer(fields, summary):
+    assert Answer(**fields).summary == summary
+
+
+async def test_the_summary_knows_how_the_stream_ended(backend):
+    backend.engine.enqueue("Half", RuntimeError("m"))
+    failed = Chat().stream("Hi?")
+    with pytest.raises(ServerError):
+        await rest_of(failed)
+    assert failed.answer.summary.startswith("broke off · answered by scripted")
+    backend.engine.enqueue("Half", ...)
+    stopped = Chat().stream("Hi?")
+    async for event in stopped:
+        if str(event):
+            await stopped.aclose()
+    assert stopped.answer.summary.startswith("stopped · answered by scripted")
+    complete = (await Chat().ask("Hi?")).summary
+    assert complete.startswith("answered by scripted")
+
+
+async def rest_of(stream):
+    async for _ in stream:
+        pass
+
+
 def test_the_code_of_an_answer():
     text = "Try:\n```python\nx = 1\n\ny = 2\n```\nor\n~~~\nz\n~~~\n`not this`\n\n- in a list:\n\n  ```\n  w\n  ```\n"
     assert Answer(text=text).code == ["x = 1\n\ny = 2", "z", "w"]
@@ -299,7 +349,7 @@ def test_two_hundred_thousand_events_are_joined_once():
     assert len(vars(answer)["text"]) == 1
 
 
-async def test_a_broken_answer_says_what_had_come(wire_server):
+async def test_the_error_of_a_broken_answer_has_its_partial_text(wire_server):
     wire_server.answer(CHUNKED + chunk(sse(content("Hel"))), end="reset")
     chat = Chat(url=wire_server.url)
     stream = chat.stream("Hi?")

@@ -1,4 +1,4 @@
-"""What is left out of a conversation that has outgrown the model's context."""
+"""Which turns are trimmed when a history exceeds the model's context."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_an_answer_that_has_begun_is_not_asked_for_again(backend, begun):
     assert len(backend.engine.history) == 3
 
 
-async def test_the_servers_own_memory_is_left_out_too(backend):
+async def test_the_server_state_is_not_sent_for_a_trimmed_history(backend):
     chat = Chat(temperature=0)
     backend.engine.enqueue(STATE, "Hi")
     await grown(chat, 2)
@@ -98,7 +98,7 @@ async def test_the_servers_own_memory_is_left_out_too(backend):
     assert backend.engine.history[-1]["temperature"] == 0
 
 
-async def test_a_cell_that_runs_again_leaves_out_no_more_than_it_had_to(backend):
+async def test_a_cell_that_runs_again_trims_no_more_than_it_needs(backend):
     chat = Chat()
     await run_cells(chat, "a", "b", "c")
     backend.engine.enqueue(TOO_LONG)
@@ -162,7 +162,7 @@ def test_which_failures_mean_too_long(failure, too_long):
     assert is_too_long(failure) is too_long
 
 
-def test_instructions_are_never_left_out():
+def test_instructions_are_never_trimmed():
     messages = [
         {"role": "assistant", "content": "welcome"},
         {"role": "system", "content": "S"},

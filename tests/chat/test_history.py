@@ -95,14 +95,14 @@ async def test_a_run_is_the_same_from_the_background_loop(backend):
     assert questions(chat) == ["1"]
 
 
-async def test_the_servers_own_memory_of_what_was_taken_back_is_not_used(backend):
+async def test_the_server_state_of_undone_turns_is_not_sent(backend):
     chat = Chat()
     backend.engine.enqueue(STATE, "Hi")
     await run_cells(chat, "a", "b", "a", "c")
     assert [body.get("conversation") for body in backend.engine.history] == [None, {"id": 7}, None, None]
 
 
-async def test_taking_back_by_hand(backend):
+async def test_take_back_by_hand(backend):
     chat = Chat()
     await run_cells(chat, "a", "b", "c")
     chat.take_back("none")
@@ -125,6 +125,6 @@ async def test_cells_with_an_openai_server(wire_server):
     ]
 
 
-def test_a_run_says_its_cell():
+def test_the_repr_of_a_run_names_its_cell():
     with from_cell(run := CellRun("a")) as inside:
         assert inside is run

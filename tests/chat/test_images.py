@@ -1,4 +1,4 @@
-"""Images in an answer: which are known, which are fetched and from where, how they are shown."""
+"""Images in an answer: which are found, which are fetched and from where, how they are shown."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def test_an_image_of_the_server_stands_in_the_answer(server):
         assert same.images[0].data_uri == uri(PNG)
 
 
-async def test_as_g4f_writes_it(server):
+async def test_images_in_the_form_of_g4f(server):
     text = (
         "<!-- generated images start -->\n[![#1 dot](/media/x.png?w=5)](/media/x.png)\n"
         "[![#2 dot](/media/second.png)](https://e.x/second.png)\n<!-- generated images end -->\n"
@@ -133,7 +133,7 @@ async def test_the_images_of_an_answer_are_addresses_that_hold_the_image(server)
     assert ImageUrl("x").data_uri is None
 
 
-async def test_an_image_of_the_text_is_fetched_at_the_end_and_is_drawn_once(server):
+async def test_an_image_of_the_text_is_fetched_at_the_end_and_shown_once(server):
     server.engine.enqueue("![a](/me", "dia/x.png) ![b][r] `![c](/media/second.png)`\n\n", "[r]: /media/x.png")
     answer = await Chat().ask("Draw")
     url = f"{server.url}/media/x.png"
@@ -146,7 +146,7 @@ async def test_an_image_of_the_text_is_fetched_at_the_end_and_is_drawn_once(serv
 
 @pytest.mark.parametrize("name", ["drawn.svg", "page.png", "empty.png", "huge.png", "none.png", "away.png", "slow.png",
                                   "near.png", "bomb.png", "bomb.jpg"])  # fmt: skip
-async def test_what_is_no_picture_stays_a_link(server, monkeypatch, name):
+async def test_what_is_not_an_image_stays_a_link(server, monkeypatch, name):
     monkeypatch.setattr(answer_images, "MAX_SECONDS", 30 if name != "slow.png" else 0.05)
     server.engine.enqueue(images(f"/media/{name}"), f"Words ![pic](/media/{name})")
     answer = await Chat().ask("Draw")
@@ -156,13 +156,13 @@ async def test_what_is_no_picture_stays_a_link(server, monkeypatch, name):
     assert not answer.stopped
 
 
-async def test_the_bounds_of_an_answer(server, monkeypatch):
-    monkeypatch.setattr(answer_images, "MAX_ANSWER", len(PNG) + len(SECOND))
+async def test_the_limits_of_an_answer(server, monkeypatch):
+    monkeypatch.setattr(answer_images, "MAX_TOTAL_BYTES", len(PNG) + len(SECOND))
     server.engine.enqueue(images("/media/large.png", "/media/x.png", "/media/second.png", "/media/near.png"))
     answer = await Chat().ask("Draw")
     assert answer.to_markdown().count("](data:") == 2
     assert server.asked == ["/media/large.png", "/media/x.png", "/media/second.png"]
-    monkeypatch.setattr(answer_images, "MAX_COUNT", 1)
+    monkeypatch.setattr(answer_images, "MAX_FETCHES", 1)
     server.engine.enqueue(images("/media/x.png", "/media/second.png"))
     assert (await Chat().ask("Draw")).to_markdown().count("](data:") == 1
 
@@ -214,12 +214,12 @@ def test_an_address_in_full(server, address, url):
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=60) | st.lists(st.sampled_from([*"/\\:@?#.x", "http", "evil", "127.0.0.1:80"])).map("".join))
-def test_whatever_is_the_servers_is_asked_of_the_server(address):
+def test_own_addresses_lead_to_the_server(address):
     url = same_origin_url("http://127.0.0.1:80", address)
     assert url is None or re.match(r"http://127\.0\.0\.1([/?#]|$)", url)
 
 
-async def test_no_stranger_is_ever_asked(server):
+async def test_other_servers_are_never_asked(server):
     strange = server.stranger.removeprefix("http://")
     addresses = [address.format(port=server.port, strange=strange) for address in STRANGE]
     text = "\n\n".join(f"![a](<{address}>) ![b]({address})" for address in addresses)
@@ -232,7 +232,7 @@ async def test_no_stranger_is_ever_asked(server):
     assert addresses[0] in answer.images
 
 
-async def test_the_key_is_in_nothing(server):
+async def test_the_key_is_shown_nowhere(server):
     server.engine.enqueue(images("/media/x.png", "/media/none.png"), "![a](/media/away.png)")
     answer = await Chat().ask("Draw")
     assert server.asked  # they want the key
@@ -292,7 +292,7 @@ FORMS = [
     addresses=st.dictionaries(st.sampled_from(KEYS), st.sampled_from(VALUES) | st.text(max_size=20)),
 )
 @pytest.mark.parametrize("most", [markdown_data.MAX_IMAGE_BYTES, 1000])
-def test_no_address_acts(most, text, addresses):
+def test_no_address_is_active_content(most, text, addresses):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(markdown_data, "MAX_IMAGE_BYTES", most)
         patch.setattr(markdown_oracle, "safe_markdown", lambda text: safe_markdown(text, addresses))
@@ -407,7 +407,7 @@ def test_pieces_are_shortened_as_the_whole(pieces):
     assert "".join(map(shortener.feed, pieces)) + shortener.flush() == shorten_data_uris("".join(pieces))
 
 
-# -- what a conversation keeps of them
+# -- images in the history
 
 
 async def test_an_image_in_an_answer_is_not_sent_back_as_text(server):
@@ -440,7 +440,7 @@ async def test_the_images_are_in_what_is_saved_and_exported(server, tmp_path):
     assert "images" not in server.engine.history[-1]["messages"][1]
 
 
-async def test_what_the_text_says_is_not_kept_twice(server):
+async def test_images_of_the_text_are_not_stored_twice(server):
     chat = Chat()
     server.engine.enqueue(f"![a]({LARGE}) ![b](https://e.x/a.png)", images(LARGE, "https://e.x/b.png"))
     await chat.ask("Draw")

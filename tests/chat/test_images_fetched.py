@@ -1,4 +1,4 @@
-"""The stream of an answer with images: they are fetched meanwhile, where the key goes, and how the stream ends."""
+"""Fetching images while an answer streams: order, where the key goes, and how the stream ends."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class FakeRequest(Request):
         return self._images or super().image_fetcher()
 
 
-async def test_whole_is_what_ends_without_a_reason_too():
+async def test_an_answer_without_a_finish_reason_is_complete():
     begun = asyncio.Event()
 
     async def ask(without: int):
@@ -144,7 +144,7 @@ async def test_no_task_is_left_behind(server, way):
     await until(lambda: asyncio.all_tasks() <= before)
 
 
-async def test_images_of_others_cost_nothing():
+async def test_images_of_other_servers_cost_no_request():
     asked = []
 
     async def server() -> str:
@@ -188,7 +188,7 @@ async def test_images_of_others_cost_nothing():
         ("https://hub/user/me", "https://hub/user/me?/../x.png", False),
     ],
 )
-def test_what_is_below_a_server(server, url, below):
+def test_which_urls_are_below_a_server(server, url, below):
     assert _is_below(server, url) is below
 
 
@@ -207,13 +207,13 @@ async def test_no_redirect_is_followed(server):
 @pytest.mark.parametrize(
     "path", ["/backend-api/v2/create?prompt=x", "/media/../backend-api/v2/x.png", "/%62ackend-api/x"]
 )
-async def test_a_call_of_the_server_is_no_image(server, path):
+async def test_an_api_path_of_the_server_is_not_fetched(server, path):
     with pytest.raises(ValueError, match="no file on"):
         await provider_for(server.url).get_file(path, 1000)
     assert await provider_for(server.url).get_file("/media/x.png", 1000) == PNG
 
 
-# -- before the question
+# -- before the request
 
 
 class Asked:
@@ -232,7 +232,7 @@ class Asked:
         return AnswerStream(FakeRequest(made, prepare or self.prepare), lambda *_: self.log.append("kept"))
 
 
-async def test_prepare_comes_before_the_question():
+async def test_prepare_comes_before_the_request():
     asked = Asked()
     stream = asked.stream()
     assert asked.log == []
@@ -256,7 +256,7 @@ async def test_what_prepare_raises_ends_the_stream(error):
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
-async def test_a_stream_left_before_its_question_asks_nothing(when):
+async def test_a_stream_left_before_its_request_sends_nothing(when):
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def wait() -> None:
@@ -277,7 +277,7 @@ async def test_a_stream_left_before_its_question_asks_nothing(when):
     assert stream.answer.stopped
 
 
-@pytest.mark.parametrize("error", [ValueError("it sees no images"), asyncio.CancelledError()])
+@pytest.mark.parametrize("error", [ValueError("it has no vision"), asyncio.CancelledError()])
 async def test_nothing_is_sent_after_prepare_has_failed(error):
     async def fail() -> None:
         raise error

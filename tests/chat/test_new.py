@@ -1,4 +1,4 @@
-"""Starting a conversation over, and what a question sets for those after it."""
+"""Starting a chat over, and settings that a prompt makes for those after it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_a_question_that_fails_starts_nothing_over(backend):
     assert questions(chat) == ["a?", "b?"]
 
 
-async def test_what_the_server_remembers_is_left_behind(backend):
+async def test_the_server_state_is_dropped(backend):
     chat = Chat()
     backend.engine.enqueue(STATE, "Hi")
     await run_cells(chat, "a", "b")
@@ -122,7 +122,7 @@ async def test_an_empty_system_prompt_is_none(backend):
     assert sent(backend) == ["a?", "a?", "b?"]
 
 
-async def test_setting_it_goes_before_what_a_question_has_set(backend):
+async def test_setting_it_overrides_what_a_prompt_has_set(backend):
     chat = Chat()
     await ask(chat, "a", system="S")
     chat.system = "T"
@@ -159,7 +159,7 @@ async def test_it_is_saved(backend, tmp_path):
     assert sent(backend) == ["base", "a?"]
 
 
-# -- for one question, and only for a look
+# -- for one request, and requests that are not sent
 
 
 async def test_a_model_and_parameters_for_one_question(backend):
@@ -188,10 +188,10 @@ async def test_a_request_is_what_would_be_sent_and_changes_nothing(backend, opti
     assert {**body, "api_key": sent_body["api_key"]} == sent_body
 
 
-# -- aside
+# -- keep=False
 
 
-async def test_asked_aside_the_conversation_stays_as_it_was(backend):
+async def test_with_keep_false_the_chat_stays_as_it_was(backend):
     chat = Chat(system="S")
     told = []
     chat.watch(told.append)
@@ -208,7 +208,7 @@ async def test_asked_aside_the_conversation_stays_as_it_was(backend):
     assert backend.engine.history[-1]["conversation"] == STATE["conversation"]["scripted"]
 
 
-async def test_asked_aside_and_left_the_answer_is_not_kept(backend):
+async def test_with_keep_false_a_stopped_answer_is_not_kept(backend):
     backend.engine.enqueue("Half", ...)
     stream = Chat().stream("Hi", keep=False)
     async for event in stream:

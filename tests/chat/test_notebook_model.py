@@ -28,7 +28,7 @@ from nb_backend.chat import cell_run
 from nb_backend.chat import history as history_module
 from nb_backend.chat.cell_run import CellRun, from_cell
 from nb_backend.chat.history import LOCAL_KEYS
-from nb_backend.chat.named_chats import Conversations
+from nb_backend.chat.named_chats import NamedChats
 from nb_backend.errors import ServerError
 from nb_backend.notebook.magic import question as question_module
 from nb_backend.notebook.magic.options import Options
@@ -138,7 +138,7 @@ class NotebookMachine(RuleBasedStateMachine):
         self.restart()
 
     def restart(self) -> None:
-        self.chats = Conversations()
+        self.chats = NamedChats()
         for name, system in BASE.items():
             self.chats[name] = Chat(system=system)
         self.monkeypatch.setattr(question_module, "chats", self.chats)
@@ -603,7 +603,7 @@ async def test_what_an_earlier_run_says_late_is_taken_back_already(backend, new)
 
 
 async def test_a_late_answer_takes_nothing_back_anywhere(backend, monkeypatch):
-    chats = Conversations()
+    chats = NamedChats()
     monkeypatch.setattr(question_module, "chats", chats)
     main, plots = chats["main"], chats["plots"]
     with from_cell("a"):
@@ -722,7 +722,7 @@ async def test_a_system_prompt_that_is_set_goes_before_those_of_what_was_started
 
 
 def test_to_look_at_conversations_makes_none():
-    found = Conversations()
+    found = NamedChats()
     first, second = found["a"], found["b"]
     for views in (found.values(), found.items()):
         seen = iter(views)

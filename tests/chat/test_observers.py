@@ -1,4 +1,4 @@
-"""Those who watch a conversation see each turn begin, go on and end; a question asked anew, deleted, stopped softly."""
+"""Observers see each turn begin, change and end; prompts asked again, deleted, and stopped."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_a_turn_is_seen_from_its_beginning_to_its_end(backend):
     assert watching.told[-1] == ("Hello", True, True, NONE)
 
 
-async def test_a_failure_is_told_with_its_reason_and_text(backend):
+async def test_a_failed_turn_has_its_error_and_text(backend):
     backend.engine.enqueue("Half", RuntimeError("boom"))
     chat = Chat()
     watching = Watching(chat)
@@ -69,7 +69,7 @@ async def test_a_failure_is_told_with_its_reason_and_text(backend):
     assert chat.messages == []
 
 
-async def test_other_changes_are_told(backend):
+async def test_observers_are_called_for_other_changes(backend):
     chat = Chat()
     await run_cells(chat, "a", "b")
     watching = Watching(chat)
@@ -80,7 +80,7 @@ async def test_other_changes_are_told(backend):
     assert watching.told == [None] * 4
 
 
-def test_another_conversation_under_the_name_is_told():
+def test_observers_are_called_when_a_name_gets_another_chat():
     first = chats["watched"]
     watching = Watching(first)
     chats["watched"] = Chat()
@@ -90,7 +90,7 @@ def test_another_conversation_under_the_name_is_told():
     assert watching.told == [None]
 
 
-async def test_who_watches_and_fails_does_no_harm(backend, caplog):
+async def test_an_observer_that_fails_does_no_harm(backend, caplog):
     backend.engine.enqueue("Hello")
     chat = Chat()
     chat.watch(lambda turn: 1 / 0)
@@ -100,7 +100,7 @@ async def test_who_watches_and_fails_does_no_harm(backend, caplog):
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_watching_is_not_copied_nor_pickled_nor_kept(backend):
+async def test_observers_are_not_copied_pickled_or_kept_alive(backend):
     chat = Chat()
     watching = Watching(chat)
     for other in (copy.deepcopy(chat), pickle.loads(pickle.dumps(chat))):
@@ -108,7 +108,7 @@ async def test_watching_is_not_copied_nor_pickled_nor_kept(backend):
     assert watching.told == []
 
 
-async def test_a_stream_that_nobody_holds_keeps_its_answer_though_it_is_watched(backend):
+async def test_a_dropped_stream_keeps_its_answer_with_observers_too(backend):
     backend.engine.enqueue("Half", "more", ...)
     chat = Chat()
     watching = Watching(chat)
@@ -123,7 +123,7 @@ async def test_a_stream_that_nobody_holds_keeps_its_answer_though_it_is_watched(
     assert chat.messages[-1]["stopped"]
 
 
-# -- stopped softly
+# -- stopped
 
 
 @pytest.mark.parametrize("where", ["thread", "loop"])
@@ -194,10 +194,10 @@ async def test_a_cancellation_that_comes_with_a_stop_is_a_cancellation(backend):
     assert stream.kept
 
 
-# -- asked anew
+# -- asked again
 
 
-async def test_a_question_asked_anew_takes_the_place_of_the_old_one(backend):
+async def test_a_prompt_asked_again_replaces_the_old_turn(backend):
     chat = Chat()
     for question in ("one", "two", "three"):
         await chat.ask(question)
@@ -207,7 +207,7 @@ async def test_a_question_asked_anew_takes_the_place_of_the_old_one(backend):
 
 
 @pytest.mark.parametrize("instead_of", [0, 2])
-async def test_asked_anew_in_vain_nothing_is_lost(backend, instead_of):
+async def test_a_failed_retry_loses_nothing(backend, instead_of):
     chat = Chat()
     await chat.ask("one")
     await chat.ask("two")
@@ -218,7 +218,7 @@ async def test_asked_anew_in_vain_nothing_is_lost(backend, instead_of):
     assert chat.messages == before
 
 
-async def test_asked_anew_it_is_still_its_cells(backend):
+async def test_a_prompt_asked_again_still_belongs_to_its_cell(backend):
     chat = Chat()
     await run_cells(chat, "a", "b")
     await chat.ask("b, better", instead=chat.messages[2])
@@ -228,7 +228,7 @@ async def test_asked_anew_it_is_still_its_cells(backend):
     assert questions(chat) == ["a?", "b!"]
 
 
-async def test_asked_anew_the_system_prompt_stays(backend):
+async def test_a_prompt_asked_again_keeps_its_system_prompt(backend):
     chat = Chat()
     await chat.ask("one", system="Be brief.")
     await chat.ask("one again", instead=chat.messages[0])
@@ -236,7 +236,7 @@ async def test_asked_anew_the_system_prompt_stays(backend):
     assert chat.system == "Be brief."
 
 
-async def test_what_is_gone_is_not_asked_anew(backend):
+async def test_a_removed_prompt_cannot_be_asked_again(backend):
     chat = Chat()
     await chat.ask("one")
     old = chat.messages[0]
@@ -249,7 +249,7 @@ async def test_what_is_gone_is_not_asked_anew(backend):
             chat.delete(question)
 
 
-async def test_gone_meanwhile_the_answer_comes_last(backend):
+async def test_the_answer_to_a_prompt_removed_meanwhile_comes_last(backend):
     chat = Chat()
     await chat.ask("one")
     stream = chat.stream("again", instead=chat.messages[0])
@@ -271,10 +271,10 @@ async def test_a_turn_is_deleted_whole(backend):
     assert not [text for text in sent(backend) if "two" in text]
 
 
-# -- what is known about messages
+# -- metadata of messages
 
 
-async def test_what_is_known_about_an_answer(backend, tmp_path):
+async def test_the_metadata_of_an_answer(backend, tmp_path):
     backend.engine.enqueue(
         {"type": "reasoning", "token": "Hm."}, "Hello", {"type": "usage", "usage": {"completion_tokens": 7}}
     )
@@ -299,7 +299,7 @@ async def test_what_is_known_about_an_answer(backend, tmp_path):
 @pytest.mark.parametrize(
     "known", [{"usage": 1, "provider": "x", "seconds": "s", "finish_reason": {}}, {"reasoning": 3}, {}]
 )
-def test_an_answer_from_a_strangers_file(known):
+def test_an_answer_with_damaged_metadata(known):
     answer = Answer.of(
         Message({"role": "assistant", "content": [{"type": "text", "text": "Hi"}, {}], "trimmed": "x"}, known)
     )
@@ -308,7 +308,7 @@ def test_an_answer_from_a_strangers_file(known):
     answer.to_markdown()
 
 
-def test_a_message_that_somebody_made():
+def test_a_plain_dict_as_message_has_no_metadata():
     assert metadata({"role": "user"}) == {}
     assert Message({"role": "user"}, {"time": 1}) == {"role": "user"}
 

@@ -1,4 +1,4 @@
-"""Saved files are valid and whole, whatever is in a conversation and whatever happens while one is written."""
+"""Saved files are valid and complete, whatever a chat contains and whatever happens during the write."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def deeper(levels: int, call) -> None:
     return deeper(levels - 1, call) if levels else call()
 
 
-def test_what_could_be_written_is_read_from_any_depth(tmp_path):
+def test_a_file_that_was_written_can_be_read_deep_in_the_stack(tmp_path):
     path = tmp_path / "chat.json"
     chat = chat_of("a")
     for levels in (110, 300, 450, 10**5):
@@ -101,7 +101,7 @@ def test_what_could_be_written_is_read_from_any_depth(tmp_path):
     deeper(500, lambda: Chat.load(path))
     record = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**record, "params": {"x": nested(300)}}))
-    with pytest.raises(ValueError, match="no conversation saved by nb_backend: something in it is nested too deeply"):
+    with pytest.raises(ValueError, match="not a chat saved by nb_backend: its data is nested too deeply"):
         Chat.load(path)
 
 
@@ -110,7 +110,7 @@ def test_what_could_be_written_is_read_from_any_depth(tmp_path):
     [{"model": 7}, {"provider": ["P"]}, {"params": {"messages": 3}}, {"params": []}, {"messages": [{"role": 7}]}],
     ids=str,
 )
-def test_what_would_not_be_read_is_not_written(tmp_path, fields):
+def test_a_chat_that_could_not_be_loaded_is_not_saved(tmp_path, fields):
     path = tmp_path / "chat.json"
     chat = chat_of("a", "b")
     chat.save(path)
@@ -118,7 +118,7 @@ def test_what_would_not_be_read_is_not_written(tmp_path, fields):
     for name, value in fields.items():
         setattr(chat, name, value)
     for name in NAMES:
-        with pytest.raises(ValueError, match="this conversation cannot be written: its"):
+        with pytest.raises(ValueError, match='this chat cannot be written: "'):
             write(chat, tmp_path / name)
     assert [(file, file.read_bytes()) for file in tmp_path.iterdir()] == [(path, before)]
 
@@ -151,7 +151,7 @@ def test_only_the_owner_reads_it_whatever_the_folder_allows(tmp_path, name):
     assert (tmp_path / f"hard-{name}").read_bytes() != (tmp_path / name).read_bytes()
 
 
-def test_an_error_of_the_system_names_the_file_that_was_meant(tmp_path):
+def test_an_os_error_names_the_file_of_the_caller(tmp_path):
     for name in NAMES:
         with pytest.raises(FileNotFoundError) as failure:
             write(chat_of("a"), tmp_path / "none" / name)

@@ -1,4 +1,4 @@
-"""Conversations as files: what is saved is loaded, and what never gets into one."""
+"""Chats as JSON files: what is saved is loaded, and what never gets into a file."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_no_file_has_a_key(tmp_path, monkeypatch, name):
         assert chat.params["api_key"] == "hidden"  # the chat itself is as it was
 
 
-def test_where_to_ask_is_told_and_not_read(tmp_path):
+def test_the_url_is_an_argument_and_never_read_from_a_file(tmp_path):
     path = tmp_path / "chat.json"
     record = json.loads('{"format": "nb_backend.chat", "version": 1, "params": {"headers": {"Authorization": "x"}}}')
     path.write_text(json.dumps({**record, "messages": [], "url": "http://evil", "api_key": "x"}))
@@ -164,7 +164,7 @@ def test_what_fails_leaves_the_older_file_and_no_other(tmp_path, monkeypatch):
     chat_of("a", "b").save(path)
     before = path.read_bytes()
     for bad in (object(), [object()]):
-        with pytest.raises(ValueError, match="JSON has nothing for object"):
+        with pytest.raises(ValueError, match="JSON has no type for object"):
             chat_of("a", x=bad).save(path)
     endless: list = []
     endless.append(endless)
@@ -192,7 +192,7 @@ class Array:
         return self.value
 
 
-def test_what_else_parameters_may_be(tmp_path):
+def test_parameters_of_other_types(tmp_path):
     params = {"top_p": Array(0.5), "bias": Array([1, 2]), "stop": ("a", "b"), "t": math.nan}
     chat_of("a", **params).save(tmp_path / "chat.json")
     assert Chat.load(tmp_path / "chat.json").params == {"top_p": 0.5, "bias": [1, 2], "stop": ["a", "b"], "t": None}
@@ -209,17 +209,17 @@ GOOD = {"format": "nb_backend.chat", "version": 1, "params": {}, "messages": []}
         (b'{"format": "nb_backend.ch', "not JSON"),
         (b"[" * 100_000, "not JSON"),
         (b"9" * 10_000, "not JSON"),
-        ([], "another kind of file"),
-        ({"cells": [], "nbformat": 4}, "another kind of file"),
-        ({**GOOD, "version": None}, "version is missing"),
-        ({**GOOD, "version": True}, "version is missing"),
+        ([], '"format" is not "nb_backend.chat"'),
+        ({"cells": [], "nbformat": 4}, '"format" is not "nb_backend.chat"'),
+        ({**GOOD, "version": None}, '"version" is not a positive whole number'),
+        ({**GOOD, "version": True}, '"version" is not a positive whole number'),
         ({**GOOD, "version": 2}, "newer nb_backend"),
-        ({**GOOD, "model": 7}, "have to be texts"),
-        ({**GOOD, "params": []}, "params"),
-        ({**GOOD, "params": {"messages": []}}, "params"),
-        ({**GOOD, "messages": None}, "messages"),
+        ({**GOOD, "model": 7}, "have to be strings"),
+        ({**GOOD, "params": []}, '"params" is not an object'),
+        ({**GOOD, "params": {"messages": []}}, '"params" must not contain "messages"'),
+        ({**GOOD, "messages": None}, '"messages" is not a list of messages'),
         *(
-            ({**GOOD, "messages": [message]}, "messages")
+            ({**GOOD, "messages": [message]}, '"messages" is not a list of messages')
             for message in (
                 7,
                 {},
@@ -244,20 +244,20 @@ def test_a_damaged_or_foreign_file(tmp_path, data, why):
     assert "chat.json" in str(failure.value)
 
 
-def test_half_surrogates_and_infinities_in_a_file_are_mended(tmp_path):
+def test_lone_surrogates_and_infinities_in_a_file_are_replaced(tmp_path):
     path = tmp_path / "chat.json"
     path.write_text(json.dumps({**GOOD, "system": "a\ud800"}).replace('"params": {}', '"params": {"t": 1e999}'))
     chat = Chat.load(path)
     assert (chat.system, chat.params) == ("a\ufffd", {"t": None})
 
 
-def test_a_file_that_is_none_or_too_large(tmp_path):
+def test_a_missing_irregular_or_large_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         Chat.load(tmp_path / "none.json")
-    with pytest.raises(ValueError, match="it is no file"):
+    with pytest.raises(ValueError, match="it is not a regular file"):
         Chat.load(tmp_path)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ValueError, match="it is no file"):
+    with pytest.raises(ValueError, match="it is not a regular file"):
         Chat.load(tmp_path / "pipe")
     with (tmp_path / "large.json").open("wb") as file:
         file.truncate(MAX_SIZE + 1)
@@ -265,7 +265,7 @@ def test_a_file_that_is_none_or_too_large(tmp_path):
         Chat.load(tmp_path / "large.json")
 
 
-def test_what_stays_as_it_was():
+def test_without_leaves_the_transcript_as_it_was():
     transcript = Transcript(params={"api_key": "x"}, messages=[{"role": "user", "content": "\ud800"}])
     assert transcript.without(None).params == {}
     assert transcript == Transcript(params={"api_key": "x"}, messages=[{"role": "user", "content": "\ud800"}])

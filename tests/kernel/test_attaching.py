@@ -212,7 +212,7 @@ def test_a_model_without_vision_is_not_sent_images(kernel, engine, server):
     forget = "import nb_backend.providers.catalog as catalog; catalog._lists.clear(); catalog._pending.clear()"
     kernel.run(forget)
     run = kernel.run("%%backend scripted -i rgb\nhi")
-    one_line(run, "scripted sees no images", "rgb.png cannot be sent")
+    one_line(run, "scripted has no vision", "rgb.png cannot be sent")
     assert run.displays == []
     assert engine.history == []
     engine.vision = True

@@ -152,5 +152,5 @@ def test_a_dry_run_checks_what_it_would_send(kernel, engine):
 
 
 def test_a_name_that_is_none(kernel, engine):
-    one_line(kernel.run("%%backend -c 'a/b'\nhi"), "'a/b' cannot name a conversation")
+    one_line(kernel.run("%%backend -c 'a/b'\nhi"), "'a/b' cannot be the name of a chat")
     assert engine.history == []

@@ -347,7 +347,7 @@ async def test_a_model_without_vision_is_refused_images_but_asked_on(server):
     if server.url.endswith("/v1"):
         pytest.skip("these servers do not say it")
     chat = Chat(url=server.url, api_key=TOKEN)
-    with pytest.raises(ValueError, match=r"scripted sees no images, so a\.png cannot be sent: ask a server"):
+    with pytest.raises(ValueError, match=r"scripted has no vision, so a\.png cannot be sent: ask a server"):
         await Chat("scripted", url=server.url, api_key=TOKEN).ask("What is it?", [(PNG, "a.png")])
     assert server.engine.history == []
     chat.messages = [
@@ -379,7 +379,7 @@ def test_a_damaged_attachment_in_a_saved_chat_is_refused(tmp_path, media):
         '{"format": "nb_backend.chat", "version": 1, "model": null, "provider": null, "system": null, "params": {},'
         f' "messages": [{{"role": "user", "content": "x", "media": {media}}}]}}'
     )
-    with pytest.raises(ValueError, match="is no conversation saved by nb_backend"):
+    with pytest.raises(ValueError, match="is not a chat saved by nb_backend"):
         Chat.load(path)
 
 
@@ -519,6 +519,8 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path, monkeypatch):
     before = (tmp_path / "chat.json").read_text()
     monkeypatch.setattr(transcript, "MAX_SIZE", 2**20)
     chat.messages = [{"role": "user", "content": "x", "media": [attach(b"%PDF-" + bytes(2**20) + b"%%EOF")]}]
-    with pytest.raises(ValueError, match="this conversation has 1 MB with its attachments, and 1 MB is the most"):
+    with pytest.raises(
+        ValueError, match="this chat has 1 MB with its attachments, and only files of at most 1 MB can be loaded"
+    ):
         chat.save(tmp_path / "chat.json")
     assert (tmp_path / "chat.json").read_text() == before

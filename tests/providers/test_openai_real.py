@@ -51,7 +51,7 @@ async def test_stopped_in_the_middle(url):
 async def test_a_refusal(url):
     with pytest.raises(ServerError, match=r"answered 4\d\d \(.+\): "):
         await Chat(url=url).ask("x " * 5000)
-    with pytest.raises(ValueError, match=r"the model sees no images, so image\.png cannot be sent"):
+    with pytest.raises(ValueError, match=r"the model has no vision, so image\.png cannot be sent"):
         await Chat(url=url).ask("What is it?", images=[b"\x89PNG\r\n\x1a\n" + bytes(8)])
 
 

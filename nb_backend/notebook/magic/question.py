@@ -67,7 +67,7 @@ def question(options: Options, text: str, shell: InteractiveShell) -> Question:
     This runs the user's code, so it belongs on the thread that runs cells. ``ValueError`` or ``TypeError`` in one line
     for what cannot be sent.
     """
-    chat = Chat() if options.once else chats.begun(options.chat)
+    chat = Chat() if options.once else chats.unlisted(options.chat)
     # a copy: cells as they were typed, and what an expression binds (":=") is for the others of this question
     names = {**shell.user_ns, "In": shell.history_manager.input_hist_raw}  # type: ignore[union-attr]
     images: dict[str, Attachment] = {}

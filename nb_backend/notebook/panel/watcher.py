@@ -60,7 +60,7 @@ class ConversationWatcher:
 
     def follow(self) -> bool:
         """Go over to the conversation that has the name now, if it is another one; tell whether it is."""
-        now = self._unnamed if self._unnamed is not None and self.name == UNNAMED else chats.begun(self.name)
+        now = self._unnamed if self._unnamed is not None and self.name == UNNAMED else chats.unlisted(self.name)
         if now is self.chat:
             return False
         self.bind(self.name, now)
