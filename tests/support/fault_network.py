@@ -8,7 +8,6 @@ number, the bytes of the answer so far, and the time.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import random
@@ -17,7 +16,6 @@ import socket
 import struct
 import subprocess
 import sys
-import termios
 import threading
 import time
 from contextlib import suppress
@@ -123,6 +121,9 @@ class Client:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def _unacknowledged(self) -> int:
+        import fcntl  # here, for Windows has neither, and imports this file
+        import termios
+
         size: int = struct.unpack("i", fcntl.ioctl(self.connection, termios.TIOCOUTQ, bytes(4)))[0]
         return size
 

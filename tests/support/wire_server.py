@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import socket
 import ssl
 import struct
-import termios
+import sys
 import threading
 import time
 from collections import deque
@@ -182,5 +181,11 @@ async def post(server: WireServer, body: Any = None, **options: Any) -> tuple[by
 
 def _wait_until_received(connection: socket.socket) -> None:
     """Wait until the other side's kernel has everything: a RST throws away what is still to be sent."""
+    if sys.platform != "linux":  # only Linux says how much is still to be sent
+        time.sleep(0.05)
+        return
+    import fcntl
+    import termios
+
     while struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))[0]:
         time.sleep(0.001)
