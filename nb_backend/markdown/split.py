@@ -1,8 +1,8 @@
-"""Where the Markdown of an answer may be cut: each piece reads alone as it did within the whole.
+"""Split the Markdown of an answer into pieces that read alone as they do within the whole.
 
-Never inside a fence, list, quote, table or formula, nor within a paragraph: only before a line that begins a block at
-the left margin, behind an empty line. Whatever comes later, a place that was found stays one: the pieces of a text that
-grows are those of the whole text, but for the last.
+A split point is before a line that starts a block at the left margin, after a blank line: never inside a fence, list,
+quote, table, formula or paragraph. It stays a split point whatever text follows, so the pieces of a growing text are
+those of the complete text, except for the last.
 """
 
 from __future__ import annotations

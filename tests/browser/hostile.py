@@ -1,8 +1,8 @@
-"""Answers no reader should be harmed by. ``hit()`` is a script that ran, ``evil.test`` and ``pwned`` are requests made.
+"""Hostile answers that must do nothing. A script calls ``hit()``; a request goes to ``evil.test`` or to ``pwned``.
 
-After OWASP's filter evasion cheat sheet, Markdown image exfiltration, DOM clobbering, JupyterLab's own rendering
-(mathematics put back unescaped, info strings, mermaid, command links), differences between Markdown parsers, and what
-steers a terminal or is not seen.
+Sources: OWASP's XSS Filter Evasion Cheat Sheet; exfiltration through Markdown images; DOM clobbering; JupyterLab's
+rendering (formulas put back unescaped, info strings, mermaid, command links); differences between Markdown parsers;
+terminal escape sequences; bidirectional and invisible characters.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ GIF = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAI
 SVG = "PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciIG9ubG9hZD0iaGl0KCkiLz4="  # <svg … onload="hit()"/>
 
 HOSTILE: list[str] = [
-    # the five of the issue
+    # one of each kind
     "<script>hit()</script>",
     IMG,
     '<iframe srcdoc="<script>parent.hit()</script>"></iframe>',
     "![plot](https://evil.test/x.png)",
     "[click](javascript:hit())",
-    # HTML, in every place
+    # HTML in each kind of block
     f"word {IMG} word",
     f"- item {IMG}\n- <script>hit()</script>",
     f"> quote {IMG}",
@@ -113,7 +113,7 @@ HOSTILE: list[str] = [
     "!![a](https://evil.test/double.png) !\\![b](https://evil.test/c.png)",
     "!<https://evil.test/auto.png?a&amp;b> !https://evil.test/bare.png",
     "![a]\n(https://evil.test/x.png) ![b](\nhttps://evil.test/y.png\n)",
-    # code that is not quite code
+    # code that some parsers do not read as code
     f"```\ncode\n``` {IMG}\n```\n{IMG}",
     f"~~~\n```\n~~~\n{IMG}\n```",
     f"`` ` {IMG}",
@@ -132,7 +132,7 @@ HOSTILE: list[str] = [
     '~~~ mermaid\npie\n"pets": 3\n~~~',
     f"```{{=html}}\n{IMG}\n```",
     f"```{{raw}} html\n{IMG}\n```",
-    # mathematics
+    # formulas
     "$\\href{javascript:hit()}{click}$ $$\\href{java\tscript:hit()}{click}$$",
     "$\\style{background:url(https://evil.test/m.png)}{x}$ $\\class{jp-Dialog}{x}$ $\\cssId{main}{x}$",
     "$\\text{<img src=x onerror=hit()>}$ $<img src=x onerror=hit()>$",
@@ -147,16 +147,16 @@ HOSTILE: list[str] = [
     '$\\bbox[position:fixed;inset:0]{x}$ $\\mmlToken{mi}[href="javascript:hit()"]{x}$',
     "$[x](javascript:hit())$ and \\([y](javascript:hit())\\)",
     '![$"onerror="hit()$](pwned.png) ![$"onload="hit()$](' + GIF + ")",
-    # clobbering
+    # DOM clobbering
     "# main\n\n## jupyterapp\n\n### jp-main-dock-panel\n\n#### jupyter-config-data",
     "<a id=jupyterapp></a><form id=jupyter-config-data><input name=getElementById></form>",
     "<img name=currentScript><img name=cookie>",
-    # bidi, invisible, control
+    # bidirectional, invisible and control characters
     "access\u202e level\u2066 admin\u2069\u200b \ufeff \U000e0041\U000e0042 words",
     "\x1b[31mred\x1b]8;;https://evil.test\x07link\x00\x9b31m",
     "`\u202ecode\x1b` [\u202elink](https://example.org/\u202e)",
     "&#x202e; &#27; &ZeroWidthSpace; entity",
-    # left open
+    # cut off
     "<script>hit()",
     "<img src=x onerror=hit()",
     "<!-- open",
@@ -170,7 +170,7 @@ HOSTILE: list[str] = [
     f"<details>\n<summary>open\n\n{IMG}",
     f"| a | b |\n|---|---|\n| {IMG}",
     "[ref]: https://evil.test/\n![ref",
-    # elements that fetch, act or swallow
+    # elements that fetch, act or swallow the text after them
     "<plaintext>all that follows",
     "<xmp><listing><noembed><noframes>all that follows",
     "</div></div></main></body></html><script>hit()</script>",
@@ -208,7 +208,7 @@ HOSTILE: list[str] = [
     "&lt;script&gt;hit()&lt;/script&gt; &amp;lt;img src=x onerror=hit()&amp;gt;",
     "\\u003cscript\\u003ehit() +ADw-script+AD4-",
     f"*{IMG}* __{IMG}__ ~~<b~~ onclick=hit()> <b *onclick=hit()* autofocus>",
-    # links, once more
+    # more links
     "[a](java\u017fcript:hit()) [b](\uff4aavascript:hit()) [c](javascript\uff1ahit()) [d](java\u200dscript:hit())",
     "[a](java\u00adscript:hit()) [b](\u2028javascript:hit()) [c](\u0458avascript:hit()) [d](javascript&colon;hit())",
     "[a](javascript&#58;hit()) [b](&#x6A&#x61;vascript:hit()) [c](%6aavascript:hit()) [d](feed:javascript:hit())",
@@ -224,7 +224,7 @@ HOSTILE: list[str] = [
     "[^1] [^javascript:hit()]\n\n[^1]: ![note](https://evil.test/note.png)\n    <script>hit()</script>",
     "mailto:hit@evil.test <hit@evil.test>",
     "[mail](mailto:hit@evil.test?subject=%0d%0abcc:pwned&body=<script>hit()</script>)",
-    # command links, wherever an attribute might stand
+    # JupyterLab's command links, in each place for an attribute
     '# head {data-commandlinker-command="hit"}\n\n[a](https://example.org){: data-commandlinker-command="hit" }',
     "```{.python data-commandlinker-command=hit onclick=hit()}\ncode\n```",
     ":::{div data-commandlinker-command=hit}\nx\n:::",
@@ -235,7 +235,7 @@ HOSTILE: list[str] = [
     "$\\htmlId{main}{x}$ $\\htmlStyle{x}{y}$",
     '<svg data-commandlinker-command="hit"><text>drawn</text></svg>',
     '<math data-commandlinker-command="hit"><mi>x</mi></math>',
-    # images, once more
+    # more images
     "![a](data:image/svg+xml,<svg/onload=hit()>) ![b](<data:image/svg+xml;utf8,<svg onload=hit()>>)",
     f"![c](DATA:image/SVG+xml;base64,{SVG})",
     f"![svg] ![svg][] ![a][svg]\n\n[svg]: data:image/svg+xml;base64,{SVG}",
@@ -250,7 +250,7 @@ HOSTILE: list[str] = [
     "![a](<https://evil.test/x y.png> 'title') ![b](https://evil.test/\u202egnp.exe)",
     "![c](\nhttps://evil.test/c.png\n'x\ny')",
     "![a](https://evil.test/a.png){width=1 onload=hit()} ![b](https://evil.test/b.png =1x1)",
-    # code, once more
+    # more code
     "```&quot;&gt;&lt;img src=x onerror=hit()&gt;\ncode\n```\n\n~~~js&#34; onmouseover=&#34;hit()&#96;\ncode\n~~~",
     f"```js\n</script><script>hit()</script>{IMG}\n```\n`</script><script>hit()</script>`",
     f"````\n```\n{IMG}\n````\n`` ``` `{IMG}` ``` ``\n``` `` {IMG} ` ```",
@@ -261,7 +261,7 @@ HOSTILE: list[str] = [
     "```Mermaid\ngraph\n```",
     f"> ````mermaid\n> graph\n> ````\n- ~~~mermaid\n  graph {IMG}\n  ~~~\n\n\t```mermaid\n\tgraph\n\t```",
     "[$![$](https://evil.test/in-a-formula.png) [$$![$$](https://evil.test/in-a-formula.png)",
-    # mathematics, once more
+    # more formulas
     "$</script><script>hit()</script>$ $$</textarea><img src=x onerror=hit()>$$ $x]]><img src=x onerror=hit()>$",
     "$\\color{red;background:url(https://evil.test/c.png)}{x}$ $\\colorbox{url(https://evil.test/c.png)}{x}$",
     "$\\kern{-900em}x$ $\\rule{900em}{900em}$ $\\raise{900em}{x}$",
@@ -271,11 +271,11 @@ HOSTILE: list[str] = [
     "$x\\tag{<img src=x onerror=hit()>}$ $\\label{main}\\ref{main}$",
     "$\\verb|<img src=x onerror=hit()>|$ $\\unicode{x3c}$",
     "$$\\begin{CD}A @>\\href{javascript:hit()}{x}>> B\\end{CD}$$ $\\mathchoice{\\href{javascript:hit()}{a}}{b}{c}{d}$",
-    # clobbering, once more
+    # more DOM clobbering
     "# MathJax\n\n## __proto__\n\n### constructor\n\n#### main {#main}\n\n<a name=jupyterapp>top</a>\n\n[a](#MathJax)",
     "<a id=MathJax><a id=MathJax name=startup href=javascript:hit()></a>",
     "<img name=querySelector><form name=body><input name=children></form>",
-    # bidi, invisible, control, once more
+    # more bidirectional, invisible and control characters
     "# \u202eheading\n\n| \u2066cell |\n|---|\n| \u200fx\u200e |\n\n```\u202epy\n\u202e# code\u2066\n```",
     "$\u202ex$ ![\u202ealt](https://evil.test/\u202e.png)",
     "[exe.\u202efdp](https://example.org/\u2067x) <https://example.org/\u202egpj.exe>",
@@ -289,7 +289,7 @@ HOSTILE: list[str] = [
     "```\n\x1b]8;;https://evil.test\x1b\\link\n```\n[a\x1b](https://example.org/\x1b)",
     "&#8238;bidi &rlm;&lrm; &#xe0041; &#0; &#x1b;[31m &#x9b;31m &shy; &NoBreak;",
     "&InvisibleTimes; &#xD800; [a&#8238;b](https://example.org/&#8238;)",
-    # several at once
+    # several of these at once
     f"- > ```\n  > {IMG}\n  1. ![a](https://evil.test/x.png)\n     <script>hit()</script>\n\n     $$\n{IMG}\n$$\n<!--",
     f"| `a|{IMG} | $x|<img src=x onerror=hit()>$ |\n|:--|--:|\n| ![a](https://evil.test/t.png)",
     f"| a | b |\n|--|--|\n| [b](javascript:hit()) \\| {IMG} |\n{IMG}",

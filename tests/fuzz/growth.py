@@ -1,4 +1,4 @@
-"""How the time of each part grows with what it reads: for four times the text four times as long, not sixteen."""
+"""The time of each function grows linearly: four times the text takes four times as long, not sixteen."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from nb_backend.providers.reader import ResponseReader
 from nb_backend.redaction import redact
 
 SIZE = 10_000  # bytes of the shorter text
-UNNOTICED = 0.05  # seconds that nobody looks at
+IGNORED_SECONDS = 0.05  # shorter times are not compared
 
-# What is likely in what they read: an event, a file, Markdown, an expression, a secret.
+# Typical fragments of what the functions read: events, files, Markdown, expressions, secrets.
 PIECES = (
     *(b"data: ", b"event: x\n", b"\n", b"\r", b"{", b"}", b"[", b"]", b'"', b":", b",", b"\\ud83d", b"[DONE]"),
     *(b'{"type":"content","content":"', b'"}\n', b'{"choices":[{"delta":{"content":"', b'"}}]}\n'),
@@ -77,7 +77,7 @@ PIECES = (
 
 
 def read_wire(data: bytes) -> None:
-    """In pieces of the size that a socket gives, and byte by byte."""
+    """Decode events from chunks of the size of a socket's buffer, and from single bytes."""
     for size in (2**16, 1):
         decoder = EventDecoder()
         for at in range(0, len(data), size):
@@ -86,7 +86,7 @@ def read_wire(data: bytes) -> None:
 
 
 def read_answer(data: bytes) -> None:
-    """By both dialects, with a secret that may be in any piece."""
+    """Read an answer in both dialects, with secrets to filter out."""
     for kind in (ResponseReader, ChunkReading):
         reading = kind("https://host.example/v1", ["Zq8vT2xW9k", "aaaaaaaaaaab1"])
         for at in range(0, len(data), 100):
@@ -96,13 +96,13 @@ def read_answer(data: bytes) -> None:
 
 
 def read_events(data: bytes) -> None:
-    """As the text of many events."""
+    """Read an answer whose text comes in many events."""
     lines = (b'{"type":"content","content":"%s"}\n' % data[at : at + 4].hex().encode() for at in range(0, len(data), 4))
     read_answer(b"".join(lines))
 
 
 def read_media(data: bytes) -> None:
-    """As a file of any kind that it might be, and as a data URI."""
+    """Inspect a file as each media type, and convert it as a data URI."""
     for kind in {media_type(data) or "", *BITMAPS, "image/tiff", "image/avif", "audio/mp4", "application/pdf"}:
         is_truncated(data, kind)
         pixel_size(data, kind)
@@ -111,8 +111,8 @@ def read_media(data: bytes) -> None:
             to_data_uri(form.format(as_text(data)))
 
 
-def shorten(data: bytes) -> None:
-    """As base64 in a text, whole and in pieces."""
+def shorten_base64(data: bytes) -> None:
+    """Shorten base64 in a text, whole and in parts."""
     text = as_text(data)
     shorten_data_uris(text)
     shorten_images(text)
@@ -131,7 +131,7 @@ WORKS: dict[str, Callable[[bytes], object]] = {
     "answer": read_answer,
     "events": read_events,
     "media": read_media,
-    "base64": shorten,
+    "base64": shorten_base64,
     "markdown": lambda data: safe_markdown(as_text(data)),
     "images": lambda data: image_addresses(as_text(data)),
     "prompt": lambda data: list(expressions(as_text(data))),
@@ -140,20 +140,24 @@ WORKS: dict[str, Callable[[bytes], object]] = {
 
 
 def is_quadratic(work: Callable[[bytes], object], before: bytes, unit: bytes, after: bytes) -> bool:
-    """Whether the time grows faster than what is read: in texts of ever more units, each time if it seems so."""
+    """Whether the time grows faster than the number of units; if it seems so, it is measured four more times."""
 
     def seconds(size: int) -> float:
         data = before + unit * (size // len(unit)) + after
         return cpu_seconds(lambda: work(data))
 
     longer = seconds(4 * SIZE)
-    if longer < UNNOTICED or longer < 8 * seconds(SIZE):
+    if longer < IGNORED_SECONDS or longer < 8 * seconds(SIZE):
         return False
     return all(seconds(8 * SIZE) > 10 * min(seconds(2 * SIZE) for _ in range(3)) for _ in range(4))
 
 
 def check_growth(data: bytes) -> None:
-    """No part takes quadratic time: the first byte says which, the rest what is repeated, and between what."""
+    """No function takes quadratic time.
+
+    The first byte chooses the function. The rest is the start of the text, the repeated unit and the end of the text,
+    with a zero byte between them.
+    """
     work = [*WORKS.values()][data[0] % len(WORKS)] if data else read_wire
     before, _, rest = data[1:].partition(b"\0")
     unit, _, after = rest.partition(b"\0")
@@ -162,6 +166,6 @@ def check_growth(data: bytes) -> None:
 
 
 def growth_seeds() -> Iterator[bytes]:
-    """Each piece, over and over, for one part or the other."""
+    """Yield each fragment as the repeated unit, for one function each."""
     for number, unit in enumerate(PIECES):
         yield bytes([number % len(WORKS)]) + b"\0" + unit.replace(b"\0", b"") + b"\0"

@@ -1,8 +1,8 @@
-"""Fuzz one target with atheris, guided by what its inputs reach: ``python tests/fuzz/run.py wire -runs=10000``.
+"""Fuzz one target with atheris, guided by coverage: ``python tests/fuzz/run.py wire -runs=10000``.
 
-Options and folders are libFuzzer's (https://llvm.org/docs/LibFuzzer.html): ``-max_total_time=3600`` for an hour, a
-folder to keep what was found. An input that fails is written to ``-artifact_prefix``, the folder itself if it is none;
-to try one again, name its file.
+The other arguments are those of libFuzzer (https://llvm.org/docs/LibFuzzer.html): ``-max_total_time=3600`` for an hour,
+a folder to keep inputs that reach new code. An input that fails is saved to ``-artifact_prefix``, by default the
+working directory; pass its file to run it again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["nb_backend"]):
 
 
 def main(name: str, options: list[str]) -> None:
-    """Fuzz a target, from its seeds; ends the process."""
+    """Fuzz a target, starting from its seeds; ends the process."""
     target = TARGETS[name]
     warnings.simplefilter("error")
     with tempfile.TemporaryDirectory() as folder:

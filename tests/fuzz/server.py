@@ -1,4 +1,4 @@
-"""What must hold of an answer that a server sends, whatever its bytes: its events, how it ends, an error status."""
+"""Checks for answers of a server with any bytes: the events, how the answer ends, and error statuses."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from nb_backend.transport.errors import status_error
 
 SECRET = "Zq8vT2xW9k"
 URL = "https://host.example/v1"
-KINDS = (ConnectionFailed, ProtocolError, ServerError, AuthError, RateLimitError)  # nothing here waits: no TimedOut
+KINDS = (ConnectionFailed, ProtocolError, ServerError, AuthError, RateLimitError)  # no TimedOut, as nothing here waits
 
 
-def is_one_line(said: str, most: int) -> bool:
-    return bool(said) and len(said) <= most and "\n" not in said and said.encode() is not None
+def is_one_line(text: str, max_chars: int) -> bool:
+    return bool(text) and len(text) <= max_chars and "\n" not in text and text.encode() is not None
 
 
 def is_valid(*values: object) -> bool:
-    """Whether these can be saved: valid Unicode, and no number that JSON has not."""
+    """Whether the values can be saved as JSON: valid Unicode, no NaN, no infinity."""
     return bool(json.dumps(values, allow_nan=False, ensure_ascii=False).encode())
 
 
-def pieces(data: bytes, sizes: bytes) -> Iterator[bytes]:
-    """Cut bytes into pieces of these sizes, over and over; some may be empty."""
+def chunks_of(data: bytes, sizes: bytes) -> Iterator[bytes]:
+    """Cut bytes into chunks of these sizes, in turn; some may be empty."""
     sizes = sizes if any(sizes) else b"\1"
     at = turn = 0
     while at < len(data):
@@ -51,11 +51,11 @@ def decoded(chunks: Iterator[bytes]) -> tuple[list[RawResponse], object]:
 
 
 def check_wire(data: bytes) -> None:
-    """The events are the same however the body is cut, and each can be saved."""
+    """The events do not depend on where chunks end, and each can be saved."""
     most, sizes, body = data[:1] or b"\0", data[1:4] or b"\1", data[4:]
     with patch.object(lines_module, "MAX_LINE", 8 * most[0] if most[0] > 99 else lines_module.MAX_LINE):
         events, state = decoded(iter([body]))
-        assert (events, state) == decoded(pieces(body, sizes))
+        assert (events, state) == decoded(chunks_of(body, sizes))
     for event in events:
         assert type(event) is RawResponse
         assert is_valid(event.get_dict(), str(event))
@@ -95,13 +95,13 @@ EVENTS = (
 
 
 def check_reading(data: bytes) -> None:
-    """An answer is read to its end by either dialect: nothing is raised, one of six kinds is said, the key is not."""
+    """Either dialect reads the answer to its end and raises nothing; its error is a known kind, without the key."""
     kind, sizes, body = data[:1] or b"\0", data[1:4] or b"\1", data[4:]
     reading = (ChunkReading if kind[0] & 1 else ResponseReader)(URL, [SECRET])
     broken = ConnectionFailed("It broke", retryable=True) if kind[0] & 2 else None
     answer, events = Answer(), []
-    for chunk in pieces(body, sizes):
-        events += reading.feed(chunk) or ()  # an empty one is the end
+    for chunk in chunks_of(body, sizes):
+        events += reading.feed(chunk) or ()  # an empty chunk is the end
     events += reading.end(whole=broken is None)
     for event in events:
         answer.add(event)
@@ -135,7 +135,7 @@ def reading_seeds() -> Iterator[bytes]:
 
 
 def check_status(data: bytes) -> None:
-    """What a server says with an error status becomes one line of one kind, with a wait that is a number."""
+    """An error status becomes an error of a known kind, with a message in one line and a numeric wait or None."""
     status, data = int.from_bytes(data[:2], "big") % 600, data[2:]
     wait, _, rest = data.partition(b"\n")
     name, _, body = rest.partition(b"\n")

@@ -1,7 +1,7 @@
-"""What a fuzzer feeds, and what must hold whatever the bytes: one function for each part that reads what others wrote.
+"""Fuzzing targets: a check for each function that reads untrusted input, which must hold for any bytes.
 
-The first bytes of an input choose how the rest is fed, so that a mutation changes either. A target returns nothing, and
-raises whatever the part raises outside its contract, or ``AssertionError``. The seeds are the examples of the tests.
+The first bytes of an input choose how the rest is passed on, so that mutations change both. A check returns nothing; it
+raises ``AssertionError``, or what the function raises although it should not. The seeds are examples from the tests.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ from nb_backend.text import safe_terminal
 
 @dataclass(frozen=True)
 class Target:
-    """A part to be fuzzed: what must hold of it, where to begin, and how many inputs are tried in a test."""
+    """A check, the inputs to start from, and the number of inputs that a test tries."""
 
     check: Callable[[bytes], None]
     seeds: Callable[[], Iterator[bytes]]
     runs: int
 
 
-# -- what a person attaches
+# -- attachments
 
 
 def check_media(data: bytes) -> None:
-    """Whatever the bytes: they are sent as what they are, within the bounds, or refused in one line."""
+    """Any bytes are converted within the limits, with their real media type, or refused in one line."""
     way, most, body = data[0:1] or b"\0", data[1:2] or b"\0", data[2:]
     with patch.object(resize, "MAX_PIXELS", 2**18), patch.object(resize, "_MAX_ANIMATION_PIXELS", 2**19):
         if way[0] < 64:
@@ -81,7 +81,7 @@ def check_file(data: bytes, most_bytes: int, most_side: int) -> None:
         assert is_one_line(str(error), 200)  # noqa: PT017
     else:
         assert uri.startswith(f"data:{kind};base64,")
-        if kind != "image/svg+xml":  # which another process draws
+        if kind != "image/svg+xml":  # another process renders it
             assert is_one_line(str(attach(data)), 300)
     for one in filter(None, {kind, "image/png", "image/jpeg", "image/tiff", "image/avif"}):
         assert is_truncated(data, one) in (True, False)
@@ -108,21 +108,21 @@ def media_seeds() -> Iterator[bytes]:
     yield b"\x40\0user:pass@[::1]:80/a%20b.png?x#y"
 
 
-# -- what a model or a person writes
+# -- text of a model or a user
 
 
 def as_text(data: bytes) -> str:
-    """Any text: what is no UTF-8 becomes lone surrogates."""
+    """Decode any bytes; invalid UTF-8 becomes lone surrogates."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def check_markdown(data: bytes) -> None:
-    """The page that renders it has harmless tags, links and pictures alone, and what follows stands on its own."""
+    """The rendered page has only harmless tags, links and images, and the text after it stands by itself."""
     text = as_text(data)
     assert wrong_in(text) == []
     assert is_valid(image_addresses(text))
     assert is_valid(shown := safe_terminal(text))
-    assert all(sign in "\n\t" or sign.isprintable() or not sign.isascii() for sign in shown)
+    assert all(character in "\n\t" or character.isprintable() or not character.isascii() for character in shown)
 
 
 def markdown_seeds() -> Iterator[bytes]:
@@ -131,7 +131,7 @@ def markdown_seeds() -> Iterator[bytes]:
 
 
 def check_prompt(data: bytes) -> None:
-    """What stands outside of expressions is sent as it is; an expression is one whole one, asked for once, in order."""
+    """Text outside of expressions is sent as it is; each expression is valid, and evaluated once, in order."""
     source = as_text(data)
     asked: list[str] = []
 
@@ -152,7 +152,7 @@ def check_prompt(data: bytes) -> None:
         assert source[one.start + 2 : one.end - 2].strip() == one.code
         before = source[: one.start]
         assert one.escaped == bool((len(before) - len(before.rstrip("\\"))) % 2)
-        with warnings.catch_warnings(action="ignore"):  # of "\\[" and the like
+        with warnings.catch_warnings(action="ignore"):  # of invalid escapes such as "\\["
             ast.parse(one.code, mode="eval")
         sent += [source[done : one.start - 1], ""] if one.escaped else [source[done : one.start], "{{ v }}"]
         done = one.start if one.escaped else one.end
@@ -177,7 +177,7 @@ def prompt_seeds() -> Iterator[bytes]:
 
 
 def check_redaction(data: bytes) -> None:
-    """The key is nowhere in what is left, the lines are as many, and to redact it once more changes nothing."""
+    """The redacted text has as many lines and no key; redacting it once more changes nothing."""
     text = as_text(data)
     left = redact(text, [SECRET])
     assert SECRET not in left

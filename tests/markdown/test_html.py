@@ -1,4 +1,4 @@
-"""Markdown as HTML for the panel: nothing outside the contract, the same whole and in pieces, in linear time."""
+"""HTML for the panel has only allowed elements, is the same for whole and growing text, and takes linear time."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ INVISIBLE = re.compile(
 
 
 class Page(HTMLParser):
-    """What is wrong in a block of HTML, and its text."""
+    """A block of HTML as an HTML parser sees it: what is not allowed in it, and its text."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -81,7 +81,7 @@ class Page(HTMLParser):
         if tag == "a" and {"href", "target", "rel"} - {name for name, _ in attrs}:
             self.wrong.append(f"<a {attrs}>")
         if tag == "a" and "a" in self.open:
-            self.wrong.append("a link in a link")
+            self.wrong.append("a link inside a link")
         if tag not in VOID:
             self.open.append(tag)
 
@@ -100,12 +100,12 @@ class Page(HTMLParser):
     handle_decl = handle_pi = unknown_decl = handle_comment
 
 
-def key(uri: str) -> str:
+def image_key(uri: str) -> str:
     return f"k{len(uri)}"
 
 
 def blocks_of(text: str) -> list[str]:
-    return html_blocks(text, image_key=key)
+    return html_blocks(text, image_key=image_key)
 
 
 def wrong_in(blocks: list[str]) -> list[str]:
@@ -113,8 +113,8 @@ def wrong_in(blocks: list[str]) -> list[str]:
 
 
 def stream(pieces: list[str]) -> list[str]:
-    """Give the blocks of a text that came in pieces; what was said not to change any more must not."""
-    html = HtmlBlocks(image_key=key)
+    """Return the blocks of a text that comes in pieces; blocks that are reported as done must not change."""
+    html = HtmlBlocks(image_key=image_key)
     text, shown, settled = "", [], 0
     for piece in pieces:
         text += piece
@@ -152,19 +152,19 @@ def test_hostile_at_every_prefix(text: str) -> None:
 
 @settings(max_examples=400, deadline=None)
 @given(TEXTS)
-def test_nasty_fragments(text: str) -> None:
+def test_random_fragments(text: str) -> None:
     assert wrong_in(blocks_of(text)) == []
 
 
 @settings(max_examples=600, deadline=None)
 @given(st.lists(st.lists(st.sampled_from(FRAGMENTS), max_size=4).map("".join), max_size=14))
-def test_in_pieces_as_whole(pieces: list[str]) -> None:
+def test_fragments_give_the_same_html_as_the_whole(pieces: list[str]) -> None:
     assert stream(pieces) == blocks_of("".join(pieces))
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=12).map("".join))
-def test_sign_by_sign_as_whole(text: str) -> None:
+def test_single_characters_give_the_same_html_as_the_whole(text: str) -> None:
     assert stream(list(text)) == blocks_of(text)
 
 
@@ -178,7 +178,7 @@ LINES = [
 
 @settings(max_examples=1500, deadline=None)
 @given(st.lists(st.sampled_from(LINES), max_size=14).map("\n".join), st.sampled_from([1, 2, 3, 7]))
-def test_lines_in_pieces_as_whole(text: str, size: int) -> None:
+def test_parts_of_lines_give_the_same_html_as_the_whole(text: str, size: int) -> None:
     assert stream([text[at : at + size] for at in range(0, len(text), size)]) == blocks_of(text)
 
 
@@ -254,12 +254,13 @@ REMOTE = '<a class="nbb-remote" href="https://e.x/i" data-remote="https://e.x/i"
         ("a\u202eb `\x1b`", ["<p>a[U+202E]b <code>[U+001B]</code></p>"]),
         ("$\\href{x}{y}$", ['<p><code class="nbb-tex">$\\href{x}{y}$</code></p>']),
         ("$\\nope$", ['<p><code class="nbb-tex">$\\nope$</code></p>']),
+        ("[a\\]b]\n\n[a\\]b]: https://e.x", [f'<p><a href="https://e.x" {LINK}>a]b</a></p>']),
         ("[a]\n\n[a]: https://e.x", [f'<p><a href="https://e.x" {LINK}>a</a></p>']),
         ("[ref]: javascript:hit()", ["<p>[ref]: javascript:hit()</p>"]),
         ("it costs $5 or $6", ["<p>it costs $5 or $6</p>"]),
     ],
 )  # fmt: skip
-def test_written_as(text: str, html: list[str]) -> None:
+def test_html_of(text: str, html: list[str]) -> None:
     assert blocks_of(text) == html
 
 
@@ -277,9 +278,9 @@ def test_formulas() -> None:
     assert '<code class="nbb-tex">' in blocks_of("$" + "x+" * 1001 + "x$")[0]
 
 
-def test_references_that_come_late_and_images_that_are_fetched() -> None:
+def test_late_definitions_and_fetched_images_change_blocks_that_are_done() -> None:
     addresses: dict[str, str] = {"/m/a.png": "https://s.x/m/a.png"}
-    html = HtmlBlocks(addresses=addresses, image_key=key)
+    html = HtmlBlocks(addresses=addresses, image_key=image_key)
     text = "see [a]\n\n![i](/m/a.png)\n\nmore\n\n[a]: https://e.x\n\nend"
     html.update(text[:-20])
     assert html.blocks[0] == "<p>see [a]</p>"
@@ -289,21 +290,21 @@ def test_references_that_come_late_and_images_that_are_fetched() -> None:
     ]
     addresses["https://s.x/m/a.png"] = DOT
     assert html.finish(text) == 0
-    assert html.blocks == html_blocks(text, addresses=addresses, image_key=key)
+    assert html.blocks == html_blocks(text, addresses=addresses, image_key=image_key)
     assert 'href="https://e.x"' in html.blocks[0]
     assert html.blocks[1] == f'<p><img data-picture="k{len(DOT)}" alt="i"></p>'
     assert html.finish(text) == len(html.blocks)
     assert html.unshown_images({"https://s.x/m/a.png": "i"}) == []
 
 
-def test_a_text_that_is_another_is_rendered_anew() -> None:
+def test_another_text_is_rendered_anew() -> None:
     html = HtmlBlocks()
     html.update("a\n\nb\n\nc")
     assert html.update("x\n\nb") == 0
     assert html.blocks == ["<p>x</p>", "<p>b</p>"]
 
 
-def test_a_picture_that_fails_is_words() -> None:
+def test_an_image_without_a_key_is_its_alt_text() -> None:
     def fail(uri: str) -> str:
         raise OSError
 
@@ -311,8 +312,8 @@ def test_a_picture_that_fails_is_words() -> None:
     assert html_blocks(f"![a]({DOT})") == ["<p>image: a</p>"]
 
 
-def test_an_image_that_is_not_all_there_is_a_word() -> None:
-    html = HtmlBlocks(image_key=key)
+def test_an_incomplete_image_is_a_word() -> None:
+    html = HtmlBlocks(image_key=image_key)
     html.update("a\n\n![i](data:image/png;base64," + "A" * 40_000)
     assert html.blocks[1] == "<p><em>(an image of 30 kB)</em></p>"
 
@@ -322,7 +323,7 @@ def code_in(block: str) -> str:
 
 
 @pytest.mark.parametrize("language", ["python", "py", "html", "console", "brainfuck", "nope", ""])
-def test_code_is_what_was_written(language: str) -> None:
+def test_code_stays_as_it_was_written(language: str) -> None:
     code = "\n\n def f(x):\n\treturn '<b>' && x  \n\n$ a\n>>> é\n\n"
     [block] = blocks_of(f"````{language}\n{code}````")
     assert code_in(block) == code
@@ -350,7 +351,7 @@ BLOWUPS = [
 
 
 def grows(work: Callable[[int], object], size: int) -> float:
-    """How many times the work of a text costs that of a quarter of it; the least of three trials."""
+    """Return the CPU time for a text divided by that for a quarter of it; the minimum of three trials."""
     return min(cpu_seconds(lambda: work(4 * size)) / max(cpu_seconds(lambda: work(size)), 0.02) for _ in range(3))
 
 
@@ -362,7 +363,7 @@ def test_linear_time(fragment: str) -> None:
     assert grows(work, 10_000) < 9  # 4 when linear, 16 when quadratic
 
 
-def test_what_is_done_is_not_read_again() -> None:
+def test_blocks_that_are_done_are_not_parsed_again() -> None:
     def work(count: int) -> None:
         html, text = HtmlBlocks(), ""
         for i in range(count):
@@ -377,7 +378,7 @@ def test_references_do_not_multiply() -> None:
     assert sum(map(len, html_blocks(text))) < 10 * len(text)
 
 
-def test_the_oracle_finds_what_is_wrong() -> None:
+def test_the_oracle_finds_forbidden_html() -> None:
     for text in (
         "<script>",
         '<p style="x">',

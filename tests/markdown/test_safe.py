@@ -1,4 +1,4 @@
-"""Hostile Markdown does nothing, harmless Markdown stays: checked by renderers that neutralise nothing."""
+"""Safe Markdown does nothing with any renderer, and harmless Markdown stays as it is."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ def test_hostile_at_every_prefix(text: str) -> None:
         assert wrong_in(text[:end]) == []
 
 
-def test_the_oracle_finds_what_is_raw() -> None:
+def test_the_oracle_finds_raw_html() -> None:
     found = [text for text in HOSTILE if Page(raw.render(text)).wrong]
     assert len(found) > len(HOSTILE) // 2
 
 
 @settings(max_examples=600, deadline=None)
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=24).map("".join))
-def test_nasty_fragments(text: str) -> None:
+def test_random_fragments(text: str) -> None:
     assert wrong_in(text) == []
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=6).map("".join))
-def test_nasty_fragments_at_every_prefix(text: str) -> None:
+def test_random_fragments_at_every_prefix(text: str) -> None:
     for end in range(len(text)):
         assert wrong_in(text[:end]) == []
 
@@ -57,7 +57,7 @@ SPANS = [
 
 @st.composite
 def documents(draw: st.DrawFn, depth: int = 0) -> str:
-    """Give documents with code in them: fences and spans, in lists and quotes."""
+    """Build documents with code in fences and spans, some of it in lists and quotes."""
     kind = draw(st.integers(0, 5 if depth < 3 else 2))
     if kind < 2:
         lines = draw(st.lists(st.sampled_from(CODE_LINES), min_size=1, max_size=5))
@@ -74,7 +74,7 @@ def documents(draw: st.DrawFn, depth: int = 0) -> str:
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(documents(), min_size=1, max_size=3).map("\n\n".join))
-def test_code_is_what_was_written(text: str) -> None:
+def test_code_stays_as_it_was_written(text: str) -> None:
     written = [code.rstrip("\n") for code in Page(text_only.render(text)).code]
     shown = [code.rstrip("\n") for code in Page(raw.render(safe_markdown(text))).code]
     assert shown == written
@@ -110,6 +110,7 @@ def test_harmless_stays_as_it_is(text: str) -> None:
         ("![](http://evil:80/x.png)", "[image (evil)](http://evil:80/x.png)"),
         ("[![a](https://e.x/i)](https://e.y)", "[image: a (e.x)](https://e.y)"),
         ("[r]\n\n[r]: https://e.x/y 'title'", "[r](https://e.x/y)"),
+        ("[a\\]b]\n\n[a\\]b]: https://e.x", "[a&#93;b](https://e.x)"),
         ("[a](javascript:hit())", "[a]&#40;javascript:hit())"),
         ("![a](x.png)", "![a]&#40;x.png)"),
         ("<b>", "&lt;b>"),
@@ -130,11 +131,11 @@ def test_harmless_stays_as_it_is(text: str) -> None:
         ("", ""),
     ],
 )
-def test_written_as(text: str, safe: str) -> None:
+def test_safe_text(text: str, safe: str) -> None:
     assert safe_markdown(text) == safe
 
 
-def test_terminal() -> None:
+def test_control_characters_are_visible_in_a_terminal() -> None:
     assert safe_terminal("a\x1b[31m\tb\r\nc\x9b\u202e\x07") == "a[U+001B][31m\tb\nc[U+009B][U+202E][U+0007]"
 
 
@@ -153,7 +154,7 @@ def test_a_formula_begins_no_image_and_an_address_has_a_host() -> None:
 @pytest.mark.parametrize("fragment", BLOWUPS)
 def test_linear_time(fragment: str) -> None:
     text = (fragment * (200_000 // len(fragment) + 1))[:200_000]
-    with cpu_time(20):  # a quadratic one takes minutes; all are below 1.5 s on two cores
+    with cpu_time(20):  # quadratic time would be minutes; all take less than 1.5 s on two cores
         safe = safe_markdown(text)
     assert len(safe) < 20 * len(text)
 

@@ -1,4 +1,4 @@
-"""Where the Markdown of an answer is cut: each piece reads as it did within the whole, however the text grows."""
+"""Each piece of an answer's Markdown reads as it does within the whole, however the text grows."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ LINES = [
 TEXTS = st.lists(st.sampled_from(LINES), max_size=16).map("\n".join)
 
 
-def parts(text: str) -> list[str]:
-    """The text, cut wherever it may be."""
-    places = [0, *split_points(text), len(text)]
-    return [text[start:end] for start, end in itertools.pairwise(places)]
+def split_everywhere(text: str) -> list[str]:
+    """Split the text at all split points."""
+    points = [0, *split_points(text), len(text)]
+    return [text[start:end] for start, end in itertools.pairwise(points)]
 
 
 @settings(max_examples=1500, deadline=None)
 @given(TEXTS)
-def test_the_pieces_read_as_the_whole(text: str) -> None:
-    found = [safe_markdown(part) for part in parts(text)]
+def test_the_pieces_read_as_the_whole_text(text: str) -> None:
+    found = [safe_markdown(part) for part in split_everywhere(text)]
     assert "\n\n".join(filter(None, found)) == safe_markdown(text)
 
 
 @settings(max_examples=500, deadline=None)
 @given(TEXTS, st.data())
-def test_a_place_that_was_found_stays_one(text: str, data: st.DataObject) -> None:
+def test_a_split_point_stays_one_when_the_text_grows(text: str, data: st.DataObject) -> None:
     begun = text[: data.draw(st.integers(0, len(text)))]
     found = split_points(begun)
     assert found == [at for at in split_points(text) if at <= len(begun)][: len(found)]
@@ -46,8 +46,8 @@ def test_a_place_that_was_found_stays_one(text: str, data: st.DataObject) -> Non
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(st.sampled_from("a\r\n\t -#`$\u2028\x0b\ud83d🙂"), max_size=60))
-def test_any_text_is_cut_without_loss(text: str) -> None:
-    assert "".join(parts(text)) == text
+def test_no_text_is_lost(text: str) -> None:
+    assert "".join(split_everywhere(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_any_text_is_cut_without_loss(text: str) -> None:
     ],
     ids=["fence", "list", "quote", "table", "fence in a list", "indented", "paragraph"],
 )
-def test_nothing_is_cut_within(text: str) -> None:
+def test_a_block_is_not_split(text: str) -> None:
     assert split_points(text) == []
     assert split_points(f"{text}\nend\n") == [len(text) + 1]
 
@@ -110,7 +110,7 @@ def test_a_label_is_known_in_every_piece_and_an_image_is_there_once() -> None:
     assert "\n\n".join([first, second, last]) == answer_markdown("".join(texts), {"/a.gif": dot}, {"/b.gif": "beside"})
 
 
-def test_a_long_block_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_block_is_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(split, "MAX_UNSPLIT_CHARS", 100)
     monkeypatch.setattr(split, "MIN_PIECE_CHARS", 10)
     code = f"```\n{prose(300)}```\n\n"

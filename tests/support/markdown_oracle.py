@@ -1,4 +1,4 @@
-"""What a renderer that neutralises nothing makes of Markdown, and what is wrong in it."""
+"""Render safe Markdown with parsers that make nothing harmless, and find what would act in the result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nb_backend.markdown.safe import safe_markdown
 HOSTILE: list[str] = run_path(str(Path(__file__).parents[1] / "browser" / "hostile.py"))["HOSTILE"]
 
 
-# The renderer shows whatever it is given: raw HTML goes through, every link is a link.
+# This parser lets everything through: HTML stays HTML, and any URL makes a link.
 raw = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 raw.validateLink = lambda url: True  # type: ignore[method-assign]
 text_only = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
@@ -43,14 +43,14 @@ INVISIBLE = re.compile(
 
 
 class Page(HTMLParser):
-    """What an HTML parser makes of a rendered answer: what is wrong in it, its text and its code."""
+    """A rendered answer as an HTML parser sees it: what is not allowed in it, its text and its code."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
         self.wrong: list[str] = []
         self.text = ""
         self.code: list[str] = []
-        self.runs = [""]  # texts that MathJax searches: up to the next element
+        self.runs = [""]  # text up to the next tag; MathJax searches each for formulas
         self.in_code = False
         self.feed(html)
         self.close()
@@ -86,7 +86,10 @@ class Page(HTMLParser):
 
 
 def without_formulas(text: str) -> tuple[str, list[str]]:
-    """JupyterLab's removeMath, as far as it matters: formulas become @@0@@ before Markdown is read."""
+    """Do what JupyterLab's ``removeMath`` does (packages/rendermime/src/latex.ts): replace formulas by ``@@0@@``.
+
+    Returns the text and the formulas.
+    """
     formulas: list[str] = []
     text = text.replace("~", "~T")
     dollars = lambda match: match[0].replace("$", "~D")  # noqa: E731
@@ -100,8 +103,8 @@ def without_formulas(text: str) -> tuple[str, list[str]]:
 
     def take(first: int, final: int) -> None:
         formula = "".join(pieces[first : final + 1])
-        for sign, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
-            formula = formula.replace(sign, name)
+        for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+            formula = formula.replace(character, entity)
         pieces[first : final + 1] = [f"@@{len(formulas)}@@"] + [""] * (final - first)
         formulas.append(formula.replace("~D", "$").replace("~T", "~"))
 
@@ -137,14 +140,14 @@ def without_formulas(text: str) -> tuple[str, list[str]]:
 
 
 def jupyterlab(text: str) -> str:
-    """Render as JupyterLab does: formulas out, Markdown, formulas back into the HTML as they are."""
+    """Render as JupyterLab does: take formulas out, render Markdown, put formulas back into the HTML unescaped."""
     text, formulas = without_formulas(text)
-    html = raw.render(text.replace("&#64;", "\ue000"))  # marked leaves entities as they are
+    html = raw.render(text.replace("&#64;", "\ue000"))  # markdown-it would decode it
     return re.sub(r"@@(\d+)@@", lambda match: formulas[int(match[1])], html).replace("\ue000", "&#64;")
 
 
 def wrong_in(text: str) -> list[str]:
-    """Give what is wrong in a safe text, however it is rendered."""
+    """Return what would act in the safe Markdown of a text, with each renderer."""
     safe = safe_markdown(text) + "\n\nFOOTER"
     wrong: list[str] = []
     for html in (raw.render(safe), jupyterlab(safe)):
@@ -158,7 +161,7 @@ def wrong_in(text: str) -> list[str]:
             rest = re.sub(r"\$\$.*?\$\$|\$(?:\\.|[^$])*?\$", "", run, flags=re.DOTALL)
             wrong += re.findall(r"\\[(\[]|\\begin\b|\\(?:eq)?ref\b", rest)
         if not html.endswith("<p>FOOTER</p>\n"):
-            wrong.append("what follows is swallowed")
+            wrong.append("the text after it is swallowed")
     return wrong
 
 
