@@ -4,7 +4,7 @@
 >>> %%backend gpt-3.5-turbo
 ... Why is the sky blue?
 
-Importing this loads nothing heavy and asks no network: each public name arrives when it is first used.
+Importing the package loads nothing heavy and makes no network call; each public name is loaded on first use.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .providers.backend_api import BackendApi as BackendApi
     from .providers.openai_api import OpenAIApi as OpenAIApi
 
-_HOMES = {
+_MODULES = {
     "Answer": "chat",
     "Attachment": "media",
     "AuthError": "errors",
@@ -59,31 +59,31 @@ _HOMES = {
     "to_data_uri": "media",
 }
 
-# ``from nb_backend import *`` leaves Python its own ``map``
-__all__ = [*sorted(_HOMES.keys() - {"map"}), "__version__", "load_ipython_extension", "unload_ipython_extension"]
+# without ``map``, so that ``from nb_backend import *`` does not replace Python's own
+__all__ = [*sorted(_MODULES.keys() - {"map"}), "__version__", "load_ipython_extension", "unload_ipython_extension"]
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
+    module = _MODULES.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f".{home}", __name__), name)
+    value = globals()[name] = getattr(import_module(f".{module}", __name__), name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *__all__})
+    return sorted({*globals(), *_MODULES, *__all__})
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """Add ``%%backend`` to a notebook or a terminal: what ``%load_ext nb_backend`` calls."""
+    """Add the magics to IPython; ``%load_ext nb_backend`` calls this."""
     from .notebook.magic.extension import load
 
     load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """Take ``%%backend`` away again: what ``%unload_ext nb_backend`` calls."""
+    """Remove the magics from IPython; ``%unload_ext nb_backend`` calls this."""
     from .notebook.magic.extension import unload
 
     unload(shell)

@@ -1,6 +1,6 @@
-"""What this library says beside its results, by Python's logging: ``nb_backend`` is the logger's name.
+"""Diagnostics, through Python's ``logging`` under the name ``nb_backend``.
 
-Diagnostics are silent by default: ``logging.getLogger("nb_backend").setLevel("DEBUG")`` turns them on.
+They are off by default. ``logging.getLogger("nb_backend").setLevel("DEBUG")`` turns them on.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import logging
 _logger = logging.getLogger("nb_backend")
 
 
-def log(*text: object) -> None:
-    """Record a line at level DEBUG. The caller never passes a key."""
+def log(*parts: object) -> None:
+    """Log the parts as one line at level DEBUG. Callers must not pass a key."""
     if _logger.isEnabledFor(logging.DEBUG):
-        _logger.debug(" ".join(map(str, text)))
+        _logger.debug(" ".join(map(str, parts)))
 
 
 def warn(text: str) -> None:
-    """Record a line at level WARNING, which Python prints unless told otherwise."""
+    """Log a line at level WARNING, which Python prints to stderr by default."""
     _logger.warning("%s", text)

@@ -1,17 +1,17 @@
-"""What can go wrong between a question and its answer.
+"""Exceptions of a request to a model.
 
 ::
 
-    BackendError                 category      what happened
-    ├── ConnectionFailed         connection    nobody answered, or the connection broke
-    ├── TimedOut                 timeout       nothing arrived for too long
-    ├── ProtocolError            protocol      what arrived is not an answer
-    ├── ServerError              backend       the server says that it failed
-    ├── AuthError                auth          the server wants another key
-    └── RateLimitError           rate_limit    the server wants to be asked later
+    BackendError            category
+    ├── ConnectionFailed    connection    the server cannot be reached, or the connection broke
+    ├── TimedOut            timeout       nothing arrived for too long
+    ├── ProtocolError       protocol      the response is not an answer of a model
+    ├── ServerError         backend       the server, or the model behind it, failed
+    ├── AuthError           auth          the API key is missing or refused
+    └── RateLimitError      rate_limit    the server wants fewer requests
 
-Nothing else leaves a provider but cancellation, and ``ValueError`` or ``TypeError`` for the caller's own mistakes
-before anything is sent.
+A provider raises nothing else, except for cancellation, and ``ValueError`` or ``TypeError`` for the caller's own
+mistakes before anything is sent.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from typing import ClassVar
 
 
 class BackendError(Exception):
-    """A question that was not answered to its end. The message is one line and says what to do next.
+    """Base class for every failed request; the message is one line and says what to do next.
 
-    ``partial`` is all the text that had arrived, ``retry_after`` the seconds the server asks to wait, if it does, and
-    ``retryable`` whether the same question may well be answered a moment later, ``code`` the server's own name for what
-    went wrong (``context_length_exceeded``), if it has one, ``status`` the HTTP status that said so, 0 if none did.
+    ``partial`` is the text of the answer that had arrived before the failure. ``retryable`` tells whether the same
+    request may succeed a moment later, ``retry_after`` how many seconds the server asks to wait (``None`` if it does
+    not say). ``code`` is the server's name for the error (like ``context_length_exceeded``, or ``""``) and ``status``
+    the HTTP status (0 if the error did not come with one).
     """
 
     category: ClassVar[str] = "backend"
@@ -47,41 +48,41 @@ class BackendError(Exception):
         self.status = status
 
     def _render_traceback_(self) -> list[str]:
-        """Show as one line in a cell: IPython asks for this, and still records an error output."""
+        """Return what IPython shows in place of a traceback: one line. The cell still counts as failed."""
         return [f"{type(self).__name__}: {self}"]
 
 
 class ConnectionFailed(BackendError):
-    """Nobody answered at that address, or the connection broke."""
+    """The server cannot be reached, or the connection broke."""
 
     category = "connection"
 
 
 class TimedOut(BackendError):
-    """Nothing arrived within the time-out."""
+    """Nothing arrived within the timeout."""
 
     category = "timeout"
 
 
 class ProtocolError(BackendError):
-    """What arrived is not an answer of a backend."""
+    """The response is not an answer of a model: another kind of server, or a damaged stream."""
 
     category = "protocol"
 
 
 class ServerError(BackendError):
-    """The server, or the model behind it, says that it failed."""
+    """The server, or the model behind it, reports a failure."""
 
     category = "backend"
 
 
 class AuthError(BackendError):
-    """The server refuses the key, or wants one."""
+    """The server refuses the API key, or wants one."""
 
     category = "auth"
 
 
 class RateLimitError(BackendError):
-    """The server wants to be asked again later."""
+    """The server limits how many requests it takes: wait, then try again."""
 
     category = "rate_limit"

@@ -1,12 +1,12 @@
-"""Where the url, the key and the model come from. First found wins:
+"""The url, the API key, the model and the cache that a call uses. The first of these that is set wins:
 
 1. the argument of the call
-2. what was set in this process: ``%config`` or ``%backend`` in a notebook, ``settings.current`` elsewhere
-3. the environment: ``NB_BACKEND_URL``, ``NB_BACKEND_API_KEY`` (then ``G4F_API_KEY``), ``NB_BACKEND_MODEL``
-4. the embedded backend, no key, the server's own default model
+2. what was set in this process: by ``%config`` or ``%backend`` in a notebook, by ``settings.current`` elsewhere
+3. the environment: ``NB_BACKEND_URL``, ``NB_BACKEND_API_KEY`` (then ``G4F_API_KEY``), ``NB_BACKEND_MODEL``, and
+   ``NB_BACKEND_CACHE``, a folder
+4. the embedded backend, no key, the server's own default model, no cache
 
-Where answers are kept to be replayed (``cache``) goes the same way; its environment is ``NB_BACKEND_CACHE``, a folder,
-and ``NB_BACKEND_CACHE_ONLY``: no server is asked.
+``NB_BACKEND_CACHE_ONLY`` forbids all requests: what is not in the cache is an error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DEFAULT_CACHE = "nb_backend_cache"
 
 
 class Secret:
-    """A key that shows itself nowhere: not in reprs, not in ``vars()``, and a pickle leaves it behind."""
+    """An API key that never shows: it is not in reprs or ``vars()``, and a pickle drops it."""
 
     __slots__ = ("value",)
 
@@ -39,64 +39,66 @@ class Secret:
         return Secret, ()
 
     def __deepcopy__(self, memo: object) -> Secret:
-        return self  # a copy stays in this process, a pickle does not
+        return self  # unlike a pickle, a copy stays in this process
 
 
 @dataclass
 class Settings:
-    """What was set in this process; ``None`` is not set. The key is in no repr."""
+    """What was set in this process; ``None`` means not set."""
 
-    url: str | None = None  # or several, separated by spaces
+    url: str | None = None  # several are separated by spaces
     api_key: str | None = field(default=None, repr=False)
     model: str | None = None
-    aliases: dict[str, str] = field(default_factory=dict)  # short names of models
+    aliases: dict[str, str] = field(default_factory=dict)  # short names for models
     max_image_side: int | None = 2048  # pixels; a larger image is scaled down before it is sent
-    max_image_bytes: int | None = 8 * 2**20  # of its file
-    cache: bool | str | None = None  # whether answers are kept, or the folder
-    max_cache_bytes: int = 256 * 2**20  # of all answers in the folder
+    max_image_bytes: int | None = 8 * 2**20  # of an image's file
+    cache: bool | str | None = None  # whether answers are stored, or the folder
+    max_cache_bytes: int = 256 * 2**20  # of all answers in the folder together
 
 
 current = Settings()
 
 
 def url(argument: str | Iterable[str] | None = None) -> str | None:
-    """Give the server's base URL without a trailing slash, the first if there are several; ``None`` for the embedded
-    backend. ``ValueError`` if it is no http(s) URL.
+    """Return the server's base URL without a trailing slash, the first one if there are several.
+
+    ``None`` stands for the embedded backend. ``ValueError`` if it is not an http(s) URL.
     """
     return next(iter(urls(argument)), None)
 
 
 def urls(argument: str | Iterable[str] | None = None) -> list[str]:
-    """Give the base URLs of all servers, to be tried in turn: separated by spaces or commas, or a list of them.
+    """Return the base URLs of all servers, to be tried in turn.
 
-    None are the embedded backend. ``ValueError`` if one is no http(s) URL.
+    The argument is a list, or a text with spaces or commas between the URLs. An empty list stands for the embedded
+    backend. ``ValueError`` if one is not an http(s) URL.
     """
-    given = argument if argument is None or isinstance(argument, str) else " ".join(argument)
-    found = given or current.url or os.environ.get("NB_BACKEND_URL")
+    text = argument if argument is None or isinstance(argument, str) else " ".join(argument)
+    found = text or current.url or os.environ.get("NB_BACKEND_URL")
     if not found:
         return []
-    return [*_bases(found)]
+    return [*_parse_urls(found)]
 
 
 @lru_cache(maxsize=64)
-def _bases(found: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(map(_base, re.split(r"[\s,]+", found.strip()))))
+def _parse_urls(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(_parse_url, re.split(r"[\s,]+", text.strip()))))
 
 
-def _base(found: str) -> str:
-    if re.match(r"[^/?#]*//[^/?#]*@", found):
+def _parse_url(url: str) -> str:
+    if re.match(r"[^/?#]*//[^/?#]*@", url):
         raise ValueError("a url with a password in it is refused: set NB_BACKEND_API_KEY instead")
-    if not _is_server(found):
+    if not _is_server_url(url):
         from .redaction import redact
 
-        shown = redact(found.partition("?")[0])
+        shown = redact(url.partition("?")[0])
         raise ValueError(f"{shown!r} is not a server's url: write it like http://localhost:8080 or https://host/v1")
     for call in ("/conversation", "/backend-api/v2", "/chat/completions"):
-        found = found.rstrip("/").removesuffix(call)
-    return found.rstrip("/")
+        url = url.rstrip("/").removesuffix(call)
+    return url.rstrip("/")
 
 
-def _is_server(url: str) -> bool:
+def _is_server_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return (
@@ -105,37 +107,40 @@ def _is_server(url: str) -> bool:
             and parts.port != 0
             and not (parts.query or parts.fragment or re.search(r"\s", url))
         )
-    except ValueError:  # a port that is none, brackets that do not match
+    except ValueError:  # the port is not a number, or the brackets of an IPv6 address do not match
         return False
 
 
 def api_key(argument: str | None = None) -> str | None:
-    """Give the key to send, if there is one. ``ValueError`` if it has a line end or the like within."""
-    given, argument = Secret(argument), None  # no frame of a traceback shows it
-    return secret(given).value
+    """Return the API key to send, if there is one. ``ValueError`` if it has a line end or the like in it."""
+    wrapped, argument = Secret(argument), None  # a traceback that shows local variables must not show the key
+    return secret(wrapped).value
 
 
 def secret(argument: Secret) -> Secret:
-    """Give the key to send as a secret; ``ValueError`` if it has a line end or the like within."""
+    """Return the API key to send as a ``Secret``; ``ValueError`` if it has a line end or the like in it."""
     found = argument.value or current.api_key or os.environ.get("NB_BACKEND_API_KEY") or os.environ.get("G4F_API_KEY")
     key, found = Secret((found or "").strip() or None), None
     if not (key.value or "").isprintable():
-        raise ValueError("the key has a line end, or another character that none has, within: set it again")
+        raise ValueError("the key contains a line end or another character that is not printable: set it again")
     return key
 
 
 def image_bounds() -> tuple[int, int]:
-    """Give the most bytes, and the most pixels a side, that an image is sent with. ``ValueError`` if they are none."""
+    """Return how large an image may be sent: the bytes of its file, and the pixels of its longer side.
+
+    ``ValueError`` if a setting is not a positive whole number or ``None``, which stands for no limit.
+    """
     bounds = current.max_image_bytes, current.max_image_side
     for name, bound in zip(("max_image_bytes", "max_image_side"), bounds, strict=True):
         if bound is not None and (not isinstance(bound, int) or bound < 1):
-            raise ValueError(f"{name} is {bound!r}: it has to be a whole number from 1 up, or None for no bound")
+            raise ValueError(f"{name} is {bound!r}: it has to be a whole number of at least 1, or None for no limit")
     found_bytes, found_side = (sys.maxsize if bound is None else bound for bound in bounds)
     return found_bytes, found_side
 
 
 def known_keys() -> list[str]:
-    """Give every key that is set somewhere, to be kept out of what is shown."""
+    """Return every API key that is set anywhere, so that it can be masked in what is shown."""
     keys = (current.api_key, os.environ.get("NB_BACKEND_API_KEY"), os.environ.get("G4F_API_KEY"))
     return [key.strip() for key in keys if key]
 
@@ -145,9 +150,10 @@ def cache(argument: Literal[True]) -> Path: ...
 @overload
 def cache(argument: bool | str | os.PathLike[str] | None = None) -> Path | None: ...
 def cache(argument: bool | str | os.PathLike[str] | None = None) -> Path | None:
-    """Give the folder in which answers are kept and looked for, ``None`` if they are not.
+    """Return the absolute path of the folder that stores answers, or ``None`` if there is no cache.
 
-    ``True`` is the folder that is set, else ``nb_backend_cache`` in the working directory, the notebook's.
+    ``True`` stands for the folder that is set, or else for ``nb_backend_cache`` in the working directory, which is the
+    notebook's folder.
     """
     named = current.cache if isinstance(current.cache, str) else os.environ.get("NB_BACKEND_CACHE") or None
     chosen = next((one for one in (argument, current.cache) if one is not None), named)
@@ -159,13 +165,13 @@ def cache(argument: bool | str | os.PathLike[str] | None = None) -> Path | None:
 
 
 def cache_only() -> bool:
-    """Whether no server is to be asked: what is not in the cache is an error."""
+    """Whether ``NB_BACKEND_CACHE_ONLY`` forbids all requests."""
     return os.environ.get("NB_BACKEND_CACHE_ONLY", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
 def model(argument: str | None = None) -> str:
-    """Give the model's name; ``""`` leaves the choice to the server."""
+    """Return the model's name, with aliases resolved; ``""`` leaves the choice to the server."""
     name = argument or current.model or os.environ.get("NB_BACKEND_MODEL") or ""
     if not isinstance(name, str):
-        raise TypeError(f"the model is {name!r}: give one name")
+        raise TypeError(f"model is {name!r}: it has to be one name")
     return current.aliases.get(name, name)

@@ -1,4 +1,4 @@
-"""The types that appear in public signatures."""
+"""Type aliases of the public signatures."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from .events import RawResponse
 
 Messages: TypeAlias = list[dict[str, Any]]
-"""A conversation, oldest first: ``[{"role": "system" | "user" | "assistant", "content": str}, ...]``."""
+"""The messages of a chat, oldest first: ``[{"role": "system" | "user" | "assistant", "content": str}, ...]``."""
 
 MediaListType: TypeAlias = list[tuple[Any, str | None]] | None
-"""What goes along with the last message: ``[(data, file name), ...]``, data being whatever ``to_data_uri`` takes."""
+"""The attachments of the last message, ``[(data, file name or None), ...]``; ``to_data_uri`` lists what data may be."""
 
 AsyncResult: TypeAlias = "AsyncGenerator[RawResponse, None]"
-"""What a provider gives: an asynchronous generator of events."""
+"""What a provider returns: an asynchronous generator of events."""

@@ -78,7 +78,7 @@ def test_a_url_with_a_password_is_refused_and_not_shown(given):
 def test_a_key_is_trimmed_and_checked():
     assert settings.api_key(" key\n") == "key"
     assert settings.api_key(" ") is None
-    with pytest.raises(ValueError, match="the key has a line end") as refusal:
+    with pytest.raises(ValueError, match="the key contains a line end") as refusal:
         settings.api_key("hidden\nkey")
     assert "hidden" not in str(refusal.value)
 

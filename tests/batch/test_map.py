@@ -178,7 +178,7 @@ def test_a_dict_that_lacks_a_name_is_told_before_anything_is_sent(backend):
         (["one"], {"url": "ftp://nowhere"}, "not a server's url"),
         (["one"], {"schema": 7}, "schema is 7: it has to be a pydantic class or a JSON schema"),
         (["one"], {"template": 7}, "template is int: it has to be a text"),
-        (["one"], {"model": ["llama", "gpt-4o"]}, "the model is ['llama', 'gpt-4o']: give one name"),
+        (["one"], {"model": ["llama", "gpt-4o"]}, "model is ['llama', 'gpt-4o']: it has to be one name"),
     ],
 )
 def test_what_cannot_be_asked_is_told_at_once(backend, prompts, options, words):

@@ -128,7 +128,7 @@ def test_a_device_is_not_replaced_by_a_file(tmp_path):
     os.mkfifo(tmp_path / "chat.json")
     (tmp_path / "chat.md").mkdir()
     for name in ("chat.json", "chat.md"):
-        with pytest.raises(ValueError, match=r"chat\.\w+' cannot be written: it is there, and no file"):
+        with pytest.raises(ValueError, match=r"chat\.\w+' cannot be written: it exists and is not a regular file"):
             write(chat_of("a"), tmp_path / name)
     assert stat.S_ISFIFO((tmp_path / "chat.json").stat().st_mode)
     assert len([*tmp_path.iterdir()]) == 2

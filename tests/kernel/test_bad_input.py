@@ -64,7 +64,7 @@ def test_a_thing_that_is_no_image(kernel, engine):
 def test_a_key_that_cannot_be_sent(kernel, engine):
     kernel.run("import os; key = os.environ['NB_BACKEND_API_KEY']; os.environ['NB_BACKEND_API_KEY'] = 'a\\nb'")
     try:
-        one_line(kernel.run("%%backend\nhi"), "the key has a line end")
+        one_line(kernel.run("%%backend\nhi"), "the key contains a line end")
     finally:
         kernel.run("os.environ['NB_BACKEND_API_KEY'] = key")
     assert engine.history == []

@@ -436,7 +436,7 @@ def test_a_property_that_fails_is_one_line():
 @pytest.mark.parametrize("bound", [0, -5, "x", 1.5])
 def test_a_wrong_limit_is_refused(bound):
     settings.current.max_image_side = bound
-    with pytest.raises(ValueError, match=r"max_image_side is .*: it has to be a whole number from 1 up"):
+    with pytest.raises(ValueError, match=r"max_image_side is .*: it has to be a whole number of at least 1"):
         attach(PNG)
     settings.current.max_image_side = None
     assert attach(PNG).remark == ""
