@@ -1,8 +1,9 @@
-r"""Secrets in texts: which names say that their value is one, and how one is taken out of a text.
+r"""Find secrets in texts and mask them with ``***``.
 
-A text is searched for the secrets that are known, for what looks like one (keys of well-known services, JWTs, private
-keys, passwords and parameters of URLs), and for texts that stand next to a name which says so: ``api_key = "…"``,
-``{"token": "…"}``, ``%env TOKEN …``. All of it takes linear time, as the patterns give nothing back that they took.
+``redact`` masks three kinds: secrets that are known, texts that look like one (keys of well-known services, JWTs,
+private keys, passwords and parameters of URLs), and texts next to a name that says so: ``api_key = "…"``,
+``{"token": "…"}``, ``%env TOKEN …``. All of it takes linear time, because the patterns never backtrack (possessive
+quantifiers).
 """
 
 from __future__ import annotations
@@ -14,23 +15,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-SHORTEST_SECRET = 8  # characters; servers that want no key are given "none", "ollama" or "EMPTY"
-_STARS = "***"
+SHORTEST_SECRET = 8
+"""Characters: a shorter key is not masked, as servers that need none are given "none", "ollama" or "EMPTY"."""
+_MASK = "***"
 
 _SECRET_NAME = re.compile(
     r"auth(?!or(?!i[sz]))|(?:api|access|private).?key|secret(?!ar)|passw|passphrase|passcode|cookie|credential|bearer"
     r"|(?:db|sql|pg|smtp|mail|user|admin|root|ftp|redis|proxy)_?pass$|_pwd$|_pat$|(?:^|[._-])key$|token_?\d*$"
     r"|(?:access|refresh|api|session)_?token(?!s)"
-)  # max_tokens, author and the like are none
-_NO_SECRET_NAME = re.compile(
+)  # it does not match max_tokens, author and the like
+_HARMLESS_NAME = re.compile(
     r"(?:^|_)(?:sort|primary|foreign|group|partition|index|cache|dict|join|merge|row|column|natural|composite|unique"
     r"|public|order|lookup|map|hot|object|search|label|legend)_?key$"
     r"|(?:^|_)(?:bos|eos|pad|unk|sep|cls|mask|stop|special|start|end)_?token$"
     r"|_(?:url|uri|path|file|filename|dir|type|method|column|col|field|name|length|len|count|min|max|hint|sock)$"
 )
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
-_KEYS = (  # of well-known services, and JWTs
+_SERVICE_KEYS = (  # the last one matches JWTs
     r"(?<![A-Za-z0-9])sk-(?!learn)[\w-]{8,}+",
     r"(?<![A-Za-z0-9])[sr]k_(?:live|test)_\w{8,}+",
     r"(?<![A-Za-z0-9])(?:gh[oprsu]_|github_pat_|glpat-)[\w-]{8,}+",
@@ -40,16 +42,17 @@ _KEYS = (  # of well-known services, and JWTs
     r"(?<![A-Za-z0-9])AIza[\w-]{16,}+",
     r"(?<![\w-])eyJ[\w-]{8,}+\.[\w-]{4,}+(?:\.[\w-]*+)?",
 )
-_key = re.compile("|".join(_KEYS))
-_FORMS: list[tuple[re.Pattern[str], str]] = [  # what is before the secret is group 1
-    (re.compile(pattern), rf"\g<1>{_STARS}" if re.compile(pattern).groups else _STARS)
+_service_key = re.compile("|".join(_SERVICE_KEYS))
+# group 1 of a pattern, if it has one, is the text before the secret, which stays
+_SECRET_FORMS: list[tuple[re.Pattern[str], str]] = [
+    (re.compile(pattern), rf"\g<1>{_MASK}" if re.compile(pattern).groups else _MASK)
     for pattern in (
-        *_KEYS,
+        *_SERVICE_KEYS,
         r"((?i:\bbearer)\s{1,9}+)(?!(?i:tokens?\b|auth))[\w.~+/=-]{6,}+",
         r"((?i:\bbasic)\s{1,9}+)(?=[\w+/-]{0,99}?[\d=]|\w[a-z]{0,99}+[A-Z])[\w+/=-]{8,}+",
         r"(://[^\s/@:\"'<>]{0,300}+:)(?!\{[^{}@\n]{0,99}\}@)[^\s/\"'<>]+(?=@)",
         r"(://)[\w-]{16,}+(?=@)",
-        # in connection strings; in code, a comma or a bracket follows
+        # of a connection string, not of code, where a comma or a bracket follows
         r"((?i:(?<![a-z])(?:pass(?:word|wd)?|pwd|token|secret|accountkey|sharedaccesskey))=)"
         r"(?![bfruBFRU]{1,2}[\"'])[^\s\"',;&(){}\[\]]{1,500}+(?=;|&|[\"']| {1,9}\w{1,60}=)",
         r"((?i:(?<![\w-])(?:x-[\w-]{0,40}(?:key|token|secret)|api-key|(?:set-)?cookie(?=:[ ]?[\w.-]{1,60}=))):[ ]?)"
@@ -59,12 +62,12 @@ _FORMS: list[tuple[re.Pattern[str], str]] = [  # what is before the secret is gr
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?:[^-`]|-(?!----END)|`(?!``))*+(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?"
 )
-_NAMED = re.compile(  # in the query of a URL, and where an environment variable is set
+_URL_OR_ENV_VALUE = re.compile(  # a parameter of a URL, or a line that sets an environment variable
     r"([?&](?P<query>[\w.\[\]-]{1,60}+)=)(?!\{)[^&\s\"'#<>]++"
     r"|(^[ \t]*+(?:%(?:set_)?env|!?+[ \t]*+export)[ \t]++(?P<env>\w{1,60}+)[= \t][ \t]*+)[^\n]++",
     re.MULTILINE,
 )
-_ASSIGNED = re.compile(
+_NAME_AND_SIGN = re.compile(
     r"(?<![\w-])(?P<name>[A-Za-z_][\w-]{0,99}+)(?P<quote>\\{0,3}+[\"'])?"
     r"(?P<sign>\]?(?:\s*+:\s*+[\w.|\[\] ]{1,60}?)?\s*+[:!=]?=(?!=)\s*+|\]?\s*+==?\s*+|\s*+:\s*+|\s*+,\s*+)"
     r"(?P<open>[(\[])?\s*+(?=(?:[bfruBFRU]{1,2})?\\{0,3}[\"'])"
@@ -73,54 +76,61 @@ _LITERAL = re.compile(
     r"(?P<before>(?P<prefix>[bfruBFRU]{0,2}+)(?P<quote>\"\"\"|'''|\\*+[\"'])(?:(?:bearer|basic|token|digest)[ ]+)?)",
     re.IGNORECASE,
 )
-_NEXT = {True: re.compile(r"\s*+,?\s*+(?=[bfruBFRU]{0,2}[\"'])"), False: re.compile(r"\s*+(?=[bfruBFRU]{0,2}[\"'])")}
-_CLOSES_A_STRING = re.compile(r"\s*+(?:[+,;%)\]}.:]|$)", re.MULTILINE)
-_FIELD = re.compile(r"(\{[^{}]*+\})")
+_NEXT_LITERAL = {
+    True: re.compile(r"\s*+,?\s*+(?=[bfruBFRU]{0,2}[\"'])"),
+    False: re.compile(r"\s*+(?=[bfruBFRU]{0,2}[\"'])"),
+}
+_AFTER_CLOSING_QUOTE = re.compile(r"\s*+(?:[+,;%)\]}.:]|$)", re.MULTILINE)
+_FSTRING_FIELD = re.compile(r"(\{[^{}]*+\})")
 
 
 def is_secret_name(name: str) -> bool:
-    """Tell whether the name of a parameter, a variable or an environment variable says that its value is secret."""
-    words = _HUMP.sub("_", name).lower()
-    return bool(_SECRET_NAME.search(words)) and not _NO_SECRET_NAME.search(words)
+    """Whether the name of a parameter or a variable says that its value is secret."""
+    snake_case = _CAMEL_CASE.sub("_", name).lower()
+    return bool(_SECRET_NAME.search(snake_case)) and not _HARMLESS_NAME.search(snake_case)
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Tell whether a text under this name is a secret; ``key`` alone is the name of much that is none."""
+    """Whether a value under this name is a secret; under the name ``key``, only if it looks like one."""
     if name.lower() in ("key", "_key"):
         return len(value) >= 16 and bool(re.search(r"\d", value)) and not re.search(r"\s", value)
     return is_secret_name(name)
 
 
 def is_worth_hiding(key: str) -> bool:
-    """Tell whether a key is to be hidden where it stands alone: not so a common word, which any text may have."""
+    """Whether a key can be masked wherever it occurs; a short or common word cannot, as any text may contain it."""
     return len(key) >= SHORTEST_SECRET and not (len(key) < 12 and key.isascii() and key.islower() and key.isalpha())
 
 
 def has_key(text: str, known: Iterable[str] = ()) -> bool:
-    """Tell whether a key stands in a text: one that is known, or one that looks like a well-known service's."""
-    return bool(_key.search(text)) or any(is_worth_hiding(key) and key in text for key in known)
+    """Whether a text contains a known key, or one that looks like a well-known service's."""
+    return bool(_service_key.search(text)) or any(is_worth_hiding(key) and key in text for key in known)
 
 
 def secrets_in(*namespaces: Mapping[str, Any]) -> Iterator[str]:
-    """Give the texts that have names of secrets in the environment, or among variables."""
+    """Yield the texts whose names say that they are secret, in namespaces such as ``os.environ`` or the user's."""
     for namespace in namespaces:
         for name, value in list(namespace.items()):
             if isinstance(name, str) and issubclass(type(value), str) and is_secret(name, text := str.__str__(value)):
                 yield text.strip()
 
 
-def truncate_redacted(text: str, most: int, hide: Callable[[str], str]) -> str:
-    """Take the secrets out of a text and then its middle, so that no part of a secret is left at the cut."""
-    for limit in (10 * most, most):
-        left_out = len(text) - limit
+def truncate_redacted(text: str, limit: int, hide: Callable[[str], str]) -> str:
+    """Mask the secrets in a text, then cut out its middle, so that the cut leaves no part of a secret.
+
+    About ``limit`` characters are left. ``hide`` masks the secrets of a text. A very long text is first cut to ten
+    times ``limit``, to save time.
+    """
+    for length in (10 * limit, limit):
+        left_out = len(text) - length
         if left_out > 0:
-            text = f"{text[: limit // 2]}\n[… {left_out:,} characters left out]\n{text[-(limit // 2) :]}"
+            text = f"{text[: length // 2]}\n[… {left_out:,} characters left out]\n{text[-(length // 2) :]}"
         text = hide(text)
     return text
 
 
 def without_home(text: str) -> str:
-    """Write the home directory in paths as ``~``."""
+    """Replace the home directory in paths by ``~``."""
     home = os.path.expanduser("~").rstrip("/\\")
     for spelling in {home, home.replace("\\", "\\\\"), home.replace("\\", "/")} if home not in ("", "~") else ():
         text = re.sub(rf"(?<![\w.-]){re.escape(spelling)}(?![\w.-])", "~", text)
@@ -134,74 +144,82 @@ def mask(text: str, keys: Iterable[str]) -> str:
     """
     for key in keys:
         if len(key) >= SHORTEST_SECRET:
-            text = text.replace(key, _STARS)
+            text = text.replace(key, _MASK)
     return text
 
 
 def mask_json(value: Any, keys: Sequence[str]) -> Any:
-    """Return JSON data with ``***`` in place of the keys, and of each value whose name says that it is secret."""
+    """Return JSON data with ``***`` in place of the keys, and of every value whose name says that it is secret."""
     if isinstance(value, str):
         return mask(value, keys)
     if isinstance(value, dict):
-        return {name: _STARS if is_secret_name(name) else mask_json(item, keys) for name, item in value.items()}
+        return {name: _MASK if is_secret_name(name) else mask_json(item, keys) for name, item in value.items()}
     return [mask_json(item, keys) for item in value] if isinstance(value, list | tuple) else value
 
 
 def redact(text: str, known: Iterable[str] = ()) -> str:
-    """Give the text with ``***`` for each secret in it: those that are known, and what looks like one.
+    """Return the text with ``***`` in place of each secret: those that are known, and what looks like one.
 
-    The number of lines stays, and to redact twice changes no more. A known secret of less than 8 characters is none.
+    The number of lines stays the same, and redacting the result changes nothing more. Known secrets of fewer than
+    ``SHORTEST_SECRET`` characters are ignored.
     """
-    spelt = {spelling for secret in known if len(secret) >= SHORTEST_SECRET for spelling in spellings(secret)}
-    longest_first = sorted((secret for secret in spelt if secret.strip("*")), key=len, reverse=True)
-    of_known = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
-    for _ in range(4):  # what is left may read as a secret again; hardly ever more than once
+    all_spellings = {spelling for secret in known if len(secret) >= SHORTEST_SECRET for spelling in spellings(secret)}
+    longest_first = sorted((secret for secret in all_spellings if secret.strip("*")), key=len, reverse=True)
+    known_secrets = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+    for _ in range(4):  # what a mask leaves behind may look like a secret again, hardly ever more than once
         before = text
-        text = _once(of_known.sub(_hidden, text) if of_known else text)
+        text = _redact_once(known_secrets.sub(_mask_lines, text) if known_secrets else text)
         if text == before:
             break
     return text
 
 
-def _once(text: str) -> str:
-    text = _PRIVATE_KEY.sub(_hidden, text)
-    for pattern, shown in _FORMS:
-        text = pattern.sub(shown, text)
-    return _without_assigned(_NAMED.sub(_without_named, text))
+def _redact_once(text: str) -> str:
+    text = _PRIVATE_KEY.sub(_mask_lines, text)
+    for pattern, replacement in _SECRET_FORMS:
+        text = pattern.sub(replacement, text)
+    return _mask_assigned(_URL_OR_ENV_VALUE.sub(_mask_if_secret_name, text))
 
 
 def spellings(secret: str) -> set[str]:
-    """Give a secret as it may stand in a text: as it is, in a literal, in JSON, in a URL."""
-    safe = secret.encode("utf-8", "replace")
-    return {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], quote(safe, safe=""), quote(safe), quote_plus(safe)}
+    """Return the ways to write a secret: as it is, in a Python literal, in JSON, in a URL."""
+    encoded = secret.encode("utf-8", "replace")
+    return {
+        secret,
+        repr(secret)[1:-1],
+        json.dumps(secret)[1:-1],
+        quote(encoded, safe=""),
+        quote(encoded),
+        quote_plus(encoded),
+    }
 
 
-def _hidden(found: re.Match[str]) -> str:
-    return _STARS + "\n" * found[0].count("\n")
+def _mask_lines(found: re.Match[str]) -> str:
+    return _MASK + "\n" * found[0].count("\n")
 
 
-def _without_named(found: re.Match[str]) -> str:
+def _mask_if_secret_name(found: re.Match[str]) -> str:
     query = found["query"]
     secret = is_secret_name(query or found["env"]) or (query or "").lower().endswith(("sig", "signature", "pwd"))
-    return f"{found[1] or found[3]}{_STARS}" if secret else found[0]
+    return f"{found[1] or found[3]}{_MASK}" if secret else found[0]
 
 
-def _without_assigned(text: str) -> str:
-    """Hide the literals after names of secrets; what a literal under another name holds is looked through as well."""
+def _mask_assigned(text: str) -> str:
+    """Mask the string literals that follow names of secrets, also inside literals that follow other names."""
     parts: list[str] = []
     done = at = 0
-    while found := _ASSIGNED.search(text, at):
+    while found := _NAME_AND_SIGN.search(text, at):
         at = found.end()
         if not (is_secret_name(found["name"]) or found["name"].lower() in ("pwd", "pass")):
             at = found.end("name") if found["sign"].strip() == "," else found.end()
             continue
         literal = _LITERAL.match(text, at)
-        if literal is None or not _is_literal(text, found, literal):
+        if literal is None or not _belongs_to_name(text, found, literal):
             continue
-        follows = _NEXT[bool(found["open"])]
+        follows = _NEXT_LITERAL[bool(found["open"])]
         while literal:
             content = _content(literal["quote"], text, literal.end())
-            parts += [text[done : literal.end()], _stars(found["name"], content, literal["prefix"])]
+            parts += [text[done : literal.end()], _masked_content(found["name"], content, literal["prefix"])]
             done = at = literal.end() + len(content)
             closed = text.startswith(literal["quote"], at)
             at += len(literal["quote"]) * closed
@@ -210,10 +228,10 @@ def _without_assigned(text: str) -> str:
     return "".join([*parts, text[done:]])
 
 
-def _is_literal(text: str, name: re.Match[str], literal: re.Match[str]) -> bool:
-    """Tell whether a quote opens a text that belongs to the name, and ends none: ``print("token:", x)`` has none."""
+def _belongs_to_name(text: str, name: re.Match[str], literal: re.Match[str]) -> bool:
+    """Whether a quote opens the literal of this name, instead of ending another one, as in ``print("token:", x)``."""
     sign, quoted = name["sign"].strip(), name["quote"]
-    if sign == ",":  # ("Authorization", "…") is one, ["token", "count"] is none
+    if sign == ",":  # ("Authorization", "…") is a name and its value, ["token", "count"] is not
         before = text[max(0, name.start() - 20) : name.start()]
         return bool(quoted) and bool(re.search(r"\(\s*[bB]?\\{0,3}[\"']\Z", before))
     if quoted:
@@ -222,30 +240,30 @@ def _is_literal(text: str, name: re.Match[str], literal: re.Match[str]) -> bool:
     if sign == ":" and not re.fullmatch(r"[^\s\"'(),]+", content):
         return False
     line = text[max(0, name.start() - 300) : name.start()].rpartition("\n")[2]
-    inside = line.count(literal["quote"][-1]) % 2 == 1
-    return not (inside and _CLOSES_A_STRING.match(text, literal.end()))
+    in_string = line.count(literal["quote"][-1]) % 2 == 1
+    return not (in_string and _AFTER_CLOSING_QUOTE.match(text, literal.end()))
 
 
-_ENDS: dict[str, Callable[[str, int], re.Match[str] | None]] = {
+_CONTENT: dict[str, Callable[[str, int], re.Match[str] | None]] = {
     '"': re.compile(r"(?:[^\"\\\n]|\\[\s\S])*+").match,
     "'": re.compile(r"(?:[^'\\\n]|\\[\s\S])*+").match,
     '"""': re.compile(r"(?:[^\"\\]|\\[\s\S]|\"(?!\"\"))*+").match,
     "'''": re.compile(r"(?:[^'\\]|\\[\s\S]|'(?!''))*+").match,
 }
-_END_OF_ESCAPED = re.compile(r"[^\"'\\\n]*+").match
+_ESCAPED_CONTENT = re.compile(r"[^\"'\\\n]*+").match
 
 
 def _content(opening: str, text: str, at: int) -> str:
-    """Give what a literal holds; one that was cut off holds the rest of its line."""
-    found = _ENDS.get(opening, _END_OF_ESCAPED)(text, at)
+    """Return the content of a literal; if its end was cut off, that is the rest of the line."""
+    found = _CONTENT.get(opening, _ESCAPED_CONTENT)(text, at)
     return found[0] if found else ""
 
 
-def _stars(name: str, content: str, prefix: str) -> str:
-    """Give what stands for a literal: nothing secret is in an empty one, nor in the fields of an f-string."""
+def _masked_content(name: str, content: str, prefix: str) -> str:
+    """Return what replaces the content of a literal; an empty one and the fields of an f-string stay."""
     if not content.strip() or (name.lower() == "key" and not is_secret(name, content)):
         return content
-    pieces = _FIELD.split(content) if "f" in prefix.lower() else [content]
+    pieces = _FSTRING_FIELD.split(content) if "f" in prefix.lower() else [content]
     return "".join(
-        piece if at % 2 or not piece.strip() else _STARS + "\n" * piece.count("\n") for at, piece in enumerate(pieces)
+        piece if at % 2 or not piece.strip() else _MASK + "\n" * piece.count("\n") for at, piece in enumerate(pieces)
     )

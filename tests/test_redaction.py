@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nb_backend.redaction import is_secret, is_secret_name, redact, secrets_in, truncate_redacted, without_home
+from nb_backend.redaction import (
+    is_secret,
+    is_secret_name,
+    mask,
+    mask_json,
+    redact,
+    secrets_in,
+    truncate_redacted,
+    without_home,
+)
 
 SECRET = "Zq8vT2xW9k"
 pieces = st.sampled_from(
@@ -181,6 +190,16 @@ def test_once_is_enough_and_lines_stay(text):
 def test_a_megabyte_keeps_its_lines(piece):  # linear patterns take a second, others minutes
     for text in (piece * (10**6 // len(piece)), "token='" + piece * (10**6 // len(piece))):
         assert redact(text).count("\n") == text.count("\n")
+
+
+def test_mask_replaces_keys_but_not_short_ones():
+    assert mask(f"a {SECRET} and none", [SECRET, "none"]) == "a *** and none"
+
+
+def test_mask_json_replaces_keys_and_the_values_of_secret_names():
+    data = {"text": f"<{SECRET}>", "api_key": "x", "max_tokens": 5, "list": [SECRET, None, {"token": 1}]}
+    masked = {"text": "<***>", "api_key": "***", "max_tokens": 5, "list": ["***", None, {"token": "***"}]}
+    assert mask_json(data, [SECRET]) == masked
 
 
 def test_secrets_of_variables():
