@@ -14,6 +14,7 @@ from nb_backend.notebook.magic.options import declared
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
+ANSWERS = NOTEBOOKS[0].with_name("answers")
 REPLAYED = [path for path in NOTEBOOKS if path.stem in ("batch", "compare")]
 
 
@@ -21,27 +22,38 @@ def run(path: Path, **env: str) -> nbformat.NotebookNode:
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(path.parent)}}
     client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources)
-    client.execute(env={**os.environ, **env})
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("NB_BACKEND_", "G4F_"))}
+    client.execute(env={**inherited, **env})
     return notebook
 
 
-@pytest.mark.parametrize("path", REPLAYED, ids=lambda path: path.stem)
-def test_a_notebook_is_replayed_from_the_stored_answers_with_the_same_outputs(path: Path) -> None:
-    folder = path.with_name("answers")
-    before = {file.name: file.read_bytes() for file in folder.iterdir()}
-    replayed, committed = run(path, NB_BACKEND_CACHE_ONLY="1"), nbformat.read(path, as_version=4)
-    for cell, committed_cell in zip(replayed.cells, committed.cells, strict=True):
-        assert cell.get("outputs") == committed_cell.get("outputs"), cell.source
-    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+def stored_answers() -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in ANSWERS.iterdir()}
 
 
-def test_every_stored_answer_is_used() -> None:
-    folder = NOTEBOOKS[0].with_name("answers")
-    for file in folder.iterdir():
+@pytest.fixture(scope="module")
+def replayed() -> dict[str, nbformat.NotebookNode]:
+    """The notebooks with stored answers, run without a server. The time of the answers that they use is set."""
+    before = stored_answers()
+    for file in ANSWERS.iterdir():
         os.utime(file, (0, 0))
-    for path in REPLAYED:
-        run(path, NB_BACKEND_CACHE_ONLY="1")
-    assert [file.name for file in folder.iterdir() if not file.stat().st_mtime] == []
+    notebooks = {path.stem: run(path, NB_BACKEND_CACHE_ONLY="1") for path in REPLAYED}
+    assert stored_answers() == before
+    return notebooks
+
+
+@pytest.mark.parametrize("path", REPLAYED, ids=lambda path: path.stem)
+def test_a_notebook_is_replayed_from_the_stored_answers_with_the_same_outputs(
+    path: Path, replayed: dict[str, nbformat.NotebookNode]
+) -> None:
+    committed = nbformat.read(path, as_version=4)
+    for cell, committed_cell in zip(replayed[path.stem].cells, committed.cells, strict=True):
+        assert cell.get("outputs") == committed_cell.get("outputs"), cell.source
+
+
+@pytest.mark.usefixtures("replayed")
+def test_every_stored_answer_is_used() -> None:
+    assert [file.name for file in ANSWERS.iterdir() if not file.stat().st_mtime] == []
 
 
 @pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path not in REPLAYED], ids=lambda path: path.stem)
