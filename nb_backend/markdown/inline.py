@@ -9,12 +9,12 @@ import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from ..text import HIDDEN, entities, has_hidden, visible
 from .data_uris import is_bitmap
 from .elements import ASCII_PUNCTUATION, code_span, decode_entity, entity, safe_formula
-from .links import MAX_ALT_CHARS, link_destination, safe_destination
+from .links import MAX_ALT_CHARS, Links, link_destination, safe_destination
 from .scan import bare_url, bare_url_pattern, formula_in_brackets, formula_in_dollars
 
 _LITERAL_DOLLAR = "\0"  # how it is written depends on the number of dollars in the whole text
@@ -35,32 +35,22 @@ _written_bare_url = re.compile(rf"{_BARE_URL_START}([^{_BARE_URL_END}]*){_BARE_U
 _literal_after_backslash = re.compile(r"(?!(?:begin|ref|eqref)(?![a-z])|https?://|www\.)[a-z0-9]", re.IGNORECASE)
 
 
-class Resolve(Protocol):
-    """Function that returns what an address in the text stands for."""
-
-    def __call__(self, address: str, *, image: bool) -> str:
-        """Return what the address of an image, or of a link, stands for."""
-
-
 class Inline:
     """Writer of one paragraph, heading or table cell; ``write`` is called once.
 
-    ``reference`` returns the destination that a label is defined as, or ""; ``resolve`` what an address stands for.
     ``multiline``: the text keeps its line breaks, and none of its lines may start a block.
     """
 
     def __init__(
         self,
         source: str,
-        reference: Callable[[str], str],
-        resolve: Resolve,
+        links: Links,
         *,
         in_table: bool = False,
         multiline: bool = False,
     ) -> None:
         self.source = source
-        self.reference = reference
-        self.resolve = resolve
+        self.links = links
         self.in_table = in_table
         self.multiline = multiline
         self.out: list[str] = []
@@ -229,7 +219,7 @@ class Inline:
     def _closer(self, match: re.Match[str]) -> int:
         if self.openers:
             index, start = self.openers.pop()
-            url, end = link_destination(self.source, start, match.start(), self.reference)
+            url, end = link_destination(self.source, start, match.start(), self.links)
             if url and self._link(index, start, match.start(), url):
                 return end
         following = self.source[match.end() : match.end() + 1]
@@ -241,7 +231,7 @@ class Inline:
 
     def _link(self, index: int, start: int, end: int, url: str) -> bool:
         """Write the link or image opened at ``out[index]``; return False if its address is not one to follow."""
-        url = self.resolve(url, image=self.out[index] == "![")
+        url = self.links.resolve(url, image=self.out[index] == "![")
         target = safe_destination(url)
         if self.out[index] == "![":
             alt = self.source[start:end][:MAX_ALT_CHARS]

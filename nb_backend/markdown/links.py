@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Protocol
 
 from .elements import ASCII_PUNCTUATION, ENTITY, decode_entity
 
@@ -24,20 +25,37 @@ _unescaped_bracket = re.compile(r"(?<!\\)[\[\]]")
 _percent_encoded = re.compile(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9\-._:/?#@!&'+,;=%]|(?<=@)@|(?<=:)/(?=/)|(?<=www)\.")
 
 
-def link_destination(source: str, start: int, end: int, reference: Callable[[str], str]) -> tuple[str, int]:
+class Links(Protocol):
+    """What the links and images of a text lead to."""
+
+    def reference(self, label: str) -> str:
+        """Return the destination that a label is defined as, or ""."""
+
+    def resolve(self, address: str, *, image: bool) -> str:
+        """Return what the address of an image or a link stands for."""
+
+
+def reference_budget(chars: int) -> int:
+    """Return how many characters the destinations of references may have in a text of so many characters.
+
+    Without a limit, many references to one long destination would take quadratic space.
+    """
+    return 65_536 + 4 * chars
+
+
+def link_destination(source: str, start: int, end: int, links: Links) -> tuple[str, int]:
     """Return the destination of the link with the text ``source[start:end]``, and where the link ends.
 
-    The link is inline or a reference (CommonMark 6.3); ``reference`` returns the destination that a label is defined
-    as, or "". The destination is "" if there is no link.
+    The link is inline or a reference (CommonMark 6.3). The destination is "" if there is no link.
     """
     if found := _destination_and_title.match(source, end + 1):
         return unescape_destination(found[1] or found[2] or ""), found.end()
     label = _label.match(source, end + 1)
     if label and label[1]:
-        return reference(label[1]), label.end()
+        return links.reference(label[1]), label.end()
     after = label.end() if label else end + 1
     is_label = end - start <= _MAX_LABEL_CHARS and not _unescaped_bracket.search(source, start, end)
-    return (reference(source[start:end]) if is_label else ""), after
+    return (links.reference(source[start:end]) if is_label else ""), after
 
 
 def unescape_destination(text: str) -> str:

@@ -29,7 +29,7 @@ from ..text import unicode_text
 from .data_uris import DataUriPlaceholders, close_open_image, is_bitmap
 from .elements import code_block, safe_formula
 from .inline import Inline
-from .links import resolve, safe_destination
+from .links import reference_budget, resolve, safe_destination
 from .parser import MAX_NESTING, block_parser, escape_bars_in_tables, generated_images_comment
 
 
@@ -78,7 +78,7 @@ def _parse(
 ) -> _Document | None:
     """Return the blocks of a text; None if they are nested too deeply for the parser."""
     parser = _parser if addresses == {} else block_parser(_destination_filter(addresses))
-    budget = 4 * len(text) + 65_536
+    budget = reference_budget(len(text))
     text = held.hold(close_open_image(text))
     known = {label: {"href": held.hold(href)} for label, href in (references or {}).items()}
     env: dict[str, Any] = {"references": {**known}}
@@ -87,7 +87,7 @@ def _parse(
         env = {"references": {**known}}
         tokens = parser.parse(with_bars, env)
     if references is not None:
-        references |= {label: held.restore(one["href"]) for label, one in env["references"].items()}
+        references |= {label: held.restore(found["href"]) for label, found in env["references"].items()}
     if any(token.level >= MAX_NESTING - 1 and token.nesting == 1 for token in tokens):
         return None
     return _Document(tokens, env["references"], budget, held, {**(addresses or {})})
@@ -168,7 +168,7 @@ class _Document:
         """Return the text of the paragraph, heading or cell whose opening token was read last."""
         source = generated_images_comment.sub("", next(self.tokens).content).strip()
         next(self.tokens)  # the token that closes the paragraph, heading or cell
-        return Inline(source, self.reference, self.resolve, in_table=in_table, multiline=multiline).write()
+        return Inline(source, self, in_table=in_table, multiline=multiline).write()
 
     def formula_lines(self, token: Token, nested: bool) -> list[str]:
         text = safe_formula(token.content, display=True, multiline=not nested)

@@ -22,11 +22,11 @@ from markdown_it.token import Token
 
 from ...text import unicode_text, visible
 from ..data_uris import DataUriPlaceholders, close_open_image
+from ..links import reference_budget
 from .block import ImageKey, LinkTargets, LinkUse, block_html, image_html
 from .parser import ParsedBlocks, References, parse_blocks
 from .sanitize import clean
 
-_REFERENCE_BUDGET = 65_536  # characters that destinations of references may have, besides four for each of the text
 _line_end = re.compile(r"\r\n|\r|\n")
 
 
@@ -150,7 +150,7 @@ class HtmlBlocks:
         self._open_images = []
         used = self._used_budget
         for i, block in enumerate(blocks):
-            budget = _REFERENCE_BUDGET + 4 * ends[i]
+            budget = reference_budget(ends[i])
             links = LinkUse(done_targets if i < done else targets, budget - used)
             html = block_html(block.tokens, links, growing=i == len(blocks) - 1 and not self._is_whole)
             used = budget - links.budget

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import MutableMapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock, reference
@@ -17,7 +17,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
 from ..data_uris import is_bitmap
-from ..links import MAX_ALT_CHARS, link_destination, safe_destination
+from ..links import MAX_ALT_CHARS, Links, link_destination, safe_destination
 from ..parser import block_parser, escape_bars_in_tables, math_rule
 from ..scan import bare_url, formula_in_brackets, formula_in_dollars
 
@@ -25,16 +25,6 @@ _MAX_BLOCK_DEPTH = 40  # token levels; a list takes two
 _MAX_FORMULA_LINES = 100  # while a text grows, no block waits longer for the end of a formula
 _url_scheme = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 References = MutableMapping[str, dict[str, Any]]
-
-
-class Links(Protocol):
-    """What links and images lead to."""
-
-    def reference(self, label: str) -> str:
-        """Return the destination that a label is defined as, or ""."""
-
-    def resolve(self, address: str, *, image: bool) -> str:
-        """Return what the address of an image or a link stands for."""
 
 
 class ParsedBlocks(NamedTuple):
@@ -212,7 +202,7 @@ def _close_bracket(state: StateInline, brackets: _Brackets) -> bool:
     if is_around_link and not opener.is_image:
         return False
     links = brackets.links
-    url, end = link_destination(state.src, opener.text_start, state.pos, links.reference)
+    url, end = link_destination(state.src, opener.text_start, state.pos, links)
     if not url:
         return False
     url = links.resolve(url, image=opener.is_image)
