@@ -1,20 +1,22 @@
-"""The house's own rules: who may import whom, what an import costs, what is public."""
+"""Rules for the package as a whole: which module imports which, what an import costs, which names are public."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
 import nb_backend
 
-HOUSE = Path(nb_backend.__file__).parent
+PACKAGE = Path(nb_backend.__file__).parent
 MODULES = {
-    ".".join(path.relative_to(HOUSE).with_suffix("").parts).removesuffix(".__init__") for path in HOUSE.rglob("*.py")
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__") for path in PACKAGE.rglob("*.py")
 }
 
-# Packages, top to bottom: an import leads to the same package or to one below. Modules at the root are the last row.
+# Packages from top to bottom: a module imports only from its own package and from rows below. The modules at the root
+# are below all of them.
 ORDER = [
     {"__init__"},
     {"batch", "notebook"},
@@ -26,18 +28,18 @@ ORDER = [
 ]
 
 
-def package(module: str) -> str:
+def package_of(module: str) -> str:
     head, dot, _ = module.partition(".")
     return head if dot or any(head in row for row in ORDER) else "root"
 
 
-def level(module: str) -> int:
-    return next((i for i, row in enumerate(ORDER) if package(module) in row), len(ORDER))
+def row_of(module: str) -> int:
+    return next((i for i, row in enumerate(ORDER) if package_of(module) in row), len(ORDER))
 
 
 def imports_of(path: Path) -> set[str]:
-    """The modules of this package that a file imports, in functions and under TYPE_CHECKING too."""
-    here = path.relative_to(HOUSE).with_suffix("").parts
+    """Return the modules of this package that a file imports, also in functions and under TYPE_CHECKING."""
+    here = path.relative_to(PACKAGE).with_suffix("").parts
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:
@@ -48,18 +50,18 @@ def imports_of(path: Path) -> set[str]:
 
 
 IMPORTS = {
-    ".".join(path.relative_to(HOUSE).with_suffix("").parts).removesuffix(".__init__"): imports_of(path)
-    for path in HOUSE.rglob("*.py")
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): imports_of(path)
+    for path in PACKAGE.rglob("*.py")
 }
 
 
-def test_imports_lead_down():
+def test_imports_point_down():
     wrong = []
     for module, imported in IMPORTS.items():
         for other in imported:
-            down = package(other) == package(module) or level(other) > level(module)
-            behind_http = other.startswith(("local.app", "local.engine")) and not module.startswith("local.")
-            if not down or behind_http:
+            down = package_of(other) == package_of(module) or row_of(other) > row_of(module)
+            needs_http = other.startswith(("local.app", "local.engine")) and not module.startswith("local.")
+            if not down or needs_http:
                 wrong.append(f"{module} imports {other}")
     assert wrong == []
 
@@ -68,12 +70,12 @@ def test_no_circle_between_modules():
     left = {module: imported & IMPORTS.keys() - {module} for module, imported in IMPORTS.items()}
     while free := {module for module, imported in left.items() if not imported & left.keys()}:
         left = {module: imported for module, imported in left.items() if module not in free}
-    assert left == {}, "these modules import each other in a circle, or one that does"
+    assert left == {}, "these modules import each other in a circle, or import one that does"
 
 
 def test_no_file_is_long():
-    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in HOUSE.rglob("*.py")}
-    assert [str(path.relative_to(HOUSE)) for path, lines in lengths.items() if lines > 400] == []
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert [str(path.relative_to(PACKAGE)) for path, lines in lengths.items() if lines > 400] == []
 
 
 IMPORT = """
@@ -94,6 +96,25 @@ print(set(nb_backend.__all__) <= set(dir(nb_backend)))
 def test_an_import_loads_nothing_heavy_and_opens_no_socket():
     done = subprocess.run([sys.executable, "-W", "error", "-c", IMPORT], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["[]", "True"]
+
+
+MODULES_OF_USERS = {
+    "errors": ["BackendError"],
+    "typing": ["AsyncResult", "MediaListType", "Messages"],
+    "settings": ["current"],
+    "debug": ["log"],
+    "media": ["attach", "to_data_uri"],
+    "chat": ["Answer", "Chat"],
+    "providers.base": ["AsyncGeneratorProvider", "ProviderModelMixin"],
+    "providers.backend_api": ["BackendApi"],
+    "providers.openai_api": ["OpenAIApi"],
+}
+
+
+def test_modules_that_users_import_stay_where_they_are():
+    for module, names in MODULES_OF_USERS.items():
+        loaded = importlib.import_module(f"nb_backend.{module}")
+        assert [name for name in names if not hasattr(loaded, name)] == []
 
 
 def test_the_public_names():
