@@ -1,4 +1,4 @@
-"""The background loop: one thread for all, interrupts, forks, calls from anywhere."""
+"""The background loop: one thread for all jobs, interrupts, forks, and calls from inside other loops."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def fail(error: BaseException) -> None:
     raise error
 
 
-def test_it_gives_the_result_and_raises_the_failure():
+def test_run_returns_the_result_and_raises_the_failure():
     assert run(double(21)) == 42
     for error in (ValueError("x"), KeyError("x"), asyncio.CancelledError()):
         with pytest.raises(type(error)):
@@ -34,13 +34,13 @@ def test_it_gives_the_result_and_raises_the_failure():
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
-def test_it_outlives_a_job_that_wants_to_end_everything(error):
+def test_the_loop_survives_a_job_that_raises_a_base_exception(error):
     with pytest.raises(type(error)):
         run(fail(error))
     assert run(double(21)) == 42
 
 
-def test_all_share_one_thread():
+def test_all_jobs_share_one_thread():
     run(double(1))
     before = threading.active_count()
     threads = {run(asyncio.to_thread(threading.current_thread)) for _ in range(1)}
@@ -55,7 +55,7 @@ def test_all_share_one_thread():
     assert threading.active_count() - before <= len(threads)
 
 
-def test_the_context_of_the_caller_goes_along():
+def test_a_job_sees_the_context_variables_of_its_caller():
     variable = contextvars.ContextVar("variable", default=0)
     variable.set(7)
 
@@ -66,7 +66,7 @@ def test_the_context_of_the_caller_goes_along():
 
 
 @pytest.mark.parametrize("started", [True, False])
-def test_cancel(started):
+def test_a_job_can_be_cancelled(started):
     running = threading.Event()
 
     async def work() -> None:
@@ -81,7 +81,7 @@ def test_cancel(started):
         job.wait()
 
 
-def test_an_interrupt_cancels_the_job_and_waits_for_its_end():
+def test_an_interrupt_cancels_the_job_and_waits_until_it_has_ended():
     done = []
 
     async def work() -> None:
@@ -90,16 +90,16 @@ def test_an_interrupt_cancels_the_job_and_waits_for_its_end():
             await asyncio.Event().wait()
         finally:
             await asyncio.sleep(0.01)
-            done.append("kept what there was to keep")
+            done.append("cleaned up")
 
     with pytest.raises(KeyboardInterrupt):
         run(work())
-    assert done == ["kept what there was to keep"]
+    assert done == ["cleaned up"]
     assert run(double(21)) == 42
 
 
 def test_an_interrupt_that_the_running_loop_handles_cancels_the_job_too():
-    """``asyncio.run`` and ipykernel make a cancellation of an interrupt, which could come only after the wait."""
+    """``asyncio.run`` and ipykernel turn an interrupt into a cancellation, which could act only after the wait."""
     done = []
 
     async def work() -> None:
@@ -107,7 +107,7 @@ def test_an_interrupt_that_the_running_loop_handles_cancels_the_job_too():
             asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
             await asyncio.wait_for(asyncio.Event().wait(), 30)
         finally:
-            done.append("kept what there was to keep")
+            done.append("cleaned up")
 
     async def main() -> None:
         with pytest.raises(asyncio.CancelledError):
@@ -117,18 +117,18 @@ def test_an_interrupt_that_the_running_loop_handles_cancels_the_job_too():
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(main())
-    assert done == ["kept what there was to keep"]
+    assert done == ["cleaned up"]
     assert signal.getsignal(signal.SIGINT) is before
 
 
-async def test_from_a_running_loop_it_runs_beside_it():
+async def test_a_call_inside_a_running_loop_runs_on_the_background_loop():
     async def where() -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()
 
     assert run(where()) is background.loop()
 
 
-def test_a_call_that_would_wait_for_itself_is_refused():
+def test_a_synchronous_call_on_the_background_loop_is_refused():
     async def call() -> int:
         return run(double(1))
 
@@ -182,7 +182,7 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 print(chat("Parent again"))
 """
 
-FORKED_BETWEEN_TWO_WORDS = """
+FORKED_DURING_ANSWER = """
 import os, sys, time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
 from nb_backend import Chat, background
@@ -192,11 +192,11 @@ while not (chat.live and chat.live[0].answer.text):
     time.sleep(0.01)
 if (child := os.fork()) == 0:
     print(Chat(url={url!r})("Child"))
-    sys.exit(7)  # and clear away what there is: nothing is said of the parent's
+    sys.exit(7)  # a normal exit: cleaning up must not print anything about the parent's loop
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 turn = chat.live[0]
-had = len(turn.answer.text)
-while len(turn.answer.text) == had:
+length = len(turn.answer.text)
+while len(turn.answer.text) == length:
     time.sleep(0.01)
 turn.stop()
 print(job.wait().text[:8])
@@ -234,13 +234,13 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
     [
         (NESTED, ["Hi there?"]),
         pytest.param(FORKED, ["Child", "Parent again"], marks=forks),
-        pytest.param(FORKED_BETWEEN_TWO_WORDS, ["Child", "one more", "Parent again"], marks=forks),
+        pytest.param(FORKED_DURING_ANSWER, ["Child", "one more", "Parent again"], marks=forks),
         pytest.param(FORKED_WHILE_LOCKED, ["Child"], marks=forks),
     ],
-    ids=["nested", "forked", "forked between two words", "forked while locked"],
+    ids=["nested", "forked", "forked during an answer", "forked while locked"],
 )
 def test_in_a_process_of_its_own(backend, script, printed):
-    if script is FORKED_BETWEEN_TWO_WORDS:
+    if script is FORKED_DURING_ANSWER:
         backend.engine.enqueue("one ", *["more ", 0.02] * 2000)
     code = script.format(url=backend.url, tests=os.path.join(os.path.dirname(__file__), "support"))
     done = subprocess.run(

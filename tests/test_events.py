@@ -1,4 +1,4 @@
-"""One event: its keys are attributes, its text is ``str()``, and what may carry a key is not shown."""
+"""``RawResponse``: its keys are attributes, its text is ``str()``, and values that may contain a key are not shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nb_backend import RawResponse
 from nb_backend.events import PRIVATE_TYPES
 
 
-def test_keys_are_attributes_and_come_back() -> None:
+def test_keys_are_attributes_and_get_dict_returns_them() -> None:
     data = {"type": "variant", "self": 1, "data": 2, "anything else": 3}
     event = RawResponse(**data)
     assert (event.type, event.self, event.data, getattr(event, "anything else")) == ("variant", 1, 2, 3)
@@ -19,7 +19,7 @@ def test_keys_are_attributes_and_come_back() -> None:
     assert event.get("missing", 4) == 4
 
 
-def test_a_missing_key_is_an_attribute_error_but_for_the_type() -> None:
+def test_a_missing_key_raises_attribute_error_except_for_the_type() -> None:
     event = RawResponse(content="Hi")
     assert event.type == ""
     assert not hasattr(event, "missing")
@@ -33,12 +33,12 @@ def test_only_content_adds_text(kind: object) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(PRIVATE_TYPES))
-def test_what_may_carry_a_key_is_not_shown(kind: str) -> None:
+def test_values_that_may_contain_a_key_are_not_shown(kind: str) -> None:
     shown = repr(RawResponse(**{"type": kind, kind: {"Authorization": "sk-123"}}))
     assert (kind in shown, "sk-123" in shown) == (True, False)
 
 
-def test_events_are_values() -> None:
+def test_events_compare_and_pickle_by_value() -> None:
     event = RawResponse(type="content", content="Hi")
     assert event == RawResponse(content="Hi", type="content")
     assert event != RawResponse(type="content", content="Ho")

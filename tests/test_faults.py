@@ -1,4 +1,4 @@
-"""For some seconds everything breaks: what ``tests/bench/faults.py`` does for ten minutes. Nothing is lost or left."""
+"""A few seconds of ``tests/bench/faults.py``, which runs for ten minutes: no text is lost, and nothing leaks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RUN = Path(__file__).parent / "bench" / "faults.py"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what a client's kernel has acknowledged")
 
 
-def test_nothing_is_lost_and_nothing_is_left_whatever_breaks():
+def test_no_text_is_lost_and_nothing_leaks_whatever_breaks():
     done = subprocess.run(
         [sys.executable, str(RUN), "--seconds", "5", "--seed", "1"], capture_output=True, text=True, check=False
     )

@@ -11,9 +11,14 @@ from pathlib import Path
 import nb_backend
 
 PACKAGE = Path(nb_backend.__file__).parent
-MODULES = {
-    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__") for path in PACKAGE.rglob("*.py")
-}
+
+
+def name_of(path: Path) -> str:
+    """Return the module's name without ``nb_backend.``."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {name_of(path) for path in PACKAGE.rglob("*.py")}
 
 # Packages from top to bottom: a module imports only from its own package and from rows below. The modules at the root
 # are below all of them.
@@ -49,10 +54,7 @@ def imports_of(path: Path) -> set[str]:
     return found
 
 
-IMPORTS = {
-    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): imports_of(path)
-    for path in PACKAGE.rglob("*.py")
-}
+IMPORTS = {name_of(path): imports_of(path) for path in PACKAGE.rglob("*.py")}
 
 
 def test_imports_point_down():

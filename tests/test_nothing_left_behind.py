@@ -1,4 +1,4 @@
-"""After a thousand streams in a row, and after two hundred at once, the process holds what it held before."""
+"""No leaks: after a thousand streams in a row, and two hundred at once, the process holds what it held before."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 
 FAULTS = ("whole", "busy", "reset", "truncate") * 25 + ("stall",)
 WAYS = ("await", "wait", "thread", "leave", "cancel")
-WARM = 300  # streams after which the memory is looked at first
-GROWTH = 5 * 700  # blocks of memory that 700 streams may leave, one of them each the test's own; a Chat has dozens
-RESIDENT = 16 * 2**20  # bytes of the process
+WARM_UP = 300  # streams before the first look at the memory
+GROWTH = 5 * 700  # blocks of memory that 700 streams may leave (the test itself keeps one each; a Chat has dozens)
+RESIDENT_GROWTH = 16 * 2**20  # bytes of resident memory
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ _serials = count(1)
 
 
 class Question:
-    """One stream that goes as its number says; ``chat`` knows whether the conversation is freed."""
+    """One stream; its number decides how it fails and how it is read. ``chat`` tells whether its chat is freed."""
 
     def __init__(self, process: Process, at: int) -> None:
         self.number = _short[at % len(_short)]
@@ -94,7 +94,7 @@ class Question:
 
 
 def held() -> dict[str, int]:
-    """What a process may hold on to."""
+    """Count what the process holds: threads, files, children, tasks, loops."""
     gc.collect()
     return {
         "threads": threading.active_count(),
@@ -106,13 +106,13 @@ def held() -> dict[str, int]:
 
 
 def alive(questions: list[Question]) -> list[str]:
-    """The questions whose conversations are not freed."""
+    """Return the prompts whose chats are not freed."""
     gc.collect()
     return [question.prompt for question in questions if question.chat() is not None]
 
 
-async def is_again(before: dict[str, int]) -> None:
-    """What is held is what was held: at once, or when what has just been closed is gone."""
+async def assert_held_again(before: dict[str, int]) -> None:
+    """Wait up to 5 s until the process holds what it held before: what was just closed may take a moment to go."""
     for _ in range(500):
         if held() == before:
             return
@@ -131,13 +131,13 @@ async def test_a_thousand_streams_in_a_row_leave_nothing(process, monkeypatch):
         before = held()
         for at, question in enumerate(questions, 1):
             await question.ask(pool)
-            if at in (WARM, len(questions)):
-                await is_again(before)
+            if at in (WARM_UP, len(questions)):
+                await assert_held_again(before)
                 process.received.clear()
                 memory.append((sys.getallocatedblocks(), psutil.Process().memory_info().rss))
     assert memory[1][0] - memory[0][0] < GROWTH
-    assert memory[1][1] - memory[0][1] < RESIDENT
-    assert alive(questions[:-1]) == []  # asyncio holds on to what it ran last
+    assert memory[1][1] - memory[0][1] < RESIDENT_GROWTH
+    assert alive(questions[:-1]) == []  # asyncio keeps a reference to what it ran last
 
 
 async def test_two_hundred_streams_at_once_leave_nothing(process, monkeypatch):
@@ -152,4 +152,4 @@ async def test_two_hundred_streams_at_once_leave_nothing(process, monkeypatch):
                 question.way = "await" if question.way == "wait" else question.way
             await asyncio.gather(*(question.ask(pool) for question in questions))
         assert len(alive(questions)) <= 1
-        await is_again(before)
+        await assert_held_again(before)

@@ -1,4 +1,4 @@
-"""Secrets in texts: which names tell of one, what is hidden, and what stays readable."""
+"""Secrets in texts: which names mean one, what is masked, and what stays readable."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ pieces = st.sampled_from(
         *("DB_PASS", "GH_PAT", "client_secret", "password2", "TOKEN_2", "proof_token", "GOOGLE_CREDENTIALS", "auth"),
     ],
 )
-def test_names_of_secrets(name):
+def test_names_that_mean_a_secret(name):
     assert is_secret_name(name)
 
 
@@ -63,11 +63,11 @@ def test_names_of_secrets(name):
         *("auth_url", "SSH_AUTH_SOCK", "hotkey", "keyword", "compass", ""),
     ],
 )
-def test_names_of_what_is_none(name):
+def test_names_that_do_not(name):
     assert not is_secret_name(name)
 
 
-def test_a_key_alone_is_often_none():
+def test_the_name_key_means_a_secret_only_if_the_value_looks_like_one():
     assert is_secret("key", "a1b2c3d4e5f6a7b8c9")
     assert not is_secret("key", "product_name_in_full")
     assert redact('sorted(x, key="product_name")') == 'sorted(x, key="product_name")'
@@ -87,7 +87,7 @@ def test_a_key_alone_is_often_none():
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc-_def",
     ],
 )
-def test_keys_of_services_are_known_by_their_form(secret):
+def test_keys_of_well_known_services_are_recognized(secret):
     assert redact(f"(it is {secret}, so)") == "(it is ***, so)"
 
 
@@ -124,7 +124,7 @@ def test_keys_of_services_are_known_by_their_form(secret):
         ('f"Bearer {token} {x}abc"; password = f"{a}bc"', 'f"Bearer {token} {x}abc"; password = f"{a}***"'),
     ],
 )
-def test_what_stands_next_to_a_name_or_in_a_url_is_hidden(text, shown):
+def test_a_value_next_to_a_secret_name_or_in_a_url_is_masked(text, shown):
     assert redact(text) == shown
 
 
@@ -148,7 +148,7 @@ def test_code_without_a_secret_stays(code):
     assert redact(code) == code
 
 
-def test_known_secrets_are_hidden_as_they_may_be_spelt():
+def test_known_secrets_are_masked_in_every_spelling():
     secret = "it's a \"ü/\n\\secret"
     import json
     from urllib.parse import quote
@@ -161,7 +161,7 @@ def test_known_secrets_are_hidden_as_they_may_be_spelt():
 
 
 @given(st.lists(pieces, max_size=40).map("".join))
-def test_once_is_enough_and_lines_stay(text):
+def test_redacting_twice_changes_nothing_and_the_number_of_lines_stays(text):
     shown = redact(text, [SECRET])
     assert SECRET not in shown
     assert redact(shown, [SECRET]) == shown
@@ -202,7 +202,7 @@ def test_mask_json_replaces_keys_and_the_values_of_secret_names():
     assert mask_json(data, [SECRET]) == masked
 
 
-def test_secrets_of_variables():
+def test_secrets_in_yields_the_values_of_secret_names():
     assert [*secrets_in({"HF_TOKEN": " abc ", "n": "x", "token": 7, 7: "x", "key": "column"}, {"pwd_pat": "p"})] == [
         "abc",
         "p",

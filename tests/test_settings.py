@@ -1,4 +1,4 @@
-"""Where the url, the key and the model come from, and that the key stays where it is."""
+"""Where the url, the key and the model come from, and that the key is never shown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nb_backend.settings import Secret
         (settings.model, "model", ["NB_BACKEND_MODEL"]),
     ],
 )
-def test_the_first_found_wins(monkeypatch, find, field, names):
+def test_argument_wins_over_setting_wins_over_environment(monkeypatch, find, field, names):
     assert not find()
     for number, name in enumerate(reversed(names)):
         monkeypatch.setenv(name, f"http://environment-{number}")
@@ -42,7 +42,7 @@ def test_the_first_found_wins(monkeypatch, find, field, names):
         ("", None),
     ],
 )
-def test_urls(given, url):
+def test_a_url_is_reduced_to_the_base_of_the_server(given, url):
     assert settings.url(given) == url
 
 
@@ -63,7 +63,7 @@ def test_urls(given, url):
         " ",
     ],
 )
-def test_what_is_no_url_is_refused(given):
+def test_a_text_that_is_not_a_url_is_refused(given):
     with pytest.raises(ValueError, match="is not a server's url: write it like http://localhost:8080"):
         settings.url(given)
 

@@ -1,4 +1,4 @@
-"""A scripted engine that has a script for each model, and what a cell shows of several."""
+"""A scripted engine with a script for each model, and the columns that a cell shows for several models."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from nb_backend.local.scripted import ScriptedEngine
 
 
 class ByModel(ScriptedEngine):
-    """Answers as ``scripts`` say for the model that is asked, else with its name: ``I am llama.``"""
+    """Engine that plays the script of the model that is asked; without one, it answers ``I am llama.``"""
 
     def __init__(self) -> None:
         super().__init__()
         self.scripts: dict[str, tuple[Step, ...]] = {}
 
     def says(self, **scripts: tuple[Step, ...]) -> None:
-        """Set the scripts; the model ``gpt-4o`` is written ``gpt_4o``."""
+        """Set the scripts by model; write ``gpt_4o`` for the model ``gpt-4o``."""
         self.scripts = {name.replace("_", "-"): steps for name, steps in scripts.items()}
 
     async def stream(self, body: Body) -> AsyncGenerator[Event | bytes, None]:
@@ -27,13 +27,13 @@ class ByModel(ScriptedEngine):
             yield event
 
     def asked(self, model: str) -> list[dict[str, Any]]:
-        """Give the messages that a model was sent last."""
+        """Return the messages of the last request to a model."""
         messages: list[dict[str, Any]] = [body for body in self.history if body["model"] == model][-1]["messages"]
         return messages
 
 
 def columns(markdown: str) -> list[str]:
-    """Give what stands in the columns of an output, each from the end of its name on: ``llama**…``."""
+    """Return the columns of an output as text, each from its model's name on: ``llama**…``."""
     start, *found = markdown.split("\n\n**")
     assert start.count("<div") == 2
     assert found[-1].endswith("</div>\n</div>")
