@@ -1,4 +1,4 @@
-"""``compare``: a table with a row for each prompt and model."""
+"""``compare``: a DataFrame with a row for each prompt and model."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def test_one_text_is_one_prompt_and_one_name_one_model(backend):
     assert nb_backend.compare("one", "a")["answer"].tolist() == ["one"]
 
 
-def test_a_failure_keeps_its_row_with_the_text_as_far_as_it_came(backend):
+def test_a_failure_keeps_its_row_with_the_text_that_arrived(backend):
     failure = {"type": "error", "error": "Boom", "message": "it went wrong"}
     backend.engine.enqueue("As far as it ca", failure)
     found = nb_backend.compare("one", ["a", "b"], concurrency=1)
     assert found["answer"].tolist() == ["As far as it ca", "one"]
     assert found["error"].tolist() == ["it went wrong", None]
     assert found["tokens"].isna().tolist() == [True, False]
-    assert found["tokens"].dtype == "Int64"  # whole numbers, though one is missing
+    assert found["tokens"].dtype == "Int64"  # integers, although one is missing
     assert found["seconds"].notna().all()
 
 
@@ -97,7 +97,7 @@ def test_a_replay_is_the_same_to_the_last_digit(backend, tmp_path):
     assert len(backend.engine.history) == 4
 
 
-def test_what_cannot_be_asked_is_told_at_once(backend):
+def test_arguments_that_cannot_be_used_are_refused_at_once(backend):
     with pytest.raises(ValueError, match="models is empty"):
         nb_backend.compare("one", [])
     with pytest.raises(TypeError, match="takes models"):
@@ -105,7 +105,7 @@ def test_what_cannot_be_asked_is_told_at_once(backend):
     assert backend.engine.history == []
 
 
-def test_without_pandas_it_says_what_is_missing():
+def test_without_pandas_the_error_says_what_to_install():
     code = "import sys; sys.modules['pandas'] = None; import nb_backend; nb_backend.compare('one', ['a'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (

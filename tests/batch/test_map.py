@@ -1,4 +1,4 @@
-"""``map``: answers in the order of the questions, in the form that these had, with ``await`` and without."""
+"""``map``: answers in the order and the form of the prompts, with ``await`` and without."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from nb_backend.local.scripted import ScriptedEngine
 REVIEWS = pd.DataFrame({"name": ["Ann", "Bo", None], "stars": [5, 1, 3]}, index=[10, 20, 30])
 
 
-def asked(backend) -> list[str]:
+def prompts_sent(backend) -> list[str]:
     return [body["messages"][-1]["content"] for body in backend.engine.history]
 
 
@@ -36,17 +36,17 @@ def texts(answers) -> list[str]:
     return [str(answer) for answer in answers]
 
 
-def asked_so_many(backend, count: int) -> None:
+def wait_for_requests(backend, count: int) -> None:
     deadline = time.monotonic() + 30
     while len(backend.engine.history) < count:
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-# what is given, and what comes back
+# what goes in, and what comes back
 
 
-def test_a_list_gives_a_list_in_the_order_of_the_questions(backend):
+def test_a_list_returns_a_list_in_the_order_of_the_prompts(backend):
     backend.engine.enqueue(0.2, "late")
     answers = nb_backend.map(["one", "two", "three"])
     assert type(answers) is list
@@ -54,7 +54,7 @@ def test_a_list_gives_a_list_in_the_order_of_the_questions(backend):
     assert {type(answer) for answer in answers} == {Answer}
 
 
-def test_each_question_is_a_conversation_of_its_own_with_the_options_of_a_chat(backend):
+def test_each_prompt_has_a_chat_of_its_own_with_the_options_of_a_chat(backend):
     nb_backend.map(["one", "two"], model="m", system="Be brief.", provider="P", temperature=0.5, concurrency=1)
     for body, question in zip(backend.engine.history, ["one", "two"], strict=True):
         system, user = {"role": "system", "content": "Be brief."}, {"role": "user", "content": question}
@@ -62,40 +62,40 @@ def test_each_question_is_a_conversation_of_its_own_with_the_options_of_a_chat(b
         assert (body["model"], body["provider"], body["temperature"]) == ("m", "P", 0.5)
 
 
-def test_an_openai_server_is_asked_in_its_own_way():
+def test_an_openai_server_is_asked_in_its_dialect():
     with serving(ScriptedEngine(), "/v1") as server:
         answers = nb_backend.map(["one", "two"], url=server.url, api_key=TOKEN, top_p=0.5)
     assert texts(answers) == ["one", "two"]
     assert {(body["stream"], body["top_p"]) for body in server.engine.history} == {(True, 0.5)}
 
 
-def test_of_several_servers_the_next_is_asked_where_one_is_gone():
+def test_if_a_server_is_gone_the_next_one_is_asked():
     with serving(ScriptedEngine()) as server:
         urls = iter(["http://127.0.0.1:9", server.url])
         answers = nb_backend.map(["one", "two", "three"], url=urls, api_key=TOKEN)
         assert texts(answers) == ["one", "two", "three"]
-        assert sorted(asked(server)) == ["one", "three", "two"]
+        assert sorted(prompts_sent(server)) == ["one", "three", "two"]
 
 
 @pytest.mark.parametrize("prompts", [("one", "two"), iter(["one", "two"]), {"one": 1, "two": 2}.keys()])
-def test_whatever_gives_texts_gives_a_list(backend, prompts):
+def test_any_iterable_of_texts_returns_a_list(backend, prompts):
     assert texts(nb_backend.map(prompts)) == ["one", "two"]
 
 
-def test_nothing_asked_is_nothing_answered(backend):
+def test_no_prompts_return_no_answers(backend):
     assert nb_backend.map([]) == []
     assert nb_backend.map(pd.Series([], dtype=object)).empty
     assert backend.engine.history == []
 
 
-def test_a_series_gives_a_series_with_its_index(backend):
+def test_a_series_returns_a_series_with_its_index(backend):
     answers = nb_backend.map(pd.Series(["one", "two"], index=["a", "b"], name="questions"))
     assert (answers.index.tolist(), answers.name) == (["a", "b"], "questions")
     assert texts(answers) == ["one", "two"]
     assert isinstance(answers["a"], Answer)
 
 
-def test_a_table_gives_a_series_with_its_index(backend):
+def test_a_table_returns_a_series_with_its_index(backend):
     answers = nb_backend.map(REVIEWS, template="{{ name }}: {{stars}}")
     assert answers.index.tolist() == [10, 20, 30]
     assert texts(answers) == ["Ann: 5", "Bo: 1", ": 3"]
@@ -115,12 +115,12 @@ def test_a_missing_value_is_an_empty_text(backend, missing):
     assert texts(nb_backend.map(table, template="<{{ a }}>")) == ["<x>", "<>"]
 
 
-def test_a_question_without_a_word_is_not_asked(backend):
+def test_an_empty_prompt_is_not_sent(backend):
     first, second, third = nb_backend.map(["one", None, "  "])
     assert str(first) == "one"
     assert "nothing was sent" in str(second)
     assert "nothing was sent" in str(third)
-    assert asked(backend) == ["one"]
+    assert prompts_sent(backend) == ["one"]
 
 
 IMPORTS = """
@@ -143,20 +143,20 @@ def test_a_list_needs_no_pandas():
     "text",
     ["{{ nam }}", "{{ name.upper() }}", "{{ name | upper }}", "{{ stars + 1 }}", "{{ class }}", "{{ len(name) }}"],
 )
-def test_a_name_that_is_missing_is_one_error_that_lists_what_there_is(backend, text):
+def test_an_unknown_name_is_an_error_that_lists_the_names(backend, text):
     with pytest.raises(ValueError, match=r"takes only these names: name, stars") as raised:
         nb_backend.map(REVIEWS, template=f"{{{{ name }}}} {text}")
     assert text in str(raised.value)
     assert backend.engine.history == []
 
 
-def test_a_dict_that_lacks_a_name_is_told_before_anything_is_sent(backend):
+def test_a_dict_without_the_name_is_an_error_before_anything_is_sent(backend):
     with pytest.raises(ValueError, match=r"\{\{ b \}\} cannot be filled in: a template takes only these names: a, c"):
         nb_backend.map([{"a": 1, "b": 2}, {"a": 1, "c": 2}], template="{{ b }}")
     assert backend.engine.history == []
 
 
-# what cannot be asked is told at once
+# arguments that cannot be used are refused at once
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_dict_that_lacks_a_name_is_told_before_anything_is_sent(backend):
         (["one"], {"model": ["llama", "gpt-4o"]}, "model is ['llama', 'gpt-4o']: it has to be one name"),
     ],
 )
-def test_what_cannot_be_asked_is_told_at_once(backend, prompts, options, words):
+def test_arguments_that_cannot_be_used_are_refused_at_once(backend, prompts, options, words):
     with pytest.raises((ValueError, TypeError), match=re.escape(words)):
         nb_backend.map(prompts, **options)
     assert backend.engine.history == []
@@ -190,13 +190,13 @@ def test_what_cannot_be_asked_is_told_at_once(backend, prompts, options, words):
 # images
 
 
-def test_images_go_along_one_by_one_or_several_or_none(backend):
+def test_a_prompt_has_one_image_or_several_or_none(backend):
     one, two = png(3, 2), png(5, 4)
     answers = nb_backend.map(["a", "b", "c", "d"], images=[one, [one, (two, "two.png")], None, float("nan")])
     assert [re.findall(r"(\d)×", str(answer)) for answer in answers] == [["3"], ["3", "5"], [], []]
 
 
-def test_columns_of_a_table_are_images(backend):
+def test_images_are_columns_of_a_table(backend):
     table = pd.DataFrame({"q": ["a", "b"], "front": [png(3, 2), png(5, 4)], "back": [None, png(7, 6)]})
     sizes = [
         re.findall(r"(\d)×", str(one)) for one in nb_backend.map(table, template="{{ q }}", images=["front", "back"])
@@ -222,7 +222,7 @@ def test_an_image_is_converted_when_its_turn_comes_and_not_on_the_loop(backend):
     assert "nb_backend" not in {name for _, name in seen}
 
 
-def test_an_image_that_is_none_fails_in_its_place(backend):
+def test_an_object_that_is_not_an_image_fails_in_its_place(backend):
     first, second = nb_backend.map(["a", "b"], images=[object(), None])
     assert isinstance(first, (ValueError, TypeError))
     assert str(second) == "b"
@@ -249,11 +249,11 @@ def test_a_server_that_is_gone_fails_each_in_its_place(delays):
 # with and without await
 
 
-async def test_in_a_coroutine_it_is_awaited_and_has_begun(backend):
-    under_way = nb_backend.map(["one", "two"])
-    await asyncio.to_thread(asked_so_many, backend, 2)
-    assert texts(await under_way) == ["one", "two"]
-    assert await under_way is await under_way
+async def test_in_a_coroutine_it_starts_at_once_and_is_awaited(backend):
+    pending = nb_backend.map(["one", "two"])
+    await asyncio.to_thread(wait_for_requests, backend, 2)
+    assert texts(await pending) == ["one", "two"]
+    assert await pending is await pending
 
 
 async def test_it_can_be_gathered_made_a_task_and_waited_for_with_a_limit(backend):
@@ -287,12 +287,12 @@ async def test_a_synchronous_function_in_a_coroutine_gets_the_list_itself(backen
     assert type(synchronous()) is list
 
 
-async def test_used_on_the_background_loop_itself_it_says_so(backend):
+async def test_on_the_background_loop_itself_it_refuses_to_block(backend):
     async def there():
-        under_way = nb_backend.map(["one"])
+        pending = nb_backend.map(["one"])
         with pytest.raises(RuntimeError, match="await it instead"):
-            len(under_way)
-        return texts(await under_way)
+            len(pending)
+        return texts(await pending)
 
     assert await asyncio.wrap_future(background.Job(there()).future) == ["one"]
 
@@ -308,8 +308,8 @@ async def test_used_on_the_background_loop_itself_it_says_so(backend):
 
 async def test_the_loop_goes_on_while_it_is_awaited(backend):
     backend.engine.enqueue(0.5, "late")
-    under_way, ticks = asyncio.ensure_future(nb_backend.map(["one"])), 0
-    while not under_way.done():
+    pending, ticks = asyncio.ensure_future(nb_backend.map(["one"])), 0
+    while not pending.done():
         await asyncio.sleep(0.01)
         ticks += 1
     assert ticks > 5
@@ -328,7 +328,7 @@ class CountingEngine(ScriptedEngine):
             self.at_once -= 1
 
 
-def test_as_many_are_asked_at_the_same_time_as_is_said():
+def test_concurrency_is_the_number_of_requests_at_a_time():
     with serving(CountingEngine("a", 0.02, "b")) as server:
         nb_backend.map([str(n) for n in range(40)], concurrency=7, url=server.url, api_key=TOKEN)
         assert (server.engine.most, len(server.engine.history)) == (7, 40)
@@ -345,7 +345,7 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def terminal(monkeypatch) -> Terminal:
     stderr = Terminal()
-    # pytest sets the real one anew between a fixture and its test
+    # replacing sys.stderr itself does not last: pytest sets it again between a fixture and its test
     monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=stderr, modules=sys.modules))
     return stderr
 
@@ -362,7 +362,7 @@ def test_a_terminal_shows_a_bar_and_then_one_line(backend, terminal):
     assert threading.active_count() == threads
 
 
-def test_a_bar_that_cannot_be_drawn_blocks_no_other(backend, terminal, monkeypatch):
+def test_a_bar_that_cannot_be_drawn_does_not_block_others(backend, terminal, monkeypatch):
     def fail(text: str) -> int:
         raise OSError("no terminal any more")
 
@@ -390,32 +390,32 @@ async def test_while_it_is_awaited_the_bar_moves_too(backend, terminal):
 
 def test_an_interrupted_call_says_what_is_kept(backend, terminal):
     backend.engine.enqueue(...)
-    under_way = background.Job(asyncio.to_thread(asked_so_many, backend, 1))
-    under_way.future.add_done_callback(lambda _: signal.raise_signal(signal.SIGINT))
+    pending = background.Job(asyncio.to_thread(wait_for_requests, backend, 1))
+    pending.future.add_done_callback(lambda _: signal.raise_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         nb_backend.map(["a"])
     assert terminal.getvalue().endswith("stopped: 0 of 1 are kept; the same call asks for the rest\n")
 
 
-async def test_the_bar_counts_from_when_the_questions_were_asked(backend, terminal):
+async def test_the_bar_counts_from_when_the_requests_started(backend, terminal):
     backend.engine.enqueue("a")
     backend.engine.enqueue(1.5, "b")
-    under_way = nb_backend.map(["a", "b"], concurrency=1)
+    pending = nb_backend.map(["a", "b"], concurrency=1)
     await asyncio.sleep(1.1)
-    await under_way
+    await pending
     assert re.search(r"1/2 \[00:0[1-9]<", terminal.getvalue())
     assert "1/2 [00:00<" not in terminal.getvalue()
 
 
-async def test_two_who_wait_for_the_same_get_the_same_and_one_line(backend, terminal):
-    under_way = nb_backend.map(["a"])
-    first, second = await asyncio.gather(asyncio.ensure_future(under_way), asyncio.ensure_future(under_way))
+async def test_two_waiters_of_one_call_get_the_same_list_and_one_line(backend, terminal):
+    pending = nb_backend.map(["a"])
+    first, second = await asyncio.gather(asyncio.ensure_future(pending), asyncio.ensure_future(pending))
     assert first is second
     assert terminal.getvalue().count("answered") == 1
 
 
 @pytest.mark.parametrize("options", [{}, {"progress": False}])
-def test_where_there_is_no_terminal_nothing_is_shown(backend, terminal, options, monkeypatch):
+def test_without_a_terminal_nothing_is_shown(backend, terminal, options, monkeypatch):
     if not options:
         monkeypatch.setattr(terminal, "isatty", lambda: False)
     backend.engine.enqueue(0.3, "a")
@@ -423,7 +423,7 @@ def test_where_there_is_no_terminal_nothing_is_shown(backend, terminal, options,
     assert terminal.getvalue() == ""
 
 
-def test_a_terminal_that_fails_breaks_nothing(backend, terminal, monkeypatch):
+def test_a_terminal_that_fails_does_not_lose_answers(backend, terminal, monkeypatch):
     def fail(text):
         raise OSError("gone")
 

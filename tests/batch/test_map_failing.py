@@ -1,4 +1,4 @@
-"""A thousand questions at a server that fails now and then: all are answered, in order, and the memory stays flat."""
+"""A thousand prompts for a server that fails now and then: all are answered in order, and memory stays flat."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from nb_backend import ServerError
 from nb_backend.local.scripted import ScriptedEngine
 
 PROMPTS = [f"Question number {number}, of a thousand that are asked?" for number in range(1000)]
-GROWTH = 20 * 2**20  # bytes
+GROWTH = 20 * 2**20  # bytes of resident memory
 
 
 def kind_of(question: str) -> str:
-    """How one question in twenty fails."""
+    """Return how a prompt fails, as one in twenty does: an HTTP status, ``reset``, or ``""`` if it does not."""
     if question in ("Never", "Often"):
         return {"Never": "400", "Often": "500"}[question]
     number = int(question.split()[2].rstrip(","))
@@ -30,7 +30,7 @@ def kind_of(question: str) -> str:
 
 @pytest.fixture
 def failures(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each question has failed: once or twice, before its first event."""
+    """A server that fails those prompts once or twice before the first event; counts the failures of each."""
     seen: Counter[str] = Counter()
 
     @web.middleware
@@ -56,20 +56,20 @@ def server(failures, backend) -> Backend:
     return backend
 
 
-def test_all_are_answered_in_order_though_one_in_twenty_fails(server, failures):
+def test_all_are_answered_in_order_although_one_in_twenty_fails(server, failures):
     answers = nb_backend.map(PROMPTS, concurrency=50)
     assert [str(answer) for answer in answers] == PROMPTS
     assert len(server.engine.history) == 1000
     assert Counter(map(kind_of, failures)) == {"429": 17, "500": 17, "reset": 16}
 
 
-def test_what_fails_for_good_fails_alone(server):
+def test_a_prompt_that_always_fails_fails_alone(server):
     answers = nb_backend.map([*PROMPTS[:100], "Never", *PROMPTS[100:200]], concurrency=20)
     assert [number for number, answer in enumerate(answers) if isinstance(answer, ServerError)] == [100]
     assert "answered 400 (not now)" in str(answers[100])
 
 
-def test_a_question_of_many_is_tried_more_often_than_one_alone(server, failures, delays):
+def test_a_prompt_of_map_is_retried_more_often_than_a_single_one(server, failures, delays):
     with pytest.raises(ServerError):
         nb_backend.Chat()("Often")
     failures.clear()
@@ -92,7 +92,7 @@ def test_the_memory_stays_flat(server):
     assert len(answers) == 2000
 
 
-def test_questions_wait_without_a_task_each(backend):
+def test_waiting_prompts_do_not_have_a_task_each(backend):
     tasks = []
 
     class Engine(ScriptedEngine):

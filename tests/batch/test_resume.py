@@ -1,4 +1,4 @@
-"""An interrupt ends all, loses nothing that was done, and the same call again asks only for the rest."""
+"""An interrupt ends ``map``, no answer is lost, and the same call again sends only the remaining prompts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FAILURE = {"type": "error", "error": "Boom", "message": "it went wrong"}
 
 
 class Engine(ScriptedEngine):
-    """Calls a function when so many have been asked, and answers nobody from then on until ``at`` is called again."""
+    """Engine that calls a function at a given request, and answers nothing more until ``at`` is called again."""
 
     due = 0
     call: Callable[[], None]
@@ -57,32 +57,34 @@ def interrupt() -> None:
 
 
 def interrupted(server, due, *args, **options) -> int:
-    """How many answers a call that is interrupted keeps, by its own word."""
+    """Interrupt a call at its request number ``due``, and return how many answers it says that it keeps."""
     server.engine.at(due, interrupt)
     with pytest.raises(KeyboardInterrupt) as raised:
         nb_backend.map(*args, **options)
     server.engine.at(0)
-    said = re.fullmatch(r"stopped: ([\d,]+) of ([\d,]+) are kept; the same call asks for the rest", str(raised.value))
-    assert said is not None, raised.value
+    line = re.fullmatch(
+        r"stopped: ([\d,]+) of ([\d,]+) are kept; the same call asks for the rest", str(raised.value)
+    )
+    assert line is not None, raised.value
     assert raised.value._render_traceback_() == [f"KeyboardInterrupt: {raised.value}"]
-    return int(said[1].replace(",", ""))
+    return int(line[1].replace(",", ""))
 
 
 def test_an_interrupt_in_the_middle_loses_nothing_and_the_same_call_asks_for_the_rest(server):
     engine = server.engine
     kept = interrupted(server, 500, PROMPTS, concurrency=50)
     first = len(engine.history)
-    assert 450 <= kept <= 500 <= first < 550  # all but those on their way
+    assert 450 <= kept <= 500 <= first < 550  # all answers except those still on their way
     answers = nb_backend.map(PROMPTS, concurrency=50)
     assert [str(answer) for answer in answers] == PROMPTS
     rest = Counter(engine.asked(first))
     assert (len(rest), set(rest.values())) == (1000 - kept, {1})
     again = len(engine.history)
     nb_backend.map(PROMPTS[:10])
-    assert len(engine.history) == again + 10  # it has come to its end, so nothing is kept any more
+    assert len(engine.history) == again + 10  # the call before has ended, so nothing is kept any more
 
 
-def test_it_may_be_interrupted_again_and_again(server):
+def test_a_call_may_be_interrupted_again_and_again(server):
     kept = 0
     for _ in range(4):
         now = interrupted(server, 30, PROMPTS[:200], concurrency=10)
@@ -93,7 +95,7 @@ def test_it_may_be_interrupted_again_and_again(server):
     assert len(server.engine.history) - before == 200 - kept
 
 
-def test_an_interrupt_before_the_kept_are_used_keeps_them(server):
+def test_an_interrupt_before_kept_answers_are_used_keeps_them(server):
     kept = interrupted(server, 60, PROMPTS[:100], concurrency=5)
     interrupted(server, 1, PROMPTS[60:100] + PROMPTS[:60], concurrency=1)
     before = len(server.engine.history)
@@ -101,7 +103,7 @@ def test_an_interrupt_before_the_kept_are_used_keeps_them(server):
     assert len(server.engine.history) - before == 100 - kept
 
 
-def test_an_interrupt_after_some_of_the_kept_are_used_keeps_all(server):
+def test_an_interrupt_after_some_kept_answers_are_used_keeps_all(server):
     kept = interrupted(server, 6, PROMPTS[:10], concurrency=1)
     assert interrupted(server, 1, [PROMPTS[0], PROMPTS[9], *PROMPTS[1:9]], concurrency=1) == kept == 5
     before = len(server.engine.history)
@@ -123,7 +125,7 @@ def test_an_interrupt_when_all_is_answered_loses_nothing(server, monkeypatch):
     assert len(server.engine.history) == 3
 
 
-def test_equal_questions_are_kept_as_often_as_they_were_answered(server):
+def test_equal_prompts_are_kept_as_often_as_they_were_answered(server):
     kept = interrupted(server, 7, ["same"] * 20, concurrency=1)
     assert kept == 6
     before = len(server.engine.history)
@@ -132,7 +134,7 @@ def test_equal_questions_are_kept_as_often_as_they_were_answered(server):
 
 
 @pytest.mark.parametrize("other", [{"temperature": 1}, {"model": "m"}, {"system": "s"}, {"url": "/"}])
-def test_another_question_is_asked(server, other):
+def test_a_prompt_with_other_options_is_sent(server, other):
     interrupted(server, 5, PROMPTS[:10], concurrency=1)
     other = {"url": server.url.replace("127.0.0.1", "localhost")} if "url" in other else other
     before = len(server.engine.history)
@@ -140,7 +142,7 @@ def test_another_question_is_asked(server, other):
     assert len(server.engine.history) - before == 10
 
 
-def test_what_another_call_leaves_takes_the_place(server):
+def test_answers_of_a_later_interrupted_call_replace_those_of_an_earlier_one(server):
     interrupted(server, 5, PROMPTS[:10], concurrency=1)
     interrupted(server, 5, PROMPTS[10:20], concurrency=1)
     before = len(server.engine.history)
@@ -148,7 +150,7 @@ def test_what_another_call_leaves_takes_the_place(server):
     assert len(server.engine.history) - before == 10
 
 
-def test_only_those_that_failed_are_asked_again(server):
+def test_only_the_prompts_that_failed_are_sent_again(server):
     server.engine.enqueue(FAILURE)
     server.engine.enqueue("one")
     server.engine.enqueue(FAILURE)
@@ -174,31 +176,31 @@ async def test_a_cancellation_ends_the_work_before_it_is_raised(server):
     ):
         await task
     server.engine.at(0)
-    assert await asyncio.wrap_future(background.Job(works()).future) == []
+    assert await asyncio.wrap_future(background.Job(running_tasks()).future) == []
     first = len(server.engine.history)
     assert [str(answer) for answer in await nb_backend.map(PROMPTS, concurrency=50)] == PROMPTS
     assert 700 <= len(server.engine.history) - first <= 750
 
 
-async def works() -> list[str]:
-    """What of a map is still at work."""
+async def running_tasks() -> list[str]:
+    """Return the tasks of ``map`` that still run."""
     tasks = [str(task.get_coro()) for task in asyncio.all_tasks()]
     return [name for name in tasks if "Batch" in name]
 
 
-async def test_a_limit_of_time_ends_it_too(server):
+async def test_a_timeout_ends_the_call_too(server):
     server.engine.enqueue(...)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(nb_backend.map(["a"]), 0.3)
     server.engine.enqueue(...)
-    under_way = nb_backend.map(["a"])
+    pending = nb_backend.map(["a"])
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
-            await under_way
+            await pending
     assert [str(one) for one in await nb_backend.map(["a"])] == ["a"]
 
 
-async def test_calls_that_are_stopped_together_are_kept_together(server):
+async def test_calls_that_are_cancelled_together_keep_the_answers_of_both(server):
     both_begun = asyncio.Event()
     loop = asyncio.get_running_loop()
     server.engine.at(100, lambda: loop.call_soon_threadsafe(both_begun.set))
@@ -217,7 +219,7 @@ async def test_calls_that_are_stopped_together_are_kept_together(server):
     assert len(server.engine.history) - before == 1000 - kept
 
 
-def test_with_a_cache_what_was_answered_is_in_the_store_too(server, tmp_path):
+def test_with_a_cache_the_answers_are_in_the_cache_too(server, tmp_path):
     kept = interrupted(server, 50, PROMPTS[:100], concurrency=5, cache=tmp_path)
     assert len([*tmp_path.iterdir()]) == kept
     nb_backend.map(PROMPTS[:100], cache=tmp_path)
@@ -228,13 +230,13 @@ def test_with_a_cache_what_was_answered_is_in_the_store_too(server, tmp_path):
     assert all(answer.replayed for answer in answers)
 
 
-def test_with_a_cache_equal_questions_are_asked_once(server, tmp_path):
+def test_with_a_cache_equal_prompts_are_sent_once(server, tmp_path):
     answers = nb_backend.map(["same", "other"] * 50, concurrency=20, cache=tmp_path)
     assert [str(answer) for answer in answers] == ["same", "other"] * 50
     assert Counter(server.engine.asked()) == {"same": 1, "other": 1}
 
 
-def test_with_a_cache_an_equal_question_is_asked_if_the_first_failed(server, tmp_path):
+def test_with_a_cache_an_equal_prompt_is_sent_if_the_first_failed(server, tmp_path):
     server.engine.enqueue(FAILURE)
     first, *others = nb_backend.map(["same"] * 5, concurrency=5, cache=tmp_path)
     assert isinstance(first, ServerError)

@@ -1,4 +1,4 @@
-"""``map`` with a schema: JSON is asked for, checked, asked for once more, and given as objects or columns."""
+"""``map`` with a schema: asks for JSON, checks it, asks once more, and returns objects or columns."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def enqueue(backend, *answers: str) -> None:
 
 
 @pytest.mark.parametrize(("schema", "name"), [(Review, "Review"), (SCHEMA, "Review_of_ours")])
-def test_the_server_is_told_and_the_model_is_told(backend, schema, name):
+def test_the_schema_is_sent_as_a_parameter_and_in_the_system_prompt(backend, schema, name):
     enqueue(backend, GOOD)
     nb_backend.map(["Nice!"], schema=schema, system="Be fair.")
     body = backend.engine.history[0]
@@ -51,19 +51,19 @@ def test_the_server_is_told_and_the_model_is_told(backend, schema, name):
     assert user == "Nice!"
 
 
-def test_a_class_gives_instances_and_a_dict_gives_plain_json(backend):
+def test_a_class_returns_instances_and_a_dict_returns_plain_json(backend):
     enqueue(backend, GOOD, GOOD)
     assert nb_backend.map(["Nice!"], schema=Review) == [Review(label="kind", stars=4)]
     assert nb_backend.map(["Nice!"], schema=SCHEMA) == [{"label": "kind", "stars": 4}]
 
 
-def test_a_series_gives_a_series_of_objects(backend):
+def test_a_series_returns_a_series_of_objects(backend):
     enqueue(backend, GOOD)
     found = nb_backend.map(pd.Series(["Nice!"], index=[7]), schema=Review)
     assert (found.index.tolist(), found[7]) == ([7], Review(label="kind", stars=4))
 
 
-def test_a_table_gives_the_columns_of_the_schema(backend):
+def test_a_table_returns_the_columns_of_the_schema(backend):
     enqueue(backend, GOOD, '{"stars": 1, "label": "angry"}')
     reviews = pd.DataFrame({"text": ["Nice!", "Bah!"]}, index=[7, 9])
     found = nb_backend.map(reviews, template="{{ text }}", schema=Review, concurrency=1)
@@ -74,7 +74,7 @@ def test_a_table_gives_the_columns_of_the_schema(backend):
 
 
 @pytest.mark.parametrize("schema", [Review, SCHEMA])
-def test_rows_that_failed_are_empty_and_say_why(backend, schema):
+def test_rows_that_failed_are_empty_and_have_an_error(backend, schema):
     backend.engine.enqueue(error_event(ValueError("it went wrong")))
     enqueue(backend, GOOD)
     found = nb_backend.map(pd.DataFrame({"text": ["Nice!", "Bah!"]}), schema=schema, concurrency=1)
@@ -84,14 +84,14 @@ def test_rows_that_failed_are_empty_and_say_why(backend, schema):
 
 
 @pytest.mark.parametrize("schema", [Review, SCHEMA])
-def test_the_columns_are_there_if_all_failed_and_if_nothing_was_asked(backend, schema):
+def test_the_columns_are_there_even_if_all_failed_or_there_are_no_rows(backend, schema):
     backend.engine.enqueue(error_event(ValueError("it went wrong")))
     table = pd.DataFrame({"text": ["Nice!"]})
     assert nb_backend.map(table, schema=schema).columns.tolist() == ["label", "stars", "error"]
     assert nb_backend.map(table[:0], schema=schema).columns.tolist() == ["label", "stars"]
 
 
-def test_a_schema_with_an_error_of_its_own_keeps_it(backend):
+def test_a_schema_with_a_field_named_error_keeps_it(backend):
     schema = {"type": "object", "properties": {"error": {"type": "string"}}}
     backend.engine.enqueue(error_event(ValueError("it went wrong")))
     enqueue(backend, '{"error": "a typo"}')
@@ -100,7 +100,7 @@ def test_a_schema_with_an_error_of_its_own_keeps_it(backend):
     assert found["error"][1] == "a typo"
 
 
-def test_answers_that_are_no_objects_are_one_column(backend):
+def test_answers_that_are_not_objects_are_one_column(backend):
     enqueue(backend, "[1, 2]", "[]")
     found = nb_backend.map(pd.DataFrame({"text": ["a", "b"]}), schema={"type": "array"}, concurrency=1)
     assert found["answer"].tolist() == [[1, 2], []]
@@ -116,14 +116,14 @@ def test_answers_that_are_no_objects_are_one_column(backend):
     ],
 )
 @pytest.mark.parametrize("schema", [Review, SCHEMA])
-def test_a_fence_or_prose_around_it_is_no_matter(backend, answer, schema):
+def test_json_may_be_in_a_code_block_or_between_other_text(backend, answer, schema):
     enqueue(backend, answer)
     (found,) = nb_backend.map(["Nice!"], schema=schema)
     assert found == (GOOD and json.loads(GOOD) if schema is SCHEMA else Review(label="kind", stars=4))
     assert len(backend.engine.history) == 1
 
 
-def test_a_byte_order_mark_is_no_matter(backend):
+def test_a_byte_order_mark_is_ignored(backend):
     enqueue(backend, "\ufeff7\n")
     assert nb_backend.map(["How many?"], schema={"type": "integer"}) == [7]
 
@@ -141,7 +141,7 @@ def test_a_byte_order_mark_is_no_matter(backend):
         ("4", "4 is not of type 'object'"),
     ],
 )
-def test_an_answer_that_does_not_fit_is_asked_for_once_more_in_the_same_chat(backend, answer, complaint):
+def test_if_an_answer_does_not_fit_the_model_is_asked_once_more_in_the_same_chat(backend, answer, complaint):
     enqueue(backend, answer, GOOD)
     assert nb_backend.map(["Nice!"], schema=SCHEMA) == [json.loads(GOOD)]
     first, again = backend.engine.history
@@ -163,7 +163,7 @@ def test_the_complaint_of_a_class_is_one_line_without_links(backend):
     assert "http" not in asked
 
 
-def test_a_second_answer_that_does_not_fit_is_a_failure_that_holds_it(backend):
+def test_a_second_answer_that_does_not_fit_is_an_error_that_holds_the_answer(backend):
     enqueue(backend, "I like it.", '{"label": "so so", "stars": 4}')
     (found,) = nb_backend.map(["Nice!"], schema=SCHEMA)
     assert type(found) is SchemaError
@@ -192,7 +192,7 @@ NESTED = f'{{"a": {"[" * 400}{"]" * 400}}}'
         ({"items": {"$ref": "#"}, "properties": {"a": {"$ref": "#"}}}, NESTED, "it is nested too deeply"),
     ],
 )
-def test_a_check_that_breaks_keeps_the_text(backend, schema, answer, complaint):
+def test_a_validator_that_raises_something_else_keeps_the_text(backend, schema, answer, complaint):
     enqueue(backend, answer, answer)
     (found,) = nb_backend.map(["Nice!"], schema=schema)
     assert type(found) is SchemaError
@@ -200,7 +200,7 @@ def test_a_check_that_breaks_keeps_the_text(backend, schema, answer, complaint):
     assert found.partial == answer
 
 
-def test_the_images_of_the_question_are_there_when_it_is_asked_again(backend):
+def test_the_images_are_sent_again_with_the_second_request(backend):
     enqueue(backend, "A dot.", GOOD)
     dot = b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
     assert nb_backend.map(["What is it?"], images=[dot], schema=SCHEMA) == [json.loads(GOOD)]
@@ -208,7 +208,7 @@ def test_the_images_of_the_question_are_there_when_it_is_asked_again(backend):
     assert "image" in json.dumps(again["messages"][1]["content"]) + json.dumps(again["media"])
 
 
-def test_a_stricter_class_asks_again_for_what_had_fitted(backend):
+def test_a_stricter_class_asks_again_for_an_answer_that_was_kept(backend):
     enqueue(backend, GOOD)
     backend.engine.enqueue(error_event(ValueError("it went wrong")))
     nb_backend.map(["a", "b"], schema=Review, concurrency=1)
@@ -231,7 +231,7 @@ def test_a_stricter_class_asks_again_for_what_had_fitted(backend):
 
 @pytest.fixture
 def refusing(monkeypatch, request):
-    """A server that does not take ``response_format``."""
+    """A server that refuses ``response_format``; counts how often."""
     refused = []
 
     @web.middleware
@@ -251,13 +251,13 @@ def test_a_server_that_refuses_the_parameter_is_asked_without_it_from_then_on(re
     enqueue(backend, *[GOOD] * 5)
     assert nb_backend.map(list("abcde"), schema=SCHEMA, concurrency=1, cache=tmp_path) == [json.loads(GOOD)] * 5
     assert len(refusing) == 1
-    monkeypatch.setenv("NB_BACKEND_CACHE_ONLY", "1")  # what is kept of it is found again
+    monkeypatch.setenv("NB_BACKEND_CACHE_ONLY", "1")  # the answers without the parameter are found in the cache
     assert nb_backend.map(list("abcde"), schema=SCHEMA, cache=tmp_path) == [json.loads(GOOD)] * 5
     assert (len(refusing), len(backend.engine.history)) == (1, 5)
 
 
 @pytest.mark.parametrize("refusing", [400], indirect=True)
-def test_what_is_refused_without_it_too_fails_with_the_reason(refusing, backend):
+def test_a_request_refused_without_the_parameter_too_fails_with_the_reason(refusing, backend):
     backend.engine.enqueue(error_event(ValueError("it went wrong")))
     enqueue(backend, GOOD)
     failed, found = nb_backend.map(["a", "b"], schema=SCHEMA, concurrency=1)
@@ -266,7 +266,7 @@ def test_what_is_refused_without_it_too_fails_with_the_reason(refusing, backend)
     assert len(refusing) == 2
 
 
-def test_an_engine_that_cannot_follow_the_schema_is_asked_without_it(backend):
+def test_an_engine_that_cannot_use_the_schema_is_asked_without_it(backend):
     backend.engine.enqueue(error_event(ValueError("the model refuses the request: failed to parse grammar")))
     enqueue(backend, GOOD)
     assert nb_backend.map(["a"], schema=SCHEMA) == [json.loads(GOOD)]
@@ -306,7 +306,7 @@ def test_classes_within_classes_and_other_names(backend):
     assert (found["mood"][0], found["reviews"][0]) == (Mood.GOOD, [Review(label="kind", stars=4)])
 
 
-def test_what_is_no_schema_is_told_at_once(backend):
+def test_a_schema_that_is_not_valid_is_refused_at_once(backend):
     missing = {"properties": {"label": {"$ref": "#/$defs/label"}}}
     for schema, words in [
         ({"type": "nothing"}, "not a valid JSON schema"),
@@ -319,7 +319,7 @@ def test_what_is_no_schema_is_told_at_once(backend):
     assert backend.engine.history == []
 
 
-def test_what_a_schema_refers_to_is_in_it_and_is_never_fetched(backend):
+def test_references_of_a_schema_are_inside_it_and_are_never_fetched(backend):
     label = {"$defs": {"label": {"enum": ["kind", "angry"]}}, "properties": {"label": {"$ref": "#/$defs/label"}}}
     enqueue(backend, GOOD)
     assert nb_backend.map(["Nice!"], schema=label) == [json.loads(GOOD)]
@@ -329,7 +329,7 @@ def test_what_a_schema_refers_to_is_in_it_and_is_never_fetched(backend):
         with pytest.raises(ValueError, match=f"refers to {url}, which is not in it: nothing is fetched"):
             nb_backend.map(["Nice!"], schema={"properties": {"label": {"$ref": url}}})
         elsewhere.setblocking(False)
-        with pytest.raises(BlockingIOError):  # nobody has come
+        with pytest.raises(BlockingIOError):  # nobody has connected
             elsewhere.accept()
     assert len(backend.engine.history) == asked
 

@@ -1,4 +1,4 @@
-"""Templates: names become values, and all else stays as a cell's prompt would leave it."""
+"""Templates: names become values, and other text stays as a cell's prompt would leave it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nb_backend.batch.template import Template
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,3}", fullmatch=True), st.text(), min_size=1, max_size=4), st.data())
-def test_a_template_puts_values_in_and_leaves_all_else(values, data):
+def test_a_template_fills_in_values_and_keeps_all_other_text(values, data):
     plain = st.text(st.characters(exclude_characters="{}\\^", exclude_categories=["Cs"]))
     parts = data.draw(st.lists(st.tuples(plain, st.sampled_from(sorted(values)))))
     text = "".join(f"{before}{{{{ {name} }}}}" for before, name in parts)
@@ -20,7 +20,7 @@ def test_a_template_puts_values_in_and_leaves_all_else(values, data):
 
 
 @given(st.text("{}\\ab^ \n.,:\"'#", max_size=40))
-def test_a_template_of_any_text_is_refused_or_keeps_all_but_its_names(text):
+def test_any_text_is_refused_or_keeps_all_but_its_names(text):
     try:
         template = Template(text, ["a"])
     except ValueError:
@@ -44,16 +44,16 @@ def test_a_template_of_any_text_is_refused_or_keeps_all_but_its_names(text):
         "{{ # x }}",
     ],
 )
-def test_what_is_no_name_stays_as_it_is(text):
+def test_braces_around_something_else_stay(text):
     assert Template(text, ["x", "y"]).fill({"x": 1, "y": 2}) == text
 
 
-def test_a_backslash_keeps_the_braces_and_goes():
+def test_a_backslash_escapes_the_braces_and_is_removed():
     template = Template(r"\{{ x }} \\{{ x }} \{{ no }} \{{0}} \n{{ x }}", ["x"])
     assert template.fill({"x": 1}) == r"{{ x }} \\1 {{ no }} \{{0}} \n1"
 
 
-def test_a_value_is_never_looked_at_again():
+def test_braces_in_a_value_are_not_filled():
     assert Template("{{ a }}{{ b }}", ["a", "b"]).fill({"a": "{{ b }}", "b": r"\{{ a }}"}) == r"{{ b }}\{{ a }}"
 
 
