@@ -41,7 +41,7 @@ FORMAT = "nb_backend.answer"
 VERSION = 1
 MAX_SIZE = 64 * 2**20  # bytes of a file
 _MAX_SLUG = 40  # characters of the prompt in a file name
-_RESCAN = 256  # after writing so many files, this process counts again what others have written
+_RESCAN_AFTER = 256  # files written; other processes write to the folder too, so it is then measured again
 _name = re.compile(r"[a-z0-9-]{1,60}-[0-9a-f]{20}\.json")
 _time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _sizes: dict[Path, tuple[int, int]] = {}  # by folder: bytes when last counted plus written, and files written since
@@ -123,8 +123,8 @@ class AnswerCache:
 
     def _evict(self, written: int) -> None:
         """Delete the least recently used answers if the folder is too large, after ``written`` bytes were added."""
-        size, count = _sizes.get(self.folder, (0, _RESCAN))
-        if count >= _RESCAN or size + written > self.max_bytes:
+        size, count = _sizes.get(self.folder, (0, _RESCAN_AFTER))
+        if count >= _RESCAN_AFTER or size + written > self.max_bytes:
             files = sorted(self._files(), key=lambda one: one[1].st_mtime)
             size, count = sum(status.st_size for _, status in files), 0
             for path, status in files[:-1] if size > self.max_bytes else ():

@@ -12,7 +12,7 @@ from ..markdown.data_uris import MAX_IMAGE_BYTES, is_bitmap
 from ..media.sniff import data_uri, media_type
 
 MAX_TOTAL_BYTES = 32 * 2**20  # of all images of one answer
-MAX_FETCHES = 64  # of images of one answer
+MAX_FETCHES = 64  # images of one answer that are fetched
 MAX_SECONDS = 30.0  # for all images of one answer
 
 

@@ -169,8 +169,8 @@ class Request:
         async def server() -> str:
             return (await self.provider.endpoint(settings.secret(self.api_key)))[0]
 
-        async def get(url: str, most: int) -> bytes:
-            return await self.provider.get_file(url, most, self.api_key.value)
+        async def get(url: str, max_bytes: int) -> bytes:
+            return await self.provider.get_file(url, max_bytes, self.api_key.value)
 
         return ImageFetcher(server, get)
 

@@ -73,7 +73,7 @@ async def test_a_replay_streams_and_names_its_date(backend, folder):
     assert [event.type for event in events[-2:]] == ["finish", "usage"]
 
 
-async def test_a_conversation_is_replayed_turn_by_turn_and_goes_on(backend, folder):
+async def test_a_chat_is_replayed_turn_by_turn_and_continues(backend, folder):
     for chat in (Chat(system="S"), Chat(system="S")):
         for question in ("one", "two"):
             await chat.ask(question)
@@ -180,7 +180,7 @@ async def test_a_replay_that_is_left_early_is_kept_as_stopped(backend, folder):
 
 
 async def test_a_replay_trims_the_same_turns(backend, folder, monkeypatch):
-    async def conversation() -> Chat:
+    async def four_turns() -> Chat:
         chat = Chat()
         for question in "abcd":
             await chat.ask(question)
@@ -189,9 +189,9 @@ async def test_a_replay_trims_the_same_turns(backend, folder, monkeypatch):
     too_long = {"type": "error", "error": "PromptTooLongError", "message": "9 tokens long and m takes 8"}
     for steps in ["a"], ["b"], ["c"], [too_long], ["d"]:
         backend.engine.enqueue(*steps)
-    first = await conversation()
+    first = await four_turns()
     count = asked(backend)
-    again = await conversation()
+    again = await four_turns()
     assert asked(backend) == count
     assert again.messages == first.messages
     assert again.messages[-1]["trimmed"] == 2
@@ -300,7 +300,7 @@ async def test_no_file_contains_a_key(backend, folder, monkeypatch):
     key = "the-key-of-this-test-0123456789"
     monkeypatch.setenv("NB_BACKEND_API_KEY", key)
     monkeypatch.setattr(type(backend.engine), "stream", _repeats(key))
-    with pytest.raises(AuthError):  # the server wants another one
+    with pytest.raises(AuthError):  # the server requires another key
         await Chat().ask(f"Is it {key}?")
     monkeypatch.setenv("NB_BACKEND_API_KEY", "the-token-of-the-tests")
     await Chat(token="secret-parameter", user="the-token-of-the-tests").ask("Is it the-token-of-the-tests?")

@@ -344,7 +344,7 @@ def test_two_hundred_thousand_events_are_joined_once():
         answer.add(event)
     pieces = vars(answer)["text"]
     assert max(map(len, pieces)) <= 8 * 1001  # += would have copied 160 GB by now
-    assert len(pieces) < 2000  # by themselves they take 57 bytes each, for eight
+    assert len(pieces) < 2000  # each loose string takes 57 bytes for 8 characters
     assert len(answer.text) == 1_600_000
     assert len(vars(answer)["text"]) == 1
 

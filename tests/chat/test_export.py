@@ -125,7 +125,7 @@ def test_the_notebook_asks_exactly_what_was_asked(tmp_path, prompt):
     assert line == "%%backend m" + (" --raw" if "{{" in prompt else "")
 
 
-def test_an_empty_conversation(tmp_path):
+def test_an_empty_chat(tmp_path):
     for name in ("chat.md", "chat.ipynb"):
         Chat().export(tmp_path / name)
     assert (tmp_path / "chat.md").read_text(encoding="utf-8") == "# Conversation\n"

@@ -167,7 +167,7 @@ async def test_the_limits_of_an_answer(server, monkeypatch):
     assert (await Chat().ask("Draw")).to_markdown().count("](data:") == 1
 
 
-async def test_nothing_is_fetched_for_a_conversation_without_images(server):
+async def test_nothing_is_fetched_for_an_answer_without_images(server):
     await Chat().ask("![a](/media/x.png")
     assert server.asked == []
 
@@ -227,7 +227,7 @@ async def test_other_servers_are_never_asked(server):
     server.engine.enqueue(images(*addresses), f"{text}\n\n{references}")
     answer = await Chat().ask("Draw")
     assert server.strange == []
-    assert set(server.asked) <= {"/media/x.png"}  # of what a cut address leaves, if any
+    assert set(server.asked) <= {"/media/x.png"}  # part of a cut address may be left
     assert "](data:" not in answer.to_markdown()
     assert addresses[0] in answer.images
 
@@ -235,7 +235,7 @@ async def test_other_servers_are_never_asked(server):
 async def test_the_key_is_shown_nowhere(server):
     server.engine.enqueue(images("/media/x.png", "/media/none.png"), "![a](/media/away.png)")
     answer = await Chat().ask("Draw")
-    assert server.asked  # they want the key
+    assert server.asked  # these requests carry the key
     assert TOKEN not in f"{vars(answer)} {answer!r} {answer.to_markdown()} {pickle.dumps(answer)!r}"
     assert "data:" not in repr(answer)
 

@@ -138,7 +138,7 @@ async def test_a_system_prompt_of_a_failed_question_is_not_kept(backend):
     assert chat.system is None
 
 
-async def test_it_is_never_left_out_and_a_new_conversation_begins_without(backend):
+async def test_it_is_never_trimmed_and_a_new_chat_begins_without_it(backend):
     chat = Chat()
     await ask(chat, "a", system="S")
     await ask(chat, "b")

@@ -1,10 +1,10 @@
-"""A notebook and its conversations against a model of them, after any history; and what is asked at the same time.
+"""A notebook and its chats compared with a model of them, after random actions; and chats under concurrency.
 
-The promise: running a cell again takes back what it had said, and everything after it. "Run all" then makes what a
-restart and "Run all" make, provided that the first cell that asks in a conversation is the one that had begun it:
-``NotebookMachine.begins_again`` says it exactly. A cell that is deleted takes back what it had said and nothing else,
-where the front end tells of it, as JupyterLab does. The kernel is never told the order of the cells, so what was said
-in another one stays until the conversation is reset.
+The promise: running a cell again takes back what it had asked, and everything after it. So "Run all" has the same
+result as a restart and "Run all", provided that the first cell that asks in a chat is the one that began it;
+``NotebookMachine.begins_again`` is the exact condition. Deleting a cell removes its turns and no others, if the front
+end reports it, as JupyterLab does. The kernel never learns the order of the cells, so turns of other cells stay until
+the chat is reset.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from nb_backend.notebook.magic import question as question_module
 from nb_backend.notebook.magic.options import Options
 from nb_backend.notebook.magic.question import Question
 
-BASE = {"main": "Base", "other": None}  # the system prompts that the conversations are made with
+BASE = {"main": "Base", "other": None}  # system prompts of the chats
 MOST_CELLS = 5
-ONLY_A_FAILURE = 60  # takes so many seconds
+TIMEOUT = 60  # seconds; only a failing test waits that long
 
 
 def options_of(*, chat="main", once=False, new=False, system=None) -> Options:
-    """What a magic's line says that names nothing else."""
+    """Return the options of a magic's line with these fields and no others."""
     return Options(chat=chat, once=once, new=new, system=system, raw=True)
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A question as a cell puts it; ``chat`` is ``None`` for one outside of all conversations."""
+    """A prompt of a cell; ``chat`` is ``None`` for a prompt outside of all chats."""
 
     text: str
     chat: str | None
@@ -62,7 +62,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Said:
-    """An exchange, in the model."""
+    """A turn in the model."""
 
     cell: str | None
     run: int
@@ -79,11 +79,11 @@ class Said:
         ]
 
 
-Record = list[Said]  # all that was said in a conversation, what came before it was started over included
+Record = list[Said]  # all turns of a chat, also those from before it was started over
 
 
 def without(record: Record, cell: str | None, run: int) -> Record:
-    """What is left when this run of a cell takes back what earlier runs of it had said."""
+    """Return what is left when this run of a cell takes back what its earlier runs asked."""
     for at, said in enumerate(record):
         if cell is not None and said.cell == cell and said.run != run:
             return record[:at]
@@ -91,7 +91,7 @@ def without(record: Record, cell: str | None, run: int) -> Record:
 
 
 def forgotten(record: Record, cell: str) -> Record:
-    """What is left of a record when a cell is deleted; what servers remember of another conversation is of no use."""
+    """Return what is left when a cell is deleted. A server state for other messages is dropped."""
     left = [said for said in record if said.cell != cell]
     if goes_on(left) != goes_on(record):
         left = [replace(said, state=None) for said in left]
@@ -99,13 +99,13 @@ def forgotten(record: Record, cell: str) -> Record:
 
 
 def goes_on(record: Record) -> Record:
-    """The conversation that goes on: from where it was last started over."""
+    """Return the turns since the chat was last started over."""
     starts = [at for at, said in enumerate(record) if said.ask.new]
     return record[starts[-1] :] if starts else record
 
 
 def request_of(record: Record, ask: Ask, base: str | None) -> list[dict]:
-    """The messages that ask a question, after what is given."""
+    """Return the messages that a prompt is sent with."""
     prompts = [base, *(said.ask.system for said in record), ask.system]
     system = [prompt for prompt in prompts if prompt is not None][-1:]
     told = [{k: v for k, v in message.items() if k in ("role", "content")} for s in record for message in s.messages()]
@@ -144,10 +144,10 @@ class NotebookMachine(RuleBasedStateMachine):
         self.monkeypatch.setattr(question_module, "chats", self.chats)
         self.records: dict[str, Record] = {name: [] for name in BASE}
 
-    # -- what a cell does
+    # -- running a cell
 
     def run(self, cell: Cell, ending: str = "", at: int = 0, *, with_id: bool = True) -> bool:
-        """Run a cell; the question at this place ends so. Whether it ended well, or else nothing after it runs."""
+        """Run a cell whose prompt at this position ends this way. Whether all ended well; a failure ends the cell."""
         number = next(self.numbers)
         with from_cell(cell.id if with_id else None):
             for place, ask in enumerate(cell.asks):
@@ -170,7 +170,7 @@ class NotebookMachine(RuleBasedStateMachine):
         (body,) = engine.history[asked:]
         self.check_request(body)
         assert body["messages"] == request_of(before, ask, base)
-        if "conversation" in body:  # the server is reminded of what was said last, never of what was taken back
+        if "conversation" in body:  # only the state of the last turn is sent, never one of undone turns
             assert body["conversation"] == {"id": before[-1].state}
 
         assert kept == (ending in ("", "stopped"))
@@ -183,11 +183,11 @@ class NotebookMachine(RuleBasedStateMachine):
         if ask.chat:
             self.records[ask.chat] = [*record, said]
         self.records = {name: without(record, cell, run) for name, record in self.records.items()}
-        self.check_conversations()
+        self.check_chats()
         return not ending
 
     def really_ask(self, ask: Ask, ending: str) -> bool:
-        """Ask as the magic does; whether it is kept."""
+        """Ask as the magic does. Whether the turn was kept."""
         options = options_of(chat=ask.chat or "main", once=ask.chat is None, new=ask.new, system=ask.system)
         question = Question(options, self.chats[ask.chat] if ask.chat else Chat(), ask.text)
 
@@ -209,10 +209,10 @@ class NotebookMachine(RuleBasedStateMachine):
             return False
         return background.run(answered())
 
-    # -- what always holds
+    # -- invariants
 
     def looks(self) -> dict:
-        """All that shows of the conversations: what was said, and what would be sent next, by whom ever."""
+        """Return all that is visible of the chats: their messages, and what each cell would send next."""
         looks = {}
         for name, chat in self.chats.items():
             nexts = [chat.request("next?").body()]
@@ -230,7 +230,7 @@ class NotebookMachine(RuleBasedStateMachine):
         assert [message["role"] for message in talk] == ["user", "assistant"] * (len(talk) // 2) + ["user"]
         assert not [message for message in body["messages"] if LOCAL_KEYS & message.keys() - {"role", "content"}]
 
-    def check_conversations(self) -> None:
+    def check_chats(self) -> None:
         assert set(self.chats) == set(self.records)
         for name, record in self.records.items():
             chat = self.chats[name]
@@ -244,9 +244,9 @@ class NotebookMachine(RuleBasedStateMachine):
                 assert request.messages(0) == request_of(left, ask, BASE[name])
 
     def begins_again(self) -> bool:
-        """Whether "Run all" now makes what it makes after a restart.
+        """Whether "Run all" now has the same result as after a restart.
 
-        In each conversation that cells ask in, the first of them, and those that ask elsewhere before it, have to take
+        In each chat that cells ask in, the first of them, and those that ask elsewhere before it, have to take
         back all that was said.
         """
         for name, record in self.records.items():
@@ -265,7 +265,7 @@ class NotebookMachine(RuleBasedStateMachine):
         return [body["messages"] for body in self.backend.engine.history[asked:]]
 
     def check_run_all(self) -> None:
-        """Run all, and once more, and in a kernel of its own that has just been started."""
+        """Run all cells, once more, and in a new kernel, and compare the requests."""
         begins_again = self.begins_again()
         once = self.requests_of_all()
         if not begins_again:
@@ -281,7 +281,7 @@ class NotebookMachine(RuleBasedStateMachine):
         self.monkeypatch.setattr(question_module, "chats", self.chats)
         self.checked += len(once)
 
-    # -- what a person does
+    # -- actions of a user
 
     @precondition(lambda self: len(self.cells) < MOST_CELLS)
     @rule(at=positions, asks=questions_of_a_cell)
@@ -306,7 +306,7 @@ class NotebookMachine(RuleBasedStateMachine):
         cell = self.cells.pop(at % len(self.cells))
         self.chats.forget(cell.id)
         self.records = {name: forgotten(record, cell.id) for name, record in self.records.items()}
-        self.check_conversations()
+        self.check_chats()
 
     @precondition(lambda self: len(self.cells) > 1)
     @rule(at=positions, to=positions)
@@ -357,14 +357,14 @@ class NotebookMachine(RuleBasedStateMachine):
         for cell in self.cells[1:]:
             self.chats[name].take_back(cell.id)
             self.records[name] = without(self.records[name], cell.id, 0)
-        self.check_conversations()
+        self.check_chats()
 
     @rule()
     def reset(self):
         for chat in self.chats.values():
             chat.reset()
         self.records = {name: [] for name in BASE}
-        self.check_conversations()
+        self.check_chats()
 
     @rule(name=st.sampled_from(sorted(BASE)))
     def save_and_load(self, name):
@@ -374,8 +374,8 @@ class NotebookMachine(RuleBasedStateMachine):
         self.chats[name] = loaded = Chat.load(path)
         bodies = [chat.request("next?").body() for chat in (before, loaded)]
         assert {**bodies[0], "conversation": None} == {**bodies[1], "conversation": None}
-        self.records[name] = goes_on(self.records[name])  # what was before it was started over is not saved
-        self.check_conversations()
+        self.records[name] = goes_on(self.records[name])  # turns from before it was started over are not saved
+        self.check_chats()
 
 
 def test_a_notebook_after_any_history(backend, monkeypatch, tmp_path):
@@ -396,22 +396,22 @@ def test_a_notebook_after_any_history(backend, monkeypatch, tmp_path):
             suppress_health_check=list(HealthCheck),
         ),
     )
-    assert sum(one.checked for one in checked) > 20  # or the condition is so seldom met that nothing is shown
+    assert sum(one.checked for one in checked) > 20  # otherwise the condition holds too rarely to show anything
 
 
-# -- where the kernel cannot know what the notebook shows, and what helps
+# -- where the kernel cannot know what the notebook shows
 
 
 @pytest.mark.parametrize(
     ("ran", "notebook", "once_more"),
     [
-        ("b a", "a b", ["b?"]),  # run in another order
-        ("a b", "b a", ["a?"]),  # moved
-        ("a b", "x a b", ["a?", "b?"]),  # put before the first
-        ("a b c", "b c", ["a?", "b?", "c?"]),  # the first is deleted, and the front end does not tell
+        ("b a", "a b", ["b?"]),  # cells run in another order
+        ("a b", "b a", ["a?"]),  # a cell moved
+        ("a b", "x a b", ["a?", "b?"]),  # a cell inserted before the first
+        ("a b c", "b c", ["a?", "b?", "c?"]),  # the first cell deleted, which the front end does not report
     ],
 )
-async def test_what_another_cell_had_begun_stays_until_a_reset(backend, ran, notebook, once_more):
+async def test_turns_of_other_cells_stay_until_a_reset(backend, ran, notebook, once_more):
     chat = Chat()
     await run_cells(chat, *ran.split(), *notebook.split())
     assert questions(chat) == once_more
@@ -421,11 +421,11 @@ async def test_what_another_cell_had_begun_stays_until_a_reset(backend, ran, not
         assert questions(chat) == [f"{cell}?" for cell in notebook.split()]
 
 
-# -- a cell that is deleted, where the front end tells
+# -- a cell is deleted, which the front end reports
 
 
 async def started_over(backend):
-    """A conversation that was started over: a, b, and c(-n), d; the server is to be reminded of the last."""
+    """Return a chat with the turns a, b, then started over with c, d; the server wants a state back after d."""
     chat = Chat(system="S")
     await run_cells(chat, "a")
     with from_cell("b"):
@@ -445,7 +445,7 @@ def state_of(chat):
     ("deleted", "system", "left"),
     [
         ("d", "U", ["c?"]),  # the last
-        ("c", "T", ["a?", "b?", "d?"]),  # the one that started over, with the system prompt that it had set
+        ("c", "T", ["a?", "b?", "d?"]),  # the cell that started over and had set a system prompt
         ("cd", "T", ["a?", "b?"]),  # and all after it
         ("dc", "T", ["a?", "b?"]),
         ("bc", "S", ["a?", "d?"]),
@@ -454,7 +454,7 @@ def state_of(chat):
         ("abcd", "S", []),
     ],
 )
-async def test_what_a_deleted_cell_said_is_forgotten_and_nothing_else(backend, deleted, system, left):
+async def test_deleting_a_cell_removes_its_turns_and_no_others(backend, deleted, system, left):
     chat = await started_over(backend)
     assert state_of(chat) == {"id": 7}
     for cell in deleted:
@@ -469,7 +469,7 @@ async def test_what_a_deleted_cell_said_is_forgotten_and_nothing_else(backend, d
 
 
 @pytest.mark.parametrize("deleted", ["a", "b", "ab", "ba", "x"])
-async def test_what_goes_on_without_it_is_not_touched(backend, deleted):
+async def test_deleting_another_cell_leaves_the_messages_as_they_are(backend, deleted):
     chat = await started_over(backend)
     as_it_was, messages = copy.deepcopy(chat.messages), chat.messages
     for cell in deleted:
@@ -479,7 +479,7 @@ async def test_what_goes_on_without_it_is_not_touched(backend, deleted):
     assert [] not in chat._history._previous
     assert chat.system == "U"
     assert state_of(chat) == {"id": 7}
-    await run_cells(chat, "c")  # no longer the one that starts over
+    await run_cells(chat, "c")  # does not start over any more
     assert sent(backend) == {
         "a": ["T", "b?", "b?", "c?"],
         "b": ["S", "a?", "a?", "c?"],
@@ -487,7 +487,7 @@ async def test_what_goes_on_without_it_is_not_touched(backend, deleted):
     }.get(deleted, ["S", "c?"])
 
 
-async def test_in_the_middle_what_came_after_it_stays(backend):
+async def test_deleting_a_cell_in_the_middle_keeps_later_turns(backend):
     chat = Chat()
     await run_cells(chat, "a", "b", "c")
     chat.forget("b")
@@ -496,7 +496,7 @@ async def test_in_the_middle_what_came_after_it_stays(backend):
     assert sent(backend) == ["a?", "a?", "c?"]
 
 
-async def test_one_of_several_that_started_over(backend):
+async def test_deleting_one_of_several_cells_that_started_over(backend):
     chat = Chat()
     for cell in "abcd":
         with from_cell(cell):
@@ -512,11 +512,11 @@ async def test_one_of_several_that_started_over(backend):
     assert questions(chat) == ["a?"]
 
 
-# -- several at the same time
+# -- concurrency
 
 
 async def begun(chat, text, **options):
-    """Ask; the server has the question, and the answer is left waiting."""
+    """Send a prompt and leave the answer waiting."""
     stream = chat.stream(text, **options)
     await anext(stream)
     return stream
@@ -528,7 +528,7 @@ async def rest_of(stream):
     return stream.answer
 
 
-async def test_two_questions_at_once_are_both_kept_and_none_is_torn(backend):
+async def test_concurrent_prompts_are_all_kept_as_whole_turns(backend):
     chat = Chat(system="S")
     await asyncio.gather(*(chat.ask(str(number)) for number in range(8)))
     assert sorted(questions(chat)) == [str(number) for number in range(8)]
@@ -583,11 +583,11 @@ async def test_a_cell_that_runs_again_while_others_are_answered(backend):
     await run_cells(chat, "a")
     assert questions(chat) == ["a?"]
     await rest_of(slow)
-    assert questions(chat) == ["a?", "c?"]  # it is said after that
+    assert questions(chat) == ["a?", "c?"]  # its turn comes after that
 
 
 @pytest.mark.parametrize("new", [False, True])
-async def test_what_an_earlier_run_says_late_is_taken_back_already(backend, new):
+async def test_a_late_answer_to_an_earlier_run_is_dropped(backend, new):
     chat = Chat()
     await run_cells(chat, "x")
     with from_cell("a"):
@@ -595,7 +595,7 @@ async def test_what_an_earlier_run_says_late_is_taken_back_already(backend, new)
     with from_cell("a"):
         await chat.ask("second?")
     await run_cells(chat, "b")
-    assert (await rest_of(late)).text == "first?"  # who waits for it gets it
+    assert (await rest_of(late)).text == "first?"  # its own caller still gets it
     assert questions(chat) == ["x?", "second?", "b?"]
     assert chat.system is None
     await run_cells(chat, "a")
@@ -621,7 +621,7 @@ def settle(chat, answer):
     Question(options_of(), chat, "").record_answer(answer, {})
 
 
-async def test_a_server_that_has_not_heard_all_is_not_reminded(backend):
+async def test_no_state_is_sent_to_a_server_that_has_not_seen_all_turns(backend):
     chat = Chat()
     backend.engine.enqueue(STATE, "Hm")
     slow = await begun(chat, "slow?")
@@ -633,7 +633,7 @@ async def test_a_server_that_has_not_heard_all_is_not_reminded(backend):
     assert sent(backend) == ["quick?", "Hi", "slow?", "Hm", "next?"]
 
 
-async def test_a_question_that_is_asked_again_is_the_same_question(backend):
+async def test_a_request_that_is_sent_again_has_the_same_history(backend):
     chat = Chat()
     await chat.ask("1")
     await chat.ask("2")
@@ -645,7 +645,7 @@ async def test_a_question_that_is_asked_again_is_the_same_question(backend):
     assert [message["content"] for message in request.messages(0)] == ["1", "1", "2", "2", "look?"]
 
 
-def test_a_thread_that_takes_back_while_another_says_something(backend, monkeypatch):
+def test_one_thread_takes_back_while_another_commits(backend, monkeypatch):
     chat = Chat()
     for cell in "ab":
         with from_cell(cell):
@@ -670,21 +670,21 @@ def test_a_thread_that_takes_back_while_another_says_something(backend, monkeypa
 
     def slow(histories, cell):
         found = history_before(histories, cell)
-        may_end.set()  # another thread may run at any place
-        assert waits_or_ended.wait(ONLY_A_FAILURE)
+        may_end.set()  # another thread may run now
+        assert waits_or_ended.wait(TIMEOUT)
         return found
 
     panel = background.Job(say())
     panel.future.add_done_callback(lambda _: waits_or_ended.set())
-    assert asked.wait(ONLY_A_FAILURE)
+    assert asked.wait(TIMEOUT)
     monkeypatch.setattr(history_module, "_lock", Watched())
     monkeypatch.setattr(history_module, "history_before_cell", slow)
     chat.take_back("b")
-    panel.future.result(ONLY_A_FAILURE)
+    panel.future.result(TIMEOUT)
     assert questions(chat) == ["a?", "panel?"]
 
 
-# -- copies of a conversation within a run, and runs that another process had
+# -- copies of a chat within a run, and runs of another process
 
 
 async def test_a_copy_goes_on_within_the_run(backend):
@@ -698,7 +698,7 @@ async def test_a_copy_goes_on_within_the_run(backend):
     assert questions(chat) == ["1", "3"]
 
 
-async def test_what_another_process_has_run_was_before(backend):
+async def test_a_run_of_another_process_counts_as_earlier(backend):
     chat = Chat()
     run = CellRun("a")
     run.number = 10**9  # that process had run many cells
@@ -710,7 +710,7 @@ async def test_what_another_process_has_run_was_before(backend):
     assert questions(tuesday) == ["2"]
 
 
-async def test_a_system_prompt_that_is_set_goes_before_those_of_what_was_started_over(backend):
+async def test_setting_the_system_prompt_overrides_those_of_earlier_turns(backend):
     chat = Chat()
     with from_cell("a"):
         await chat.ask("a?", system="S")
@@ -721,7 +721,7 @@ async def test_a_system_prompt_that_is_set_goes_before_those_of_what_was_started
     assert sent(backend) == ["T", "a?", "a?", "b?"]
 
 
-def test_to_look_at_conversations_makes_none():
+def test_views_of_the_chats_create_none():
     found = NamedChats()
     first, second = found["a"], found["b"]
     for views in (found.values(), found.items()):

@@ -62,8 +62,8 @@ def write(chat: Chat, path: Path) -> None:
 @given(st.none() | any_text, st.none() | any_text, st.dictionaries(any_text, values, max_size=3), messages)
 @example("\ud800", "\udfff", {"\udc00": [math.nan, math.inf, {math.nan: -math.inf, None: "\ud800"}]}, [])
 @example(None, None, {}, [{"role": "\ud800", "content": [{"\ud800": math.nan}], "images": {"\ud800": "\udc00"}}])
-def test_whatever_is_in_a_conversation_its_files_are_valid(tmp_path, monkeypatch, model, system, params, messages):
-    monkeypatch.setattr(os, "fsync", lambda handle: None)  # four files each time: no disk is that quick
+def test_files_are_valid_whatever_a_chat_contains(tmp_path, monkeypatch, model, system, params, messages):
+    monkeypatch.setattr(os, "fsync", lambda handle: None)  # four files each time, which would be slow
     chat = Chat(model, system=system)
     chat.params = {name: value for name, value in params.items() if name not in ("model", "messages", "media")}
     chat.messages = messages
@@ -85,7 +85,7 @@ def nested(levels: int) -> list:
 
 
 def deeper(levels: int, call) -> None:
-    """Call from that deep in the stack."""
+    """Call a function this deep in the stack."""
     return deeper(levels - 1, call) if levels else call()
 
 
@@ -143,7 +143,7 @@ def test_only_the_owner_reads_it_whatever_the_folder_allows(tmp_path, name):
         write(chat_of("a", "b"), tmp_path / name)
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
         (tmp_path / name).chmod(0o666)
-        (tmp_path / f"hard-{name}").hardlink_to(tmp_path / name)  # who has the old file open sees none of the new one
+        (tmp_path / f"hard-{name}").hardlink_to(tmp_path / name)  # an open old file does not see the new content
         write(chat_of("c", "d"), tmp_path / name)
     finally:
         os.umask(before)

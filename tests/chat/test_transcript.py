@@ -71,7 +71,7 @@ def test_any_text_makes_valid_files(tmp_path, question, answer, params):
     assert chat.messages == before
 
 
-async def test_a_loaded_conversation_goes_on(backend, tmp_path):
+async def test_a_loaded_chat_continues(backend, tmp_path):
     chat = Chat("m", system="S", temperature=0.5)
     with from_cell("a"):
         await chat.ask("Hi?")
