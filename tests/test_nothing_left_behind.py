@@ -55,27 +55,27 @@ class Question:
         chat = Chat(url=self._url, api_key="a-key")
         self.chat = weakref.ref(chat)
         kind: str | None = None
-        said = ""
+        text = ""
         try:
             if self.way in ("leave", "cancel"):
-                said = await self._leave(chat)
+                text = await self._leave(chat)
             elif self.way == "wait":
-                said = chat(self.prompt).text
+                text = chat(self.prompt).text
             elif self.way == "thread":
-                said = (await asyncio.get_running_loop().run_in_executor(pool, chat, self.prompt)).text
+                text = (await asyncio.get_running_loop().run_in_executor(pool, chat, self.prompt)).text
             else:
-                said = (await chat.ask(self.prompt)).text
+                text = (await chat.ask(self.prompt)).text
         except BackendError as error:
-            kind, said = type(error).__name__, error.partial
+            kind, text = type(error).__name__, error.partial
         full = "".join(texts(self.number))
-        assert full.startswith(said)
+        assert full.startswith(text)
         if self.way in ("leave", "cancel"):
             assert kind is None
         elif self.fault in ("whole", "busy"):
-            assert (kind, said) == (None, full)
+            assert (kind, text) == (None, full)
         else:
             assert kind == (TimedOut if self.fault == "stall" else ConnectionFailed).__name__
-            assert said == "".join(texts(self.number)[:SHORT])
+            assert text == "".join(texts(self.number)[:SHORT])
 
     async def _leave(self, chat: Chat) -> str:
         stream = chat.stream(self.prompt)

@@ -222,5 +222,5 @@ def test_a_cut_leaves_no_part_of_a_secret():
 def test_the_home_directory_is_a_tilde(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv("USERPROFILE", "/home/me")
-    said = "/home/me/a.py, '/home/me', file:///home/me/b, /home/melissa/c, /mnt/home/me/d"
-    assert without_home(said) == "~/a.py, '~', file://~/b, /home/melissa/c, /mnt/home/me/d"
+    paths = "/home/me/a.py, '/home/me', file:///home/me/b, /home/melissa/c, /mnt/home/me/d"
+    assert without_home(paths) == "~/a.py, '~', file://~/b, /home/melissa/c, /mnt/home/me/d"

@@ -1,6 +1,6 @@
-"""The time to the first token that we add: `python tests/bench/added_latency.py`.
+"""The time that nb_backend adds before the first token: `python tests/bench/added_latency.py`.
 
-Warm, over loopback, from the call to the first text; beside a bare aiohttp POST to the same server, in turns.
+Warm, over loopback, from the call to the first text, in turns with a bare aiohttp POST to the same server.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROUNDS = 200
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer at once."""
+    """Answer a request at once."""
     await read_request(reader)
     body = body_of("server-sent events", 2)
     writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
@@ -46,7 +46,7 @@ async def chat(url: str) -> None:
 
 
 async def main(url: str) -> None:
-    """Measure, and print the table."""
+    """Measure and print the table."""
     found: dict[str, list[float]] = {}
     ways: dict[str, Callable[[str], Awaitable[None]]] = {
         "bare aiohttp POST": bare, "BackendApi": provider, "Chat.stream": chat,

@@ -20,7 +20,7 @@ PACKAGES = ("nb_backend", "aiohttp", "orjson", "markdown-it-py", "ipykernel", "i
 
 
 def about() -> str:
-    """Say on what it was measured."""
+    """Return the head of RESULTS.md: the machine and the versions."""
     cpu = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
         found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
@@ -35,17 +35,17 @@ def about() -> str:
 
 
 def measured(name: str) -> str:
-    """Run one and give what it prints, or why it could not."""
+    """Run one script and return what it prints, or why it failed."""
     print(f"{name} ...", flush=True)
     done = subprocess.run([sys.executable, HERE / f"{name}.py"], capture_output=True, text=True, timeout=1800)
     if done.returncode:
-        reason = (done.stderr.strip() or "no word").splitlines()[-1]
+        reason = (done.stderr.strip() or "it printed no reason").splitlines()[-1]
         return f"## {name}\n\nNot measured: {reason}\n"
     return done.stdout.strip() + "\n"
 
 
 def main(*names: str) -> None:
-    """Measure those that are named, else all; what was measured of the others before stays."""
+    """Run the named scripts, or all; the earlier results of the others stay."""
     before = RESULTS.read_text() if RESULTS.exists() else ""
     parts = dict(re.findall(r"<!-- (\w+) -->\n(.*?)(?=<!-- \w+ -->|\Z)", before, re.DOTALL))
     for name in names or SCRIPTS:

@@ -1,4 +1,4 @@
-"""The part of a fault run in which chats are saved to a disk that is full, by processes that are killed."""
+"""The part of the fault run that saves chats to a full disk, from processes that are killed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nb_backend import Chat
 
 
 def disk(seconds: float, seed: int, figures: Figures, folder: Path) -> None:
-    """Save to a disk that is full, by processes that are killed."""
+    """Save chats to a full disk from processes that are killed, and check what is on the disk after each kill."""
     deadline = time.monotonic() + seconds
     random_ = random.Random(seed)
     with small_disk(folder, mounted=seconds >= 60) as (small, how):
@@ -35,11 +35,11 @@ def disk(seconds: float, seed: int, figures: Figures, folder: Path) -> None:
             assert saver.stdout.readline() == "saves\n"
             time.sleep(random_.random() * 0.7)
             saver.send_signal(signal.SIGKILL)
-            said = saver.communicate()[0].split("\n")[:-1]
+            outcomes = saver.communicate()[0].split("\n")[:-1]
             figures["savers killed"] += 1
-            figures["saves"] += said.count("saved")
-            figures["saves to a full disk"] += said.count("full")
-            figures.check({*said} <= {"saved", "full"}, f"a save says {said[-1:]}")
+            figures["saves"] += outcomes.count("saved")
+            figures["saves to a full disk"] += outcomes.count("full")
+            figures.check({*outcomes} <= {"saved", "full"}, f"a save says {outcomes[-1:]}")
             try:
                 loaded = Chat.load(paths[0]).messages
                 figures.check(not loaded or loaded[-1]["content"].endswith("the end"), "a saved chat lacks its end")
@@ -47,13 +47,13 @@ def disk(seconds: float, seed: int, figures: Figures, folder: Path) -> None:
                 json.loads(paths[2].read_text(encoding="utf-8"))
             except (ValueError, OSError) as error:
                 figures.check(False, f"after a kill: {error}")
-            for part in small.glob(".nb_backend-*.part"):  # of the one that was killed: nobody could take it away
+            for part in small.glob(".nb_backend-*.part"):  # the killed process could not remove it
                 figures["part files of killed savers"] += 1
                 part.unlink()
 
 
 def save_on(folder: Path, seed: str) -> None:
-    """Save chats of all sizes, and say how each save ended."""
+    """Save chats of all sizes until killed, and print how each save ended."""
     random_ = random.Random(seed)
     limit = resource.RLIM_INFINITY if os.path.ismount(folder) else 300_000
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
@@ -65,13 +65,13 @@ def save_on(folder: Path, seed: str) -> None:
         for name in ("chat.json", "chat.md", "chat.ipynb"):
             try:
                 _save(chat, [folder / name])
-                said = "saved"
+                outcome = "saved"
             except OSError as error:
                 parts = [*folder.glob(".nb_backend-*.part")]
-                said = f"left {parts}" if parts else "full" if "\n" not in str(error) else repr(error)
+                outcome = f"left {parts}" if parts else "full" if "\n" not in str(error) else repr(error)
             except Exception as escaped:
-                said = repr(escaped)
-            print(said, flush=True)
+                outcome = repr(escaped)
+            print(outcome, flush=True)
 
 
 def _save(chat: Chat, paths: list[Path]) -> None:
@@ -81,7 +81,10 @@ def _save(chat: Chat, paths: list[Path]) -> None:
 
 @contextmanager
 def small_disk(folder: Path, *, mounted: bool) -> Iterator[tuple[Path, str]]:
-    """Give a folder on a disk of 300 kB, or where that is not to be or may not be made, one for files of that size."""
+    """Yield a folder on a disk of 300 kB and what it is.
+
+    Without ``mounted``, or without the right to mount one, it is a folder in which files are limited to that size.
+    """
     small = folder / "small"
     small.mkdir()
     mount = shutil.which("mount")

@@ -1,8 +1,8 @@
 """The embedded backend: `python tests/bench/embedded.py`.
 
-From nothing to the first token, in a fresh process with the weights on disk; then tokens a second with one client and
-with four at once, beside llama.cpp's own HTTP server (the one that xllamacpp carries) on the same file, with the same
-threads and parameters, read with bare aiohttp. In turns.
+First, the time from a fresh process to the first token, with the weights on disk. Then, tokens per second with one
+client and with four at once, in turns with llama.cpp's own HTTP server (the one in xllamacpp) on the same file, with
+the same threads and parameters, read by bare aiohttp.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def serve() -> None:
 
 
 async def llama_cpp(url: str) -> int:
-    """Ask llama.cpp's server; give how many tokens came."""
+    """Ask llama.cpp's server, and return the number of tokens."""
     count = 0
     body = {**ASK, "stream": True, "stream_options": {"include_usage": True}}
     async with (
@@ -64,7 +64,7 @@ async def llama_cpp(url: str) -> int:
 
 
 async def embedded() -> int:
-    """Ask the embedded backend; give how many tokens came."""
+    """Ask the embedded backend, and return the number of tokens."""
     options: dict[str, Any] = {key: value for key, value in ASK.items() if key != "messages"}
     async for event in BackendApi.create_async_generator("", ASK["messages"], **options):  # type: ignore[arg-type]
         if event.type == "usage":
@@ -73,7 +73,7 @@ async def embedded() -> int:
 
 
 def speed(ask: Any, clients: int) -> float:
-    """Give the tokens a second of so many clients at once."""
+    """Return the tokens per second of ``clients`` requests at once."""
 
     async def ask_all() -> list[int]:
         return await asyncio.gather(*(one() for one in [ask] * clients))
@@ -84,7 +84,7 @@ def speed(ask: Any, clients: int) -> float:
 
 
 def main() -> None:
-    """Measure, and print the tables."""
+    """Measure and print the tables."""
     print("## The embedded backend\n")
     cold = [in_process(COLD) for _ in range(5)]
     print(f"Cold start to the first token, s: {', '.join(f'{one:.2f}' for one in cold)}\n")

@@ -1,8 +1,8 @@
 """CPU for one event of an answer: `python tests/bench/event_cost.py`.
 
-20,000 events over loopback, from a server in a process of its own, in both framings of g4f and as an OpenAI server
-sends them. Beside: reading the bytes with aiohttp and nothing else, aiohttp and orjson, the clients of openai, LiteLLM
-and g4f, each in an environment of its own.
+20,000 events over loopback from a server in another process, in both framings of g4f and as OpenAI chunks. Compared
+with aiohttp that only reads, with aiohttp and orjson, and with the clients of openai, LiteLLM and g4f, each in an
+environment of its own.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def microseconds(work: Callable[[str], Coroutine[Any, Any, None]], url: str) -> 
 
 
 def main() -> None:
-    """Measure, and print the tables."""
+    """Measure and print the tables."""
     print("## CPU for an event, provider to `RawResponse`\n")
     for framing, api in FRAMINGS.items():
         with child(__file__, framing) as url:
@@ -147,7 +147,7 @@ def main() -> None:
                     measure = partial(in_process, PEER.format(setup=setup), url, str(COUNT), python=python or "")
                     measure()
                     contenders[name] = measure
-                except Exception as error:  # a peer that cannot be had is no reason to measure nothing
+                except Exception as error:  # if one client cannot be installed, the others are still measured
                     print(f"{name} was not measured: {' '.join(str(error).split())[:200]}\n")
             found = rounds(contenders, 5)
             table(found, "aiohttp + orjson", "µs")

@@ -1,4 +1,4 @@
-"""What a fault run has counted, and what was wrong."""
+"""The counts of a fault run, and what went wrong."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KINDS = {kind.__name__ for kind in BackendError.__subclasses__()}
 
 
 class Figures(Counter[str]):
-    """What was counted, and what was wrong."""
+    """Counts by name; ``wrong`` lists the failed checks, ``longest`` is the longest call in seconds."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -19,11 +19,11 @@ class Figures(Counter[str]):
         self.longest = 0.0
 
     def check(self, good: bool, what: str) -> None:
-        """Count a check, and note what was wrong."""
+        """Count a check; note ``what`` if it failed."""
         self["checks"] += 1
         if not good:
             self.wrong.append(what)
 
     def report(self) -> None:
-        """Write all of it as a line of JSON."""
+        """Print everything as one line of JSON."""
         print(json.dumps({"figures": self, "wrong": self.wrong, "longest": self.longest}))

@@ -1,9 +1,9 @@
-"""What is left when everything breaks: `python tests/bench/faults.py --seconds 600 --seed 1`.
+"""A long run in which everything breaks: `python tests/bench/faults.py --seconds 600 --seed 1`.
 
-Questions are asked while the server is killed and restarted, the network stalls, breaks and cuts off, the embedded
-backend of a kernel is killed under its cells, and chats are saved to a disk that is full, by processes that are killed.
-Each answer is compared with what the server had sent and what this machine had received. It prints figures, and exits
-with 1 and the first things that were wrong, if any were.
+Prompts are sent while the server is killed and restarted, and while the network stalls, breaks and cuts off. The
+embedded backend of a kernel is killed while its cells run. Chats are saved to a full disk from processes that are
+killed. Each answer is compared with what the server had sent and what this machine had received. The run prints counts;
+it exits with 1 and prints the first failed checks, if there are any.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from kernel_faults import kernel
 
 from nb_backend import BackendApi, BackendError, Chat, OpenAIApi, background
 
-IDLE, CONNECT = 1.5, 2.0  # seconds: the time-outs of the run
+IDLE, CONNECT = 1.5, 2.0  # seconds: the timeouts of the run
 LONGEST = 90.0  # seconds that a call may take: three attempts, two waits, and an answer
-LATE = 0.5  # seconds before a time-out in which what arrives may come too late for it
+LATE = 0.5  # seconds: bytes that arrive so shortly before a timeout need not be in the text
 WORKERS = 8
 
 
 class Asker:
-    """Asks one question after the other, in one conversation, and looks at what comes."""
+    """Sends one prompt after the other in one chat, and checks the answers."""
 
     def __init__(self, name: int, processes: list[Process], figures: Figures, folder: Path, seed: int) -> None:
         self._processes = processes
@@ -53,7 +53,7 @@ class Asker:
         self._chat = Chat()
 
     async def ask(self, pool: ThreadPoolExecutor) -> None:
-        """Ask one question, in one of the ways there are."""
+        """Send one prompt in a randomly chosen way: awaited, from a thread, left early or cancelled."""
         number = next(self._numbers)
         random_, chat, figures = self._random, self._chat, self._figures
         if len(chat.messages) > 12:
@@ -65,34 +65,35 @@ class Asker:
         way = random_.choice(("await", "await", "sync", "leave", "cancel"))
         figures["questions"] += 1
         began = time.monotonic()
-        said, whole, error = "", False, None
+        text, whole, error = "", False, None
         stream = chat.stream(prompt)
         try:
             async with asyncio.timeout(LONGEST):
                 if way == "sync":
-                    said = (await asyncio.get_running_loop().run_in_executor(pool, chat, prompt)).text
+                    text = (await asyncio.get_running_loop().run_in_executor(pool, chat, prompt)).text
                     whole = True
                 elif way == "await":
-                    said, whole = (await chat.ask(prompt)).text, True
+                    text, whole = (await chat.ask(prompt)).text, True
                 else:
                     whole = await self._leave(stream, way)
-                    said = stream.answer.text
+                    text = stream.answer.text
         except BackendError as failure:
-            error, said = failure, failure.partial
+            error, text = failure, failure.partial
         except TimeoutError:
             figures.check(False, f"question {number} hung ({way})")
         except asyncio.CancelledError:
-            said = stream.answer.text
+            text = stream.answer.text
         except Exception as escaped:
             figures.check(False, f"question {number}: {escaped!r} escaped")
         ended = time.monotonic()
         figures.longest = max(figures.longest, ended - began)
-        self._judge(number, process, openai, said, whole, error, ended)
-        self._remembers(before, prompt, said, whole, error)
-        await asyncio.get_running_loop().run_in_executor(pool, self._save)  # a full disk is slow, and others ask
+        self._check_text(number, process, openai, text, whole, error, ended)
+        self._check_history(before, prompt, text, whole, error)
+        # in a thread, as a full disk is slow and the loop has other askers
+        await asyncio.get_running_loop().run_in_executor(pool, self._save)
 
     async def _leave(self, stream: Any, way: str) -> bool:
-        """Read some of an answer and leave; tell whether it had ended before."""
+        """Read a part of an answer, then leave or be cancelled; return whether the answer had ended before."""
 
         async def read() -> bool:
             async with aclosing(stream):
@@ -106,14 +107,14 @@ class Asker:
             asyncio.get_running_loop().call_later(self._random.random() * 2, task.cancel)
         return await task
 
-    def _judge(
-        self, number: int, process: Process, openai: bool, said: str, whole: bool, error: Any, ended: float
+    def _check_text(
+        self, number: int, process: Process, openai: bool, text: str, whole: bool, error: Any, ended: float
     ) -> None:
-        """Compare the text with what the server sends, and with what had arrived."""
+        """Check the text against what the server sends and against what had arrived."""
         figures, full = self._figures, "".join(texts(number))
-        figures["texts checked"] += bool(said)
+        figures["texts checked"] += bool(text)
         figures["asked again"] += max(sum(not sent for sent, _ in process.received.get(number, ())) - 1, 0)
-        figures.check(full.startswith(said), f"question {number}: the text is not what was sent")
+        figures.check(full.startswith(text), f"question {number}: the text is not what was sent")
         if error is not None:
             kind = type(error).__name__
             figures[f"failed: {kind}"] += 1
@@ -123,25 +124,25 @@ class Asker:
             arrived = [sent for sent, when in process.received.get(number, ()) if when < until]
             least = whole_texts(number, openai, max(arrived, default=0))
             figures["bytes that had arrived before a failure"] += len(least.encode())
-            figures["bytes lost of them"] += max(len(least.encode()) - len(said.encode()), 0)
+            figures["bytes lost of them"] += max(len(least.encode()) - len(text.encode()), 0)
             figures.check(
-                said.startswith(least), f"question {number}: {len(said)} of {len(least)} characters ({error!r})"
+                text.startswith(least), f"question {number}: {len(text)} of {len(least)} characters ({error!r})"
             )
         elif whole:
             figures["answered"] += 1
-            figures.check(said == full, f"question {number}: half an answer passes for a whole one")
+            figures.check(text == full, f"question {number}: half an answer passes for a whole one")
         else:
             figures["left or cancelled"] += 1
 
-    def _remembers(self, before: list[Any], prompt: str, said: str, whole: bool, error: Any) -> None:
-        """The conversation has what was answered, what was stopped with its mark, and nothing of what failed."""
+    def _check_history(self, before: list[Any], prompt: str, text: str, whole: bool, error: Any) -> None:
+        """Check that the chat holds answers, stopped ones with their mark, and nothing of what failed."""
         messages, check = self._chat.messages, self._figures.check
-        check(messages[: len(before)] == before, "what had been said has changed")
+        check(messages[: len(before)] == before, "earlier messages have changed")
         new = [(one["content"], one.get("stopped", False)) for one in messages[len(before) :]]
-        if error is not None or not (whole or said):
+        if error is not None or not (whole or text):
             check(new == [], f"a failed question is in the conversation: {prompt}")
         else:
-            allowed = ([(prompt, False), (said, mark)] for mark in ((False,) if whole else (True, False)))
+            allowed = ([(prompt, False), (text, mark)] for mark in ((False,) if whole else (True, False)))
             check(new in [*allowed], f"the conversation has something else: {prompt}")
 
     def _save(self) -> None:
@@ -151,7 +152,7 @@ class Asker:
 
 
 async def ask_all(seconds: float, seed: int, figures: Figures, folder: Path) -> None:
-    """Ask through the faults of servers and networks, and look at what is left of it all."""
+    """Send prompts through the faults of servers and networks, then check that nothing is left open."""
     for api in (BackendApi, OpenAIApi):
         api.idle_timeout, api.connect_timeout = IDLE, CONNECT
     server = Process("server")
@@ -184,8 +185,8 @@ async def ask_all(seconds: float, seed: int, figures: Figures, folder: Path) -> 
     await asyncio.to_thread(proxy.kill)
     await asyncio.to_thread(server.kill)
     pool.shutdown()
-    allowed = before[0] - 2, before[1] - 2, before[2]  # without the two who heard the processes
-    for _ in range(50):  # what has just been closed takes a moment to go
+    allowed = before[0] - 2, before[1] - 2, before[2]  # two threads that read from the processes have ended
+    for _ in range(50):  # what was just closed takes a moment to go
         gc.collect()
         await asyncio.sleep(0.1)
         left = [now - most for now, most in zip(held(), allowed, strict=True)]
@@ -203,7 +204,7 @@ def held() -> tuple[int, int, int]:
 
 
 def network(seconds: float, seed: int, figures: Figures, folder: Path) -> None:
-    """Ask through the faults of servers and networks."""
+    """Run the part with the faults of servers and networks."""
     asyncio.run(ask_all(seconds, seed, figures, folder))
 
 
@@ -227,8 +228,8 @@ def main() -> int:
     running = {part: subprocess.Popen([*command, part], stdout=subprocess.PIPE, text=True) for part in PARTS}
     failed = False
     for part, process in running.items():
-        said = process.communicate()[0]
-        found = json.loads(said.splitlines()[-1]) if process.returncode == 0 else {"figures": {}, "wrong": [said]}
+        text = process.communicate()[0]
+        found = json.loads(text.splitlines()[-1]) if process.returncode == 0 else {"figures": {}, "wrong": [text]}
         print(f"{part}: {given.seconds:g} s, seed {given.seed}")
         for name, value in {**found["figures"], "longest call, s": round(found.get("longest", 0), 1)}.items():
             print(f"  {name:40}{value:>12}")

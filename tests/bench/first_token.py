@@ -1,7 +1,7 @@
-"""How long until the first word stands in the cell: `python tests/bench/first_token.py`.
+"""The time until the first word is in the cell: `python tests/bench/first_token.py`.
 
-In a real kernel on the embedded backend, from the moment the front end sends the cell: cold (a new kernel, no backend
-running, the weights on disk) and warm. Beside it, in the same run, a bare aiohttp POST to the same server.
+In a real kernel on the embedded backend, from when the front end sends the cell: cold (a new kernel, no backend
+running, the weights on disk) and warm. Compared in the same run with a bare aiohttp POST to the same server.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ await bare()
 
 
 def first_text(kernel: Kernel) -> float:
-    """Seconds from sending the cell to the first display that shows text of the answer."""
+    """Return the seconds from sending the cell to the first display with text of the answer."""
     begun = time.monotonic()
     seen: list[float] = []
 

@@ -1,7 +1,8 @@
-"""How the cost grows with the work: `python tests/bench/growth.py`.
+"""How the CPU time grows with the work: `python tests/bench/growth.py`.
 
-The slope of the CPU, on logarithmic scales, against the events of an answer, the length of one that is painted into a
-cell ten times a second, the turns before a question, and the streams at once: 1 is twice the cost for twice the work.
+The slope on logarithmic scales: 1 means twice the cost for twice the work. Measured against the events of an answer,
+the length of an answer that is painted into a cell ten times a second, the turns before a prompt, and the streams at
+once.
 """
 
 from __future__ import annotations
@@ -86,14 +87,14 @@ def seconds(work: Callable[[int], None], size: int) -> float:
 
 
 def slope(points: list[tuple[float, float]]) -> float:
-    """Give the slope of the straight line that is nearest to the points, on logarithmic scales."""
+    """Return the slope of the line that fits the points best on logarithmic scales (least squares)."""
     logs = [(math.log(x), math.log(y)) for x, y in points]
     x0, y0 = (statistics.mean(values) for values in zip(*logs, strict=True))
     return sum((x - x0) * (y - y0) for x, y in logs) / sum((x - x0) ** 2 for x, _ in logs)
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Measure and print the table."""
     print("## Cost as work grows\n\n| against | from, to | CPU, ms | slope |\n| --- | --- | --- | ---: |")
     slopes: dict[str, float] = {}
     for name, (work, sizes) in WORKS.items():

@@ -1,7 +1,8 @@
-"""What it takes to import and to load: `python tests/bench/imports.py`.
+"""The time to import the package and to load the extension: `python tests/bench/imports.py`.
 
-In fresh processes, in turns, with compiled files: `import nb_backend` beside `import IPython`; in fresh kernels
-`%load_ext nb_backend` beside jupyter-ai's magics, and what the first question takes more than the second.
+In fresh processes, in turns, with compiled files: `import nb_backend` and `import IPython`, `%load_ext nb_backend` and
+jupyter-ai's magics. In fresh kernels: `%load_ext nb_backend`, and how much longer the first prompt takes than the
+second.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ first - second
 
 
 def in_kernel(code: str, before: str = "1") -> float:
-    """Run code in a fresh kernel; give the number that it is worth."""
+    """Run code in a fresh kernel, and return its value as a number."""
     manager, client = start_new_kernel(kernel_name="python3")
     kernel = Kernel(manager, client)
     kernel.run(before)
@@ -66,8 +67,8 @@ def in_kernel(code: str, before: str = "1") -> float:
 
 
 def main() -> None:
-    """Measure, and print the tables."""
-    compileall.compile_dir(Path(nb_backend.__file__).parent, quiet=1)  # as pip leaves it
+    """Measure and print the tables."""
+    compileall.compile_dir(Path(nb_backend.__file__).parent, quiet=1)  # as after an installation by pip
     print("## Import\n")
     contenders = {name: partial(in_process, TIMED.format(name)) for name in ("IPython", "aiohttp", "nb_backend")}
     for name in ("openai", "chatlas"):

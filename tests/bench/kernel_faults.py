@@ -1,4 +1,4 @@
-"""The part of a fault run in which the embedded backend of a kernel is killed under its cells."""
+"""The part of the fault run that kills the embedded backend of a kernel while its cells run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jupyter_client.manager import start_new_kernel
 
 
 def kernel(seconds: float, seed: int, figures: Figures, folder: Path) -> None:
-    """Run cells while the embedded backend of their kernel is killed."""
+    """Run cells while the kernel's embedded backend is killed, and check what they show and what the chat holds."""
     random_ = random.Random(seed)
     words = [f"word{at} " for at in range(60)]
     script = folder / "script.json"

@@ -1,8 +1,8 @@
-"""What an answer that streams into a cell costs: `python tests/bench/live_cell.py [kB of text ...]`.
+"""The cost of an answer that streams into a cell: `python tests/bench/live_cell.py [kB of text ...]`.
 
-In a real JupyterLab in Chromium, 100 tokens a second from a scripted server: the bytes over the websocket, the gaps
-between frames, how busy the page's main thread and the kernel are, how long it takes from a token's coming to its
-paint, and whether what a reader has selected stays. Beside it, once, what most do: the whole text in an
+In a real JupyterLab in Chromium, with 100 tokens a second from a scripted server. Measured are the bytes over the
+websocket, the gaps between frames, how busy the page's main thread and the kernel are, the time from a token's arrival
+to its paint, and whether selected text stays selected. Compared once with the usual way: the whole text in an
 `update_display` for each token.
 """
 
@@ -33,7 +33,7 @@ from serving import serving
 from nb_backend.local.scripted import ScriptedEngine
 
 RATE = 100  # tokens a second
-SIGNS = {10: 5, 50: 8, 200: 18}  # of a token, by the kB of text
+TOKEN_LENGTH = {10: 5, 50: 8, 200: 18}  # characters of a token, by the kB of text
 DONE = "marker of the end"
 END = "end"
 ASK = "%%backend\nGo"
@@ -79,8 +79,8 @@ SELECT = """() => {
 
 
 def pieces_of(kilobytes: int) -> list[str]:
-    """Give an answer in tokens; one in 20 begins with a mark."""
-    size = SIGNS.get(kilobytes, 8)
+    """Return an answer in tokens, some of which begin with a numbered mark."""
+    size = TOKEN_LENGTH.get(kilobytes, 8)
     text = "".join(PARTS) * (1000 * kilobytes // len("".join(PARTS)) + 1)
     prose = re.sub(r"(?<=scattered )", "@", text[: 1000 * kilobytes])
     found = [prose[start : start + size].replace("@", "") for start in range(0, len(prose), size)]
@@ -91,7 +91,7 @@ def pieces_of(kilobytes: int) -> list[str]:
 
 
 def note_times(engine: ScriptedEngine, given: dict[str, float]) -> None:
-    """Have the time noted at which each mark is sent."""
+    """Note the time at which the engine sends each mark, in milliseconds."""
     stream = engine.stream
 
     async def noting(body: dict[str, Any]) -> Any:
@@ -105,7 +105,7 @@ def note_times(engine: ScriptedEngine, given: dict[str, float]) -> None:
 
 
 class Page:
-    """A notebook whose traffic and frames are watched."""
+    """A notebook whose traffic and frames are measured."""
 
     def __init__(self, lab: Lab, page: Any) -> None:
         self.notebook, self.page = Notebook(lab, page), page
@@ -116,7 +116,7 @@ class Page:
         self.devtools.send("Performance.enable")
 
     def watch(self, cell: int, seconds: float, ended: Callable[[], bool], *, select: bool) -> dict[str, Any]:
-        """Run a cell and give what was seen until its end stands there."""
+        """Run a cell, and return the measurements up to when its end is shown."""
         self.page.evaluate(FRAMES)
         self.page.evaluate(SEEN)
         self.received[0] = 0
@@ -128,7 +128,7 @@ class Page:
             selected = self.page.evaluate(SELECT)
             self.page.wait_for_timeout(seconds * 300)
         kept = bool(selected) and self.page.evaluate("() => String(getSelection())") == selected
-        while not ended():  # and no look at the page, which would take its time
+        while not ended():  # without touching the page, as that would cost it time
             self.page.wait_for_timeout(500)
         self.page.wait_for_timeout(2000)
         took, after = time.monotonic() - begun, busy(self.devtools)
@@ -147,13 +147,13 @@ class Page:
 
 
 def kernel_seconds(notebook: Notebook, cell: int) -> float:
-    """Give the seconds of CPU that the kernel has used, as a cell of it prints."""
+    """Return the CPU seconds that the kernel has used; a cell prints them."""
     notebook.run(cell)
     return float(re.findall(r"[\d.]+", notebook.out(cell))[-1])
 
 
 def main(*sizes: int) -> None:
-    """Measure, and print the table."""
+    """Measure and print the table."""
     engine, given = ScriptedEngine(), dict[str, float]()
     note_times(engine, given)
     browser_path = chromium.find()
@@ -176,7 +176,7 @@ def main(*sizes: int) -> None:
 
 
 def judge(found: dict[int, dict[str, Any]]) -> None:
-    """Say what was reached."""
+    """Print which goals were met."""
     print()
     for size, most in ((10, 0.65), (200, 4)):
         if size in found:
@@ -198,7 +198,7 @@ def judge(found: dict[int, dict[str, Any]]) -> None:
 
 
 def measure(watched: Page, engine: ScriptedEngine, given: dict[str, float], size: int) -> dict[str, Any]:
-    """Print the rows of one size; give what was seen of nb_backend."""
+    """Print the rows of one size, and return the measurements of nb_backend."""
     pieces = pieces_of(size)
     notebook, seconds = watched.notebook, len(pieces) / RATE
     notebook.open("%load_ext nb_backend", ASK, "import time; print(time.process_time())")

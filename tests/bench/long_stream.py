@@ -1,7 +1,7 @@
-"""The memory that a stream of 200 MB takes: `python tests/bench/long_stream.py`.
+"""The memory of a stream of 200 MB: `python tests/bench/long_stream.py`.
 
-Events of a kilobyte from a server in a process of its own; what the client's process holds at the most, beyond what it
-held before and the text that it keeps: of the provider alone, which keeps the text for a failure, and of a chat.
+A server in another process sends events of a kilobyte. Measured is the most memory that the client holds beyond what it
+held before and beyond the text itself: for the provider alone (it keeps the text in case of a failure), and for a chat.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RUN = "import asyncio, sys, long_stream; asyncio.run(long_stream.run(*sys.argv[1
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer with all of it, as fast as it is taken."""
+    """Answer with the whole stream, as fast as the client reads."""
     await read_request(reader)
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
     events = f"event: content\ndata: {json.dumps({'type': 'content', 'content': 'w' * EVENT})}\n\n".encode() * 100
@@ -33,7 +33,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def run(way: str, url: str) -> None:
-    """Print the memory above the text that is kept, in MB."""
+    """Print the memory beyond the text, in MB."""
     before, most, count = held(), 0.0, 0
     api = type("Api", (BackendApi,), {"url": url})
     chat: Any = Chat("m", url=url).stream("Hi")
@@ -47,7 +47,7 @@ async def run(way: str, url: str) -> None:
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Measure and print the table."""
     print("## A stream of 200 MB\n\n| | MB above the text kept |\n| --- | ---: |")
     with child(__file__, "serve") as url:
         found = {name: in_process(RUN, way, url) for way, name in (("api", "BackendApi"), ("chat", "Chat.stream"))}

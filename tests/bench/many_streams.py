@@ -1,7 +1,7 @@
 """500 streams at once in one process: `python tests/bench/many_streams.py`.
 
-50 tokens a second each, for five seconds, from a server in a process of its own; beside bare aiohttp tasks that read,
-split and decode the same. Each in a process of its own: its CPU, and the memory it takes at the most.
+50 tokens a second each, for five seconds, from a server in another process; compared with bare aiohttp tasks that read,
+split and decode the same. Each runs in a process of its own; measured are its CPU time and its peak memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _writers: list[asyncio.StreamWriter] = []
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Begin when all are there: then write an event to each at every tick."""
+    """Wait until all clients are connected, then write an event to each at every tick."""
     await read_request(reader)
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
     _writers.append(writer)
@@ -70,13 +70,13 @@ async def ours(url: str) -> int:
 
 
 def held() -> float:
-    """Give the memory that this process holds, in MB."""
+    """Return the resident memory of this process in MB."""
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * 4096 / 1e6
 
 
 async def run(way: str, url: str) -> None:
-    """Print the seconds of CPU, the memory and the length of all texts."""
+    """Print the CPU seconds, the peak memory in MB and the length of all texts."""
     before, most = held(), [0.0]
 
     async def watch() -> None:
@@ -93,7 +93,7 @@ async def run(way: str, url: str) -> None:
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Measure and print the table."""
     memory: dict[str, list[float]] = {"bare": [], "ours": []}
     complete = []
 

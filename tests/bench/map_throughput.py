@@ -1,7 +1,7 @@
-"""How many questions a second `nb_backend.map` has answered: `python tests/bench/map_throughput.py`.
+"""How many prompts `nb_backend.map` gets answered per second: `python tests/bench/map_throughput.py`.
 
-1,000 questions, 50 at once, of a scripted server in a process of its own, and beside it in the same run bare aiohttp
-tasks that send the same, read the body and decode each line with orjson. Rounds alternate; medians are compared.
+1,000 prompts, 50 at once, to a scripted server in another process. Compared in the same run with bare aiohttp tasks
+that send the same, read the body and decode each line with orjson. Rounds alternate, and medians are compared.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def mapped(url: str) -> list[str]:
 
 
 def timed(ask: Callable[[str], list[str]], url: str) -> tuple[float, float]:
-    """Give the seconds, and those of the CPU, that all questions take."""
+    """Return the seconds and the CPU seconds that all prompts take."""
     begun, cpu = time.perf_counter(), time.process_time()
     assert ask(url) == ["".join(f"{word} " for word in WORDS)] * COUNT
     return time.perf_counter() - begun, time.process_time() - cpu

@@ -1,4 +1,4 @@
-"""What the measurements share: rounds that alternate, the table that is printed, servers, peers and clean processes."""
+"""Shared by the measurements: alternating rounds, tables, servers, other clients, and clean processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ WORD = "word "
 
 
 def rounds(contenders: dict[str, Callable[[], float]], count: int = ROUNDS) -> dict[str, list[float]]:
-    """Measure each in turn, and again, after one round that does not count: the machine changes its pace."""
+    """Measure the contenders in turn, ``count`` times, after a warm-up round.
+
+    They alternate because the speed of the machine changes over time.
+    """
     found: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(count + 1):
         for name, measure in contenders.items():
@@ -31,12 +34,12 @@ def rounds(contenders: dict[str, Callable[[], float]], count: int = ROUNDS) -> d
 
 
 def ratio(found: dict[str, list[float]], name: str, base: str) -> float:
-    """Give the median of the ratios within one round."""
+    """Return the median of the ratios within each round."""
     return statistics.median(one / other for one, other in zip(found[name], found[base], strict=True))
 
 
 def table(found: dict[str, list[float]], base: str, unit: str) -> None:
-    """Print the median of each, and its ratio to the base's in the same round."""
+    """Print each median, and its ratio to ``base``."""
     print(f"| | median {unit} | ratio |\n| --- | ---: | ---: |")
     for name, values in found.items():
         print(f"| {name} | {statistics.median(values):,.2f} | {ratio(found, name, base):.2f} |")
@@ -44,13 +47,13 @@ def table(found: dict[str, list[float]], base: str, unit: str) -> None:
 
 
 def verdict(what: str, met: bool) -> None:
-    """Print whether something was reached."""
+    """Print whether a goal was met."""
     print(f"- {what}: {'met' if met else '**not met**'}")
 
 
 @contextmanager
 def child(*arguments: str) -> Iterator[str]:
-    """Run a script that serves in a process of its own until stdin ends; give the first line it prints."""
+    """Run a server script in another process, and yield its url, the first line that it prints."""
     with subprocess.Popen(
         [sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -64,7 +67,7 @@ def child(*arguments: str) -> Iterator[str]:
 
 
 def in_process(code: str, *arguments: str, python: str = sys.executable, env: dict[str, str] | None = None) -> Any:
-    """Run code in a fresh process; give the JSON of the last line it prints."""
+    """Run code in a fresh process, and return the JSON of the last line that it prints."""
     done = subprocess.run(
         [python, "-c", code, *arguments],
         capture_output=True, text=True, timeout=600, env={**os.environ, **(env or {}), "PYTHONPATH": str(HERE)},
@@ -75,7 +78,7 @@ def in_process(code: str, *arguments: str, python: str = sys.executable, env: di
 
 
 def peer(*packages: str) -> str | None:
-    """Give the Python of an environment that has these packages, made once; None if they cannot be installed here."""
+    """Return the Python of an environment with these packages, made once; ``None`` if they cannot be installed."""
     import platformdirs
 
     home = platformdirs.user_cache_path("nb_backend") / "bench" / "-".join([*packages, f"{sys.version_info.minor}"])
@@ -90,8 +93,8 @@ def peer(*packages: str) -> str | None:
 
 
 def body_of(framing: str, count: int) -> bytes:
-    """Give an answer of so many events, each with a word of five signs, as one of the framings has it."""
-    words = [f"wor{number % 10} " for number in range(count)]  # one client takes the same over and over for a fault
+    """Return the body of an answer with ``count`` events in a framing; each event adds a word of five characters."""
+    words = [f"wor{number % 10} " for number in range(count)]  # LiteLLM takes the same chunk over and over for a fault
     if framing == "OpenAI chunks":
         begun = 'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"gpt-4o",'
         ones = [
@@ -107,7 +110,7 @@ def body_of(framing: str, count: int) -> bytes:
 
 
 async def read_request(reader: asyncio.StreamReader) -> bytes:
-    """Read a request, of either way to say how long it is; give its head."""
+    """Read a request with a length or in chunks, and return its head."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), None)
     if length is not None:
@@ -118,7 +121,7 @@ async def read_request(reader: asyncio.StreamReader) -> bytes:
 
 
 def until_stdin_ends(serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]) -> None:
-    """Serve on a free port, whose url is printed, until stdin ends."""
+    """Serve on a free port until stdin ends; print the url first."""
 
     async def main() -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**26)

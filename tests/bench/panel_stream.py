@@ -1,8 +1,7 @@
-"""What an open panel costs the page while 20,000 tokens come: `python tests/bench/panel_stream.py [tokens] [tokens/s]`.
+"""The cost of an open panel while 20,000 tokens arrive: `python tests/bench/panel_stream.py [tokens] [tokens/s]`.
 
-In a real JupyterLab in Chromium, the answer from a scripted server: the share of the time that the page's main thread
-was busy, the gaps between frames, the bytes over the websocket against the size of the HTML, and whether the text is
-whole.
+In a real JupyterLab in Chromium, with a scripted server. Measured are how busy the page's main thread is, the gaps
+between frames, the bytes over the websocket compared with the size of the HTML, and whether the text is complete.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ DONE = "marker-of-the-end"
 
 
 def tokens(count: int) -> list[str]:
-    """Give an answer of so many tokens, of four to five signs each, as English has them."""
+    """Return an answer of ``count`` tokens of five characters each, about as long as in English."""
     text = ""
     while len(text) < count * 5:
         text += "".join(PARTS)
@@ -59,7 +58,7 @@ def tokens(count: int) -> list[str]:
 
 
 def main(count: int = 20_000, rate: int = 200) -> None:
-    """Measure, and print what was seen."""
+    """Measure and print the figures."""
     engine = ScriptedEngine()
     batch = max(1, rate // 100)
     pieces = tokens(count)
@@ -98,8 +97,8 @@ def main(count: int = 20_000, rate: int = 200) -> None:
             )
             notebook.close()
         browser.close()
-    said = "".join(pieces)
-    html = sum(len(block.encode()) for block in html_blocks(said))
+    sent = "".join(pieces)
+    html = sum(len(block.encode()) for block in html_blocks(sent))
     print(f"{count} tokens in {seconds:.0f} s; asked for {rate} a second: {count / rate:.0f} s")
     shares = {name: 100 * (spent - before[name]) / seconds for name, spent in after.items()}
     print(f"main thread busy {shares.pop('Task'):.1f} %:", *(f"{name} {share:.1f}" for name, share in shares.items()))
@@ -107,7 +106,7 @@ def main(count: int = 20_000, rate: int = 200) -> None:
     longest = ", ".join(f"{gap:.0f} ms after {at:.1f} s" for gap, at in gaps[:5])
     print(f"frames {len(gaps)}, gaps above 100 ms: {sum(gap > 100 for gap, _ in gaps)}, the longest {longest}")
     print(f"websocket {received[0]:,} bytes, HTML {html:,}: {received[0] / html:.2f} times")
-    print(f"'scattered' {said.count('scattered')} times sent, {text.count('scattered')} shown")
+    print(f"'scattered' {sent.count('scattered')} times sent, {text.count('scattered')} shown")
 
 
 def count_frame(received: list[int], frame: dict) -> None:
@@ -116,7 +115,7 @@ def count_frame(received: list[int], frame: dict) -> None:
 
 
 def busy(devtools) -> dict[str, float]:
-    """Give the seconds that the page's main thread has worked so far, and at what."""
+    """Return the seconds that the page's main thread has worked so far, by kind of work."""
     metrics = {one["name"]: one["value"] for one in devtools.send("Performance.getMetrics")["metrics"]}
     return {name: metrics[f"{name}Duration"] for name in ("Task", "Script", "Layout", "RecalcStyle")}
 
