@@ -5,6 +5,30 @@
 ... Why is the sky blue?
 
 Importing the package loads nothing heavy and makes no network call; each public name is loaded on first use.
+
+Packages, from top to bottom; each imports only from those below it, and all of them from the modules:
+
+``batch``         many prompts: ``map``, ``compare``
+``notebook``      Jupyter: the magics, the cell's output, the panel
+``chat``          a chat: history, request, answer, cache, transcript
+``providers``     a class for each dialect that servers speak
+``local``         the embedded backend, a server process of its own
+``markdown``      untrusted Markdown made safe
+``transport``     HTTP
+``media``         values of the notebook become attachments
+
+Modules:
+
+``errors``        the exceptions
+``events``        ``RawResponse``, one event of a streamed answer
+``settings``      url, API key, model and cache, and where each comes from
+``typing``        type aliases of the public signatures
+``background``    the event loop that all streams share
+``files``         atomic file writes
+``placeholders``  the grammar of ``{{ … }}``
+``redaction``     secrets in texts, masked
+``text``          text that is safe to show
+``debug``         diagnostics
 """
 
 from __future__ import annotations

@@ -62,9 +62,7 @@ def interrupted(server, due, *args, **options) -> int:
     with pytest.raises(KeyboardInterrupt) as raised:
         nb_backend.map(*args, **options)
     server.engine.at(0)
-    line = re.fullmatch(
-        r"stopped: ([\d,]+) of ([\d,]+) are kept; the same call asks for the rest", str(raised.value)
-    )
+    line = re.fullmatch(r"stopped: ([\d,]+) of ([\d,]+) are kept; the same call asks for the rest", str(raised.value))
     assert line is not None, raised.value
     assert raised.value._render_traceback_() == [f"KeyboardInterrupt: {raised.value}"]
     return int(line[1].replace(",", ""))
