@@ -26,7 +26,7 @@ _active_in_text = re.compile(r"^\s|\s$|^$|`|<[a-z/!?]|\][(\[:]|\$\$|@@|\\(?:begi
 _active_in_container = re.compile(
     r"[$\t]|<[a-z/!?]|\][(\[:]|`{3}|~{3}|\\begin\{|\\\\[(\[]|^ +$", re.IGNORECASE | re.MULTILINE
 )
-# JupyterLab's removeMath hides only `$` and `~` in code: it would cut out what stands between these.
+# JupyterLab's removeMath hides only `$` and `~` in code: it would cut out the text between these.
 _JUPYTERLAB_DELIMITERS = (("\\begin{", "\\end{"), ("\\\\(", "\\\\)"), ("\\\\[", "\\\\]"))
 # Fences that a page draws instead of showing: JupyterLab and GitHub (mermaid), GitHub (math, geojson, topojson, stl:
 # docs.github.com, "Creating diagrams"), GitLab and notebook extensions (plantuml, kroki, vega ...).
@@ -114,7 +114,7 @@ def safe_formula(body: str, *, display: bool, in_table: bool = False, multiline:
 
 
 def _show_hidden_entity(match: re.Match[str]) -> str:
-    """Return an entity as it is, or ``[U+202E]`` if it stands for a character that is not seen."""
+    """Return an entity as it is, or ``[U+202E]`` if it stands for an invisible character."""
     text = decode_entity(match[0])
     return "".join(f"[U+{ord(character):04X}]" for character in text) if text and has_hidden(text) else match[0]
 

@@ -14,7 +14,7 @@ _linked_image = re.compile(r"!\[[^\[\]]*\]\(\s*<?([^\s()<>]++)[^()]*+\)\]\(\s*<?
 def answer_markdown(
     text: str, addresses: Mapping[str, str], alts: Mapping[str, str], max_image_bytes: int | None = None
 ) -> str:
-    """Return an answer's text as safe Markdown, and behind it the images that came beside the text.
+    """Return an answer's text as safe Markdown, followed by the images that came beside the text.
 
     ``addresses`` is that of ``safe_markdown``. ``alts`` has the alternative text of each image that came beside the
     text, by address; an image that the text shows already is left out. Images of more than ``max_image_bytes`` are
@@ -35,7 +35,7 @@ def piece_markdown(texts: list[str], addresses: Mapping[str, str], alts: Mapping
 
 
 class AnswerMarkdown:
-    """Writer of the pieces of an answer, in order, behind those that ``previous`` has written.
+    """Writer of the pieces of an answer, in order, after those that ``previous`` has written.
 
     The other arguments are those of ``answer_markdown``. ``references`` are the link reference definitions of all
     pieces so far, label to destination.
@@ -76,7 +76,7 @@ class AnswerMarkdown:
         return markdown
 
     def finish(self, text: str) -> str:
-        """Return the last piece as safe Markdown, and behind it the images beside the text that no piece has shown."""
+        """Return the last piece as safe Markdown, followed by the images beside the text that no piece has shown."""
         addresses = {**self._addresses}
         markdown = self.write(text)
         beside = {

@@ -71,13 +71,13 @@ class Inline:
             position = self._handlers.get(match[0][0].lower(), Inline._hidden)(self, match)
         self.out.append(self.source[position:])
         text = "".join(self.out)
-        # MathJax takes what stands between two dollars of one element for a formula, even if they were escaped.
+        # MathJax reads the text between two dollars of one element as a formula, even if they were escaped.
         is_only_dollar = text.count(_LITERAL_DOLLAR) + self.formula_count == 1
         text = text.replace(_LITERAL_DOLLAR, "\\$" if is_only_dollar else "<span>&#36;</span>")
         return _written_bare_url.sub(_bare_or_autolink, text)
 
     def _line_start(self, position: int) -> int:
-        """Escape what would start a block at the start of a line; return the position behind it."""
+        """Escape what would start a block at the start of a line; return the position after it."""
         match = _block_start_marker.match(self.source, position)
         if match is None:
             return position
@@ -87,7 +87,7 @@ class Inline:
         self.out.append("\\" + self.source[position])
         return position + 1
 
-    # Each handler writes the text that starts at the match, and returns the position behind it.
+    # Each handler writes the text that starts at the match, and returns the position after it.
 
     def _newline(self, match: re.Match[str]) -> int:
         if self.out and self.out[-1].endswith((" ", "\t")):

@@ -38,7 +38,7 @@ def formula_in_brackets(source: str, start: int, next_closers: dict[str, int]) -
 
 
 def bare_url(source: str, start: int) -> str:
-    """Return the URL that stands in the text at ``start``, or ""; punctuation behind it is not part of it (GFM 6.9)."""
+    """Return the URL that stands in the text at ``start``, or ""; punctuation after it is not part of it (GFM 6.9)."""
     found = bare_url_pattern.match(source, start)
     url = found[0] if found else ""
     unopened = url.count(")") - url.count("(")

@@ -63,9 +63,9 @@ def split_text(text: str) -> list[str]:
 
 
 class StreamingMarkdown:
-    """The text of an answer that still grows, as safe Markdown: finished pieces, and an open piece behind them.
+    """The text of an answer that still grows, as safe Markdown: finished pieces, and an open piece after them.
 
-    Only the tail of the open piece, behind the last split point, is read again when more text arrives. The arguments
+    Only the tail of the open piece, after the last split point, is read again when more text arrives. The arguments
     ``addresses`` and ``alts`` are those of ``answer_markdown``; both may gain entries between calls.
     """
 

@@ -22,7 +22,7 @@ SIZE = 10_000  # bytes of the shorter text
 IGNORED_SECONDS = 0.05  # shorter times are not compared
 
 # Typical fragments of what the functions read: events, files, Markdown, expressions, secrets.
-PIECES = (
+FRAGMENTS = (
     *(b"data: ", b"event: x\n", b"\n", b"\r", b"{", b"}", b"[", b"]", b'"', b":", b",", b"\\ud83d", b"[DONE]"),
     *(b'{"type":"content","content":"', b'"}\n', b'{"choices":[{"delta":{"content":"', b'"}}]}\n'),
     *(b"\xff\xd8", b"\xff\xe0\0\2", b"\xff", b"\0", b"GIF89a", b"BM", b"\0\0\0\x08free", b"\0\0\0\x20ftypmif1"),
@@ -126,7 +126,7 @@ def as_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-WORKS: dict[str, Callable[[bytes], object]] = {
+FUNCTIONS: dict[str, Callable[[bytes], object]] = {
     "wire": read_wire,
     "answer": read_answer,
     "events": read_events,
@@ -139,12 +139,12 @@ WORKS: dict[str, Callable[[bytes], object]] = {
 }
 
 
-def is_quadratic(work: Callable[[bytes], object], before: bytes, unit: bytes, after: bytes) -> bool:
+def is_quadratic(function: Callable[[bytes], object], before: bytes, unit: bytes, after: bytes) -> bool:
     """Whether the time grows faster than the number of units; if it seems so, it is measured four more times."""
 
     def seconds(size: int) -> float:
         data = before + unit * (size // len(unit)) + after
-        return cpu_seconds(lambda: work(data))
+        return cpu_seconds(lambda: function(data))
 
     longer = seconds(4 * SIZE)
     if longer < IGNORED_SECONDS or longer < 8 * seconds(SIZE):
@@ -158,14 +158,14 @@ def check_growth(data: bytes) -> None:
     The first byte chooses the function. The rest is the start of the text, the repeated unit and the end of the text,
     with a zero byte between them.
     """
-    work = [*WORKS.values()][data[0] % len(WORKS)] if data else read_wire
+    function = [*FUNCTIONS.values()][data[0] % len(FUNCTIONS)] if data else read_wire
     before, _, rest = data[1:].partition(b"\0")
     unit, _, after = rest.partition(b"\0")
     if 0 < len(unit) <= 40:
-        assert not is_quadratic(work, before, unit, after)
+        assert not is_quadratic(function, before, unit, after)
 
 
 def growth_seeds() -> Iterator[bytes]:
     """Yield each fragment as the repeated unit, for one function each."""
-    for number, unit in enumerate(PIECES):
-        yield bytes([number % len(WORKS)]) + b"\0" + unit.replace(b"\0", b"") + b"\0"
+    for number, unit in enumerate(FRAGMENTS):
+        yield bytes([number % len(FUNCTIONS)]) + b"\0" + unit.replace(b"\0", b"") + b"\0"

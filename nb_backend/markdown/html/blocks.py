@@ -83,7 +83,7 @@ class HtmlBlocks:
         """Pass the whole text so far; return the index of the first block that changed.
 
         The blocks before that index change only once more, with ``finish``. A text that does not start with the
-        previous one is rendered anew.
+        previous one is rendered from the start.
         """
         return self._update(text, is_whole=False)
 
@@ -167,7 +167,7 @@ class HtmlBlocks:
         return min(next(changed, min(len(before), len(self.blocks))), self._done_count)
 
     def _update_deferred(self) -> int:
-        """Write the deferred blocks anew whose links lead elsewhere now; return the index of the first that changed."""
+        """Render deferred blocks again if their links lead elsewhere now; return the index of the first change."""
         first, used = len(self.blocks), 0
         for block in self._deferred:
             targets = LinkTargets(self._addresses, self._image_key, self._references, block.links.targets.held)

@@ -103,7 +103,7 @@ def _formula_block_rule(state: StateBlock, start: int, end: int, silent: bool) -
     no_match_lines: dict[str, range] = state.env.get("no_match_lines", {})
     for closer, lines in list(no_match_lines.items()):
         state.env["formula_search_end"] = max(state.env.get("formula_search_end", -1), lines.stop)
-        if lines.stop == start + _MAX_FORMULA_LINES:  # the closer may stand further down, too far from this line
+        if lines.stop == start + _MAX_FORMULA_LINES:  # the closer may be further down, too far from this line
             no_match_lines[closer] = range(start, _next_line_with(state, closer, lines.stop) - _MAX_FORMULA_LINES + 1)
     return False
 
