@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CONTEXT = 8192  # tokens; SmolLM2 was trained for this many
 PARALLEL = 4  # requests answered at the same time
 MAX_WAITING = 60  # requests that may wait for their turn; more are refused
-MAX_TOKENS = 1024  # of an answer, if the request sets no limit: a small model may repeat itself for ever
+MAX_TOKENS = 1024  # of an answer, if the request sets no limit: a small model may repeat itself forever
 # Tokens of a prompt that are read before llama.cpp checks whether to stop: at most 0.8 s on two cores, and no slower.
 BATCH = 256
 # Bytes; a smaller model uses one thread for writing. It writes no faster on two cores than on one (110 tokens a
@@ -33,7 +33,7 @@ BATCH = 256
 SMALL_MODEL = 300_000_000
 # Bytes; no token stands for more. So a text that cannot fit is refused before it is tokenized, which takes memory.
 MAX_TOKEN_BYTES = 128
-# Seconds without a sign of life, after which llama.cpp is taken for stuck: a grammar can make it loop for ever.
+# Seconds without a sign of life, after which llama.cpp is taken for stuck: a grammar can make it loop forever.
 STUCK_AFTER = 300.0
 SOCKET_PATH_MAX = 100  # bytes; operating systems allow 104 to 108
 

@@ -26,7 +26,7 @@ from .. import background, debug
 from ..errors import ConnectionFailed
 
 START_TIMEOUT = 60.0  # seconds until the subprocess has to accept connections
-EXIT_TIMEOUT = 1.0  # seconds until a process whose connections broke counts as still running
+EXIT_TIMEOUT = 1.0  # seconds that a process has to end after its connections broke, else it counts as running
 STOP_TIMEOUT = 5.0  # seconds until a process that was told to end is killed
 
 # Environment variables that are meant for the user's own Python, or for other servers.

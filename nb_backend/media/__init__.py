@@ -11,7 +11,7 @@
 ``resize``  images scaled down, and thumbnails
 ``types``  the table of media types, one row each
 ``formats``  how file formats begin, whether they end, how many pixels they declare
-``sniff``  media types recognised by content, and data URIs
+``sniff``  media types recognized by content, and data URIs
 ``probe``  truncation and pixel size
 ``message_parts``  attachments as content parts of a message
 """

@@ -84,7 +84,7 @@ class Attachment:
 
 
 def unique_name(name: str, others: Iterable[str]) -> str:
-    """Return the name, or the first of name_2, name_3, ... that differs from all the others in more than case."""
+    """Return the name, with a number if another one differs from it only in case: plot.png, plot_2.png."""
     taken = {other.casefold() for other in others}
     stem, suffix = os.path.splitext(name)
     numbered = (f"{stem}_{number}{suffix}" for number in count(2))

@@ -1,4 +1,4 @@
-"""Media types recognised by content, and data URIs.
+"""Media types recognized by content, and data URIs.
 
 File names decide nothing: only the first bytes do.
 """

@@ -1,6 +1,6 @@
 """The media types that can be attached, one row each.
 
-To add a type, add a row, and a sample to tests/support/media_samples.py. Files of the type are then recognised, named,
+To add a type, add a row, and a sample to tests/support/media_samples.py. Files of the type are then recognized, named,
 checked for a missing end, and sent. If servers want the type in a content part of its own, ``message_parts`` says so.
 """
 
@@ -27,7 +27,7 @@ class PillowFormat:
 
 @dataclass(frozen=True)
 class MediaType:
-    """How the files of one media type are recognised, named, checked and scaled."""
+    """How the files of one media type are recognized, named, checked and scaled."""
 
     name: str
     suffix: str
@@ -75,7 +75,7 @@ _ROWS = (
     _iso("video/mp4", "mp4"),  # every brand that no other row has
     MediaType("video/x-matroska", "mkv", formats.is_matroska),
     MediaType("video/webm", "webm", formats.is_webm),
-    MediaType("image/svg+xml", "svg", formats.is_svg, formats.svg_is_truncated),  # last: the slowest to recognise
+    MediaType("image/svg+xml", "svg", formats.is_svg, formats.svg_is_truncated),  # last: the slowest to recognize
 )  # fmt: skip
 
 TYPES = {row.name: row for row in _ROWS}

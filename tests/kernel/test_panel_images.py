@@ -72,7 +72,7 @@ def test_what_is_refused_is_refused_in_words(page, engine, kernel):  # noqa: F81
     def word(id):
         return page.reply(id)["error"]
 
-    assert "is no image" in word(upload(b"just text, nothing more"))
+    assert "is not an image" in word(upload(b"just text, nothing more"))
     assert "64" in word(upload(b"x", size=65 * MEGA, pieces=65))
     assert "is empty" in word(upload(b"", size=0))
     assert "no longer known" in word(upload(b"x", piece=1, pieces=2, size=2))

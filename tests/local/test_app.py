@@ -67,8 +67,8 @@ async def test_an_empty_queue_echoes_the_prompt_and_every_body_is_kept(engine, c
     text, described = " Two\n\n words  and more ", "of an unknown type, 3,750,000 bytes"
     body["messages"] = [{"role": "user", "content": "x"}, {"role": "user", "content": [{"type": "text", "text": text}]}]
     events = events_of(await ask(client, body))
-    said = "".join(event["content"] for event in events if event["type"] == "content")
-    assert said == f"{text}\n\n- big.png: {described}\n"
+    answer = "".join(event["content"] for event in events if event["type"] == "content")
+    assert answer == f"{text}\n\n- big.png: {described}\n"
     assert engine.history == [body]
     assert engine.stopped == 0
 

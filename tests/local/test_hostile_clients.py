@@ -54,15 +54,15 @@ async def connected(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, async
 
 async def everything(reader: asyncio.StreamReader) -> bytes:
     """Read until the server closes or resets the connection."""
-    said = b""
+    received = b""
     with suppress(ConnectionError):
         while piece := await reader.read(65536):
-            said += piece
-    return said
+            received += piece
+    return received
 
 
-def refused(said: bytes) -> bool:
-    return re.match(rb"HTTP/(?:0\.9|1\.[01]) 4\d\d ", said) is not None
+def refused(received: bytes) -> bool:
+    return re.match(rb"HTTP/(?:0\.9|1\.[01]) 4\d\d ", received) is not None
 
 
 async def answers(url: str) -> None:
@@ -101,9 +101,9 @@ async def test_a_body_that_does_not_come_is_a_408(engine, url, monkeypatch, head
     monkeypatch.setattr(app, "BODY_TIMEOUT", 0.1)
     async with connected(url) as (reader, writer):
         writer.write(asking(BODY, head)[:-1])
-        said = await everything(reader)
-    assert said.startswith(b"HTTP/1.1 408")
-    assert b"not complete after 0.1 seconds" in said
+        received = await everything(reader)
+    assert received.startswith(b"HTTP/1.1 408")
+    assert b"not complete after 0.1 seconds" in received
     assert engine.history == []
 
 
@@ -186,9 +186,9 @@ async def test_a_connection_has_one_request(engine, url):
     for requests in (VERSION * 5, VERSION + asking(BODY), VERSION * 10_000):
         async with connected(url) as (reader, writer):
             writer.write(requests)
-            said = await everything(reader)
-        assert said.count(b"HTTP/1.1 ") == 1
-        assert b"Connection: close" in said
+            received = await everything(reader)
+        assert received.count(b"HTTP/1.1 ") == 1
+        assert b"Connection: close" in received
     assert engine.history == []
 
 
@@ -227,9 +227,9 @@ CHUNKED = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
 async def test_nothing_is_smuggled_behind_another_request(engine, url, request_):
     async with connected(url) as (reader, writer):
         writer.write(HEAD + request_ + asking(json.dumps({**QUESTION, "smuggled": 1}).encode()))
-        said = await everything(reader)
-    assert refused(said), said
-    assert len(re.findall(rb"HTTP/1\.[01] \d", said)) == 1
+        received = await everything(reader)
+    assert refused(received), received
+    assert len(re.findall(rb"HTTP/1\.[01] \d", received)) == 1
     assert engine.history == []
 
 
@@ -259,9 +259,9 @@ async def test_bytes_that_are_not_http_are_refused_and_not_logged(engine, url, b
     async with connected(url) as (reader, writer):
         writer.write(bytes_)
         writer.write_eof()
-        said = await everything(reader)
-    assert said == b"" or refused(said)
-    assert b"Traceback" not in said
+        received = await everything(reader)
+    assert received == b"" or refused(received)
+    assert b"Traceback" not in received
     await answers(url)
 
 
@@ -273,10 +273,10 @@ async def test_other_methods_do_nothing_and_say_nothing(engine, url, method):
         async with connected(url) as (reader, writer):
             head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nX-Secret: echo\r\nAuthorization: Bearer {TOKEN}\r\n"
             writer.write(asking(BODY, head.encode()))
-            said = await everything(reader)
-        assert refused(said)
-        assert b"echo" not in said
-        assert TOKEN.encode() not in said
+            received = await everything(reader)
+        assert refused(received)
+        assert b"echo" not in received
+        assert TOKEN.encode() not in received
     assert engine.history == []
 
 
@@ -289,9 +289,9 @@ async def test_no_upgrade(engine, url):
     for upgrade in upgrades:
         async with connected(url) as (reader, writer):
             writer.write(VERSION[:-2] + upgrade + b"\r\n\r\n" + asking(BODY))
-            said = await everything(reader)
-        assert said.startswith(b"HTTP/1.1 200")
-        assert said.count(b"HTTP/1.1 ") == 1
+            received = await everything(reader)
+        assert received.startswith(b"HTTP/1.1 200")
+        assert received.count(b"HTTP/1.1 ") == 1
     assert engine.history == []
 
 
@@ -300,9 +300,9 @@ async def test_nothing_is_decompressed(engine, url, encoding):
     bomb = {"gzip": gzip.compress, "deflate": zlib.compress}.get(encoding, gzip.compress)(BODY + b" " * 50_000_000)
     async with connected(url) as (reader, writer):
         writer.write(asking(bomb, HEAD + f"Content-Encoding: {encoding}\r\n".encode()))
-        said = await everything(reader)
-    assert said.startswith(b"HTTP/1.1 415")
-    assert b"does not accept compressed requests" in said
+        received = await everything(reader)
+    assert received.startswith(b"HTTP/1.1 415")
+    assert b"does not accept compressed requests" in received
     assert engine.history == []
 
 
@@ -313,7 +313,7 @@ async def test_a_body_without_a_declared_length_is_limited_too(engine, monkeypat
         ended = asyncio.create_task(everything(reader))
         with suppress(ConnectionError):
             while not ended.done():
-                writer.write(b"10000\r\n" + b" " * 0x10000 + b"\r\n")  # for ever
+                writer.write(b"10000\r\n" + b" " * 0x10000 + b"\r\n")  # forever
                 await writer.drain()
         assert (await ended).startswith(b"HTTP/1.1 413")
     assert engine.history == []

@@ -106,9 +106,9 @@ async def test_a_model_file_is_named_by_its_stem(tmp_path):
 async def test_a_model_file_that_cannot_be_loaded_fails_every_request(tmp_path):
     path = tmp_path / "bad.gguf"
     path.write_bytes(b"bad")
-    model, said = LazyEngine(path), []
-    model.on_error = said.append
+    model, errors = LazyEngine(path), []
+    model.on_error = errors.append
     model.start()
     with pytest.raises(EngineError, match="cannot load"):
         await answer(model, question())
-    assert any("cannot load" in line for line in said)
+    assert any("cannot load" in line for line in errors)

@@ -30,7 +30,7 @@ opened: list[str] = []
 def note(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open" and NAME in str(arguments[0]) and not arguments[2] & os.O_WRONLY:
         opened.append(str(arguments[0]))
-        raise PermissionError  # or the open would block for ever
+        raise PermissionError  # or the open would block forever
 
 
 sys.addaudithook(note)

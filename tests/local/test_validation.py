@@ -219,8 +219,8 @@ async def test_what_the_model_refuses_is_one_line_and_it_goes_on_answering():
                 assert last["error"] in ("EngineError", "PromptTooLongError"), (body, last)
             assert "\n" not in last.get("message", "")
         async with client.post(PATH, json=question(grammar='root ::= "still here"')) as response:
-            said = events_of(await response.text())
-        assert "".join(event["content"] for event in said if event["type"] == "content") == "still here"
+            events = events_of(await response.text())
+        assert "".join(event["content"] for event in events if event["type"] == "content") == "still here"
 
 
 # --- tokens

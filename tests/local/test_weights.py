@@ -170,9 +170,9 @@ def test_two_processes_at_once(cache, good, monkeypatch):
     command = [sys.executable, "-m", "nb_backend.local", "fetch"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for process in both:
-        said, _ = process.communicate(timeout=PATIENCE)
+        output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
-        assert said.strip() == str(weights.path())
+        assert output.strip() == str(weights.path())
     assert list(cache.iterdir()) == [weights.path()]
     assert weights.is_verified()
 

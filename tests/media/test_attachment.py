@@ -26,6 +26,7 @@ from nb_backend import Attachment, Chat, attach, background, settings, to_data_u
 from nb_backend.chat import transcript
 from nb_backend.local.scripted import ScriptedEngine
 from nb_backend.media import source
+from nb_backend.media.attachment import with_unique_names
 from nb_backend.media.convert import attachments
 from nb_backend.media.files import MAX_SIZE
 from nb_backend.media.message_parts import content_part
@@ -101,7 +102,7 @@ class Shows:
 
 
 FIG = figure()
-THINGS = {  # the value, its pixels, its file name
+VALUES = {  # the value, its pixels, its file name
     "bytes": (PNG, PIXELS, "image.png"),
     "bytearray": (bytearray(PNG), PIXELS, "image.png"),
     "memoryview": (memoryview(PNG), PIXELS, "image.png"),
@@ -127,10 +128,10 @@ THINGS = {  # the value, its pixels, its file name
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", THINGS)
+@pytest.mark.parametrize("name", VALUES)
 async def test_the_server_receives_the_pixels_under_a_name(server, name):
-    thing, wanted, file_name = THINGS[name]
-    ((uri, received_name),) = await send(server, thing)
+    value, wanted, file_name = VALUES[name]
+    ((uri, received_name),) = await send(server, value)
     assert np.array_equal(pixels(uri), wanted)
     assert received_name in (file_name, None)
 
@@ -154,7 +155,7 @@ async def test_an_address_is_passed_on_and_not_fetched(server):
 
 
 @pytest.mark.parametrize(
-    ("thing", "name"),
+    ("value", "name"),
     [
         ("https://example.org/", "image"),
         ("https://example.org/a/..%2Fb%0A.png", "b.png"),
@@ -172,8 +173,8 @@ async def test_an_address_is_passed_on_and_not_fetched(server):
         (b"\x1aE\xdf\xa3webm", "video.webm"),
     ],
 )
-def test_names(thing, name):
-    assert attach(thing).name == name
+def test_names(value, name):
+    assert attach(value).name == name
 
 
 def test_a_picture_that_pillow_has_opened_is_named_after_its_file(tmp_path):
@@ -202,6 +203,13 @@ async def test_several_values_have_unique_names(server):
     assert [name for _, name in got] in (["image.png", "image_2.png", "a.png", "a.png", "image_3.png"], [None] * 5)
 
 
+def test_later_attachments_are_renamed_if_an_earlier_one_has_their_name():
+    given = [attach(PNG, name) for name in ("plot.png", "Plot.png", "plot_2.png", "plot.png", "a", "a")]
+    renamed = with_unique_names(given)
+    assert [one.name for one in renamed] == ["plot.png", "Plot_2.png", "plot_2_2.png", "plot_3.png", "a", "a_2"]
+    assert [one.uri for one in renamed] == [one.uri for one in given]
+
+
 async def test_the_values_are_not_changed(server):
     file, array, values = io.BytesIO(PNG), RGB.copy(), [PNG, (RGB, "x.png")]
     file.seek(5)
@@ -225,13 +233,13 @@ class DrawnHere:
 
 
 def test_values_are_converted_once_on_the_calling_thread(server):
-    thing = DrawnHere()
-    Chat(url=server.url, api_key=TOKEN)("What is it?", [thing])
-    assert thing.threads == [threading.current_thread()]
+    value = DrawnHere()
+    Chat(url=server.url, api_key=TOKEN)("What is it?", [value])
+    assert value.threads == [threading.current_thread()]
 
 
 @pytest.mark.parametrize(
-    ("thing", "said"),
+    ("value", "message"),
     [
         ("missing.png", "there is no file missing.png in "),
         (b"", "the bytes is empty"),
@@ -239,9 +247,9 @@ def test_values_are_converted_once_on_the_calling_thread(server):
         ((b"text", "a.png"), "a.png is not an image"),
     ],
 )
-async def test_a_value_that_cannot_be_sent_fails_before_the_request(server, thing, said):
-    with pytest.raises(ValueError, match=said):
-        await send(server, PNG, thing)
+async def test_a_value_that_cannot_be_sent_fails_before_the_request(server, value, message):
+    with pytest.raises(ValueError, match=message):
+        await send(server, PNG, value)
     assert server.engine.history == []
 
 
@@ -265,10 +273,10 @@ async def test_a_large_image_is_scaled_with_a_warning(server, caplog):
     with caplog.at_level(logging.WARNING):
         ((uri, _),) = await send(server, large)
     assert pixels(uri).shape == (1024, 2048)
-    (said,) = caplog.messages
-    assert said.startswith("image.png was scaled from 3000×1500 to 2048×1024")
+    (message,) = caplog.messages
+    assert message.startswith("image.png was scaled from 3000×1500 to 2048×1024")
     one = attach(large)
-    assert one.remark in said
+    assert one.remark in message
     assert one.remark in str(one)
 
 
@@ -316,7 +324,7 @@ def test_the_repr_shows_a_thumbnail():
 @given(st.binary(max_size=200) | st.binary(max_size=200).map(PNG[:40].__add__))
 def test_any_bytes_are_an_attachment_or_a_short_error(data):
     try:
-        one = attach(data, "thing")
+        one = attach(data, "value")
     except ValueError as error:
         assert len(str(error)) < 200  # noqa: PT017
     else:
@@ -388,12 +396,12 @@ def test_svg_text_is_drawn_or_sent_as_it_is():
 
 
 async def test_every_mode_and_array_arrives_as_it_is_converted(server):
-    things = [*(thing for thing, _ in ARRAYS.values()), *IMAGES.values()]
-    assert [uri for uri, _ in await send(server, *things)] == [to_data_uri(thing) for thing in things]
+    values = [*(value for value, _ in ARRAYS.values()), *IMAGES.values()]
+    assert [uri for uri, _ in await send(server, *values)] == [to_data_uri(value) for value in values]
 
 
 @pytest.mark.parametrize(
-    "thing",
+    "value",
     [
         PNG,
         bytearray(PNG),
@@ -406,13 +414,13 @@ async def test_every_mode_and_array_arrives_as_it_is_converted(server):
         attach(PNG),
         Shows(),
     ],
-    ids=lambda thing: type(thing).__name__,
+    ids=lambda value: type(value).__name__,
 )
-def test_one_value_needs_no_list(thing, tmp_path, monkeypatch):
+def test_one_value_needs_no_list(value, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("a.png").write_bytes(PNG)
-    (alone,) = attachments(thing)
-    for several in ([thing], (thing,), iter([thing]), {"a": thing}.values()):
+    (alone,) = attachments(value)
+    for several in ([value], (value,), iter([value]), {"a": value}.values()):
         assert attachments(several) == [alone]
     assert attachments([]) == attachments(()) == []
 
@@ -469,8 +477,8 @@ def test_a_saved_conversation_is_read_as_it_was_sent(tmp_path):
 
 @pytest.mark.parametrize("name", ["\x1b]0;title\x07\x1b[2J", "\u202egnp.x", "a\nb\x00c", "\ud800"])
 def test_a_name_cannot_control_a_terminal(name):
-    for said in (str(attach(PNG, name)), repr(attach(PNG, name))):
-        assert said.isprintable()
+    for message in (str(attach(PNG, name)), repr(attach(PNG, name))):
+        assert message.isprintable()
     with pytest.raises(ValueError, match="is not an image") as refusal:
         attach(b"text", name)
     assert str(refusal.value).isprintable()

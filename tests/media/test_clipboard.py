@@ -37,10 +37,10 @@ def refused(*words: str) -> None:
     """Check that the clipboard is refused in one line, with these words and whose clipboard it is."""
     with pytest.raises(ValueError, match=r"the clipboard is that of the machine the kernel runs on$") as caught:
         clipboard()
-    said = str(caught.value)
-    assert "\n" not in said
+    message = str(caught.value)
+    assert "\n" not in message
     for word in words:
-        assert word in said
+        assert word in message
 
 
 def test_a_picture(program, tmp_path):
@@ -51,9 +51,9 @@ def test_a_picture(program, tmp_path):
     assert found.size == (7, 3)
 
 
-@pytest.mark.parametrize("said", ["Nothing is copied", "Error: target image/png not available", "No selection"])
-def test_no_picture(program, said):
-    program(f"echo '{said}' >&2; exit 1")
+@pytest.mark.parametrize("message", ["Nothing is copied", "Error: target image/png not available", "No selection"])
+def test_no_picture(program, message):
+    program(f"echo '{message}' >&2; exit 1")
     refused("no image in the clipboard", "copy one")
 
 

@@ -47,8 +47,8 @@ def test_the_bytes_decide_the_type(kind, data, tmp_path):
     uri = f"data:{kind};base64,{base64.b64encode(data).decode()}"
     file = tmp_path / "a name that lies.txt"
     file.write_bytes(data)
-    for thing in (data, bytearray(data), memoryview(data), file, str(file), uri, uri.replace(kind, "text/plain")):
-        assert to_data_uri(thing) == uri
+    for value in (data, bytearray(data), memoryview(data), file, str(file), uri, uri.replace(kind, "text/plain")):
+        assert to_data_uri(value) == uri
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_many_comments_take_no_time():
         "data:image/png;base64," + "".join(f"%{ord(sign):02x}" for sign in PNG_URI.partition(",")[2]),
     ],
 )
-def test_data_uris_are_normalised(uri):
+def test_data_uris_are_normalized(uri):
     assert to_data_uri(uri) == PNG_URI
 
 
@@ -97,7 +97,7 @@ def test_base64_for_urls_is_read():
 
 
 @pytest.mark.parametrize(
-    ("uri", "said"),
+    ("uri", "message"),
     [
         ("data:image/png", "no comma"),
         ("data:image/png;base64,", "is empty"),
@@ -107,8 +107,8 @@ def test_base64_for_urls_is_read():
         ("data:image/png;base64,aGVsbG8=", "the data URI is not an image"),
     ],
 )
-def test_damaged_data_uris_are_refused(uri, said):
-    with pytest.raises(ValueError, match=said):
+def test_damaged_data_uris_are_refused(uri, message):
+    with pytest.raises(ValueError, match=message):
         to_data_uri(uri)
 
 
@@ -136,7 +136,7 @@ def test_files(tmp_path, monkeypatch):
     assert to_data_uri("a böld name.png") == to_data_uri("~/a böld name.png") == PNG_URI
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "empty").touch()
-    for thing, said in {
+    for value, message in {
         "missing.png": "there is no file missing.png in ",
         "~nobody-of-that-name/x.png": "there is no file ~nobody",
         Path(): "is a folder",
@@ -147,8 +147,8 @@ def test_files(tmp_path, monkeypatch):
         "x" * 5000: "cannot be read: File name too long",
         "nul\0": "null byte",
     }.items():
-        with pytest.raises(ValueError, match=said) as refusal:
-            to_data_uri(thing)
+        with pytest.raises(ValueError, match=message) as refusal:
+            to_data_uri(value)
         assert len(str(refusal.value)) < 200 + len(str(tmp_path))
 
 
@@ -162,10 +162,10 @@ def test_too_large_is_refused_without_being_read(tmp_path, monkeypatch):
         to_data_uri(bytes(11 * 2**20), "shot")
 
 
-@pytest.mark.parametrize("thing", [None, 7, 1.5, ["a.png"], {}, object()])
-def test_other_values_are_a_type_error(thing):
-    with pytest.raises(TypeError, match=rf"my thing is of type {type(thing).__name__}: give bytes, a path, a data URI"):
-        to_data_uri(thing, "my thing")
+@pytest.mark.parametrize("value", [None, 7, 1.5, ["a.png"], {}, object()])
+def test_other_values_are_a_type_error(value):
+    with pytest.raises(TypeError, match=rf"my value is of type {type(value).__name__}: give bytes, a path, a data URI"):
+        to_data_uri(value, "my value")
 
 
 @given(

@@ -148,7 +148,7 @@ CODED = base64.b64encode(PNG).decode()
 
 
 @pytest.mark.parametrize(
-    ("thing", "wanted"),
+    ("value", "wanted"),
     [
         (Shows(_repr_png_=PNG), PNG),
         (Shows(_repr_png_=CODED), PNG),
@@ -165,9 +165,9 @@ CODED = base64.b64encode(PNG).decode()
         (mpl.colormaps["viridis"], mpl.colormaps["viridis"]._repr_png_()),
     ],
 )
-def test_objects_that_show_an_image(thing, wanted):
-    assert content(thing)[:8] == wanted[:8]
-    assert content(thing) == wanted or isinstance(thing, mpl.colors.Colormap)  # which writes the date
+def test_objects_that_show_an_image(value, wanted):
+    assert content(value)[:8] == wanted[:8]
+    assert content(value) == wanted or isinstance(value, mpl.colors.Colormap)  # which writes the date
 
 
 def test_what_ipython_displays():
@@ -221,8 +221,8 @@ def test_objects_without_an_image_are_refused():
         "'", ""
     ).replace("\\n", " ")
     assert "is of type Shows" in refusal(Shows(_repr_png_=b"no picture", _repr_mimebundle_={}), TypeError)
-    for thing in (Shows, io.BytesIO, np.ndarray, lambda: 1, [Shows], (), sys, iter([])):
-        assert "is of type" in refusal(thing, TypeError)
+    for value in (Shows, io.BytesIO, np.ndarray, lambda: 1, [Shows], (), sys, iter([])):
+        assert "is of type" in refusal(value, TypeError)
     assert "is of type xxx" in refusal(type("x" * 300, (), {})(), TypeError)
     loop: list = []
     loop.append(loop)
@@ -233,9 +233,9 @@ LAZY = """
 import sys
 from nb_backend import to_data_uri
 def heavy(): return sorted({"numpy", "PIL", "matplotlib", "IPython"} & set(sys.modules))
-for thing in (bytes(9), "https://a/b", object(), [1], open(sys.executable, "rb")):
+for value in (bytes(9), "https://a/b", object(), [1], open(sys.executable, "rb")):
     try:
-        to_data_uri(thing)
+        to_data_uri(value)
     except (TypeError, ValueError):
         pass
 print(heavy())

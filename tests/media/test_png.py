@@ -54,7 +54,7 @@ def test_objects_with_an_array_method():
 
 
 @pytest.mark.parametrize(
-    ("thing", "said"),
+    ("value", "message"),
     [
         (np.uint8([1, 2]), "its shape is 2, and that of an image is H×W"),
         (np.uint8(7), "its shape is ()"),
@@ -75,8 +75,8 @@ def test_objects_with_an_array_method():
         ),
     ],
 )
-def test_other_arrays_are_refused_with_the_reason(thing, said):
-    assert said in refusal(thing)
+def test_other_arrays_are_refused_with_the_reason(value, message):
+    assert message in refusal(value)
 
 
 @pytest.mark.parametrize("name", IMAGES)
@@ -98,7 +98,7 @@ def test_the_pixels_of_an_image_survive(name):
 
 
 @pytest.mark.parametrize(
-    ("thing", "said"),
+    ("value", "message"),
     [
         (Image.new("I", (2, 2), 70_000), "values of 70000..70000: give 0..65535"),
         (Image.new("I", (2, 2), -1), "values of -1..-1"),
@@ -108,5 +108,5 @@ def test_the_pixels_of_an_image_survive(name):
         (Image.open(io.BytesIO(PNG[:-60])), "truncated"),
     ],
 )
-def test_other_images_are_refused_with_the_reason(thing, said):
-    assert said in refusal(thing)
+def test_other_images_are_refused_with_the_reason(value, message):
+    assert message in refusal(value)

@@ -222,7 +222,7 @@ HEIC = (
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (
             (JPEG[:2000], "image/jpeg", MUCH, 100),
@@ -241,8 +241,8 @@ HEIC = (
         ),
     ],
 )
-def test_what_cannot_be_scaled_is_refused(args, said):
-    assert said in refusal(*args)
+def test_what_cannot_be_scaled_is_refused(args, message):
+    assert message in refusal(*args)
 
 
 @pytest.mark.parametrize("kind", ["audio/wav", "application/pdf", "image/svg+xml", "", "image/heic", "image/x-icon"])

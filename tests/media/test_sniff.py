@@ -198,7 +198,7 @@ def test_bytes_are_sent_as_a_data_uri():
 
 
 @pytest.mark.parametrize(
-    ("size", "said"),
+    ("size", "formatted"),
     [
         (0, "0.0 kB"),
         (7_949, "7.9 kB"),
@@ -208,5 +208,5 @@ def test_bytes_are_sent_as_a_data_uri():
         (3 * 10**9, "3,000.0 MB"),
     ],
 )
-def test_sizes_are_formatted(size, said):
-    assert format_size(size) == said
+def test_sizes_are_formatted(size, formatted):
+    assert format_size(size) == formatted

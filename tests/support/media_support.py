@@ -19,22 +19,22 @@ RGB, GREY = RGBA[..., :3].copy(), RGBA[..., 0].copy()
 UNIT = RANDOM.random((5, 7, 3))
 
 
-def content(thing, name=None) -> bytes:
+def content(value, name=None) -> bytes:
     """Return the bytes that are sent for a value."""
-    return base64.b64decode(to_data_uri(thing, name).partition(";base64,")[2], validate=True)
+    return base64.b64decode(to_data_uri(value, name).partition(";base64,")[2], validate=True)
 
 
-def opened(thing) -> Image.Image:
+def opened(value) -> Image.Image:
     """Return the image that is sent for a value."""
-    image = Image.open(io.BytesIO(content(thing)))
+    image = Image.open(io.BytesIO(content(value)))
     image.load()
     return image
 
 
-def refusal(thing, error=ValueError) -> str:
+def refusal(value, error=ValueError) -> str:
     """Return the error message for a value: one short line."""
     with pytest.raises(error) as raised:
-        to_data_uri(thing)
+        to_data_uri(value)
     message = str(raised.value)
     assert type(raised.value) is error
     assert len(message) < 200
