@@ -245,7 +245,7 @@ class Inline:
                 )
                 link = f"[{text}]({target[0]})"
             elif re.match(r"data:[^,]*;base64,", url):
-                text = link = f"image: {_escape_all(alt)} (no bitmap, or too large)"
+                text = link = f"image: {_escape_all(alt)} (not a bitmap, or too large)"
             else:
                 return False
             while self.images and self.images[-1][0] >= index:

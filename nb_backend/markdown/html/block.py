@@ -107,7 +107,7 @@ def image_html(url: str, alt: str, image_key: ImageKey | None, *, link: bool = T
         return f'<img data-picture="{escape(key)}" alt="{escape(words)}">' if key else escape(f"image: {words}")
     destination = safe_destination(url)
     if destination is None or not destination[1]:
-        return escape(f"image: {words} (no bitmap, or too large)")
+        return escape(f"image: {words} (not a bitmap, or too large)")
     address, host = destination
     text = escape(f"image: {words} ({host})" if words not in ("", "image") else f"image ({host})")
     href = _href_value(address)
