@@ -1,4 +1,4 @@
-"""What a command of the notebook says, and how a question is shown before it is sent."""
+"""The output of a command: a few lines of Markdown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ EMBEDDED = "the embedded backend, on this machine"
 
 
 class Report:
-    """A few lines of Markdown that a command gives; in a terminal they read well as they are."""
+    """Lines of Markdown, rendered in a notebook and printed as they are in a terminal."""
 
     def __init__(self, *lines: str) -> None:
         self.markdown = "\n".join(lines)

@@ -12,7 +12,7 @@ from nb_backend.markdown.safe import image_addresses, safe_markdown
 from nb_backend.media.convert import to_data_uri
 from nb_backend.media.probe import is_truncated, pixel_size
 from nb_backend.media.sniff import BITMAPS, media_type
-from nb_backend.notebook.prompt.interpolate import expressions
+from nb_backend.notebook.prompt.expression import expressions
 from nb_backend.providers.decoder import EventDecoder
 from nb_backend.providers.openai_api import ChunkReading
 from nb_backend.providers.reader import ResponseReader

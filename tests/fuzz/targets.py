@@ -33,7 +33,8 @@ from nb_backend.media.convert import attach, to_data_uri
 from nb_backend.media.probe import is_truncated, pixel_size
 from nb_backend.media.resize import fit_within, thumbnail
 from nb_backend.media.sniff import data_uri, media_type
-from nb_backend.notebook.prompt.interpolate import PromptError, expressions, render
+from nb_backend.notebook.prompt.expression import expressions
+from nb_backend.notebook.prompt.interpolate import PromptError, render
 from nb_backend.redaction import redact
 from nb_backend.text import safe_terminal
 

@@ -93,7 +93,7 @@ def test_json_is_shown_as_code(kernel, engine):
 def test_an_answer_that_is_no_json(kernel, engine, text):
     engine.enqueue(text)
     run = kernel.run("%%backend --once -f json -o out\nhi")
-    one_line(run, "no JSON", "stands above")
+    one_line(run, "not JSON", "above")
     assert run.displays[-1]["data"]["text/plain"] == text
     assert kernel.run("out.text").result == repr(text)
 
@@ -143,7 +143,7 @@ def test_a_dry_run_shows_no_secret(kernel, engine):
 
 
 def test_a_dry_run_checks_what_it_would_send(kernel, engine):
-    one_line(kernel.run("%%backend --dry-run\n{{ nothing }}"), "no nothing")
+    one_line(kernel.run("%%backend --dry-run\n{{ nothing }}"), "nothing is not defined")
     one_line(kernel.run("%%backend --dry-run -i none.png\nhi"), "no file none.png")
     assert engine.history == []
 

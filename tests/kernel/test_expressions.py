@@ -110,7 +110,9 @@ def test_a_table_and_a_figure(kernel, engine):
 
 
 def test_missing_names_are_listed_and_nothing_is_sent(kernel, engine):
-    one_line(kernel.run("%%backend\n{{ nothing }} and {{ nowhere + 1 }}"), "no nothing and no nowhere", "--raw")
+    one_line(
+        kernel.run("%%backend\n{{ nothing }} and {{ nowhere + 1 }}"), "nothing and nowhere are not defined", "--raw"
+    )
     one_line(kernel.run("%%backend\n{{ 1 / 0 }}"), "{{ 1 / 0 }}", "ZeroDivisionError")
     assert engine.history == []
 

@@ -104,7 +104,7 @@ def test_a_failure_before_the_extension_was_loaded(server, engine):
     kernel = Kernel(manager, client)
     try:
         kernel.run("%load_ext nb_backend")
-        one_line(kernel.run("%backend fix"), "no exception", "run the cell that fails first")
+        one_line(kernel.run("%backend fix"), "no exception", "first run the cell that fails")
         kernel.run("%unload_ext nb_backend")
         kernel.run(FAILS)
         kernel.run("%load_ext nb_backend")

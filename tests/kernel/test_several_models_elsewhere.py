@@ -57,12 +57,12 @@ def test_json_is_the_list_of_the_objects(kernel, engine):
     assert run.error is None
     first, second, third, fourth = columns(run.markdown[-1])
     assert "```json" in first
-    assert "the answer is no JSON" in second
-    assert "the answer is no JSON" not in first + third + fourth
+    assert "the answer is not JSON" in second
+    assert "the answer is not JSON" not in first + third + fourth
     assert kernel.run("found[0], found[2], [type(one).__name__ for one in found]").result == (
         "({'n': 1}, [2], ['dict', 'FormatError', 'list', 'ServerError'])"
     )
-    one_line(kernel.run("%%backend b d -f json\nhi"), "the answer is no JSON")
+    one_line(kernel.run("%%backend b d -f json\nhi"), "the answer is not JSON")
 
 
 def test_a_dry_run_says_everything_once(kernel, engine):

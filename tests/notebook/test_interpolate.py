@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nb_backend import Answer, attach
-from nb_backend.notebook.prompt.interpolate import Prompt, PromptError, expressions, render
+from nb_backend.notebook.prompt.expression import expressions
+from nb_backend.notebook.prompt.interpolate import Prompt, PromptError, render
 from nb_backend.notebook.prompt.values import LONGEST_VALUE
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
@@ -195,23 +196,23 @@ def test_a_hundred_thousand_openings_are_read_in_no_time():
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("{{ df }}", "{{ df }}: there is no df: define it, or"),
+        ("{{ df }}", "{{ df }}: df is not defined: define it, or"),
         (
             "{{df}} {{ x.y }} {{ df+q }}",
-            "{{ df }}, {{ x.y }} and {{ df+q }}: there is no df, no x and no q: define them, or",
+            "{{ df }}, {{ x.y }} and {{ df+q }}: df, x and q are not defined: define them, or",
         ),
-        ("{{ a\n}} {{ (b\n) }}", "{{ a }} and {{ (b ) }}: there is no a and no b: define them, or"),
+        ("{{ a\n}} {{ (b\n) }}", "{{ a }} and {{ (b ) }}: a and b are not defined: define them, or"),
         (
             "".join(f"{{{{ a{n} }}}}" for n in range(7)),
             "{{ a0 }}, {{ a1 }}, {{ a2 }}, {{ a3 }}, {{ a4 }} and 2 more: there",
         ),
-        ("{{ [i for i in r if j] + [i] }}", "there is no i, no r and no j"),
-        ("{{ (lambda a, b=c: a + b + d)(1) }}", "there is no c and no d"),
-        ("{{ [[i * j * k for j in i] for i in r] }} {{ i }} {{ j }}", "there is no k, no r, no i and no j"),
-        ("{{ {k: v for k in k for v in w} }} {{ {a.b for a in (b for b in c)} }}", "there is no k, no w and no c"),
-        ("{{ (lambda: (m := 1) + m)() }} {{ m }}", "{{ m }}: there is no m"),
-        ("{{ n }} {{ (n := 1) }}", "{{ n }}: there is no n"),
-        ("{{ None if True else nothing }}", "there is no nothing"),
+        ("{{ [i for i in r if j] + [i] }}", "i, r and j are not defined"),
+        ("{{ (lambda a, b=c: a + b + d)(1) }}", "c and d are not defined"),
+        ("{{ [[i * j * k for j in i] for i in r] }} {{ i }} {{ j }}", "k, r, i and j are not defined"),
+        ("{{ {k: v for k in k for v in w} }} {{ {a.b for a in (b for b in c)} }}", "k, w and c are not defined"),
+        ("{{ (lambda: (m := 1) + m)() }} {{ m }}", "{{ m }}: m is not defined"),
+        ("{{ n }} {{ (n := 1) }}", "{{ n }}: n is not defined"),
+        ("{{ None if True else nothing }}", "nothing is not defined"),
     ],
 )
 def test_missing_names_are_listed_and_nothing_is_evaluated(source, said):
@@ -229,8 +230,8 @@ class Unprintable(Exception):
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("{{ 1/0 }}", "{{ 1/0 }} raised ZeroDivisionError: division by zero: mend it, or use --raw"),
-        ("{{ x.y }}", "{{ x.y }} raised AttributeError: 'int' object has no attribute 'y': mend it"),
+        ("{{ 1/0 }}", "{{ 1/0 }} raised ZeroDivisionError: division by zero: correct it, or use --raw"),
+        ("{{ x.y }}", "{{ x.y }} raised AttributeError: 'int' object has no attribute 'y': correct it"),
         ("{{ fail('a\\n\\nb') }}", "raised ValueError: a b: mend"),
         ("{{ fail('a' * 10**6) }}", "aaa…: mend"),
         ("{{ odd() }}", "Unprintable"),

@@ -12,9 +12,9 @@ from .section import AnswerSection
 
 
 class Answers(list[Any]):
-    """What several models answered, in the order asked: an ``Answer`` each, or the error in its place.
+    """The answers of several models, in the order of ``models``: an ``Answer`` each, or the error in its place.
 
-    In a notebook it shows them side by side, ``str()`` has them below each other; ``models`` are their names.
+    A notebook shows them side by side; in ``str()`` they are below each other.
     """
 
     def __init__(self, models: Sequence[str], answers: Sequence[Answer]) -> None:
@@ -31,7 +31,7 @@ class Answers(list[Any]):
         return one_by_one((one.name, one.plain()) for one in self._sections())
 
     def _sections(self) -> Iterator[AnswerSection]:
-        for name, one in zip(self.models, self, strict=False):  # a list may have been changed
+        for name, one in zip(self.models, self, strict=False):  # the user may have changed the list
             section = AnswerSection(name=name)
             answer = one if isinstance(one, Answer) else Answer(text=getattr(one, "partial", ""))
             section.end(answer, answer is not one, one if isinstance(one, Exception) else None)

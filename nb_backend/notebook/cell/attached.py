@@ -1,4 +1,4 @@
-"""Show what was attached to a prompt."""
+"""Show the attachments of a prompt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def show_attached(attached: Attached | None, shell: InteractiveShell) -> None:
-    """Show what goes along, small; the answer comes below it."""
+    """Show the attachments, if there are any; the answer follows below them."""
     if attached is not None and hasattr(shell, "kernel"):
         data = {"text/markdown": attached._repr_markdown_(), "text/plain": repr(attached)}
         shell.display_pub.publish(data, {"nb_backend": {"attached": True}})
@@ -23,13 +23,13 @@ def show_attached(attached: Attached | None, shell: InteractiveShell) -> None:
 
 
 class Attached(Report):
-    """What went along with a question, small."""
+    """The attachments of a prompt: their thumbnails and names."""
 
     def __init__(self, attachments: list[Attachment]) -> None:
         super().__init__(f"[with {', '.join(map(str, attachments))}]")
         shown = " ".join(f"![image]({small})" for one in attachments if (small := one.thumbnail()))
         names = f"<small>with {', '.join(code_span(str(one)) for one in attachments)}</small>"
-        self._shown = f"{shown}\n\n{names}" if shown else names
+        self._markdown = f"{shown}\n\n{names}" if shown else names
 
     def _repr_markdown_(self) -> str:
-        return self._shown
+        return self._markdown

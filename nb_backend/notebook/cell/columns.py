@@ -1,4 +1,4 @@
-"""The layout of several answers in one output."""
+"""The layout of several answers in one output of a cell."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 from ...markdown.elements import escape_line, join_blocks
 
-# As wide as they get, and below each other where there is no room for two. JupyterLab leaves all of this in a notebook
-# that nobody trusts; where a viewer strips it, what is left is one after the other.
+# Columns share the width, and are below each other if there is no room for two. JupyterLab keeps these styles in
+# notebooks that are not trusted; in a viewer that strips them, the answers are below each other.
 _GRID = '<div style="display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,20em),1fr)); gap:1em 2em">'
 _COLUMN = '<div style="min-width:0; overflow-x:auto; border-top:1px solid rgba(128,128,128,0.4); padding-top:0.4em">'
 
 
 def side_by_side(columns: Iterable[tuple[str, str]]) -> str:
-    """Put pieces of safe Markdown beside each other, each under its name; none reaches into another."""
+    """Return pieces of safe Markdown as columns, each under its name; no piece can affect another."""
     blocks = [_GRID + "\n" + _COLUMN]
     for number, (name, markdown) in enumerate(columns):
         blocks += [f"</div>\n{_COLUMN}"] if number else []
@@ -22,11 +22,11 @@ def side_by_side(columns: Iterable[tuple[str, str]]) -> str:
 
 
 def one_by_one(texts: Iterable[tuple[str, str]]) -> str:
-    """Put texts below each other, each under its name."""
+    """Return texts below each other, each under its name."""
     return "\n\n".join(titled(name, text) for name, text in texts)
 
 
 def titled(name: str, text: str) -> str:
-    """Give a text under its name."""
+    """Return a text under its name as a heading."""
     name = " ".join(name.split())
     return f"{name}\n{'=' * len(name)}\n\n{text}"

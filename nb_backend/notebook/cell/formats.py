@@ -1,4 +1,4 @@
-"""``-f``: what becomes of an answer besides being shown."""
+"""``-f``: what a cell makes of an answer, besides showing it."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ if TYPE_CHECKING:
 
 
 class FormatError(ValueError):
-    """An answer that is not what was asked for; the message is one line, and says where the answer is."""
+    """The answer does not have the format of ``-f``; the message is one line and says where the answer is."""
 
 
 def value_of(answer: Answer, name: str, shell: InteractiveShell) -> Any:
-    """Give what a cell is worth that asked for this format; ``FormatError`` if the answer is none."""
-    return _FORMATS.get(name, _itself)(answer, shell)
+    """Return the value of a cell with this format; ``FormatError`` if the answer does not have it."""
+    return _FORMATS.get(name, _unchanged)(answer, shell)
 
 
-def _itself(answer: Answer, shell: InteractiveShell) -> Answer:
+def _unchanged(answer: Answer, shell: InteractiveShell) -> Answer:
     return answer
 
 
 def _code(answer: Answer, shell: InteractiveShell) -> Answer:
-    """Put the code into a new cell below, or into the next line of a terminal; nothing runs it."""
+    """Put the code into a new cell below, or into the next line of a terminal, without running it."""
     if not answer.code:
-        raise FormatError(f"there is no code block in the answer, so nothing to put into a cell: {_KEPT}")
+        raise FormatError(f"the answer has no code block to put into a cell: {_ANSWER_IS_SHOWN}")
     shell.set_next_input(safe_terminal("\n\n".join(answer.code)), replace=False)
     return answer
 
 
 def json_of(answer: Answer, shell: InteractiveShell | None = None) -> Any:
-    """Read the answer, or else the first of its code blocks that can be read."""
+    """Parse the answer as JSON, or else the first of its code blocks that is JSON."""
     failure = ""
     for text in json_candidates(answer):
         try:
             return parse_json(text)
         except ValueError as error:
             failure = failure or str(error)
-    raise FormatError(f"the answer is no JSON ({failure}): {_KEPT}")
+    raise FormatError(f"the answer is not JSON ({failure}): {_ANSWER_IS_SHOWN}")
 
 
-_KEPT = "it stands above"
+_ANSWER_IS_SHOWN = "read it above, and ask again"
 _FORMATS: dict[str, Callable[[Answer, InteractiveShell], Any]] = {"code": _code, "json": json_of}

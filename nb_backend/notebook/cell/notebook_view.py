@@ -1,4 +1,4 @@
-"""An answer in the output of a notebook cell."""
+"""Show answers in the outputs of a notebook's cell."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 
-_SHORT = 500  # characters
+_MAX_PLAIN_CHARS = 500  # of a live answer that is also sent as plain text
 REPAINT_INTERVAL = 0.1  # seconds; a repaint per token drops frames in JupyterLab and sends ten times the bytes
-_MOST_A_SECOND = 34_000  # characters that repaints take: a block of code is painted whole, however long it gets
-_PAUSE = 2  # times what the last repaint took: painting a long answer takes a third of the time at the most
+_MAX_CHARS_PER_SECOND = 34_000  # of repaints: a block of code is painted whole, however long it gets
+_PAUSE_FACTOR = 2  # times the last repaint: repaints take at most a third of the time
 
 
 class Output:
-    """An output of the cell, that may be shown anew."""
+    """An output of the cell that can be updated."""
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
@@ -35,7 +35,7 @@ class Output:
         self._shown: tuple[dict[str, str], dict[str, Any]] | None = None
 
     def show(self, data: dict[str, str], metadata: dict[str, Any] | None = None) -> int:
-        """Show it, if that is not what is seen; give how many characters that took."""
+        """Show this data, unless it is shown already; return the number of characters sent."""
         shown = data, metadata or {}
         if shown == self._shown:
             return 0
@@ -50,11 +50,12 @@ class Output:
 
 
 class CellView:
-    """An output, repainted at most ten times a second; saved, reopened or converted it stays what it is.
+    """Outputs that are repainted at most ten times a second, and stay as they are when the notebook is saved.
 
-    It is Markdown, but for the format "text", and JSON that "json" asks for is a block of code. Several answers, each
-    under one of the ``names``, are side by side in it. The pieces of a long one that are complete have an output each,
-    which is not painted again: what a reader has selected there stays so. In the end a short one is a single output.
+    An answer is Markdown; with the format "text" it is preformatted text, and with "json" JSON is a block of code.
+    Several answers, each under one of the ``names``, are side by side in one output. Each finished piece of a long
+    answer gets an output of its own, which is not repainted, so a reader's selection there stays. A short answer ends
+    as a single output.
     """
 
     def __init__(self, shell: InteractiveShell, format: str = "markdown", names: Sequence[str] = ()) -> None:
@@ -64,21 +65,21 @@ class CellView:
         self._format = format
         self._sections = [AnswerSection(format, name) for name in names or ("",)]
         self._outputs = [Output(shell)]
-        self._due = 0.0  # when the next repaint may be
+        self._due = 0.0  # the earliest time of the next repaint
         self._repaint: asyncio.TimerHandle | None = None
-        # %%capture keeps every update as an output of its own: it gets only the last
+        # %%capture would keep every update as an output: it gets only the last
         self._live = not isinstance(shell.display_pub, CapturingDisplayPublisher)
         if self._live:
             self._paint()
-        self._due = 0.0  # the first word does not wait for its turn
+        self._due = 0.0  # the first word is shown at once
 
     def update(self, event: RawResponse, answer: Answer, at: int = 0) -> None:
-        """Repaint, now or when the last repaint is long enough ago."""
+        """Add an event, and repaint as soon as the last repaint is long enough ago."""
         if self._sections[at].add_event(event, answer):
             self._paint_soon()
 
     def finish(self, answer: Answer, failed: bool, at: int = 0, error: Exception | None = None) -> None:
-        """Publish the answers as they stay, with what is known of them in the output's metadata, once all are there."""
+        """End an answer; once all have ended, show them for good, with their records in the output's metadata."""
         section = self._sections[at]
         if section.ended:
             return
@@ -106,15 +107,15 @@ class CellView:
             self._outputs.append(Output(self._shell))
         sent += self._outputs[-1].show(self._live_data())
         painted = time.monotonic()
-        self._due = painted + max(REPAINT_INTERVAL, _PAUSE * (painted - started), sent / _MOST_A_SECOND)
+        self._due = painted + max(REPAINT_INTERVAL, _PAUSE_FACTOR * (painted - started), sent / _MAX_CHARS_PER_SECOND)
 
     def _live_data(self) -> dict[str, str]:
-        """Give what is seen while it grows: the one form that notebooks show, and while it is short as text, too."""
+        """Return what is shown while an answer grows: the form notebooks show, with plain text while it is short."""
         sections = self._sections
         if self._format == "text":
             return {"text/html": self._preformatted(self._plain)}
         shown = {"text/markdown": self._markdown(live=True)}
-        if sum(len(section.answer.text) for section in sections) > _SHORT:
+        if sum(len(section.answer.text) for section in sections) > _MAX_PLAIN_CHARS:
             return shown
         return {**shown, "text/plain": self._plain}
 
@@ -124,8 +125,8 @@ class CellView:
         elif self._sections[0].name:
             pieces = [{"text/markdown": self._markdown(live=False), "text/plain": self._plain}]
         else:
-            found = self._sections[0].pieces()
-            pieces = [{"text/markdown": shown, "text/plain": safe_terminal(plain)} for shown, plain in found]
+            texts = self._sections[0].pieces()
+            pieces = [{"text/markdown": markdown, "text/plain": safe_terminal(plain)} for markdown, plain in texts]
         if len(pieces) < len(self._outputs):
             if clear_if_only(self._shell, {output.display_id for output in self._outputs}):
                 self._outputs = []
@@ -151,5 +152,5 @@ class CellView:
 
     @staticmethod
     def _preformatted(plain: str) -> str:
-        """Give a text as it is: JupyterLab would make a link of each address in it, also of ``javascript://``."""
+        """Return text as HTML: in plain text, JupyterLab turns every address into a link, even ``javascript://``."""
         return f"<pre>{escape(plain, quote=False)}</pre>"

@@ -1,4 +1,4 @@
-"""Live answers: in a notebook's cell as one Markdown output, in a terminal as text."""
+"""Show answers while they stream: as Markdown in a notebook, as text in a terminal."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 class View(Protocol):
-    """Where answers are shown while they come; ``at`` is which of several."""
+    """Shows answers while they stream; ``at`` is the index of one of several."""
 
     def update(self, event: RawResponse, answer: Answer, at: int = 0) -> None:
-        """Show what the event adds."""
+        """Show what the event has added to the answer."""
 
     def finish(self, answer: Answer, failed: bool, at: int = 0, error: Exception | None = None) -> None:
-        """Show the answer as it stays; of one that has ended already, that is so."""
+        """Show the final answer; a second call for the same answer changes nothing."""
 
 
 async def show_stream(stream: AnswerStream, view: View, at: int = 0) -> Answer:
-    """Show an answer as it comes. Whatever ends it, what had arrived stays shown."""
+    """Show an answer while it streams, and return it. Whatever ends the stream, the text so far stays shown."""
     failed, error = True, None
     try:
         async with aclosing(stream):
@@ -47,8 +47,5 @@ async def show_stream(stream: AnswerStream, view: View, at: int = 0) -> Answer:
 
 
 def view_for(shell: InteractiveShell, format: str = "markdown", names: Sequence[str] = ()) -> View:
-    """Choose how to show an answer: as a notebook does, or as a terminal. ``format`` is the one of the cell.
-
-    ``names`` are those of the models where several answer.
-    """
+    """Return the view for a notebook or a terminal; ``names`` are the models, if there are several."""
     return CellView(shell, format, names) if hasattr(shell, "kernel") else TerminalView(names)

@@ -21,7 +21,7 @@ FORMATS: Final = ("markdown", "text", "code", "json")
 
 @dataclass(frozen=True)
 class Option:
-    """An option as it is written on the line.
+    """How an option is written on the line.
 
     ``flags`` are its spellings, the long one last; there are none if it is a positional argument. ``arguments`` are
     those of argparse's ``add_argument``. ``completes`` names what Tab offers for its value, a source of

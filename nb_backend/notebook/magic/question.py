@@ -1,4 +1,4 @@
-"""What a cell asks: its text with the values in it, the images that go along, and the conversation it is part of."""
+"""What a cell asks: its prompt with the values filled in, its attachments, and its chat."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from ...media.convert import attach
 from ...media.from_object import figure_of
 from ...media.source import is_address
 from ...text import shorten
-from ..prompt.interpolate import RAISED, add, keep, names_read, render, said_of
+from ..prompt.expression import names_read
+from ..prompt.interpolate import RAISED, add_image, add_named_image, describe_error, render
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -28,12 +29,15 @@ if TYPE_CHECKING:
     from .options import Options
 
 
-_MOST_OF_A_LIST = 20  # pictures that go along when a list of them is named
+_MAX_IMAGES_OF_A_LIST = 20
 
 
 @dataclass
 class Question:
-    """A question as it is asked: nothing in it is evaluated any more. ``kept``: something of what was said stays."""
+    """A prompt with its attachments and its chat, ready to send: nothing in it is evaluated any more.
+
+    ``kept`` is true once any text of the answer is kept.
+    """
 
     options: Options
     chat: Chat
@@ -42,16 +46,19 @@ class Question:
     kept: bool = False
 
     def stream(self, model: str | None = None) -> AnswerStream:
-        """Ask; of several models this one, and only one of them goes on in the conversation."""
+        """Ask the model, or one of several; only the answer of ``options.model`` continues the chat."""
         others = {"keep": False} if model not in (None, self.options.model) else {}
         return self.chat.stream(self.text, self.images, **self.options.request_options(model), **others)
 
     def request(self, model: str | None = None) -> Request:
-        """Give what would be sent."""
+        """Return the request that ``stream`` would send."""
         return self.chat.request(self.text, self.images, **self.options.request_options(model))
 
     def record_answer(self, answer: object, names: dict[str, Any]) -> None:
-        """Take in what is kept: it is the variable's, and what earlier runs of the cell had said is gone."""
+        """Store an answer of which text is kept: in the variable of ``--out``, and its chat under its name.
+
+        The turns of earlier runs of the cell are taken back.
+        """
         self.kept = True
         if self.options.out:
             names[self.options.out] = answer
@@ -62,48 +69,50 @@ class Question:
 
 
 def question(options: Options, text: str, shell: InteractiveShell) -> Question:
-    """Evaluate what a cell's text and options name in the notebook.
+    """Evaluate the expressions of a cell's prompt and options.
 
-    This runs the user's code, so it belongs on the thread that runs cells. ``ValueError`` or ``TypeError`` in one line
-    for what cannot be sent.
+    This runs the user's code, so call it on the thread that runs cells. ``ValueError`` or ``TypeError`` in one line if
+    something cannot be sent.
     """
     chat = Chat() if options.once else chats.unlisted(options.chat)
-    # a copy: cells as they were typed, and what an expression binds (":=") is for the others of this question
+    # In a copy: In holds the cells as typed, and what an expression assigns (":=") is for the others of this prompt.
     names = {**shell.user_ns, "In": shell.history_manager.input_hist_raw}  # type: ignore[union-attr]
     images: dict[str, Attachment] = {}
     if not options.raw:
-        prompt = render(text, partial(_value, names), names=names)
+        prompt = render(text, partial(_evaluate, names), names=names)
         text, images = prompt.text, prompt.images
     for named in options.image:
-        _add_image(images, named, names, shell)
+        _add_option_image(images, named, names, shell)
     if not text.strip():
-        raise ValueError("there is nothing to ask: write the question below this line, or behind %backend ask")
+        raise ValueError("there is nothing to ask: write the prompt below this line, or after %backend ask")
     return Question(options, chat, text, [*images.values()])
 
 
-def _add_image(images: dict[str, Attachment], named: str, names: dict[str, Any], shell: InteractiveShell) -> None:
-    """Add what ``-i`` names: a variable, else a file, else what an expression gives, or what one of two words means."""
-    if named in _WORDS:
-        for one in _WORDS[named](shell):
-            keep(images, found := attach(one), found.name)
+def _add_option_image(
+    images: dict[str, Attachment], named: str, names: dict[str, Any], shell: InteractiveShell
+) -> None:
+    """Add what ``-i`` names: @output or @clipboard, else a variable, else a file, else the value of an expression."""
+    if named in _IMAGE_WORDS:
+        for one in _IMAGE_WORDS[named](shell):
+            add_named_image(images, found := attach(one), found.name)
         return
     reads = names_read(named) or ()
     missing = [name for name in reads if name not in names and not hasattr(builtins, name)]
     if named not in names and (not reads or os.path.exists(os.path.expanduser(named))):
-        keep(images, found := attach(named), found.name)
+        add_named_image(images, found := attach(named), found.name)
         return
     if missing:
         raise ValueError(f"there is no file {shorten(named)} in {os.getcwd()}, and no variable {shorten(missing[0])}")
     try:
-        value = _value(names, named)
+        value = _evaluate(names, named)
     except RAISED as error:
         raise ValueError(
-            f"there is no file {shorten(named)}, and as an expression it raised {said_of(error)}"
+            f"there is no file {shorten(named)}, and as an expression it raised {describe_error(error)}"
         ) from error
-    if type(value) in (list, tuple) and value and not _is_one_picture(value):
-        if len(value) > _MOST_OF_A_LIST:
+    if type(value) in (list, tuple) and value and not _is_one_figure(value):
+        if len(value) > _MAX_IMAGES_OF_A_LIST:
             raise ValueError(
-                f"{shorten(named)} has {len(value)} things in it, and {_MOST_OF_A_LIST} is the most that go along"
+                f"{shorten(named)} has {len(value)} items, but at most {_MAX_IMAGES_OF_A_LIST} can be sent: send fewer"
             )
         for number, part in enumerate(value):
             _add_value(images, part, f"{named}[{number}]")
@@ -111,28 +120,30 @@ def _add_image(images: dict[str, Attachment], named: str, names: dict[str, Any],
         _add_value(images, value, named)
 
 
-def _is_one_picture(values: Sequence[Any]) -> bool:
-    """Whether these are artists of one figure, and no pictures each."""
+def _is_one_figure(values: Sequence[Any]) -> bool:
+    """Whether these are artists of one figure, and not an image each."""
     try:
         return figure_of(values) is not None
-    except ValueError:  # of several
+    except ValueError:  # of several figures
         return False
 
 
 def _add_value(images: dict[str, Attachment], value: Any, code: str) -> None:
-    """Add what an expression gave; a text names a file or an address, or it is a data URI, and is not shown."""
+    """Add the value of an expression; a text is a path, an address or a data URI."""
     if isinstance(value, str) and value[:5].lower() != "data:" and not is_address(value):
         if not os.path.exists(os.path.expanduser(value)):
-            raise ValueError(f"{shorten(code)} is a text that names no file: give a figure, a picture, bytes or a path")
+            raise ValueError(
+                f"{shorten(code)} is a text that does not name a file: give a figure, a picture, bytes or a path"
+            )
         value = Path(value)
     has_name = isinstance(value, Attachment | os.PathLike) or (isinstance(value, str) and is_address(value))
     if has_name:
-        keep(images, found := attach(value), found.name)
+        add_named_image(images, found := attach(value), found.name)
     else:
-        add(images, attach(value, code), code)
+        add_image(images, attach(value, code), code)
 
 
-def _value(names: dict[str, Any], code: str) -> Any:
+def _evaluate(names: dict[str, Any], code: str) -> Any:
     return eval(code, names)  # noqa: S307  it is the user's own code
 
 
@@ -141,7 +152,7 @@ def _output(shell: InteractiveShell) -> tuple[bytes, ...]:
 
     images = last_images(shell)
     if not images:
-        raise ValueError("no cell has shown an image yet: -i @output takes those that the last one to do so has shown")
+        raise ValueError("no cell has shown an image yet: -i @output sends the images of the last cell that shows any")
     return images
 
 
@@ -151,4 +162,4 @@ def _clipboard(_: InteractiveShell) -> list[Any]:
     return clipboard()
 
 
-_WORDS = {"@output": _output, "@clipboard": _clipboard}  # no variable can have such a name
+_IMAGE_WORDS = {"@output": _output, "@clipboard": _clipboard}  # no variable can have these names

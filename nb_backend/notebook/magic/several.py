@@ -1,4 +1,4 @@
-"""A question asked of several models at once, and the list of what they answered."""
+"""Ask several models at once, and return the list of their answers."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ if TYPE_CHECKING:
 
 
 class MultiModelRun:
-    """A question to several models, whose answers come at once; one of them goes on in the conversation."""
+    """A prompt that several models answer at the same time; one of the answers continues the chat."""
 
     def __init__(self, question: Question) -> None:
         models = question.options.models
         self.question = question
-        self.streams = [question.stream(model) for model in models]  # before any of them has answered
+        self.streams = [question.stream(model) for model in models]  # all requests are built before the first answer
         self.answers = Answers(models, [stream.answer for stream in self.streams])
 
     async def show(self, view: View, names: dict[str, Any]) -> Answers:
-        """Show all answers as they come. Raise what the one that goes on failed with, if all have failed."""
+        """Show all answers while they stream; if all fail, raise the error of the one that would continue the chat."""
         try:
             asking = (self._ask(at, stream, view, names) for at, stream in enumerate(self.streams))
-            for unforeseen in filter(None, await asyncio.gather(*asking, return_exceptions=True)):
-                raise unforeseen
+            for unexpected in filter(None, await asyncio.gather(*asking, return_exceptions=True)):
+                raise unexpected
         finally:
-            for at, stream in enumerate(self.streams):  # an interrupt may have come before they were asked
+            for at, stream in enumerate(self.streams):  # an interrupt may have come before a stream was started
                 await stream.aclose()
                 view.finish(stream.answer, False, at)
-            self._settle(names)
+            self._keep_texts(names)
         if not any(isinstance(one, Answer) for one in self.answers):
-            raise self.answers[_kept(self.question.options)]
+            raise self.answers[_kept_index(self.question.options)]
         return self.answers
 
     async def _ask(self, at: int, stream: AnswerStream, view: View, names: dict[str, Any]) -> None:
         try:
             await show_stream(stream, view, at)
         except BackendError as error:
-            self.answers[at] = error.with_traceback(None)  # whose frames would keep the whole cell
+            self.answers[at] = error.with_traceback(None)  # whose frames would keep all objects of the cell alive
         except (TypeError, ValueError) as error:
             self.answers[at] = MagicError(error)
         finally:
             if stream.kept:
                 self.question.record_answer(self.answers, names)
 
-    def _settle(self, names: dict[str, Any]) -> None:
-        """Keep what was said, also of an interrupted cell."""
+    def _keep_texts(self, names: dict[str, Any]) -> None:
+        """Keep the list if any answer has text, also after an interrupt."""
         if any(isinstance(one, Answer) and one.text for one in self.answers):
             self.question.kept = True
             if self.question.options.out:
@@ -64,15 +64,15 @@ class MultiModelRun:
 
 
 def value_of_cell(answer: Answer | Answers, options: Options, shell: InteractiveShell) -> Any:
-    """Give what a cell is worth in the format it asks for; ``FormatError`` if the answer is none.
+    """Return the value of a cell in the format it asks for; ``FormatError`` if the answer is not in that format.
 
-    Of several: for JSON the list of the objects, with errors in their places; the code is that of the model which goes
-    on in the conversation.
+    For several answers: with ``-f json`` the list of values, with an error in place of each that is missing; with
+    ``-f code`` the code comes from the answer that continues the chat.
     """
     if isinstance(answer, Answer):
         return value_of(answer, options.format, shell)
     if options.format != "json":
-        if isinstance(kept := answer[_kept(options)], Answer):
+        if isinstance(kept := answer[_kept_index(options)], Answer):
             value_of(kept, options.format, shell)
         return answer
     values = [_value_or_error(one, shell) for one in answer]
@@ -88,6 +88,6 @@ def _value_or_error(answer: Answer | Exception, shell: InteractiveShell) -> Any:
         return error
 
 
-def _kept(options: Options) -> int:
-    """Give which of the models goes on in the conversation."""
+def _kept_index(options: Options) -> int:
+    """Return the index of the model whose answer continues the chat."""
     return options.models.index(options.model or "")

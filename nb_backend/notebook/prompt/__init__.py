@@ -1,1 +1,7 @@
-"""prompt."""
+"""Fill in the values of a prompt.
+
+``interpolate``   replace the expressions by their values
+``expression``    find the expressions
+``values``        a value as text or image
+``type_summary``  the type and shape of a value
+"""

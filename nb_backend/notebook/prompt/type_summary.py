@@ -1,4 +1,4 @@
-"""What a value is, by its type and shape, and never what it holds."""
+"""The type and shape of a value, for a prompt that must not contain the value."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 from ...media.from_object import is_of
 
-_MOST_COLUMNS = 30
-_SAMPLE = 20  # elements whose types are looked at
+_MAX_COLUMNS = 30
+_SAMPLED_ELEMENTS = 20
 
 
 def type_summary(value: Any) -> str:
-    """Say what a value is, its type and shape, and never what it holds; no code of a user's class runs for it."""
+    """Return the type and shape of a value, never its content; no code of the user's classes runs."""
     try:
-        return _kind(value)
-    except Exception:  # a class that is not what it looks like
+        return _summary(value)
+    except Exception:  # for example a class that pretends to be another
         return "object"
 
 
-def _kind(value: Any) -> str:
+def _summary(value: Any) -> str:
     own, mro = type(value), type.__dict__["__mro__"].__get__(type(value))
     if ModuleType in mro:
         return f"module {ModuleType.__getattribute__(value, '__name__')}"
@@ -45,7 +45,7 @@ def _kind(value: Any) -> str:
 
 
 def class_name(own: type) -> str:
-    """Name a class by its module, if that is neither Python's own nor the notebook."""
+    """Return the name of a class, with its module unless that is ``builtins`` or the notebook."""
     get = type.__dict__
     name, module = get["__qualname__"].__get__(own), get["__module__"].__get__(own)
     plain = module in ("builtins", "__main__") or not isinstance(module, str)
@@ -60,16 +60,16 @@ def _signature(function: Any) -> str:
 
 
 def _elements(value: Any, base: Any) -> str:
-    """Name the types of the first elements; of a dict, of its keys and its values."""
-    sample = list(islice(base.__iter__(value), _SAMPLE))
+    """Return the types of the first elements; for a dict, the types of its keys and of its values."""
+    sample = list(islice(base.__iter__(value), _SAMPLED_ELEMENTS))
     sides = [sample, [dict.__getitem__(value, key) for key in sample]] if base is dict else [sample]
     types = " → ".join(", ".join(dict.fromkeys(class_name(type(item)) for item in side)) for side in sides)
-    return "" if not sample else f": {types}{', …' if base.__len__(value) > _SAMPLE else ''}"
+    return "" if not sample else f": {types}{', …' if base.__len__(value) > _SAMPLED_ELEMENTS else ''}"
 
 
 def _frame(frame: Any) -> str:
     height, width = frame.shape
-    part = frame[:, :_MOST_COLUMNS] if is_of(frame, "polars") else frame.iloc[:0, :_MOST_COLUMNS]
+    part = frame[:, :_MAX_COLUMNS] if is_of(frame, "polars") else frame.iloc[:0, :_MAX_COLUMNS]
     columns = [f"{_label(name)} {str(dtype)[:60]}" for name, dtype in zip(part.columns, part.dtypes, strict=True)]
     rest = [f"… {width - len(columns)} more"] if width > len(columns) else []
     return (

@@ -12,6 +12,7 @@ from ....events import RawResponse
 from ....media.attachment import Attachment
 from ....media.message_parts import text_of
 from ....text import safe_terminal
+from ...progress import read_progress
 from ...status_line import status_line
 
 if TYPE_CHECKING:
@@ -109,11 +110,8 @@ def _milliseconds(time: object) -> int | None:
 
 
 def _progress(event: RawResponse) -> str:
-    progress = event.get("progress")
-    if not isinstance(progress, dict):
+    progress = read_progress(event)
+    if progress is None:
         return ""
-    done, total = progress.get("done"), progress.get("total")
-    label = " ".join(str(progress.get("label") or "working").split())[:200]
-    if not isinstance(done, int) or not isinstance(total, int) or total <= 0:
-        return f"{label} …"
-    return f"{label} {min(max(done, 0), total) / total:.0%}"
+    label, share = " ".join(progress[0].split())[:200], progress[1]
+    return f"{label} …" if share is None else f"{label} {share:.0%}"
