@@ -1,4 +1,4 @@
-"""A kernel with the extension loaded, that talks to the scripted backend."""
+"""A kernel with the extension loaded, whose server is the scripted backend."""
 
 from __future__ import annotations
 

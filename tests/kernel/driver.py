@@ -16,7 +16,7 @@ TIMEOUT = 60  # seconds; only a failure takes that long
 
 @dataclass
 class Run:
-    """What a front end got for a cell: the outputs as they came, and the reply."""
+    """What a front end receives for a cell: the messages in their order, and the reply."""
 
     messages: list[dict[str, Any]] = field(default_factory=list)
     reply: dict[str, Any] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Run:
 
     @property
     def error(self) -> tuple[str, str] | None:
-        """The name of the error and what a cell shows of it."""
+        """The name of the error, and the traceback that the cell shows."""
         errors = self.of("error")
         return (errors[-1]["ename"], "\n".join(errors[-1]["traceback"])) if errors else None
 
@@ -56,7 +56,7 @@ class Kernel:
         self.client = client
 
     def start(self, code: str, cell: str | None = None, deleted: tuple[str, ...] = ()) -> str:
-        """Send a cell, with its id and those of deleted ones as JupyterLab does, or without as nbclient does."""
+        """Send a cell: with its id and the ids of deleted cells, as JupyterLab does, or without, as nbclient does."""
         content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
         metadata = {"cellId": cell, "deletedCells": [*deleted]} if cell else {}
         message = self.client.session.msg("execute_request", {**content, "stop_on_error": True}, metadata=metadata)
@@ -109,7 +109,7 @@ class Kernel:
 
 
 def one_line(run: Run, *words: str) -> None:
-    """The error a cell shows is one line with these words, and the kernel says that the cell failed."""
+    """Assert that the cell failed, and that its error is one line with these words."""
     assert run.error is not None, run.messages
     assert run.reply["status"] == "error"
     shown = run.error[1]
@@ -120,6 +120,6 @@ def one_line(run: Run, *words: str) -> None:
 
 
 def at_display(number: int) -> Callable[[dict[str, Any]], bool]:
-    """Tell the display of this number, from 1 up: before the first, the kernel is IPython's alone."""
+    """Return a condition that holds for the display of this number, counted from 1."""
     displays = count(1)
     return lambda message: "display" in message["msg_type"] and next(displays) == number

@@ -38,7 +38,7 @@ def test_the_answer_grows_and_ends_as_one_markdown_output(kernel, engine):
     assert record["finish_reason"] == "stop"
 
 
-def test_the_question_arrives_byte_for_byte(kernel, engine):
+def test_the_prompt_arrives_byte_for_byte(kernel, engine):
     question = (
         'a {brace} $x {{{y}}} %s\n\n>>> not a prompt\n...: nor this\nIn [1]: x\n\ttab \\n \'q\' """\u2028\x0b é 🙂  '
     )
@@ -99,7 +99,7 @@ def test_progress_of_a_download_is_shown_until_the_answer_begins(kernel, engine)
 
 
 @pytest.mark.parametrize("done", [-5, 10**400])
-def test_progress_of_odd_numbers_does_no_harm(kernel, engine, done):
+def test_progress_with_odd_numbers_is_harmless(kernel, engine, done):
     engine.enqueue({"type": "progress", "progress": {"label": None, "done": done, "total": 3}}, "Ready.")
     run = kernel.run(CELL)
     assert run.error is None
@@ -154,7 +154,7 @@ def test_a_failing_cell_stops_those_queued_after_it(kernel, engine, tmp_path):
     assert after.reply["status"] == "aborted"
 
 
-def test_an_image_goes_along_as_a_data_uri(kernel, engine, tmp_path):
+def test_an_image_is_sent_as_a_data_uri(kernel, engine, tmp_path):
     png = bytes.fromhex(
         "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415408d763f8ffff3f0005fe02fe"
         "dccc59e70000000049454e44ae426082"
@@ -242,7 +242,7 @@ def test_called_from_code(kernel, engine, code):
 
 @pytest.mark.skipif(ipykernel.version_info < (7, 4), reason="older kernels handle no message while a cell runs")
 def test_messages_are_handled_while_an_answer_streams(kernel, engine):
-    """What a widget sends is handled in the middle of the stream: here it ends a stream that would never end."""
+    """A message of a widget is handled in the middle of the stream: here it stops a stream that would never end."""
     kernel.run(
         "import signal\n"
         "def stop(comm, message): signal.raise_signal(signal.SIGINT)\n"
@@ -283,7 +283,7 @@ def long_answer(size: int) -> list[str]:
 
 
 def outputs_of(run) -> list[dict]:
-    """What a front end holds in the end: outputs in their order, updated and cleared as it was told."""
+    """The outputs that a front end shows in the end, after all updates and clears."""
     held: dict[object, dict] = {}
     clears = False
     for message in run.messages:
@@ -299,7 +299,7 @@ def outputs_of(run) -> list[dict]:
 
 
 def slowly(pieces: list[str]) -> list[str | float]:
-    """With time for some repaints."""
+    """Add pauses, in which the cell repaints."""
     return [step for at, piece in enumerate(pieces) for step in ([piece] if at % 60 else [0.11, piece])]
 
 
@@ -330,7 +330,7 @@ def test_a_long_answer_stays_in_pieces(kernel, engine):
     assert [bool(output["metadata"]) for output in outputs] == [False] * (len(outputs) - 1) + [True]
 
 
-def test_a_long_answer_that_is_stopped_keeps_what_was_said(kernel, engine):
+def test_a_long_answer_that_is_stopped_keeps_its_text(kernel, engine):
     pieces = [*long_answer(20_000), "And here it stalls."]
     engine.enqueue(*slowly(pieces), ..., "never")
     run = kernel.run_and_interrupt("%%backend\nhi", lambda message: "it stalls" in str(message["content"]))

@@ -1,4 +1,4 @@
-"""``-i`` and ``{{ }}`` in a cell: what a notebook can show goes along, is shown small, and is listed by a dry run."""
+"""Attachments by ``-i`` and ``{{ }}`` in a cell: they are sent, shown as thumbnails, and listed by a dry run."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def things(kernel, tmp_path_factory):
 
 
 def attached(kernel, engine, line, text="What is it?"):
-    """The pictures that a cell sends and their names, and the run."""
+    """Run a cell; return the images that it sends, their names, and the run."""
     run = kernel.run(f"%%backend --once {line}\n{text}")
     assert run.error is None, run.error
     body = engine.history[-1]
@@ -79,7 +79,7 @@ def opened(uri):
         ("-i 'attach(rgb)'", "image.png", (30, 20)),
     ],
 )
-def test_a_picture_goes_along_as_it_is_under_its_name(kernel, engine, line, name, size):
+def test_an_image_is_sent_unchanged_under_its_name(kernel, engine, line, name, size):
     (uri,), names, run = attached(kernel, engine, line)
     assert names in ([name], None)
     assert opened(uri).size == size
@@ -88,13 +88,13 @@ def test_a_picture_goes_along_as_it_is_under_its_name(kernel, engine, line, name
 
 
 @pytest.mark.parametrize("thing", ["fig", "ax", "lines", "bars", "chart"])
-def test_a_plot_goes_along(kernel, engine, thing):
+def test_a_plot_is_sent(kernel, engine, thing):
     (uri,), names, _ = attached(kernel, engine, f"-i {thing}")
     assert names in ([f"{thing}.png"], None)
     assert min(opened(uri).size) > 20
 
 
-def test_every_picture_of_a_list_goes_along(kernel, engine):
+def test_every_image_of_a_list_is_sent(kernel, engine):
     uris, names, _ = attached(kernel, engine, "-i photos -i photos[0]")
     assert names in (["photos_0.png", "a photo.jpg"], None)
     assert len(uris) == 2
@@ -106,7 +106,7 @@ def test_every_picture_of_a_list_goes_along(kernel, engine):
     assert names in (["image.png", "image_2.png"], None)
 
 
-def test_an_address_goes_along_as_it_is(kernel, engine):
+def test_an_address_is_sent_unchanged(kernel, engine):
     uris, names, run = attached(kernel, engine, "-i https://example.org/a/cat.png?x=1")
     assert uris == ["https://example.org/a/cat.png?x=1"]
     assert names in (["cat.png"], None)
@@ -115,7 +115,7 @@ def test_an_address_goes_along_as_it_is(kernel, engine):
     assert attached(kernel, engine, "-i url")[0] == ["https://example.org/a/cat.png"]
 
 
-def test_in_a_question(kernel, engine):
+def test_in_a_prompt(kernel, engine):
     text = "{{ fig }} {{ photo }} {{ attach(rgb) }} {{ attach('a photo.jpg') }} {{ ready }} {{ pie }}"
     uris, names, _ = attached(kernel, engine, "", text)
     assert names in (["fig.png", "photo.png", "image.png", "a photo.jpg", "pie.png"], None)  # two are the same
@@ -134,7 +134,7 @@ def test_by_a_chat_in_a_cell(kernel, engine):
         assert len(body["media"] if isinstance(content, str) else content[:-1]) == 2
 
 
-def test_what_a_cell_was_worth_and_has_shown(kernel, engine):
+def test_values_and_outputs_of_cells(kernel, engine):
     number = kernel.run("photo").reply["execution_count"]
     for line in ("-i @output", f"-i Out[{number}]", "-i _"):
         kernel.run("photo") if line == "-i _" else None
@@ -146,7 +146,7 @@ def test_what_a_cell_was_worth_and_has_shown(kernel, engine):
     assert len(uris) == 2
 
 
-def test_what_goes_along_is_shown_above_the_answer(kernel, engine):
+def test_attachments_are_shown_above_the_answer(kernel, engine):
     kernel.run("noise = np.random.default_rng(0).integers(0, 256, (900, 1200, 3), dtype=np.uint8)")
     (uri,), _, run = attached(kernel, engine, "-i noise")
     first, *answer = run.displays
@@ -160,7 +160,7 @@ def test_what_goes_along_is_shown_above_the_answer(kernel, engine):
     assert kernel.run("_").result is not None
 
 
-def test_what_is_scaled_says_so(kernel, engine):
+def test_a_scaled_image_is_marked(kernel, engine):
     kernel.run("large = np.zeros((100, 4000), np.uint8)")
     (uri,), _, run = attached(kernel, engine, "-i large")
     assert opened(uri).size == (2048, 51)
@@ -199,7 +199,7 @@ def test_a_dry_run_lists_them(kernel, engine):
         ("-i broken.axes", ["broken.axes cannot be sent: ", "RuntimeError: no latex"]),
     ],
 )
-def test_what_cannot_be_sent_is_one_line_and_nothing_is_sent(kernel, engine, line, words):
+def test_a_value_that_cannot_be_sent_is_one_line_and_nothing_is_sent(kernel, engine, line, words):
     engine.history.clear()
     one_line(kernel.run(f"%%backend {line}\nhi"), *words)
     assert engine.history == []

@@ -1,4 +1,4 @@
-"""Bad input: one line each, an error for "Run all", and what to do next."""
+"""Bad input: an error of one line that says what to do, and that stops "Run all"."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_cell_that_cannot_be_asked(kernel, engine, cell, words):
     assert engine.history == []
 
 
-def test_a_thing_that_is_no_image(kernel, engine):
+def test_an_object_that_is_not_an_image(kernel, engine):
     kernel.run("thing = object()")
     one_line(kernel.run("%%backend -i thing\nhi"), "thing is of type object", "a figure")
     one_line(kernel.run("%%backend -i thing.shape\nhi"), "no file thing.shape", "AttributeError")
@@ -70,7 +70,7 @@ def test_a_key_that_cannot_be_sent(kernel, engine):
     assert engine.history == []
 
 
-def test_a_url_that_is_none(kernel):
+def test_a_url_that_is_not_valid(kernel):
     kernel.run("import os; before = os.environ['NB_BACKEND_URL']; os.environ['NB_BACKEND_URL'] = 'localhost:8080'")
     try:
         one_line(kernel.run("%%backend\nhi"), "localhost:8080", "http://")
@@ -78,7 +78,7 @@ def test_a_url_that_is_none(kernel):
         kernel.run("os.environ['NB_BACKEND_URL'] = before")
 
 
-def test_servers_that_are_not_there_or_not_ours(kernel, html_server, closed_port):
+def test_servers_that_do_not_exist_or_are_no_backend(kernel, html_server, closed_port):
     kernel.run("import os; before = dict(os.environ)")
     kernel.run("from nb_backend import BackendApi; BackendApi.max_retries = 0")
     try:

@@ -90,7 +90,7 @@ def test_json_is_shown_as_code(kernel, engine):
 
 
 @pytest.mark.parametrize("text", ["no", '{"a": NaN}', '{"a": 1', "[" * 5000])
-def test_an_answer_that_is_no_json(kernel, engine, text):
+def test_an_answer_that_is_not_json(kernel, engine, text):
     engine.enqueue(text)
     run = kernel.run("%%backend --once -f json -o out\nhi")
     one_line(run, "not JSON", "above")
@@ -148,9 +148,9 @@ def test_a_dry_run_checks_what_it_would_send(kernel, engine):
     assert engine.history == []
 
 
-# -- conversations that cannot be
+# -- names of chats
 
 
-def test_a_name_that_is_none(kernel, engine):
+def test_a_name_that_is_not_valid(kernel, engine):
     one_line(kernel.run("%%backend -c 'a/b'\nhi"), "'a/b' cannot be the name of a chat")
     assert engine.history == []

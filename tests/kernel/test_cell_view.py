@@ -1,4 +1,4 @@
-"""The live cell without a kernel: when it repaints, and what stays as it is."""
+"""The view of a live cell, without a kernel: when it repaints, and which outputs stay unchanged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORD = RawResponse(type="content", content="word ")
 
 @pytest.fixture
 async def waits(monkeypatch):
-    """The seconds that the view waits for its next repaint; the time only passes where a test says so."""
+    """A fake clock, and the seconds that the view waited for each repaint."""
     monkeypatch.setattr(notebook_view, "time", SimpleNamespace(monotonic=lambda: clock.now))
     clock = SimpleNamespace(now=1000.0, waits=[], paint=None)
 
@@ -48,7 +48,7 @@ async def test_painting_takes_a_third_of_the_time_at_the_most(waits, cost, pause
 
 
 class Front:
-    """What a front end holds: the outputs in their order, how often each was painted, and how much was sent."""
+    """A front end: its outputs in their order, how often each was painted, and how many characters were sent."""
 
     def __init__(self) -> None:
         self.outputs: dict[str, dict[str, Any]] = {}
@@ -64,12 +64,12 @@ class Front:
 
     @property
     def seen(self) -> list[str]:
-        """The Markdown of what is seen."""
+        """The Markdown of the outputs that are not empty."""
         return [one["data"]["text/markdown"] for one in self.outputs.values() if one["data"]]
 
 
 def stream(pieces_of_text, *, reasoning="", every=1, **ending) -> Front:
-    """Show an answer, and repaint after every so many events."""
+    """Show an answer, and repaint after every ``every`` events."""
     front = Front()
     view = notebook_view.CellView(SimpleNamespace(display_pub=front))
     view._paint_soon = lambda: None
@@ -94,7 +94,7 @@ def tokens(text: str, size: int = 7) -> list[str]:
     return [text[start : start + size] for start in range(0, len(text), size)]
 
 
-def test_what_is_complete_is_not_painted_again():
+def test_finished_pieces_are_not_painted_again():
     front = stream(tokens(prose(60_000), 20))
     *settled, last = front.painted.values()
     assert len(settled) > 10
@@ -125,7 +125,7 @@ def test_a_short_answer_is_one_output_in_the_end_and_reads_as_the_whole():
     st.integers(1, 40),
     st.booleans(),
 )
-def test_however_it_came_it_stays_the_same(size, thought, token, every, failed):
+def test_the_final_outputs_do_not_depend_on_how_the_answer_arrived(size, thought, token, every, failed):
     text, reasoning = prose(size), prose(thought)
     once = stream([text], reasoning=reasoning, every=10, failed=failed)  # never painted but at the end
     grown = stream(tokens(text, max(token, size // 500)), reasoning=reasoning, every=every, failed=failed)
@@ -158,7 +158,7 @@ def test_twice_the_text_takes_twice_the_bytes():
     assert long < 2.2 * short
 
 
-def test_a_label_that_is_said_last_mends_the_pieces_before_it():
+def test_a_link_definition_at_the_end_resolves_links_in_earlier_pieces():
     body = prose(30_000).rpartition("```python")[0]
     text = f"[The source][s]\n\n{body}\n\n[s]: https://example.org/x\n"
     front = stream(tokens(text, 40))
@@ -166,7 +166,7 @@ def test_a_label_that_is_said_last_mends_the_pieces_before_it():
 
 
 @pytest.mark.parametrize("format", ["text", "json"])
-def test_what_is_one_block_stays_one_output(format):
+def test_an_answer_of_one_block_stays_one_output(format):
     front = Front()
     view = notebook_view.CellView(SimpleNamespace(display_pub=front), format)
     view._paint_soon = lambda: None

@@ -1,4 +1,4 @@
-"""Interrupt: the cell ends at once with what was said, the server sees the client leave, and the kernel goes on."""
+"""An interrupt ends the cell at once and keeps its text; the server sees the client leave; the kernel goes on."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_an_interrupt_before_the_first_word_says_that_nothing_is_kept(kernel, en
     "call", ["await ask()", "await asyncio.create_task(ask())"], ids=["in a coroutine", "in a task of the loop"]
 )
 def test_an_interrupt_ends_a_synchronous_call_in_a_coroutine(kernel, engine, call):
-    """There ipykernel turns an interrupt into a cancellation, for which the blocked loop would never find the time."""
+    """ipykernel turns the interrupt into a cancellation there, which the blocked loop would never deliver."""
     engine.enqueue("What was said so far", ...)
     ask = "import asyncio\nasync def ask():\n    get_ipython().run_cell_magic('backend', '', 'hi')\n"
     run = kernel.run_and_interrupt(ask + call, shows("said so far"))

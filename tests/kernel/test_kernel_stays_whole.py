@@ -69,7 +69,7 @@ def value(kernel, code):
 
 
 def settled(kernel):
-    """What the kernel holds once what has just been closed is gone."""
+    """Return what the kernel holds, after closed objects are gone."""
     before = None
     while (now := value(kernel, "held()")) != before or now["tasks"]:
         before = now
@@ -77,7 +77,7 @@ def settled(kernel):
 
 
 def is_again(kernel, before) -> None:
-    """What the kernel holds is what it held: at once, or when what has just been closed is gone."""
+    """Assert that the kernel holds what it held before, at the latest when closed objects are gone."""
     for _ in range(500):
         if (now := value(kernel, "held()")) == before:
             return
@@ -86,7 +86,7 @@ def is_again(kernel, before) -> None:
 
 @pytest.fixture
 def clean(kernel, engine) -> Kernel:
-    """The module's kernel with no conversation in it."""
+    """The module's kernel without any chat."""
     kernel.run("%load_ext nb_backend\nfrom nb_backend import Chat, ChatPanel, background, chats")
     kernel.run("for name in list(chats): del chats[name]")
     kernel.run(HELD)

@@ -17,7 +17,7 @@ def _imported(kernel):
 
 
 def ids(run) -> set[str]:
-    """The displays that a cell had, an update being one with what it updates."""
+    """The ids of the displays of a cell."""
     return {display["transient"]["display_id"] for display in run.displays}
 
 

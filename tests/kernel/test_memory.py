@@ -1,4 +1,4 @@
-"""Cells of a notebook make one conversation, in a real kernel, the same with either kind of server."""
+"""The cells of a notebook continue one chat, in a real kernel, with either kind of server."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def questions(kernel, name="main"):
     return eval(kernel.run(f"import nb_backend\n{code}").result)
 
 
-def test_cells_share_a_conversation_with_each_other_and_with_code(kernel, engine):
+def test_cells_share_a_chat_with_each_other_and_with_code(kernel, engine):
     run_all(kernel)
     assert [sent(engine, at) for at in range(len(NOTEBOOK))] == [
         ["a?"],
@@ -140,7 +140,7 @@ def test_a_cell_that_is_deleted_is_forgotten(kernel, engine):
     assert sent(engine) == ["a?", "a?", "d?", "d?", "f?"]
 
 
-def test_a_late_answer_of_the_cell_takes_nothing_back_that_came_meanwhile(kernel, engine):
+def test_a_late_answer_of_the_cell_takes_back_no_newer_turn(kernel, engine):
     ask(kernel, "a")
     ask(kernel, "d")
     kernel.run("import asyncio\ngo = asyncio.Event()")

@@ -100,7 +100,7 @@ def test_what_counts(kernel, code, shown):
         "'\\ud800'",
     ],
 )
-def test_odd_bundles_are_no_images(kernel, data):
+def test_odd_bundles_are_not_images(kernel, data):
     plain = f"publish_display_data({{'text/plain': 'x', 'image/png': {data}, 'image/svg+xml': {data}}})"
     kernel.run("%unload_ext nb_backend")
     without = kernel.run(plain).error
@@ -182,7 +182,7 @@ def test_ten_cells_are_kept(kernel):
     assert [cell for cell, _ in recent(kernel)[0]] == [str(number) for number in range(11, 1, -1)]
 
 
-def test_the_oldest_go_when_it_is_too_much(kernel):
+def test_the_oldest_images_are_dropped_above_the_limit(kernel):
     kernel.run("most, outputs.MOST_BYTES = outputs.MOST_BYTES, 3 * len(wide(3)) + 10")
     try:
         kernel.run("display(Shown(wide(3)))", cell="one")
@@ -209,14 +209,14 @@ def test_unloaded_it_leaves_nothing(kernel):
         kernel.run("%load_ext nb_backend")
 
 
-def test_it_is_there_once(kernel):
+def test_it_is_registered_once(kernel):
     kernel.run("import nb_backend\nfor _ in range(3):\n    nb_backend.load_ipython_extension(get_ipython())")
     assert one(kernel, "display(Shown(wide(3)))") == [3]
     assert kernel.run("session.send.__self__._send == type(session).send.__get__(session)").result == "True"
 
 
-def test_somebody_else_sees_what_is_sent_too(kernel):
-    """Who has wrapped the same method since is left in peace, and no image is noted through it."""
+def test_wrappers_of_other_code_still_work(kernel):
+    """A wrapper that other code has put around the same method stays, and no image is recorded through it."""
     kernel.run("inner = session.send; session.send = lambda *args, **options: inner(*args, **options)")
     assert one(kernel, "display(Shown(wide(3)))") == [3]
     kernel.run("somebody = session.send\nfor _ in range(3):\n    %reload_ext nb_backend")
@@ -230,14 +230,14 @@ def test_somebody_else_sees_what_is_sent_too(kernel):
     kernel.run("%unload_ext nb_backend\nsession.send = type(session).send.__get__(session)\n%load_ext nb_backend")
 
 
-def test_the_cell_that_loads_it(kernel):
+def test_the_cell_that_loads_the_extension(kernel):
     kernel.run("%unload_ext nb_backend")
     number = kernel.run("%load_ext nb_backend\ndisplay(Shown(wide(3)))", cell="one").reply["execution_count"]
     assert recent(kernel) == [[["one", [3]]], [3]]
     assert kernel.run("outputs.recent_images(get_ipython())[0].number").result == str(number)
 
 
-def test_an_answer_is_no_image(kernel):
+def test_an_answer_is_not_recorded_as_an_image(kernel):
     kernel.run("%%backend\nhello", cell="one")
     assert recent(kernel) == [[], []]
 

@@ -26,7 +26,7 @@ CELLS = [
 
 
 def run(folder: Path, env: dict[str, str], cells: list[str] = CELLS) -> list[object]:
-    """What is saved of a run."""
+    """Run a notebook, and return its saved outputs."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     where = {"metadata": {"path": str(folder)}}
     clean = {name: value for name, value in os.environ.items() if not name.startswith("NB_BACKEND_")}
@@ -121,7 +121,7 @@ def test_an_interrupted_answer_is_asked_again(kernel, engine, folder):
     assert len(engine.history) == 2
 
 
-def test_what_cannot_be_kept_is_said_and_the_answer_is_there(kernel: Kernel, server: Backend, folder: Path):
+def test_an_answer_that_cannot_be_stored_is_shown_and_the_cell_says_so(kernel: Kernel, server: Backend, folder: Path):
     folder.write_text("in the way")
     ran = kernel.run("%%backend --once --cache\nHi")
     assert ran.error is None

@@ -1,4 +1,4 @@
-"""``%%backend llama gpt-4o``: several models answer at once in one output, and one goes on in the conversation."""
+"""``%%backend llama gpt-4o``: several models answer at once in one output, and one answer continues the chat."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def server(request):
 
 
 @pytest.fixture(autouse=True)
-def _no_conversation(kernel):
+def _no_chat(kernel):
     kernel.run("from nb_backend import chats\nfor name in [*chats]: del chats[name]")
 
 
@@ -70,7 +70,7 @@ def test_it_is_the_list_of_the_answers(kernel, engine):
 
 
 @pytest.mark.parametrize(("options", "kept"), [("", "llama"), ("--keep gpt-4o", "gpt-4o"), ("--keep small", "llama")])
-def test_only_one_goes_on_in_the_conversation(kernel, engine, options, kept):
+def test_only_one_answer_continues_the_chat(kernel, engine, options, kept):
     kernel.run("%config BackendMagics.aliases = {'small': 'llama'}")
     kernel.run("%%backend first -s 'Be brief'\nHello")
     kernel.run(f"%%backend llama {options} gpt-4o\nAnd?")
@@ -92,7 +92,7 @@ def test_a_cell_that_runs_again_asks_all_as_it_did_before(kernel, engine):
 
 
 @pytest.mark.parametrize(("option", "before"), [("-n", 0), ("--once", 0), ("-c other", 0), ("", 2)])
-def test_where_a_conversation_is_the_cells_it_is_theirs(kernel, engine, option, before):
+def test_the_chat_that_the_line_names_is_used(kernel, engine, option, before):
     kernel.run("%%backend m\nHello")
     kernel.run(f"%%backend a b {option} -s 'Be kind'\nhi")
     assert len(engine.asked("a")) == len(engine.asked("b")) == before + 2
@@ -142,7 +142,7 @@ def test_when_all_fail_the_cell_fails_in_one_line(kernel, engine):
     assert kernel.run("_ is before").result == "True"
 
 
-def test_what_an_error_or_a_name_says_is_inert_and_has_no_key_in_it(kernel, engine):
+def test_errors_and_names_are_inert_and_have_no_key_in_them(kernel, engine):
     hostile = "<img src=x onerror=alert(1)> ![x](https://evil.example/x.png) $x$ **bold**"
     name = hostile.replace("=", "")
     engine.scripts = {"a": ({**BROKEN, "message": f"{hostile} {TOKEN}"},), name: ("fine",)}
@@ -158,7 +158,7 @@ def test_what_an_error_or_a_name_says_is_inert_and_has_no_key_in_it(kernel, engi
 
 
 @pytest.mark.parametrize("prefix", ["", "%%time\n"], ids=["awaited", "waited for"])
-def test_an_interrupt_stops_all_and_keeps_what_was_said(kernel, engine, prefix):
+def test_an_interrupt_stops_all_and_keeps_their_texts(kernel, engine, prefix):
     engine.says(a=("All of it.",), b=("What was said so far", ...), c=(...,))
     said_that = shows("All of it.", "said so far", "1 token")
     run = kernel.run_and_interrupt(prefix + "%%backend a b c --keep b -o three\nhi", said_that)
@@ -192,7 +192,7 @@ def test_an_interrupt_before_the_first_word_says_that_nothing_is_kept(kernel, en
     eventually(lambda: engine.stopped == len(engine.history))
 
 
-def test_what_goes_along_is_shown_once_and_sent_to_all(kernel, engine):
+def test_attachments_are_shown_once_and_sent_to_all(kernel, engine):
     kernel.run(f"plot = bytes.fromhex({PNG!r})")
     run = kernel.run("%%backend a b -i plot\nWhat is it?")
     assert [display["metadata"].get("nb_backend", {}).get("attached") for display in run.displays].count(True) == 1

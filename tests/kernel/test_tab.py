@@ -17,7 +17,7 @@ def completing(kernel, tmp_path):
 
 
 def tab(kernel, code):
-    """Press Tab where the | stands; give the cells that choosing one of the matches makes."""
+    """Press Tab at the |; return the cell after each choice of a match."""
     before, _, after = code.partition("|")
     run = kernel.finish(kernel.client.complete(before + after, len(before)))
     assert run.messages == [{**message, "msg_type": "status"} for message in run.messages], "something was printed"
@@ -62,7 +62,7 @@ def test_the_options(kernel, tmp_path):
     assert tab(kernel, '%%backend -i "figs/two |"\nhi') == ['%%backend -i "figs/two words.png"\nhi']
 
 
-def test_the_conversations(kernel):
+def test_the_chats(kernel):
     kernel.run("from nb_backend import chats; chats['main'], chats['my chat']")
     assert tab(kernel, "%backend history m|") == ["%backend history main"]
     assert tab(kernel, '%backend reset "my |') == ['%backend reset "my chat"']
@@ -71,13 +71,13 @@ def test_the_conversations(kernel):
 
 
 @pytest.mark.parametrize("question", ["%backend u|", "%%backend scr|", "scr|", "-|"])
-def test_nothing_of_ours_in_a_question(kernel, question):
+def test_nothing_of_ours_is_offered_in_a_prompt(kernel, question):
     tab(kernel, "%backend use scr|")
     offered = tab(kernel, f"%%backend\n{question}")
     assert not {"use", "scripted", "--image"} & {cell.split()[-1] for cell in offered}
 
 
-def test_a_server_that_does_not_answer_holds_no_tab(kernel, wire_server):
+def test_a_server_that_does_not_answer_does_not_block_tab(kernel, wire_server):
     answered = threading.Event()
     wire_server.answer(answered, models_answer("slow-model"))
     kernel.run(f"%backend url {wire_server.url}")

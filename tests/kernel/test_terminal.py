@@ -67,7 +67,7 @@ def test_the_answer_is_the_value_and_not_shown_twice(terminal, engine):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_what_goes_along_is_named(terminal, engine, encoding):
+def test_attachments_are_named(terminal, engine, encoding):
     engine.enqueue("dots")
     terminal.sendline("dots = __import__('numpy').eye(9, dtype=bool)")
     terminal.expect_exact("In [3]: ")
@@ -86,7 +86,7 @@ STEERING = (
 STEERS = re.compile("[\x00-\x06\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u200b\u202e]|\x1b[^\\[]|\x1b\\[(?:31m|8m)|red \x1b")
 
 
-def test_nothing_that_a_server_says_steers_it(terminal, engine):
+def test_no_text_of_a_server_controls_the_terminal(terminal, engine):
     engine.enqueue(
         {"type": "provider", "provider": {"name": STEERING, "model": STEERING}},
         {"type": "reasoning", "token": STEERING},
@@ -103,7 +103,7 @@ def test_nothing_that_a_server_says_steers_it(terminal, engine):
 
 
 @pytest.mark.parametrize("format", ["markdown", "text", "json"])
-def test_what_a_console_prints_of_a_notebooks_output_does_not_steer_it(format):
+def test_the_text_of_a_notebooks_output_does_not_control_a_console(format):
     published = []
     shell = SimpleNamespace(display_pub=SimpleNamespace(publish=lambda data, **_: published.append(data)))
     CellView(shell, format).finish(Answer(text=STEERING, provider={"label": STEERING}), failed=False)
@@ -113,7 +113,7 @@ def test_what_a_console_prints_of_a_notebooks_output_does_not_steer_it(format):
     assert STEERS.findall(printed) == []
 
 
-def test_nothing_that_an_error_says_steers_it(terminal, engine):
+def test_no_text_of_an_error_controls_the_terminal(terminal, engine):
     engine.enqueue("Half", {"type": "error", "error": STEERING, "message": STEERING})
     ask(terminal, "%%backend", "hi")
     terminal.expect_exact("In [3]: ")

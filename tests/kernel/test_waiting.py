@@ -1,4 +1,4 @@
-"""A cell whose server asks it to wait: it says so and why, and an interrupt ends the wait."""
+"""A cell whose server asks it to wait: the cell shows the reason, and an interrupt ends the wait."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_models_are_offered_before_the_options_and_each_only_once():
     assert first[:3] == ["big", "gpt-4o", "gpt-4o-mini"]
     assert '"a b"' in first
     assert "--image" in first
-    assert "-i" not in first  # the long names will do
+    assert "-i" not in first  # only the long form
     second = offered("%%backend gpt-4o ")
     assert "--image" in second
     assert second[:2] == ["big", "gpt-4o-mini"]
@@ -101,14 +101,14 @@ def test_models_are_offered_before_the_options_and_each_only_once():
 
 
 @pytest.mark.parametrize("before", ["%%backend -", "%%backend -c ", "%backend ", "%backend ask x"])
-def test_the_models_are_asked_for_only_where_one_may_stand(before):
+def test_models_are_requested_only_where_one_may_stand(before):
     def models():
-        raise AssertionError("asked")
+        raise AssertionError("requested")
 
     offered(before, models=models)
 
 
-def test_what_would_end_the_line_is_not_offered():
+def test_names_with_control_characters_are_not_offered():
     assert offered("%backend use ", aliases=[], models=lambda: ["a\n!rm", "b\x1b[0m", "c"]) == ["c"]
 
 
@@ -127,7 +127,7 @@ def test_a_candidate_completes_what_is_typed(line, typed, named):
 
 
 @given(names, st.sampled_from(["", "'", '"']), st.sampled_from(["--chat ", "--chat=", "-c "]))
-def test_what_is_chosen_is_what_the_line_then_says(name, quote, option):
+def test_the_line_means_the_name_that_was_chosen(name, quote, option):
     found = candidates(f"%%backend {option}{quote}", replace(KNOWN, chats=lambda: [name]))[1]
     for text in found:
         line = option.rpartition("--chat=")[0] + text if option.endswith("=") else option + text

@@ -1,4 +1,4 @@
-"""The question about a cell that failed: what it says, and what never gets into it."""
+"""The prompt of ``%backend fix``: what it contains, and what it never contains."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ secrets = st.text(string.ascii_letters + string.digits + "-_'\"\\/+", min_size=1
 
 
 class Notebook:
-    """A shell whose failures are noted."""
+    """A shell whose failures are recorded."""
 
     def __init__(self) -> None:
         self.shell = InteractiveShell()
@@ -48,7 +48,7 @@ def notebook():
     made.shell.history_manager.end_session()
 
 
-def test_a_question(notebook):
+def test_the_prompt(notebook):
     question = notebook.ask("def half(x, by=[1]):\n    rows = [1, 'hidden']\n    return rows[0] / x", "n = 0\nhalf(n)")
     assert "```python\nn = 0\nhalf(n)\n```" in question
     assert "-->    3     return rows[0] / x\nZeroDivisionError: division by zero\n```" in question
@@ -117,7 +117,7 @@ def test_a_library_shows_its_innermost_frames(notebook):
 @pytest.mark.parametrize(
     "error", [TimedOut("x"), UsageError("x"), KeyboardInterrupt(), asyncio.CancelledError(), None], ids=repr
 )
-def test_what_is_no_failure_of_the_user_is_not_noted(notebook, error):
+def test_only_failures_of_the_users_code_are_recorded(notebook, error):
     notebook.run("user / 0")
     before = notebook.failure.error
     notebook.failure.note(SimpleNamespace(error_before_exec=None, error_in_exec=error, info=None))
@@ -127,7 +127,7 @@ def test_what_is_no_failure_of_the_user_is_not_noted(notebook, error):
     assert "user / 0" in notebook.failure.prompt(notebook.shell)
 
 
-def test_without_a_note_the_last_exception_counts(notebook, monkeypatch):
+def test_without_a_recorded_failure_the_last_exception_is_used(notebook, monkeypatch):
     notebook.run("late = 1\nlate / 0")
     monkeypatch.setattr(sys, "last_value", notebook.failure.error, raising=False)
     assert "```python\nlate = 1\nlate / 0\n```" in LastFailure().prompt(notebook.shell)
@@ -139,7 +139,7 @@ def test_without_a_note_the_last_exception_counts(notebook, monkeypatch):
 
 @hypothesis_settings(deadline=None, max_examples=40)
 @given(secrets, st.sampled_from(["variable", "environment", "key", "local"]))
-def test_a_known_secret_is_nowhere(notebook, secret, place):
+def test_a_known_secret_is_nowhere_in_the_prompt(notebook, secret, place):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(settings, "current", settings.Settings(api_key=secret if place == "key" else None))
         if place == "environment":
@@ -183,7 +183,7 @@ async def wait(a, *b, c=Hostile):
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "summary"),
     [
         (None, "NoneType"),
         (7, "int"),
@@ -198,17 +198,17 @@ async def wait(a, *b, c=Hostile):
         (range(3), "range"),
     ],
 )
-def test_kinds(value, said):
-    assert type_summary(value) == said
+def test_type_summaries(value, summary):
+    assert type_summary(value) == summary
 
 
-def test_no_code_of_a_class_runs():
+def test_no_code_of_the_users_classes_runs():
     value = Hostile()
     list.append(value, 1)
     assert type_summary(value) == "test_fix.Hostile of 1 items: int"
 
 
-def test_kinds_of_arrays():
+def test_type_summaries_of_arrays():
     np = pytest.importorskip("numpy")
     assert type_summary(np.zeros((3, 4))) == "numpy.ndarray, shape (3, 4), float64"
     pd = pytest.importorskip("pandas")

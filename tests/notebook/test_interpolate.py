@@ -1,4 +1,4 @@
-"""Prompts that see the notebook: what is an expression, what is evaluated, what a value becomes."""
+"""Interpolation of prompts: what is an expression, what is evaluated, and how a value is written."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def text(source: str, **names) -> str:
 
 
 def outcome(source: str) -> str:
-    """What is sent, or why nothing is: nothing else may happen."""
+    """The text that is sent, or the message of the PromptError; no other exception may be raised."""
     try:
         return ask(source, x=1).text
     except PromptError as error:
@@ -84,7 +84,7 @@ class Shows:
         ("\\n{{ x }}", "\\n7"),
     ],
 )
-def test_expressions_give_their_place_to_their_values(source, sent):
+def test_expressions_are_replaced_by_their_values(source, sent):
     assert text(source, x=7) == sent
 
 
@@ -109,7 +109,7 @@ def test_expressions_give_their_place_to_their_values(source, sent):
         *("{{ 'x }}", '{{ """x }}', "{{ " + "x+" * 1000 + "x }}", "{{ " + "(" * 900 + ")" * 900 + " }}"),
     ],
 )
-def test_what_is_no_expression_stays(source):
+def test_text_that_is_not_an_expression_stays(source):
     assert render(source, pytest.fail, names={"x": 1}).text is source
 
 
@@ -144,7 +144,7 @@ def test_exactly_the_expressions_are_evaluated_once_and_in_order(parts, rest):
 
 
 @given(st.text(alphabet="{{{}}}xy()[]\"'\\ \n#,.:=^_-1") | st.text())
-def test_any_text_at_all_is_sent_or_refused_in_one_line(source):
+def test_any_text_is_sent_or_refused_in_one_line(source):
     said = outcome(source)
     assert "{{" in source or said == source
 
@@ -168,7 +168,7 @@ def test_any_text_at_all_is_sent_or_refused_in_one_line(source):
         "{{'\n",
     ],
 )
-def test_reading_is_linear(unit):
+def test_parsing_takes_linear_time(unit):
     def work(count):
         steps = 0
 
@@ -187,7 +187,7 @@ def test_reading_is_linear(unit):
     assert work(4000) <= 2.1 * work(2000) + 100
 
 
-def test_a_hundred_thousand_openings_are_read_in_no_time():
+def test_a_hundred_thousand_openings_are_parsed_fast():
     for unit in ("{{", "{{ ", "{{ '"):
         with cpu_time(most=2):
             assert list(expressions(unit * 10**5)) == []
@@ -311,13 +311,13 @@ def test_values_as_text(value, shown):
         (type("Huge", (), {"__repr__": lambda self: "a" * 10**6})(), "[the rest left out]"),
     ],
 )
-def test_a_huge_value_is_cut_with_a_word(value, said):
+def test_a_huge_value_is_cut_with_a_note(value, said):
     shown = text("{{ v }}", v=value)
     assert said in shown
     assert len(shown) < LONGEST_VALUE + 100
 
 
-def test_what_has_several_lines_stands_on_its_own_lines():
+def test_a_value_of_several_lines_is_on_lines_of_its_own():
     rows = {"a": "x" * 90, "b": "y" * 90}
     shown = f"{{'a': '{'x' * 90}',\n 'b': '{'y' * 90}'}}"
     assert text("see {{ v }}!", v=rows) == f"see \n{shown}\n!"
@@ -338,7 +338,7 @@ def test_what_has_several_lines_stands_on_its_own_lines():
         (Shows(_repr_mimebundle_={"text/plain": "v"}, _repr_png_=PNG), "v.png", PNG),
     ],
 )
-def test_what_shows_itself_as_a_picture_is_attached(value, name, data):
+def test_a_value_that_shows_itself_as_an_image_is_attached(value, name, data):
     prompt = ask("see {{ v }}!", v=value)
     assert prompt.text == f"see [image: {name}]!"
     assert pictures(prompt) == [(data, name)]
@@ -347,7 +347,7 @@ def test_what_shows_itself_as_a_picture_is_attached(value, name, data):
 @pytest.mark.parametrize(
     "hook", [{"_repr_html_": "<b>"}, {"_repr_png_": b"none"}, {"_repr_png_": "é"}, {"_repr_mimebundle_": 1}]
 )
-def test_what_is_no_picture_is_text(hook):
+def test_a_value_that_is_not_an_image_is_text(hook):
     assert ".Shows" in text("{{ v }}", v=Shows(**hook))
     assert "Shows" in text("{{ v }}", v=type(Shows(**hook)))
 
@@ -364,7 +364,7 @@ def test_names_of_pictures_come_from_their_expressions_and_are_unique():
     assert list(ask("{{ " + "a" * 300 + " }}", **{"a" * 300: PNG}).images) == ["a" * 40 + ".png"]
 
 
-def test_what_is_ready_to_be_sent_keeps_its_name():
+def test_an_attachment_keeps_its_name():
     one, two = attach(PNG + b"1", "before.png"), attach(PNG + b"2", "before.png")
     assert ask("{{ one }} and {{ two }}", one=one, two=two).text == "[image: before.png] and [image: before_2.png]"
     assert ask("{{ attach(v) }}", attach=attach, v=PNG).text == "[image: image.png]"
@@ -396,7 +396,7 @@ def test_a_dataframe_is_a_bounded_table():
 @pytest.mark.parametrize(
     ("after", "expected"), [("", ""), (" x", "\n\n x"), ("\nx", "\n\nx"), ("\n\nx", "\n\nx"), ("\n", "\n\n")]
 )
-def test_what_follows_a_table_is_no_row_of_it(after, expected):
+def test_text_after_a_table_is_not_a_row_of_it(after, expected):
     df = pytest.importorskip("pandas").DataFrame({"a": [1]})
     assert text("{{ v }}" + after, v=df).endswith(f"| 0 | 1 |{expected}")
 

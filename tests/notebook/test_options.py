@@ -1,4 +1,4 @@
-"""What may stand on the line of ``%%backend``."""
+"""The line of ``%%backend``: its words, its options, and what is refused."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_words(line, expected):
 
 
 @pytest.mark.parametrize("line", ["'", "-s 'a", '-s "it', "-s don't", "a'b c' '"])
-def test_a_quote_that_nothing_closes(line):
+def test_a_quote_that_is_not_closed(line):
     with pytest.raises(ValueError, match=r"a quote is not closed in .*: see %%backend"):
         words(line)
 
@@ -55,7 +55,7 @@ quotable = st.text(st.characters(exclude_characters='"\\\n', exclude_categories=
 
 @given(st.lists(quotable))
 @example(["it's", "a  b", "", "=", "-x"])
-def test_whatever_is_quoted_is_one_word(texts):
+def test_a_quoted_text_is_one_word(texts):
     assert words(" ".join(f'"{text}"' for text in texts)) == texts
 
 
@@ -68,7 +68,7 @@ def test_any_line_is_read_or_refused(line):
 @given(quotable.filter(lambda text: text != "--"))  # which argparse takes for itself, wherever it stands
 @example("-n be brief")
 @example("-a=b")
-def test_a_system_prompt_is_what_stands_in_the_quotes(text):
+def test_a_system_prompt_is_the_text_in_the_quotes(text):
     assert options(f'-s "{text}"').system == text
     assert options(f'--system="{text}"').system == text
 
@@ -91,12 +91,12 @@ def test_the_defaults():
         ("-t 0 'a b' -i fig two --keep two -n three", ["a b", "two", "three"], "two"),
     ],
 )
-def test_models_stand_anywhere_and_the_first_is_kept_if_no_other_is(line, models, kept):
+def test_models_may_stand_anywhere_and_the_first_is_kept_by_default(line, models, kept):
     found = options(line)
     assert ([*found.models], found.model) == (models, kept)
 
 
-def test_a_short_name_is_the_model_that_it_stands_for():
+def test_an_alias_is_the_model_that_it_names():
     settings.current.aliases = {"small": "llama3.2:1b"}
     assert options("small gpt-4o --keep llama3.2:1b").model == "small"
     assert options("llama3.2:1b gpt-4o --keep small").model == "llama3.2:1b"
@@ -146,7 +146,7 @@ def test_a_parameter_is_any_json(value):
         ("'7'", 7),
     ],
 )
-def test_a_parameter_that_is_no_json_is_a_text(text, value):
+def test_a_parameter_that_is_not_json_is_a_text(text, value):
     assert options(f"-p x={text}").params == {"x": value}
 
 
@@ -181,7 +181,7 @@ def test_a_parameter_that_is_no_json_is_a_text(text, value):
         ("--keep one", ["--keep takes one of the models"]),
     ],
 )
-def test_a_line_that_says_nothing_of_use(line, words):
+def test_a_line_that_is_not_valid(line, words):
     with pytest.raises(ValueError, match=re.escape(words[0])) as failure:
         options(line)
     for word in words:
