@@ -164,7 +164,7 @@ def check_prompt(data: bytes) -> None:
         render(source, evaluate, names=())
     except PromptError as error:
         assert is_one_line(str(error), 10_000)  # noqa: PT017
-        assert str(error).endswith("or use --raw to send the braces as they are")  # noqa: PT017
+        assert str(error).endswith("or use --raw to send the braces as typed")  # noqa: PT017
 
 
 def prompt_seeds() -> Iterator[bytes]:

@@ -183,7 +183,7 @@ def test_ten_cells_are_kept(kernel):
 
 
 def test_the_oldest_images_are_dropped_above_the_limit(kernel):
-    kernel.run("most, outputs.MOST_BYTES = outputs.MOST_BYTES, 3 * len(wide(3)) + 10")
+    kernel.run("most, outputs.MAX_BYTES = outputs.MAX_BYTES, 3 * len(wide(3)) + 10")
     try:
         kernel.run("display(Shown(wide(3)))", cell="one")
         kernel.run("display(Shown(wide(4)), Shown(wide(5)))", cell="two")
@@ -193,7 +193,7 @@ def test_the_oldest_images_are_dropped_above_the_limit(kernel):
         kernel.run("Image.effect_noise((100, 100), 99)", cell="four")
         assert recent(kernel)[0] == [["three", [6, 7]], ["two", [5]]]
     finally:
-        kernel.run("outputs.MOST_BYTES = most")
+        kernel.run("outputs.MAX_BYTES = most")
 
 
 def test_unloaded_it_leaves_nothing(kernel):

@@ -44,7 +44,7 @@ def outcome(source: str) -> str:
         return ask(source, x=1).text
     except PromptError as error:
         said = str(error)
-    assert said.endswith("or use --raw to send the braces as they are")
+    assert said.endswith("or use --raw to send the braces as typed")
     assert "\n" not in said
     return said
 
@@ -219,7 +219,7 @@ def test_missing_names_are_listed_and_nothing_is_evaluated(source, said):
     with pytest.raises(PromptError) as caught:
         render("{{ known() }} " + source, pytest.fail, names={"known"})
     assert said in str(caught.value)
-    assert str(caught.value).endswith("or use --raw to send the braces as they are")
+    assert str(caught.value).endswith("or use --raw to send the braces as typed")
 
 
 class Unprintable(Exception):
