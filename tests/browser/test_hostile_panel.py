@@ -1,4 +1,4 @@
-"""Hostile answers in the panel's page, as they come, ended and loaded again: nothing acts, what is harmless is read."""
+"""Hostile answers in the panel's page, streamed, ended and reloaded: nothing acts, harmless text is readable."""
 
 from __future__ import annotations
 
@@ -18,13 +18,18 @@ from nb_backend.chat.history import Message
 from nb_backend.chat.jsonable import plain
 from nb_backend.events import RawResponse
 from nb_backend.notebook.panel.error_text import error_line
-from nb_backend.notebook.panel.items import content as said
-from nb_backend.notebook.panel.items.arrange import FailedTurn, arrange_items
+from nb_backend.notebook.panel.items.arrange import FailedTurn, ItemSource, arrange_items
+from nb_backend.notebook.panel.items.content import (
+    ItemContent,
+    answer_content,
+    message_content,
+    question_content,
+)
 from nb_backend.notebook.panel.items.image_store import ImageStore
 from nb_backend.notebook.panel.items.items import ItemList
 from nb_backend.text import safe_terminal
 
-# Says what the kernel has to say, lets it be painted, and gives for each item whatever does not belong there, its text.
+# Shows the kernel's messages, waits for a frame, and returns for each answer its text and whatever must not be there.
 SHOW = """async messages => {
     const tags = new Set(('P H3 H4 H5 H6 UL OL LI BLOCKQUOTE DIV TABLE THEAD TBODY TR TH TD HR BR EM STRONG DEL ' +
         'CODE PRE FIGURE FIGCAPTION SPAN A IMG').split(' '));
@@ -54,38 +59,38 @@ SHOW = """async messages => {
 
 
 class Asked(SimpleNamespace):
-    """A turn, known by identity."""
+    """A turn that is hashed and compared by identity."""
 
     __hash__ = object.__hash__
     __eq__ = object.__eq__
 
 
 class Kernel:
-    """The kernel's side: every hostile answer, in a panel's view of a conversation."""
+    """The kernel's side of a panel, with every hostile answer as an item."""
 
     def __init__(self) -> None:
         self.turns: list[Any] = [self._turn() for _ in HOSTILE]
         self.changed: set[Any] = set()
-        self.view = self._view()
+        self.items = self._new_items()
         self.now = 0.0
 
     def _turn(self) -> Any:
         question = Message({"role": "user", "content": "Why?"}, {"time": 1e9})
-        request = SimpleNamespace(question=question, media=[], run=None, instead=None)
+        request = SimpleNamespace(question=question, media=[], cell_run=None, instead=None)
         return Asked(request=request, answer=Answer(), ended=False, kept=False, error=None, progress=None)
 
-    def _view(self) -> ItemList:
+    def _new_items(self) -> ItemList:
         return ItemList(ImageStore(), clock=lambda: self.now)
 
-    def come(self, text: str, turn: Any, at: int) -> None:
-        """Add the characters from a place on, to what is said and to what is thought."""
+    def add_text(self, text: str, turn: Any, at: int) -> None:
+        """Add the characters from a position on, to the text and to the reasoning."""
         if piece := text[at : at + STEP]:
             turn.answer.add(RawResponse(type="content", content=piece))
             turn.answer.add(RawResponse(type="reasoning", token=piece))
             self.changed.add(turn)
 
     def end(self) -> None:
-        """Let the answers end, the server's words about them and its images be as hostile, and each third fail."""
+        """End the answers with a hostile model name and hostile images; every third one fails."""
         for number, (text, turn) in enumerate(zip(HOSTILE, self.turns, strict=True)):
             turn.answer.add(RawResponse(type="provider", provider={"label": text, "model": text}))
             turn.answer.add(RawResponse(type="content", content="", urls=["https://evil.test/i.png", GIF], alt=text))
@@ -95,88 +100,88 @@ class Kernel:
                 turn.error = ValueError(safe_terminal(text))  # as an error of a server has it
 
     def changes(self) -> list[dict[str, Any]]:
-        """Give what a page is told that has seen all before."""
+        """Return the messages for a page that has what was sent before."""
         self.now += 60
         failed = [FailedTurn(turn, None) for turn in self.turns if turn.ended]
         self._show(arrange_items([], [turn for turn in self.turns if not turn.ended], failed))
-        return list(map(plain, self.view.changes()))
+        return list(map(plain, self.items.changes()))
 
     def loaded(self) -> list[dict[str, Any]]:
-        """Give the items of a page that is loaded when the answers are in the conversation."""
+        """Return the items of a page that is loaded when the answers are in the history."""
         messages = []
         for turn in self.turns:
             reply = {"role": "assistant", "content": turn.answer.text}
-            messages += [turn.request.question, Message(reply, {**turn.answer.record(), "time": 1e9})]
-        self.view = self._view()
+            messages += [turn.request.question, Message(reply, {**turn.answer.metadata(), "time": 1e9})]
+        self.items = self._new_items()
         self._show(arrange_items(messages, [], []))
-        return list(map(plain, self.view.whole()))
+        return list(map(plain, self.items.whole()))
 
-    def _show(self, things: Any) -> None:
-        self.view.arrange(things, self.changed)
+    def _show(self, sources: list[ItemSource]) -> None:
+        self.items.update(sources, self.changed)
         self.changed.clear()
-        assert self.view.render(self._said, 1e9)
+        assert self.items.render(self._content_of, 1e9)
 
-    def _said(self, thing: Any) -> said.ItemContent:
-        if thing.turn is None:
-            return said.of_message(thing.message, str, str)
-        if thing.answers:
-            return said.of_answer(thing.turn, str, lambda error: error_line(error, []))
-        return said.of_question(thing.turn, str, str)
+    def _content_of(self, source: ItemSource) -> ItemContent:
+        if source.turn is None:
+            return message_content(source.message or {}, str, str)
+        if source.is_answer:
+            return answer_content(source.turn, str, lambda error: error_line(error, []))
+        return question_content(source.turn, str, str)
 
 
 class Watched(PanelPage):
-    """A panel's page, what it asked for, and the scripts that ran in it."""
+    """A panel's page with the addresses that it requested."""
 
-    asked: list[str]
+    requested: list[str]
 
     def show(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Give what stands in each answer after these messages: its text; what is wrong is a failure."""
+        """Return the answers after these messages; fail if something in them acts."""
         shown: list[dict[str, Any]] = self.page.evaluate(SHOW, messages)
         assert len(shown) == len(HOSTILE)
         assert {text: one["wrong"] for text, one in zip(HOSTILE, shown, strict=True) if one["wrong"]} == {}
         assert self.page.evaluate("() => hits") == []
-        assert self.asked == []
+        assert self.requested == []
         return shown
 
 
 @pytest.fixture
 def panel(page: Page) -> Iterator[Watched]:
     with Watched(page) as watched, requests_of(page) as asked:
-        watched.asked = asked
+        watched.requested = asked
         yield watched
 
 
-def is_read(shown: list[dict[str, Any]]) -> None:
+def check_readable(shown: list[dict[str, Any]]) -> None:
     missing = {text: missing_words(text, one["text"]) for text, one in zip(HOSTILE, shown, strict=True)}
     assert {text: words for text, words in missing.items() if words} == {}
 
 
-def test_nothing_acts_as_it_comes_and_loaded_again(panel: Watched) -> None:
+def test_nothing_acts_while_it_streams_and_reloaded(panel: Watched) -> None:
     kernel = Kernel()
     panel.load()
     panel.page.evaluate(WATCH)
     panel.greet()
     for step in range(max(len(prefixes(text)) for text in HOSTILE)):
         for text, turn in zip(HOSTILE, kernel.turns, strict=True):
-            kernel.come(text, turn, step * STEP)
+            kernel.add_text(text, turn, step * STEP)
         panel.show(kernel.changes())
     assert [turn.answer.text for turn in kernel.turns] == HOSTILE
     kernel.end()
-    is_read(panel.show(kernel.changes()))
+    check_readable(panel.show(kernel.changes()))
     panel.load()
     panel.page.evaluate(WATCH)
     panel.greet(*kernel.loaded())
-    is_read(panel.show([]))
+    check_readable(panel.show([]))
 
 
 def test_the_text_is_readable(panel: Watched) -> None:
     panel.open(*(item(f"a{number}", "assistant", *html_blocks(text)) for number, text in enumerate(READ)))
     texts = panel.root.locator(".nbb-answer .nbb-bubble").all_inner_texts()
     assert dict(zip(READ, map(as_read, texts), strict=True)) == READ
-    assert panel.asked == []
+    assert panel.requested == []
 
 
-def test_the_same_acts_if_the_kernel_does_not_make_it_safe(panel: Watched) -> None:
+def test_the_check_fails_if_the_kernel_does_not_sanitize(panel: Watched) -> None:
     kernel = Kernel()
     panel.load()
     panel.page.evaluate(WATCH)
@@ -186,4 +191,4 @@ def test_the_same_acts_if_the_kernel_does_not_make_it_safe(panel: Watched) -> No
     panel.until("hits.length > 0")
     with pytest.raises(AssertionError, match="onerror"):
         panel.show([])
-    assert "https://evil.test/x.png" in panel.asked
+    assert "https://evil.test/x.png" in panel.requested

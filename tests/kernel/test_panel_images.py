@@ -78,14 +78,14 @@ def test_what_is_refused_is_refused_in_words(page, engine, kernel):  # noqa: F81
     assert "no longer known" in word(upload(b"x", piece=1, pieces=2, size=2))
     assert "wrong size" in word(upload(b"xx", pieces=1, size=3))
     page.reply(upload(b"xx", pieces=3, size=6, upload="gap"))
-    assert "has come twice" in word(upload(b"xx", pieces=3, size=6, upload="gap"))
+    assert "arrived twice" in word(upload(b"xx", pieces=3, size=6, upload="gap"))
     assert "is missing" in word(upload(b"xx", piece=2, pieces=3, size=6, upload="gap"))
     page.reply(upload(PNG[:9], pieces=2, size=len(PNG), upload="cut"))
     page.hello()
     assert "no longer known" in word(upload(PNG[9:], piece=1, pieces=2, size=len(PNG), upload="cut"))
     for number in range(32):
         assert page.reply(upload(PNG, upload=f"n{number}"))["ok"]
-    assert "32 images are the most" in word(upload(PNG))
+    assert "at most 32 images" in word(upload(PNG))
     page.ask("remove", image=page.hello().state["images"][0]["id"])
     assert page.reply(upload(PNG))["ok"]
 
@@ -123,7 +123,7 @@ def test_images_of_an_answer_come_by_their_keys(page, engine, kernel):  # noqa: 
     (key,) = re.findall(r'data-picture="([^"]+)" alt="dot"', text_of(answer))
     assert page.picture(key) == PNG
     assert 'class="nbb-remote" href="https://example.org/x.png"' in text_of(answer)
-    assert page.refused("picture", key="none") == "this picture is no longer there"
+    assert page.refused("picture", key="none") == "this image is no longer available"
 
 
 def test_a_second_page_sees_what_is_attached(page, engine, kernel):  # noqa: F811

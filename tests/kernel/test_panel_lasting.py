@@ -103,7 +103,7 @@ def test_finish_leaves_the_open_transcript(shown, outputs, engine, kernel):
 def test_finish_from_code(shown, outputs, engine, kernel):
     run = kernel.run("panel.finish()\npanel.finish()")
     assert run.error is None
-    assert outputs.of("panel")["text/markdown"] == "*(Nothing was said.)*"
+    assert outputs.of("panel")["text/markdown"] == "*(No messages.)*"
 
 
 def test_a_cell_that_runs_again_goes_on_with_a_new_panel(page, engine, kernel):  # noqa: F811
@@ -160,7 +160,7 @@ def test_close_leaves_nothing_behind(page, engine, kernel):  # noqa: F811
         "import asyncio, gc, weakref\nfrom nb_backend import background\n"
         "from nb_backend.chat.observers import Observers"
     )
-    kernel.run("kinds = weakref.ref(made._host), weakref.ref(made)\nmade.close()\ndel made")
+    kernel.run("kinds = weakref.ref(made._controller), weakref.ref(made)\nmade.close()\ndel made")
     eventually(lambda: engine.stopped == 1)
     kernel.run("async def count(): return len(asyncio.all_tasks()) - 1")
     left = (

@@ -19,7 +19,7 @@ def open_page(kernel, code=SHOW, cell="p"):
 
 @pytest.fixture
 def page(kernel, engine):
-    code = "import nb_backend.notebook.panel.panel_state as kept\nkept.drafts.clear(), kept.given.clear()"
+    code = "from nb_backend.notebook.panel.panel_state import *\ndrafts.clear(), last_code_settings.clear()"
     kernel.run(f"from nb_backend import chats\nfor name in list(chats): del chats[name]\n{code}")
     page = open_page(kernel)
     yield page
@@ -70,7 +70,7 @@ def test_who_when_and_what_was_thought(page, engine, kernel):
     assert question["can"] == ["edit", "delete", "copy"]
     assert 1e12 < question["time"] <= answer["time"]
     assert page.ask("text", item=answer["id"])["text"] == "Yes."
-    assert page.refused("text", item="i99") == "this is no longer in the conversation"
+    assert page.refused("text", item="i99") == "this message is no longer in the chat"
     same_as_fresh(page, kernel)
 
 
@@ -139,7 +139,7 @@ def test_retry_edit_delete_clear(page, engine, kernel):
     page.ask("delete", item=page.order[1])
     page.until(lambda: said(page) == pairs("2", "2"))
     assert kernel.run("len(chats['main'].messages)").result == "2"
-    assert page.refused("edit", item=page.order[0], text=" ", images=[]).startswith("there is nothing to ask")
+    assert page.refused("edit", item=page.order[0], text=" ", images=[]).startswith("the prompt is empty")
     page.ask("clear")
     page.until(lambda: page.shown == [])
     assert kernel.run("chats['main'].messages").result == "[]"
@@ -189,7 +189,7 @@ def test_new_and_switch_keep_drafts_apart(page, engine, kernel):
     page.until(lambda: page.state["chat"] == "main" and said(page) == pairs("one", "one"))
     assert page.state["draft"] == "half a"
     assert page.state["chats"] == ["main", name]
-    assert page.refused("switch", chat="none") == "there is no conversation 'none'"
+    assert page.refused("switch", chat="none") == "there is no chat named 'none'"
     same_as_fresh(page, kernel)
 
 
@@ -216,10 +216,10 @@ def test_models_export_and_what_no_kernel_knows(page, engine, kernel, tmp_path):
     assert page.ask("export", format="ipynb")["path"] == "main.ipynb"
     assert "# Conversation" in (tmp_path / "main_2.md").read_text()
     assert "md or ipynb" in page.refused("export", format="exe")
-    assert "knows no request 'dance'" in page.refused("dance")
-    assert page.refused("send", text=3, images=[]).startswith("text has to be")
+    assert "does not know the request 'dance'" in page.refused("dance")
+    assert page.refused("send", text=3, images=[]).startswith("text must be")
     assert page.refused("send", text="x", images=["no"]) == "an image is no longer attached: attach it again"
-    assert page.refused("set", enter_sends="yes") == "enter_sends is true or false"
+    assert page.refused("set", enter_sends="yes") == "enter_sends must be true or false"
     for broken in ({}, {"id": 3, "client": page.client}, {"type": "hello"}):
         data = {"comm_id": page.panel, "data": {"method": "custom", "content": broken}}
         kernel.client.shell_channel.send(kernel.client.session.msg("comm_msg", data))

@@ -1,4 +1,4 @@
-"""The panel's view of a conversation: what was sent makes what a page is given that comes now, and costs no more."""
+"""The items of a panel: the messages sent so far add up to what a new page gets, in few bytes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from nb_backend.chat.answer import Answer
 from nb_backend.chat.history import Message
 from nb_backend.chat.jsonable import plain
 from nb_backend.events import RawResponse
-from nb_backend.notebook.panel.items import content as saying
-from nb_backend.notebook.panel.items.arrange import FailedTurn, arrange_items
-from nb_backend.notebook.panel.items.block_diff import common, diff_blocks, units
+from nb_backend.notebook.panel.items.arrange import FailedTurn, ItemSource, arrange_items
+from nb_backend.notebook.panel.items.block_diff import common_length, diff_blocks, utf16_length
+from nb_backend.notebook.panel.items.content import ItemContent, answer_content, message_content, question_content
 from nb_backend.notebook.panel.items.image_store import ImageStore
 from nb_backend.notebook.panel.items.items import ItemList
 from nb_backend.notebook.panel.items.throttle import FASTEST, SLOWEST, interval
@@ -40,35 +40,35 @@ def content(text: str) -> RawResponse:
 
 
 class Panel:
-    """A view and a page, with a clock that the test moves; a turn is hashable as it is, by identity."""
+    """The items and one page, with a clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.view = ItemList(ImageStore(), clock=lambda: self.now)
+        self.items = ItemList(ImageStore(), clock=lambda: self.now)
         self.page = Shown()
         self.sent: list[int] = []
         self.rendered = 0
         self.outbox = Outbox(lambda message, _: self.page.take(message))
 
-    def content_of(self, thing: Any) -> saying.ItemContent:
+    def content_of(self, source: ItemSource) -> ItemContent:
         self.rendered += 1
-        if thing.turn is None:
-            return saying.of_message(thing.message, str, str)
-        if not thing.answers:
-            return saying.of_question(thing.turn, str, str)
-        return saying.of_answer(thing.turn, str, str)
+        if source.turn is None:
+            return message_content(source.message or {}, str, str)
+        if not source.is_answer:
+            return question_content(source.turn, str, str)
+        return answer_content(source.turn, str, str)
 
-    def look(self, messages: Any, live: Any = (), failed: Any = ()) -> None:
-        self.view.arrange(arrange_items(messages, live, failed), AllTurns())
-        assert self.view.render(self.content_of, 1e9)
-        for message in self.view.changes():
+    def update(self, messages: Any, live: Any = (), failed: Any = ()) -> None:
+        self.items.update(arrange_items(messages, live, failed), AllTurns())
+        assert self.items.render(self.content_of, 1e9)
+        for message in self.items.changes():
             size = self.outbox.broadcast(message)
             self.sent.append(size)
             if "item" in message:
-                self.view.bytes_sent(message["item"], size)
+                self.items.add_bytes_sent(message["item"], size)
 
     def fresh(self) -> list[dict[str, Any]]:
-        return plain(self.view.whole())
+        return plain(self.items.whole())
 
 
 class AllTurns:
@@ -77,22 +77,22 @@ class AllTurns:
 
 
 @given(st.lists(TEXT, max_size=5), st.lists(TEXT, max_size=5))
-def test_a_list_of_blocks_becomes_the_other(before, after):
-    news = diff_blocks(before, after)
+def test_a_diff_turns_one_list_of_blocks_into_the_other(before, after):
+    diff = diff_blocks(before, after)
     page = Shown()
     page.items = {"i": {"content": before}}
-    if news is not None:
-        page._text({"item": "i", "part": "content", **news})
+    if diff is not None:
+        page._text({"item": "i", "part": "content", **diff})
     assert page.items["i"]["content"] == after
-    assert (news is None) == (before == after)
+    assert (diff is None) == (before == after)
 
 
 @given(TEXT, TEXT)
-def test_what_two_texts_begin_with(one, other):
-    same = common(one, other)
+def test_the_common_prefix_of_two_texts(one, other):
+    same = common_length(one, other)
     assert one[:same] == other[:same]
     assert same == min(len(one), len(other)) or one[same] != other[same]
-    assert units(one) == len(one.encode("utf-16-le")) // 2
+    assert utf16_length(one) == len(one.encode("utf-16-le")) // 2
 
 
 ACTS = ["ask", "grow", "keep", "fail", "stop", "retry", "delete", "clear", "again", "hello", "wait"]
@@ -101,9 +101,9 @@ ACTIONS = st.lists(st.tuples(st.sampled_from(ACTS), TEXT), max_size=25)
 
 @settings(deadline=None, max_examples=60)
 @given(ACTIONS)
-def test_a_page_has_what_a_page_is_given_that_comes_now(actions):
+def test_an_updated_page_shows_the_same_as_a_new_page(actions):
     panel, messages, live, failed = Panel(), [], [], []
-    panel.look(messages)
+    panel.update(messages)
     for act, text in actions:
         if act == "ask":
             live.append(turn(text))
@@ -134,12 +134,12 @@ def test_a_page_has_what_a_page_is_given_that_comes_now(actions):
             panel.now += 1
         elif act == "hello":
             panel.page.items = {item["id"]: item for item in panel.fresh()}
-            panel.page.order = panel.view.order
-        panel.look(messages, live, failed)
+            panel.page.order = panel.items.order
+        panel.update(messages, live, failed)
         before = [dict(item) for item in panel.page.shown]
-        assert [item["id"] for item in before] == panel.view.order
+        assert [item["id"] for item in before] == panel.items.order
     panel.now += 10
-    panel.look(messages, live, failed)
+    panel.update(messages, live, failed)
     before = panel.page.shown
     assert panel.page.gaps == 0
     assert panel.fresh() == before
@@ -147,7 +147,7 @@ def test_a_page_has_what_a_page_is_given_that_comes_now(actions):
     assert len(said) == len(messages) + 2 * len(failed) + 2 * len(live) or any(one.request.instead for one in live)
 
 
-def test_what_has_not_changed_is_not_rendered_or_sent_again():
+def test_unchanged_items_are_not_rendered_or_sent_again():
     panel = Panel()
     messages = []
     for number in range(500):
@@ -155,20 +155,20 @@ def test_what_has_not_changed_is_not_rendered_or_sent_again():
             Message({"role": "user", "content": f"{number}?"}),
             Message({"role": "assistant", "content": "Yes"}),
         ]
-    panel.look(messages)
+    panel.update(messages)
     assert panel.rendered == 1000
     assert len(panel.sent) == 1
     one = turn()
-    panel.look(messages, [one])
+    panel.update(messages, [one])
     for number in range(5):
         one.answer.add(content(f"{number} "))
         panel.now += 1
-        panel.look(messages, [one])
+        panel.update(messages, [one])
     assert panel.rendered == 1000 + 2 + 5
     assert len(panel.page.items) == 1002
-    assert sum(panel.sent[1:]) < 40_000  # the order, once; and pieces of text
-    panel.look([{"role": "user", "content": "0?"}, *messages[1:]])
-    assert panel.rendered == 1000 + 2 + 5 + 2  # another question, which its answer belongs to
+    assert sum(panel.sent[1:]) < 40_000  # the order once, and the text in pieces
+    panel.update([{"role": "user", "content": "0?"}, *messages[1:]])
+    assert panel.rendered == 1000 + 2 + 5 + 2  # another question, and so another answer
 
 
 PROSE = "The sky is **blue** since short waves are scattered `more` than long ones, as Rayleigh found in 1871. "
@@ -186,19 +186,19 @@ def test_the_bytes_of_an_answer_are_in_proportion_to_its_html(text):
     if len(set(text.split())) < 10:
         text = re.sub(r"(.{4000})", r"\1\n\n", text)
     panel, one = Panel(), turn()
-    panel.look([], [one])
+    panel.update([], [one])
     panel.sent.clear()
     updates, seconds = 0, []
-    for at in range(0, len(text), 5 * rate // 40):  # one look in 25 ms
+    for at in range(0, len(text), 5 * rate // 40):  # one update in 25 ms
         one.answer.add(content(text[at : at + 5 * rate // 40]))
         panel.now += 0.025
         before = len(panel.sent)
-        panel.look([], [one])
+        panel.update([], [one])
         if len(panel.sent) > before:
             updates += 1
             seconds.append(panel.now)
     one.ended = one.kept = True
-    panel.look([one.request.question, Message({"role": "assistant", "content": one.answer.text})])
+    panel.update([one.request.question, Message({"role": "assistant", "content": one.answer.text})])
     html = sum(len(block.encode()) for block in panel.page.shown[-1]["content"])
     assert seconds[0] == pytest.approx(0.025)
     gaps = [after - before for before, after in pairwise(seconds)]
@@ -208,14 +208,14 @@ def test_the_bytes_of_an_answer_are_in_proportion_to_its_html(text):
     assert updates > 100
 
 
-def test_the_pace():
+def test_the_interval_grows_with_the_bytes_sent():
     assert interval(0, 0) == FASTEST
     assert interval(5_000, 10) == FASTEST
     assert interval(10**6, 10) == SLOWEST
     assert FASTEST < interval(108_000, 55_000) < SLOWEST
 
 
-def test_items_go_in_batches():
+def test_items_are_sent_in_batches():
     items = [{"id": str(number), "content": ["x" * 300_000]} for number in range(10)]
     found = list(batches(items))
     assert [item for batch in found for item in batch] == items
@@ -223,13 +223,13 @@ def test_items_go_in_batches():
     assert list(batches([])) == [[]]
 
 
-def test_whatever_is_sent_is_json():
+def test_everything_sent_is_valid_json():
     strange = {"a": float("nan"), "b": ["\ud83d\ude00", "\ud800"], 3: (1, float("-inf")), "d": None}
     assert plain(strange) == {"a": None, "b": ["😀", "�"], "3": [1, None], "d": None}
     orjson.dumps(plain(strange))
 
 
-def test_pieces_and_numbers():
+def test_chunks_and_sequence_numbers():
     sent = []
     outbox = Outbox(lambda message, buffers: sent.append((message, buffers)))
     assert outbox.pieces("c", "r", bytes(2 * CHUNK_SIZE + 1)) == 3

@@ -1,4 +1,4 @@
-"""The transcript that a panel leaves in the notebook: safe, with small images, each message written once."""
+"""The transcript that a panel leaves in the notebook: safe, with small images, each message rendered once."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from PIL import Image
 from nb_backend import attach, to_data_uri
 from nb_backend.chat.history import Message
 from nb_backend.markdown import safe as safe_module
-from nb_backend.notebook.panel import transcript_markdown as written
-from nb_backend.notebook.panel.error_text import error_line, mask_keys
-from nb_backend.notebook.panel.transcript_markdown import IMAGE_BYTES, TranscriptRenderer
-from nb_backend.notebook.panel.uploads import MOST_BYTES, Uploads
+from nb_backend.notebook.panel import transcript_markdown
+from nb_backend.notebook.panel.error_text import error_line
+from nb_backend.notebook.panel.transcript_markdown import MAX_IMAGE_BYTES, TranscriptRenderer
+from nb_backend.notebook.panel.uploads import MAX_TOTAL_BYTES, Uploads
+from nb_backend.redaction import mask
 
 
 def noise(side: int, seed: int = 0) -> bytes:
@@ -35,7 +36,7 @@ def write(*messages: object) -> str:
     return TranscriptRenderer(str).markdown(messages)
 
 
-def test_who_said_what_when():
+def test_speaker_time_and_status_line():
     text = write(
         question("Why?"),
         answer("So.", reasoning="hm", usage={"completion_tokens": 3}),
@@ -47,7 +48,7 @@ def test_who_said_what_when():
     assert text.endswith("**tool**\n\nx")
 
 
-def test_nothing_in_it_acts():
+def test_hostile_html_is_harmless():
     provider = {"name": "<script>x</script>[a](javascript:b)"}
     text = write(question("<script>1</script></details>"), answer("<img src=x onerror=y></details>", provider=provider))
     assert "<script" not in text
@@ -59,17 +60,17 @@ def test_nothing_in_it_acts():
 @pytest.mark.parametrize("where", ["question", "answer"])
 def test_images_are_small(where):
     data = noise(500)
-    assert len(data) > 3 * IMAGE_BYTES
+    assert len(data) > 3 * MAX_IMAGE_BYTES
     uri = to_data_uri(data)
     text = write(question("q", data)) if where == "question" else write(answer(f"![it]({uri})"))
     assert "](data:image/" in text
     assert uri not in text
-    assert len(text) < IMAGE_BYTES * 1.4
+    assert len(text) < MAX_IMAGE_BYTES * 1.4
     assert to_data_uri(PNG) in write(question("q", PNG), answer("a"))
 
 
 def test_all_images_together_are_bounded_and_the_newest_stay(monkeypatch):
-    monkeypatch.setattr(written, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(transcript_markdown, "MAX_TOTAL_BYTES", 100_000)
     data = [noise(120, seed) for seed in range(5)]
     text = write(
         question("q", *data[:2]), answer("a"), question("q", *data[2:]), answer(f"![x]({to_data_uri(data[4])})")
@@ -82,17 +83,17 @@ def test_all_images_together_are_bounded_and_the_newest_stay(monkeypatch):
     assert "data:image/" not in write(again)
 
 
-def test_without_pillow_what_is_small_stays(monkeypatch):
+def test_small_images_stay_without_pillow(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "PIL", None)
     text = write(answer(f"![a]({to_data_uri(PNG)}) ![b](data:image/png;base64,{'A' * 400_000})"))
     assert to_data_uri(PNG) in text
     assert len(text) < 9_000
 
 
-def test_a_message_is_written_once(monkeypatch):
+def test_a_message_is_rendered_once(monkeypatch):
     calls = []
     safe = safe_module.safe_markdown
-    monkeypatch.setattr(written, "safe_markdown", lambda *args: calls.append(args) or safe(*args))
+    monkeypatch.setattr(transcript_markdown, "safe_markdown", lambda *args: calls.append(args) or safe(*args))
     messages = [question(f"{number}?") for number in range(50)]
     transcript = TranscriptRenderer(str)
     transcript.markdown(messages)
@@ -100,9 +101,9 @@ def test_a_message_is_written_once(monkeypatch):
     assert len(calls) == 51
 
 
-def test_no_key_is_said():
+def test_an_error_line_has_no_key():
     key = "a-key-of-the-tests"
-    assert mask_keys(f"x {key} y", [key, "short"]) == "x *** y"
+    assert mask(f"x {key} y", [key, "short"]) == "x *** y"
     assert error_line(ValueError(f"bad\n {key}"), [key]) == "bad ***"
     assert error_line(OSError(2, "No such file", "x.md"), []) == "No such file: x.md"
     assert error_line(KeyError("x"), []) == "KeyError: 'x'"
@@ -110,7 +111,7 @@ def test_no_key_is_said():
     assert len(error_line(ValueError("long " * 10_000), [])) == 1000
 
 
-def test_uploads_are_bounded_and_forgotten():
+def test_uploads_are_limited_and_expire():
     now = [0.0]
     uploads = Uploads(lambda: now[0])
     uploads.begin("c", "u", "a", 10, 2, 0, 0)
@@ -118,9 +119,9 @@ def test_uploads_are_bounded_and_forgotten():
     assert uploads.add_chunk("c", "u", 1, b"67890") == b"1234567890"
     assert len(uploads) == 0
     uploads.begin("c", "u", "a", 10, 2, 0, 0)
-    with pytest.raises(ValueError, match="more than 256 MB"):
-        uploads.begin("c", "v", "b", 10, 2, 0, MOST_BYTES - 15)
-    with pytest.raises(ValueError, match="which cannot be"):
+    with pytest.raises(ValueError, match="exceed 256 MB"):
+        uploads.begin("c", "v", "b", 10, 2, 0, MAX_TOTAL_BYTES - 15)
+    with pytest.raises(ValueError, match="do not match its size"):
         uploads.begin("c", "v", "b", 10, 11, 0, 0)
     now[0] = 1000.0
     uploads.begin("d", "u", "a", 10, 2, 0, 0)

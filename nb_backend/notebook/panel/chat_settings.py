@@ -1,4 +1,4 @@
-"""How a panel's conversation is asked: what the page shows of it, and what it may set."""
+"""The settings of a chat that a page shows and changes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ... import settings
 from ...chat.chat import Chat
 
 EMBEDDED = "embedded backend"
-_LONGEST = 100_000  # characters of a system prompt
+_MAX_SYSTEM_PROMPT = 100_000  # characters
 
 
 def settings_of(chat: Chat) -> dict[str, Any]:
-    """Give what the page shows of how a conversation is asked."""
+    """Return the settings of a chat as a page shows them."""
     return {
         "model": settings.model(chat.model),
         "system": chat.system or "",
@@ -26,18 +26,18 @@ def settings_of(chat: Chat) -> dict[str, Any]:
 
 
 def server(chat: Chat) -> str:
-    """Name the server that is asked, as people do."""
+    """Return the host of the server that the chat uses, or "embedded backend"."""
     try:
         url = settings.url(chat.url)
     except ValueError:
-        return "a url that is none"
+        return "invalid url"
     return EMBEDDED if url is None else urlsplit(url).netloc.rpartition("@")[2]
 
 
 def apply_settings(chat: Chat, wanted: Mapping[str, Any]) -> None:
-    """Set what is named of ``model``, ``system``, ``temperature``, ``max_tokens``; ``None`` is not set.
+    """Set those of ``model``, ``system``, ``temperature`` and ``max_tokens`` that are present; ``None`` unsets one.
 
-    ``ValueError`` in words for a value that cannot be, and then nothing is set.
+    ``ValueError`` says which value is invalid; then nothing is changed.
     """
     checked: dict[str, Any] = {name: check(wanted[name]) for name, check in _CHECKS.items() if name in wanted}
     if "model" in checked:
@@ -53,13 +53,13 @@ def apply_settings(chat: Chat, wanted: Mapping[str, Any]) -> None:
 
 def _model(value: object) -> str | None:
     if not isinstance(value, str | None) or not (value or "").isprintable() or len(value or "") > 300:
-        raise ValueError("the name of a model is one line of text")
+        raise ValueError("the name of a model must be one line of text")
     return (value or "").strip() or None
 
 
 def _system(value: object) -> str | None:
-    if not isinstance(value, str | None) or len(value or "") > _LONGEST:
-        raise ValueError(f"the system prompt is a text of at most {_LONGEST:,} characters")
+    if not isinstance(value, str | None) or len(value or "") > _MAX_SYSTEM_PROMPT:
+        raise ValueError(f"the system prompt must be a text of at most {_MAX_SYSTEM_PROMPT:,} characters")
     return value if value and value.strip() else None
 
 
@@ -67,7 +67,7 @@ def _temperature(value: object) -> float | None:
     if value is None:
         return None
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 5:
-        raise ValueError("the temperature is a number from 0 up, hardly ever above 2")
+        raise ValueError("the temperature must be a number from 0 to 5; most servers accept at most 2")
     return value
 
 
@@ -77,7 +77,7 @@ def _max_tokens(value: object) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 10**9:
-        raise ValueError("the most tokens of an answer are a whole number from 1 up")
+        raise ValueError("the maximum number of tokens must be a whole number of at least 1")
     return value
 
 

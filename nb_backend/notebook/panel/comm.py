@@ -1,4 +1,4 @@
-"""How the panel's messages go: on a comm of its own, as no answer to any request."""
+"""The connection between a panel and its pages: a comm whose messages answer no request of a cell."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from IPython.core.getipython import get_ipython
 
 
 def kernel_of(shell: Any) -> Any:
-    """Give the kernel of a shell, ``None`` in a terminal and where there is no shell."""
+    """Return the kernel of a shell; None in a terminal or if there is no shell."""
     return getattr(shell, "kernel", None)
 
 
 def hears_while_busy(shell: Any) -> bool:
-    """Whether messages such as the one that is handled now are heard while a cell runs: they come on a subshell."""
+    """Whether messages like the current one arrive while a cell runs, because they come on a subshell."""
     features = getattr(kernel_of(shell), "kernel_info", {}).get("supported_features", ())
     return "kernel subshells" in features and threading.current_thread() is not threading.main_thread()
 
 
 class PanelComm(comm.base_comm.BaseComm):
-    """A comm whose messages have an empty parent.
+    """Comm whose messages have an empty parent header.
 
-    They are smaller by a third; and ipykernel 7.4 leaves alone where the page sends its messages, which it would
-    otherwise hand to the shell of the cell that last sent something, to wait there for the end of a cell.
+    That makes them a third smaller. It also keeps ipykernel 7.4 from rerouting the page's messages: it would send them
+    to the shell of the cell that last sent something, where they wait until that cell ends.
     """
 
     def publish_msg(
@@ -35,13 +35,13 @@ class PanelComm(comm.base_comm.BaseComm):
         buffers: list[bytes] | None = None,
         **keys: Any,
     ) -> None:
-        """Send, from any thread."""
+        """Send a message. Any thread may call this."""
         kernel = kernel_of(get_ipython())
         content = {"data": data or {}, "comm_id": self.comm_id, **keys}
         publish(kernel, msg_type, content, metadata or {}, {}, self.topic, buffers)
 
     def handle_msg(self, msg: dict[str, Any]) -> None:
-        """Hand a message on, without the events of a cell: they would have matplotlib show a figure half drawn."""
+        """Call the widget's callback without a cell's events, on which matplotlib would show a half-drawn figure."""
         if self._msg_callback:
             self._msg_callback(msg)
 
@@ -55,7 +55,7 @@ def publish(
     topic: bytes = b"display_data",
     buffers: list[bytes] | None = None,
 ) -> None:
-    """Send a message to all pages, past whatever captures the outputs of a cell; nothing once the kernel is going."""
+    """Send a message to all front ends, bypassing whatever captures a cell's outputs; nothing at kernel shutdown."""
     socket = getattr(kernel, "iopub_socket", None)
     if socket is not None:
         kernel.session.send(socket, msg_type, content, metadata=metadata, parent=parent, ident=topic, buffers=buffers)

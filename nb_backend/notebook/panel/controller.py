@@ -1,7 +1,7 @@
-"""What a panel knows and does, in the kernel: its conversation, its pages, what is attached, what is asked.
+"""The kernel's side of one panel: its chat, settings, draft and end.
 
-All of it is touched on the background loop only. What comes from elsewhere (messages of a page, changes of the
-conversation) is handed over to it, in a context that belongs to no cell.
+Only code on the background loop touches a controller. Messages of a page and changes of the chat arrive on other
+threads and are posted to the loop.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from weakref import WeakKeyDictionary, WeakSet
 from ... import settings
 from ...chat.chat import Chat
 from ...media.attachment import Attachment
-from ...media.files import MAX_SIZE
 from ...providers.catalog import sees_images
 from ...providers.registry import provider_for
-from . import chat_settings as tuning
-from . import panel_state as kept
-from .items.image_store import ImageStore, describe_attachment
-from .items.items import ItemList
+from .chat_settings import settings_of
+from .items.image_store import describe_attachment
 from .loop_tasks import call_later, post, spawn
-from .outbox import CHUNK_SIZE, Outbox, Send
+from .outbox import Send
+from .page_sync import PageSync
+from .panel_state import Draft, drafts
 from .saved_transcript import SavedTranscript
 from .uploads import Uploads
 from .watcher import ConversationWatcher, own_key
@@ -33,171 +32,94 @@ if TYPE_CHECKING:
     from ...chat.turn import Turn
 
 
-GRACE = 3.0  # seconds that pages have to fetch the last transcript, before a finished panel closes
-_SLICE = 0.02  # seconds of rendering, then others on the loop have their turn
-_REST = 0.03  # seconds between two looks at the conversation
-_STOPPING = 10.0  # seconds that an answer has to end once it is stopped
-_hosts: WeakSet[PanelController] = WeakSet()
-_image_ids = count(1)  # they go from panel to panel
+GRACE = 3.0  # seconds in which the pages fetch the last transcript before a finished panel closes
+_STOP_TIMEOUT = 10.0  # seconds to wait for a stopped answer to end
+_controllers: WeakSet[PanelController] = WeakSet()
+_image_ids = count(1)  # unique over all panels: a draft moves from one panel to the next
 
 
 class PanelController:
-    """The kernel's side of one panel. ``send`` takes a message to all its pages, ``gone`` closes the widget."""
+    """The kernel's side of one panel. ``send`` sends a message to all its pages, ``on_close`` closes the widget."""
 
-    def __init__(self, name: str, chat: Chat, *, shell: Any, panel: str, send: Send, gone: Callable[[], None]) -> None:
+    def __init__(
+        self, name: str, chat: Chat, *, shell: Any, panel_id: str, send: Send, on_close: Callable[[], None]
+    ) -> None:
         self.shell = shell
-        self.panel = panel
-        self.outbox = Outbox(send)
-        self.gallery = ImageStore()
-        self.view = ItemList(self.gallery)
         self.uploads = Uploads()
-        self.draft = kept.Draft()
+        self.draft = Draft()
         self.enter_sends = True
-        self.clients: set[str] = set()
-        self.subshells = False
-        self.closed = False
-        self.asked: Turn | None = None  # that this panel asked last
-        self.models: tuple[object, list[dict[str, Any]]] | None = None  # where they were asked for
-        self._gone = gone
+        self.subshells = False  # whether pages reach the kernel while a cell runs
+        self.asked_turn: Turn | None = None  # the last one that this panel started
+        self.models: tuple[object, list[dict[str, Any]]] | None = None  # the server and its models, once listed
+        self._on_close = on_close
         self._vision: bool | None = None
-        self._tuned: dict[str, Any] = {}  # as the pages know it
-        self._called = self._dirty = self._messages_changed = False
-        self._looking: asyncio.Task[None] | None = None
-        self._rendering = asyncio.Lock()
-        self._timer: asyncio.TimerHandle | None = None
-        self.seen = ConversationWatcher(name, chat, self.call_soon)
-        self.lasting = SavedTranscript(shell, panel, self.seen.messages, self.seen.hide)
+        self.watcher = ConversationWatcher(name, chat, self.request_update)
+        self.transcript = SavedTranscript(shell, panel_id, self.watcher.messages, self.watcher.mask)
+        self.pages = PageSync(panel_id, send, self.watcher, self.transcript, self._settings, self._reset_for_chat)
         post(self._open)
 
     def _open(self) -> None:
-        _hosts.add(self)
-        self.seen.bind(self.seen.name, self.chat)
+        _controllers.add(self)
+        self.watcher.bind(self.watcher.name, self.chat)
         self.take_over_draft()
 
     @property
     def chat(self) -> Chat:
-        """The conversation that it shows."""
-        return self.seen.chat
+        """The chat that is shown."""
+        return self.watcher.chat
 
-    # --- what the pages have
+    @property
+    def closed(self) -> bool:
+        """Whether the panel has ended."""
+        return self.pages.closed
 
-    def call_soon(self, messages_changed: bool) -> None:
-        """Bring the pages up to date, soon, and the transcript if messages changed; from any thread."""
-        self._messages_changed = self._messages_changed or messages_changed
-        if not self._called:
-            self._called = True
-            post(self.touch)
+    # --- what the pages show
 
-    def touch(self) -> None:
-        """Bring the pages up to date, soon."""
-        self._called = False
-        if self.closed:
-            return
-        self._dirty = True
-        if self._messages_changed:
-            self._messages_changed = False
-            self.lasting.changed(self.tell_transcript)
-        if self._looking is None or self._looking.done():
-            self._looking = spawn(self._look())
-
-    async def _look(self) -> None:
-        while self._dirty and not self.closed:
-            self._dirty = False
-            if self.seen.follow():
-                self._bound()
-            if self.clients:
-                async with self._rendering:
-                    await self._render()
-                    self._send_changes()
-            await asyncio.sleep(_REST)
-
-    async def _render(self) -> None:
-        self.seen.arrange(self.view)
-        rendered = False
-        while not rendered:
-            rendered = self.view.render(self.seen.content_of, _SLICE)
-            await asyncio.sleep(0)  # others on the loop have their turn
-
-    def _send_changes(self) -> None:
-        for message in self.view.changes():
-            if message["type"] == "items":
-                self.outbox.items(message["order"], message["items"])
-            else:
-                self.view.bytes_sent(message["item"], self.outbox.broadcast(message))
-        self.tell_settings()
-        self._wake_in(self.view.wait())
-
-    def _wake_in(self, seconds: float | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None if seconds is None else call_later(seconds, self.touch)
+    def request_update(self, messages_changed: bool) -> None:
+        """Update the pages soon, and the transcript if messages changed. Any thread may call this."""
+        self.pages.request_update(messages_changed)
 
     async def send_full_state(self, client: str) -> None:
-        """Give a page the whole state."""
+        """Send everything that a new page needs."""
         self.uploads.forget(client)
-        self.clients.add(client)
+        self.pages.clients.add(client)
         images = await self.attached()
-        async with self._rendering:
-            await self._render()
-            self._send_state(client, images)
+        await self.pages.send_state(client, lambda: {"draft": self.draft.text, "images": images}, self.subshells)
         self.refresh_vision()
 
-    def _send_state(self, client: str, images: list[dict[str, Any]]) -> None:
-        items, order = self.view.whole(), self.view.order
-        self._tuned = self._settings()
-        state: dict[str, Any] = {"type": "state", "client": client, "panel": self.panel, "order": order, **self._tuned}
-        state |= {"draft": self.draft.text, "images": images, "limits": {"image": MAX_SIZE, "piece": CHUNK_SIZE}}
-        state |= {"subshells": self.subshells, "finished": self.lasting.finished}
-        self.outbox.broadcast({**state, "transcript": self.lasting.version if self.lasting.shown else None})
-        self.outbox.items(order, items)
-        self._wake_in(self.view.wait())
-
     def _settings(self) -> dict[str, Any]:
-        shown = {**tuning.settings_of(self.chat), "enter_sends": self.enter_sends, "vision": self._vision}
-        return {"chat": self.seen.name, "chats": self.seen.names(), "settings": shown}
+        shown = {**settings_of(self.chat), "enter_sends": self.enter_sends, "vision": self._vision}
+        return {"chat": self.watcher.name, "chats": self.watcher.names(), "settings": shown}
 
-    def tell_settings(self, **more: Any) -> None:
-        """Tell the pages how the conversation is asked, if they know it otherwise, or there is more to tell."""
-        now = self._settings()
-        if self.clients and not self.closed and (more or now != self._tuned):
-            self._tuned = now
-            self.outbox.broadcast({"type": "settings", **now, **more})
-
-    def tell_transcript(self) -> None:
-        """Tell the pages which version of the transcript the notebook has to hold."""
-        if self.clients and not self.closed:
-            message = {"version": self.lasting.version, "finished": self.lasting.finished}
-            self.outbox.broadcast({"type": "transcript", "panel": self.panel, **message})
-
-    # --- what is attached
+    # --- attached images
 
     async def attached(self) -> list[dict[str, Any]]:
-        """Give what is attached and not yet sent, as the page shows it."""
-        return [await self.image(id, one) for id, one in [*self.draft.images.items()]]
+        """Return the images of the draft as the page shows them."""
+        return [await self.attached_image(id, one) for id, one in [*self.draft.images.items()]]
 
-    async def image(self, id: str, one: Attachment) -> dict[str, Any]:
-        """Give an attachment as the page shows it before it is sent."""
-        thumbnail = await asyncio.to_thread(one.thumbnail)
-        return {"id": id, **describe_attachment(one), "thumbnail": thumbnail or ""}
+    async def attached_image(self, id: str, image: Attachment) -> dict[str, Any]:
+        """Return one image of the draft as the page shows it."""
+        thumbnail = await asyncio.to_thread(image.thumbnail)
+        return {"id": id, **describe_attachment(image), "thumbnail": thumbnail or ""}
 
-    def keep_image(self, one: Attachment) -> str:
-        """Attach an image to the next question, and give its id."""
+    def add_image(self, image: Attachment) -> str:
+        """Attach an image to the draft and return its id."""
         id = f"image{next(_image_ids)}"
-        self.draft.images[id] = one
+        self.draft.images[id] = image
         self.refresh_vision()
         return id
 
-    # --- asking
+    # --- prompts
 
     def ask(self, text: str, images: list[Attachment], instead: dict[str, Any] | None = None) -> None:
-        """Ask, in the conversation; ``ValueError`` if this panel waits for an answer already, or it cannot be."""
+        """Send a prompt; ``instead`` is the user message to replace. ``ValueError`` if the panel cannot send now."""
         self.check_free()
         stream = self.chat.stream(text, images, instead=instead)
-        self.seen.register_chat()
-        self.asked = stream.turn
+        self.watcher.register_chat()
+        self.asked_turn = stream.turn
 
         async def receive() -> None:
-            with suppress(Exception):  # the turn has it, and the page shows it
+            with suppress(Exception):  # the turn records the error, and the page shows it
                 async with aclosing(stream):
                     await stream.prepare()
                     async for _ in stream:
@@ -206,111 +128,112 @@ class PanelController:
         spawn(receive())
 
     def check_free(self) -> None:
-        """``ValueError`` where an answer of this panel is under way."""
-        if self.asked is not None and not self.asked.ended:
-            raise ValueError("the answer is still being written: stop it, or wait for its end")
+        """Raise ``ValueError`` if an answer of this panel is still being written."""
+        if self.asked_turn is not None and not self.asked_turn.ended:
+            raise ValueError("the answer is still being written: stop it, or wait until it ends")
 
     async def stop(self) -> None:
-        """Stop every answer of the conversation that is under way, and wait for their ends."""
-        live = [turn for turn in {*self.chat.live, self.asked} if turn is not None and not turn.ended]
+        """Stop all live answers of the chat and wait until they end."""
+        live = [turn for turn in {*self.chat.live, self.asked_turn} if turn is not None and not turn.ended]
         for turn in live:
             turn.stop()
         with suppress(TimeoutError):
-            async with asyncio.timeout(_STOPPING):
+            async with asyncio.timeout(_STOP_TIMEOUT):
                 while any(not turn.ended for turn in live):  # noqa: ASYNC110  they may end on any thread
                     await asyncio.sleep(0.01)
 
-    # --- how the conversation is asked
+    # --- settings
 
     def notify_settings_changed(self) -> None:
-        """Tell every panel of the conversation that it is asked in another way."""
-        for host in list(_hosts):
-            if host.chat is self.chat:
-                host.tell_settings()
-                host.refresh_vision()
+        """Send the settings to the pages of every panel that shows this chat."""
+        for controller in list(_controllers):
+            if controller.chat is self.chat:
+                controller.pages.send_settings()
+                controller.refresh_vision()
 
     def refresh_vision(self) -> None:
-        """Find out, in the background, whether the model sees images, where that is of use."""
+        """Find out in the background whether the model accepts images."""
         if not self.closed:
             spawn(self._find_vision())
 
     async def _find_vision(self) -> None:
-        chat, seen = self.chat, None
+        chat, vision = self.chat, None
         with suppress(ValueError):
             url, model, key = settings.url(chat.url), settings.model(chat.model), own_key(chat)
-            if url is not None or self.draft.images:  # the embedded backend is not started for it alone
-                seen = await sees_images(provider_for(url), model, chat.provider, api_key=key)
+            if url is not None or self.draft.images:  # do not start the embedded backend only for this
+                vision = await sees_images(provider_for(url), model, chat.provider, api_key=key)
             if chat is self.chat and model == settings.model(chat.model):
-                self._vision = seen
-                self.tell_settings()
+                self._vision = vision
+                self.pages.send_settings()
+
+    # --- chats and drafts
 
     def switch(self, name: str) -> None:
-        """Show another conversation, with its own draft. ``ValueError`` if there is none of that name."""
-        chat = self.seen.named(name)
+        """Show another chat with its own draft. ``ValueError`` if no chat has this name."""
+        chat = self.watcher.named(name)
         self.put_draft_aside()
-        self.seen.bind(name, chat)
-        self._bound()
+        self.watcher.bind(name, chat)
+        self._reset_for_chat()
         self.take_over_draft()
-        self.call_soon(True)
+        self.request_update(True)
 
-    def _bound(self) -> None:
-        self._vision = self.asked = None
+    def _reset_for_chat(self) -> None:
+        self._vision = self.asked_turn = None
         self.refresh_vision()
 
     def put_draft_aside(self) -> None:
-        """Keep what is not sent for the next panel of this conversation."""
+        """Store the draft for the next panel that shows this chat."""
         if self.draft:
-            kept.drafts[self.seen.name] = self.draft
-        self.draft = kept.Draft()
+            drafts[self.watcher.name] = self.draft
+        self.draft = Draft()
 
     def take_over_draft(self) -> None:
-        """Take up what a panel of this conversation has left."""
+        """Use the draft that an earlier panel of this chat left, unless this panel has one."""
         if not self.draft:
-            self.draft = kept.drafts.pop(self.seen.name, kept.Draft())
+            self.draft = drafts.pop(self.watcher.name, Draft())
 
     # --- the end
 
     async def finish(self) -> None:
-        """Let the transcript take the panel's place, for good."""
-        if self.lasting.finished:
+        """Stop the answers and replace the panel by its transcript, for good."""
+        if self.transcript.finished:
             return
         await self.stop()
-        self.lasting.close()
-        await asyncio.to_thread(self.lasting.finish)
-        self.tell_transcript()
-        call_later(GRACE if self.clients else 0, self.close)
+        self.transcript.close()
+        await asyncio.to_thread(self.transcript.finish)
+        self.pages.send_transcript()
+        call_later(GRACE if self.pages.clients else 0, self.close)
 
     def close(self, heir: PanelController | None = None) -> None:
-        """End: nothing is watched, sent or kept any more but the draft; an answer that an heir waits for goes on."""
+        """End the panel and store its draft. Its answer is stopped, unless an heir shows the same chat."""
         if self.closed:
             return
         if heir is not None and heir.chat is self.chat:
-            heir.asked, heir.enter_sends = self.asked, self.enter_sends
-        elif self.asked is not None:
-            self.asked.stop()
-        self.closed = True
-        self.seen.close()
+            heir.asked_turn, heir.enter_sends = self.asked_turn, self.enter_sends
+        elif self.asked_turn is not None:
+            self.asked_turn.stop()
+        self.pages.close()
+        self.watcher.close()
         self.put_draft_aside()
         self.uploads.clear()
-        self.lasting.close()
-        self._wake_in(None)
-        _hosts.discard(self)
-        self._gone()
+        self.transcript.close()
+        _controllers.discard(self)
+        self._on_close()
 
 
-_shown: WeakKeyDictionary[PanelController, dict[str, str]] = WeakKeyDictionary()
-"""For each panel the cells that show it, with the requests that ran them."""
+_cells: WeakKeyDictionary[PanelController, dict[str, str]] = WeakKeyDictionary()
+"""For each panel, the cells that show it, with the id of the request that ran each cell."""
 
 
-def show(host: PanelController, cell: str | None, run: str) -> None:
-    """Note that a run of a cell shows a panel; those that only earlier runs of it had shown are closed."""
-    if host.closed:
+def record_shown(controller: PanelController, cell: str | None, run: str) -> None:
+    """Record that a run of a cell shows a panel, and close the panels that only earlier runs of that cell showed."""
+    if controller.closed:
         return
     if cell is not None:
-        _shown.setdefault(host, {})[cell] = run
-        for other, places in list(_shown.items()):
-            if other is not host and places.get(cell, run) != run:
-                del places[cell]
-                if not places:
-                    other.close(heir=host)
-    host.take_over_draft()
+        _cells.setdefault(controller, {})[cell] = run
+        for other, runs in list(_cells.items()):
+            if other is not controller and runs.get(cell, run) != run:
+                del runs[cell]
+                if not runs:
+                    other.close(heir=controller)
+    controller.take_over_draft()

@@ -1,4 +1,4 @@
-"""What goes to the pages: numbered, within bounds, and of nothing that JSON or a websocket cannot carry."""
+"""Messages to the pages: numbered, limited in size, and valid JSON."""
 
 from __future__ import annotations
 
@@ -9,46 +9,46 @@ import orjson
 
 from ...chat.jsonable import plain
 
-CHUNK_SIZE = 2**20  # bytes of a message, but for an item that is larger by itself
-ENVELOPE = 370  # bytes of a message around what it says: two headers, and the frame
+CHUNK_SIZE = 2**20  # bytes of a message; only a single larger item exceeds it
+ENVELOPE = 370  # bytes that the headers and the frame of a message add to its content
 
 Send = Callable[[dict[str, Any], list[bytes] | None], None]
 
 
 class Outbox:
-    """Sends to all pages of a panel; each broadcast has a number, one more than the one before."""
+    """Sends messages to all pages of a panel. ``seq`` counts the broadcasts, so that a page notices a lost one."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.seq = 0
 
     def broadcast(self, message: Mapping[str, Any]) -> int:
-        """Send to every page, in order; give the bytes that it takes."""
+        """Send a message to every page and return its size in bytes."""
         self.seq += 1
-        made: dict[str, Any] = plain({**message, "seq": self.seq})
-        self._send(made, None)
-        return len(orjson.dumps(made)) + ENVELOPE
+        content: dict[str, Any] = plain({**message, "seq": self.seq})
+        self._send(content, None)
+        return len(orjson.dumps(content)) + ENVELOPE
 
     def items(self, order: list[str], items: list[dict[str, Any]]) -> None:
-        """Send items, in as many messages as they need."""
+        """Send whole items, in as many messages as needed."""
         for batch in batches(items):
             self.broadcast({"type": "items", "order": order, "items": batch})
 
     def reply(self, client: str, id: str, **fields: Any) -> None:
-        """Answer a request."""
+        """Answer a request of one page."""
         self._send(plain({"type": "reply", "client": client, "id": id, **fields}), None)
 
     def pieces(self, client: str, id: str, data: bytes) -> int:
-        """Send bytes for a request, and give in how many messages."""
-        parts = [data[start : start + CHUNK_SIZE] for start in range(0, len(data), CHUNK_SIZE)]
-        for number, part in enumerate(parts):
-            message = {"type": "piece", "client": client, "id": id, "piece": number, "pieces": len(parts)}
-            self._send(plain(message), [part])
-        return len(parts)
+        """Send the bytes that a request asked for, and return the number of messages used."""
+        chunks = [data[start : start + CHUNK_SIZE] for start in range(0, len(data), CHUNK_SIZE)]
+        for number, chunk in enumerate(chunks):
+            message = {"type": "piece", "client": client, "id": id, "piece": number, "pieces": len(chunks)}
+            self._send(plain(message), [chunk])
+        return len(chunks)
 
 
 def batches(items: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Give items in lists of at most ``CHUNK_SIZE`` bytes, or of one item; at least one list."""
+    """Split items into lists of at most ``CHUNK_SIZE`` bytes, or of one larger item. There is at least one list."""
     batch: list[dict[str, Any]] = []
     size = 0
     for item in items:

@@ -1,4 +1,4 @@
-"""What outlives a panel: drafts, what failed, what the cell had set, and the numbers of cells."""
+"""What outlives a panel: drafts, failed turns, settings made in code, and the numbers of cells."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .items.arrange import FailedTurn
 
 @dataclass
 class Draft:
-    """What a person has written and attached, and not sent."""
+    """The text and the attachments, by id, that the user has not sent yet."""
 
     text: str = ""
     images: dict[str, Attachment] = field(default_factory=dict)
@@ -23,51 +23,55 @@ class Draft:
 
 
 drafts: dict[str, Draft] = {}
-"""Of panels that are gone, by the names of their conversations."""
+"""The drafts of closed panels, by the name of the chat."""
 
 
 last_code_settings: dict[str, dict[str, Any]] = {}
-"""What the code of the last panel of a conversation had set: a cell that runs again sets nothing anew."""
+"""The arguments of the last ``ChatPanel(...)`` for each chat name. A cell that runs again repeats them."""
 
 
-_failed: WeakKeyDictionary[Chat, list[FailedTurn]] = WeakKeyDictionary()
-_numbers: dict[str, int] = {}  # of cells, by their ids
+_failed_turns: WeakKeyDictionary[Chat, list[FailedTurn]] = WeakKeyDictionary()
+_cell_numbers: dict[str, int] = {}  # by cell id
 _watched_shells: set[int] = set()
 
 
 def changed_settings(name: str, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Give what a cell wants set that the last one for this conversation had not: choices of a person stay."""
+    """Return the settings that differ from those of the last ``ChatPanel(...)`` for this chat; remember the new ones.
+
+    The others stay as they are, so that a cell that runs again does not undo what the user chose in the panel.
+    """
     before, last_code_settings[name] = last_code_settings.get(name, {}), wanted
     return {key: value for key, value in wanted.items() if before.get(key) != value}
 
 
-def failed(chat: Chat) -> list[FailedTurn]:
-    """Give the turns of a conversation that came to nothing, the same list to all panels."""
-    return _failed.setdefault(chat, [])
+def failed_turns(chat: Chat) -> list[FailedTurn]:
+    """Return the failed turns of a chat: one list, which all its panels share."""
+    return _failed_turns.setdefault(chat, [])
 
 
-def source(cell: str) -> str:
-    """Name the cell of this id: ``In [3]``."""
-    return f"In [{_numbers[cell]}]" if cell in _numbers else "a cell"
+def cell_label(cell: str) -> str:
+    """Return the label of the cell with this id, such as ``In [3]``."""
+    return f"In [{_cell_numbers[cell]}]" if cell in _cell_numbers else "a cell"
 
 
 def number_cells(shell: Any) -> None:
-    """Note from now on which number each cell has, that which runs included; a second time changes nothing."""
+    """Record the number of each cell that runs from now on, the current one included. Repeated calls do nothing."""
     if id(shell) in _watched_shells:
         return
     _watched_shells.add(id(shell))
 
-    def note(info: Any) -> None:
+    def record(info: Any) -> None:
         if info.cell_id and info.store_history:
-            _numbers[info.cell_id] = len(shell.history_manager.input_hist_parsed)  # from 1 on, and not yet in it
+            # This list starts with an empty cell 0 and does not have the new cell yet.
+            _cell_numbers[info.cell_id] = len(shell.history_manager.input_hist_parsed)
 
-    shell.events.register("pre_run_cell", note)
+    shell.events.register("pre_run_cell", record)
     if (cell := running_cell(shell)[0]) is not None:
-        _numbers[cell] = len(shell.history_manager.input_hist_parsed) - 1
+        _cell_numbers[cell] = len(shell.history_manager.input_hist_parsed) - 1
 
 
 def running_cell(shell: Any) -> tuple[str | None, str]:
-    """Give the id of the cell that runs, if the front end tells it, and of the request that runs it."""
+    """Return the id of the running cell (None if the front end sends none) and the id of the request that runs it."""
     try:
         parent = shell.get_parent()
         return parent.get("metadata", {}).get("cellId") or None, parent["header"]["msg_id"]

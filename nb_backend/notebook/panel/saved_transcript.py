@@ -1,4 +1,4 @@
-"""The transcript that stays: a second output of the cell that shows the panel, brought up to date from anywhere."""
+"""The transcript in the notebook: a second output of the cell that shows the panel, updated after each turn."""
 
 from __future__ import annotations
 
@@ -9,48 +9,48 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from ... import debug
-from ...chat import history as memory
+from ...chat import history
 from ...markdown.data_uris import shorten_data_uris
 from .comm import kernel_of, publish
-from .items.content import Hide
+from .items.content import Mask
 from .transcript_markdown import TranscriptRenderer
 
 if TYPE_CHECKING:
     from ...typing import Messages
 
 
-NOTE = "This was a chat panel; run the cell to open it again. What was said stands below."
-_PAUSE = 1.0  # seconds between two updates, at the least
-_followed: WeakSet[SavedTranscript] = WeakSet()  # those that are shown, by panels that live
+NOTE = "This was a chat panel: run the cell to open it again. The transcript is below."
+_MIN_INTERVAL = 1.0  # seconds between two updates
+_updated_after_cells: WeakSet[SavedTranscript] = WeakSet()
 
 
 class SavedTranscript:
-    """The outputs of one panel: the widget's own, and under it the transcript, folded while the panel lives.
+    """The two outputs of a panel: the widget, and below it the transcript, collapsed while the panel is open.
 
-    Both are found by their metadata, ``{"nb_backend": {"panel", "output", "version"}}``: a page that was loaded again
-    knows no display_id any more, and writes the newer version into the notebook itself.
+    Both carry the metadata ``{"nb_backend": {"panel", "output", "version"}}``. A reloaded page has lost the display
+    ids, so it finds the outputs by this metadata and writes the newer version into the notebook itself.
     """
 
-    def __init__(self, shell: Any, panel: str, messages: Callable[[], Messages], hide: Hide) -> None:
-        self.shown = False
+    def __init__(self, shell: Any, panel_id: str, messages: Callable[[], Messages], mask: Mask) -> None:
+        self.is_shown = False
         self.finished = False
         self.version = 0
-        self._told = 0  # the version that the pages know
+        self._sent_version = 0  # the last one that the pages were told
         self._shell = shell
-        self._panel = panel
+        self._panel_id = panel_id
         self._messages = messages
-        self._transcript = TranscriptRenderer(hide)
+        self._renderer = TranscriptRenderer(mask)
         self._text = ""
         self._turns = 0
-        self._lock = Lock()  # it is composed on worker threads, and once where it is shown
-        self._dirty = False
+        self._lock = Lock()  # rendering happens on worker threads, and once on the thread that shows the panel
+        self._is_outdated = False
         self._task: asyncio.Task[None] | None = None
 
     @property
     def markdown(self) -> str:
-        """The transcript as it is shown: folded, or open once the panel is finished; "" if nothing was said."""
+        """The transcript as shown: collapsed, or open once the panel is finished. "" if there are no messages."""
         if self.finished:
-            return self._text or "*(Nothing was said.)*"
+            return self._text or "*(No messages.)*"
         return f"<details><summary>{self._summary}</summary>\n\n{self._text}\n\n</details>" if self._text else ""
 
     @property
@@ -58,100 +58,104 @@ class SavedTranscript:
         return f"Transcript: {self._turns} turn{'' if self._turns == 1 else 's'}"
 
     @property
-    def _folded(self) -> dict[str, str]:
-        """Give the transcript as an output; it is sent after each turn, so it is not in it a second time as text."""
-        return _bundle(self.markdown, self._summary)
+    def _collapsed(self) -> dict[str, str]:
+        # The plain text is the summary only: this is sent after each turn and should hold the transcript once.
+        return _mime_bundle(self.markdown, self._summary)
 
     def show(self, widget: dict[str, Any], metadata: dict[str, Any]) -> None:
-        """Show the widget and the transcript, in the cell that runs."""
-        self.compose()
-        self.shown = True
+        """Display the widget and the transcript in the running cell."""
+        self.render()
+        self.is_shown = True
         note = {"text/plain": NOTE, "text/markdown": f"*{NOTE}*"}
         self._display({**widget, **note}, "panel", metadata)
-        self._display(self._folded, "transcript", {})
-        self._told = self.version
-        _followed.add(self)
-        self._shell.events.register("post_run_cell", _tell_all)  # a second time changes nothing
+        self._display(self._collapsed, "transcript", {})
+        self._sent_version = self.version
+        _updated_after_cells.add(self)
+        self._shell.events.register("post_run_cell", _update_all)  # registers only once
 
-    def compose(self) -> bool:
-        """Write the transcript anew, on whichever thread; tell whether it is another one."""
+    def render(self) -> bool:
+        """Render the transcript again, on any thread; return whether it changed."""
         with self._lock:
             messages = self._messages()
-            text, turns = self._transcript.markdown(messages), memory.count_turns(messages)
+            text, turns = self._renderer.markdown(messages), history.count_turns(messages)
             if (text, turns) == (self._text, self._turns):
                 return False
             self._text, self._turns = text, turns
             self.version += 1
             return True
 
-    def changed(self, told: Callable[[], object]) -> None:
-        """Bring the output up to date, from the background loop, soon; ``on_change`` is called once it is."""
-        self._dirty = self.shown and not self.finished
-        if self._dirty and (self._task is None or self._task.done()):
-            self._task = asyncio.get_running_loop().create_task(self._follow(told))
+    def update_soon(self, on_new_version: Callable[[], object]) -> None:
+        """Update the output in the background, then call ``on_new_version``. Only code on the loop may call this."""
+        self._is_outdated = self.is_shown and not self.finished
+        if self._is_outdated and (self._task is None or self._task.done()):
+            self._task = asyncio.get_running_loop().create_task(self._update_repeatedly(on_new_version))
 
-    async def _follow(self, told: Callable[[], object]) -> None:
-        while self._dirty:
-            self._dirty = False
+    async def _update_repeatedly(self, on_new_version: Callable[[], object]) -> None:
+        while self._is_outdated:
+            self._is_outdated = False
             try:
-                await asyncio.to_thread(self._bring_up_to_date)
-                if self.version != self._told:
-                    self._told = self.version
-                    told()
+                await asyncio.to_thread(self._render_and_update)
+                if self.version != self._sent_version:
+                    self._sent_version = self.version
+                    on_new_version()
             except Exception as error:
-                debug.warn(f"the panel's transcript could not be written: {type(error).__name__}")
-            await asyncio.sleep(_PAUSE)
+                _warn(error)
+            await asyncio.sleep(_MIN_INTERVAL)
 
-    def _bring_up_to_date(self) -> None:
-        if self.compose() and not self.finished:
-            self._update(self._folded, "transcript")
+    def _render_and_update(self) -> None:
+        if self.render() and not self.finished:
+            self._update(self._collapsed, "transcript")
 
-    def cell_ended(self) -> None:
-        """Bring the output up to date at once: who runs a notebook from outside hears only what comes in a cell."""
+    def update_now(self) -> None:
+        """Update the output at the end of a cell: a program that executes the notebook receives nothing later."""
         if self.finished:
             return
         try:
-            self._bring_up_to_date()
+            self._render_and_update()
         except Exception as error:
-            debug.warn(f"the panel's transcript could not be written: {type(error).__name__}")
+            _warn(error)
 
     def close(self) -> None:
-        """Follow no more."""
-        self._dirty = False
-        _followed.discard(self)
+        """Stop updating the output."""
+        self._is_outdated = False
+        _updated_after_cells.discard(self)
         if self._task is not None:
             self._task.cancel()
 
     def finish(self) -> None:
-        """Let the transcript take the panel's place, open, and its own output be empty; nothing is followed then."""
-        self.compose()
+        """Replace the widget by the open transcript and empty the second output, for good."""
+        self.render()
         self.finished = True
         self.version += 1
-        if self.shown:
-            self._update(_bundle(self.markdown, shorten_data_uris(self.markdown)), "panel")
+        if self.is_shown:
+            self._update(_mime_bundle(self.markdown, shorten_data_uris(self.markdown)), "panel")
             self._update({}, "transcript")
 
     def _display(self, data: dict[str, Any], output: str, metadata: dict[str, Any]) -> None:
-        transient = {"display_id": self._id(output)}
+        transient = {"display_id": self._display_id(output)}
         self._shell.display_pub.publish(data=data, metadata={**metadata, **self._mark(output)}, transient=transient)
 
     def _update(self, data: dict[str, Any], output: str) -> None:
-        """Update past whatever captures what the running cell shows."""
-        content = {"data": data, "metadata": self._mark(output), "transient": {"display_id": self._id(output)}}
+        transient = {"display_id": self._display_id(output)}
+        content = {"data": data, "metadata": self._mark(output), "transient": transient}
         kernel = kernel_of(self._shell)
         publish(kernel, "update_display_data", content, {}, kernel.get_parent())
 
-    def _id(self, output: str) -> str:
-        return f"nb_backend-{self._panel}-{output}"
+    def _display_id(self, output: str) -> str:
+        return f"nb_backend-{self._panel_id}-{output}"
 
     def _mark(self, output: str) -> dict[str, Any]:
-        return {"nb_backend": {"panel": self._panel, "output": output, "version": self.version}}
+        return {"nb_backend": {"panel": self._panel_id, "output": output, "version": self.version}}
 
 
-def _tell_all(*_: object) -> None:
-    for lasting in list(_followed):
-        lasting.cell_ended()
+def _update_all(*_: object) -> None:
+    for transcript in list(_updated_after_cells):
+        transcript.update_now()
 
 
-def _bundle(text: str, plain: str) -> dict[str, str]:
-    return {"text/markdown": text, "text/plain": plain} if text else {}
+def _warn(error: Exception) -> None:
+    debug.warn(f"the panel's transcript could not be written: {type(error).__name__}")
+
+
+def _mime_bundle(markdown: str, plain: str) -> dict[str, str]:
+    return {"text/markdown": markdown, "text/plain": plain} if markdown else {}

@@ -1,14 +1,13 @@
-"""A conversation as Markdown that stays in the notebook: safe to show, with its images small."""
+"""A chat as Markdown for the notebook: safe to show, with small images."""
 
 from __future__ import annotations
 
-import base64
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...chat import history as memory
+from ...chat import history
 from ...chat.answer import Answer
 from ...markdown.data_uris import is_bitmap, shorten_images
 from ...markdown.elements import code_span, escape_line
@@ -17,135 +16,137 @@ from ...markdown.safe import image_addresses, safe_markdown
 from ...media.attachment import Attachment
 from ...media.message_parts import text_of
 from ...media.resize import fit_within, thumbnail
-from ...media.sniff import BITMAPS, data_uri
+from ...media.sniff import BITMAPS, data_uri, parse_data_uri
 from ..status_line import status_line
-from .items.content import Hide
+from .items.content import Mask
 
-MOST_BYTES = 4 * 2**20  # of all images of a transcript
-IMAGE_BYTES = 200_000
-IMAGE_SIDE = 1600  # pixels
-_NOTHING = 1000  # bytes that hardly any image has
-_LEAST = 300  # bytes of an image in a text that is left there; others have been made small, or are a word
+MAX_TOTAL_BYTES = 4 * 2**20  # of all images of a transcript
+MAX_IMAGE_BYTES = 200_000
+MAX_IMAGE_SIDE = 1600  # pixels
+_THUMBNAIL_SIDE = 640  # pixels of an image that cannot be scaled to MAX_IMAGE_BYTES
+_SMALLEST_IMAGE = 1000  # bytes; with less space left, no further image is tried
+_MAX_DATA_URI = 300  # characters that may stay in a text; images were replaced by small ones before
 _SPEAKERS = {"user": "You", "assistant": "Answer", "system": "Instructions", "developer": "Instructions"}
 
 
 class TranscriptRenderer:
-    """Writes a conversation as it grows: each message once, unless there is no room for its images any more.
+    """Renders a growing chat. A message is rendered again only if it changed, or if its images do not fit any more.
 
-    Images of the newest messages go first, until there are ``MOST_BYTES`` of them; others are words.
+    The images of the newest messages come first, up to ``MAX_TOTAL_BYTES``. The others are replaced by words.
     """
 
-    def __init__(self, hide: Hide) -> None:
-        self._hide = hide
-        self._known: dict[int, MessageRenderer] = {}
-        self._small: dict[str, str] = {}
+    def __init__(self, mask: Mask) -> None:
+        self._mask = mask
+        self._renderers: dict[int, MessageRenderer] = {}  # by the id of the message
+        self._small_images: dict[str, str] = {}  # data URI -> scaled-down data URI, "" if that is impossible
 
     def markdown(self, messages: Sequence[Mapping[str, Any]]) -> str:
-        """Give the turns of a conversation, each with who speaks."""
-        known = {id(message): self._message(message) for message in messages}
-        self._known = known
-        shown = self._shown([uri for one in reversed(known.values()) for uri in one.pictures])
-        return "\n\n".join(known[id(message)].written(shown) for message in messages)
+        """Return the messages as Markdown, each below the name of its speaker."""
+        self._renderers = {id(message): self._renderer(message) for message in messages}
+        shown_images = self._choose_images([uri for one in reversed(self._renderers.values()) for uri in one.images])
+        return "\n\n".join(self._renderers[id(message)].markdown(shown_images) for message in messages)
 
-    def _message(self, message: Mapping[str, Any]) -> MessageRenderer:
-        known = self._known.get(id(message))
-        return known if known is not None and known.says(message) else MessageRenderer(message, self._hide)
+    def _renderer(self, message: Mapping[str, Any]) -> MessageRenderer:
+        known = self._renderers.get(id(message))
+        return known if known is not None and known.is_for(message) else MessageRenderer(message, self._mask)
 
-    def _shown(self, uris: Sequence[str]) -> dict[str, str]:
-        """Give what stands for pictures, the most important first; each is made small once."""
-        before, self._small = self._small, {}
-        left, shown = MOST_BYTES, {}
+    def _choose_images(self, uris: Sequence[str]) -> dict[str, str]:
+        """Return a small image for each of the first images that fit together."""
+        before, self._small_images = self._small_images, {}
+        bytes_left, chosen = MAX_TOTAL_BYTES, {}
         for uri, times in Counter(uris).items():
-            if left < _NOTHING:
+            if bytes_left < _SMALLEST_IMAGE:
                 break
-            small = self._small[uri] = before[uri] if uri in before else _small(uri)
-            if small and (size := times * len(small) * 3 // 4) <= left:
-                left -= size
-                shown[uri] = small
-        return shown
+            small = self._small_images[uri] = before[uri] if uri in before else _scale_down(uri)
+            if small and (size := times * len(small) * 3 // 4) <= bytes_left:
+                bytes_left -= size
+                chosen[uri] = small
+        return chosen
 
 
 class MessageRenderer:
-    """The Markdown of one message."""
+    """Renders one message. ``images`` lists the data URIs of its images, once for each time they are shown."""
 
-    def __init__(self, message: Mapping[str, Any], hide: Hide) -> None:
+    def __init__(self, message: Mapping[str, Any], mask: Mask) -> None:
         self._message = message
         self._content = message.get("content")
         self._role = str(message.get("role") or "")
         self._answer = Answer.of(message)
-        self._text = hide(text_of(message))
-        self._known = memory.metadata(message)
-        self._hide = hide
+        self._text = mask(text_of(message))
+        self._metadata = history.metadata(message)
+        self._mask = mask
         self._media = [one for one in message.get("media", ()) if isinstance(one, Attachment)]
         self._addresses = self._answer.image_targets()
-        inside = image_addresses(self._text) if self._role == "assistant" and ";base64," in self._text else []
-        self._addresses |= {address: address for address in inside if is_bitmap(address)}
-        self.pictures = [
+        inline = image_addresses(self._text) if self._role == "assistant" and ";base64," in self._text else []
+        self._addresses |= {address: address for address in inline if is_bitmap(address)}
+        self.images = [
             uri for uri in self._addresses.values() for _ in range(self._text.count(uri) or 1) if is_bitmap(uri)
         ]
-        self.pictures += [one.uri for one in self._media if one.media_type.startswith("image/")]
-        self._written: tuple[list[str], str] | None = None
+        self.images += [one.uri for one in self._media if one.media_type.startswith("image/")]
+        self._rendered: tuple[list[str], str] | None = None  # the images that were used, and the Markdown
 
-    def says(self, message: Mapping[str, Any]) -> bool:
-        """Whether this is that message, with what it said."""
+    def is_for(self, message: Mapping[str, Any]) -> bool:
+        """Whether this renders that very message, with its current content."""
         return self._message is message and self._content is message.get("content")
 
-    def written(self, small: Mapping[str, str]) -> str:
-        """Give it as Markdown, with what stands for its pictures."""
-        shown = [small.get(uri, "") for uri in self.pictures]
-        if self._written is None or self._written[0] != shown:
-            self._written = shown, "\n\n".join(part for part in self._parts(small) if part)
-        return self._written[1]
+    def markdown(self, shown_images: Mapping[str, str]) -> str:
+        """Return the message as Markdown; ``shown_images`` maps data URIs to small ones."""
+        used = [shown_images.get(uri, "") for uri in self.images]
+        if self._rendered is None or self._rendered[0] != used:
+            self._rendered = used, "\n\n".join(part for part in self._parts(shown_images) if part)
+        return self._rendered[1]
 
-    def _parts(self, small: Mapping[str, str]) -> list[str]:
-        when = self._known.get("time")
-        clock = time.strftime("%Y-%m-%d %H:%M", time.localtime(when)) if isinstance(when, int | float) else ""
-        who = escape_line(_SPEAKERS.get(self._role, self._role))
-        head = f"**{who}**{f' <small>{clock}</small>' if clock else ''}"
+    def _parts(self, shown_images: Mapping[str, str]) -> list[str]:
+        seconds = self._metadata.get("time")
+        clock = time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if isinstance(seconds, int | float) else ""
+        speaker = escape_line(_SPEAKERS.get(self._role, self._role))
+        head = f"**{speaker}**{f' <small>{clock}</small>' if clock else ''}"
         if self._role != "assistant":
-            return [head, safe_markdown(self._text), *(self._attached(one, small) for one in self._media)]
-        reasoning = self._hide(self._answer.reasoning)
-        folded = f"<details><summary>Reasoning</summary>\n\n{safe_markdown(reasoning)}\n\n</details>"
+            return [head, safe_markdown(self._text), *(self._attached(one, shown_images) for one in self._media)]
+        reasoning = self._mask(self._answer.reasoning)
+        collapsed = f"<details><summary>Reasoning</summary>\n\n{safe_markdown(reasoning)}\n\n</details>"
         footer = "stopped" if self._answer.stopped else ""
-        if self._known:
-            failed = self._known.get("failed")
-            who = status_line(self._answer, bool(failed))
-            footer = f"<small>{escape_line(self._hide(f'{who}: {failed}' if failed else who))}</small>"
-        return [head, folded if reasoning.strip() else "", self._said(small), footer]
+        if self._metadata:
+            failure = self._metadata.get("failed")
+            line = status_line(self._answer, bool(failure))
+            footer = f"<small>{escape_line(self._mask(f'{line}: {failure}' if failure else line))}</small>"
+        return [head, collapsed if reasoning.strip() else "", self._answer_text(shown_images), footer]
 
-    def _said(self, small: Mapping[str, str]) -> str:
+    def _answer_text(self, shown_images: Mapping[str, str]) -> str:
         text, addresses = self._text, {}
         for number, (address, target) in enumerate(self._addresses.items()):
             if not target.startswith("data:"):
                 addresses[address] = target
             elif not address.startswith("data:"):
-                addresses[address] = small.get(target, address)
-            elif target in small:  # it stands in the text itself
+                addresses[address] = shown_images.get(target, address)
+            elif target in shown_images:  # the text itself contains the data URI
                 text = text.replace(address, f"image-{number}")
-                addresses[f"image-{number}"] = small[target]
+                addresses[f"image-{number}"] = shown_images[target]
         alts = {address: alt for address, alt in self._answer.alts.items() if not address.startswith("data:")}
-        beside = [one for one in self._answer.alts if one.startswith("data:") and one not in self._text]
-        pictures = [f"![image]({small[one]})" if one in small else "*(an image)*" for one in beside]
-        return "\n\n".join([answer_markdown(shorten_images(text, _LEAST), addresses, alts), *pictures])
+        below = [uri for uri in self._answer.alts if uri.startswith("data:") and uri not in self._text]
+        images = [f"![image]({shown_images[uri]})" if uri in shown_images else "*(an image)*" for uri in below]
+        return "\n\n".join([answer_markdown(shorten_images(text, _MAX_DATA_URI), addresses, alts), *images])
 
-    def _attached(self, one: Attachment, small: Mapping[str, str]) -> str:
-        name = code_span(one.name)
-        if shown := small.get(one.uri):
+    def _attached(self, attachment: Attachment, shown_images: Mapping[str, str]) -> str:
+        name = code_span(attachment.name)
+        if shown := shown_images.get(attachment.uri):
             return f"![image]({shown})\n\n<small>{name}</small>"
-        return f"<small>with {name}{'' if one.media_type else ', which is elsewhere'}</small>"
+        return f"<small>with {name}{'' if attachment.media_type else ' (a web address)'}</small>"
 
 
-def _small(uri: str) -> str:
-    """Give a picture as a data URI of at most ``IMAGE_BYTES``, "" if it cannot be made so small."""
-    kind, _, data = uri.removeprefix("data:").partition(";base64,")
-    kind = kind.replace("jpg", "jpeg")
-    if kind in BITMAPS and len(data) * 3 // 4 <= IMAGE_BYTES:
-        return uri
-    raw = base64.b64decode(data + "=" * (-len(data) % 4))
+def _scale_down(uri: str) -> str:
+    """Return an image as a data URI of at most ``MAX_IMAGE_BYTES``; "" if that is impossible."""
     try:
-        fitting, _ = fit_within(raw, kind, IMAGE_BYTES, IMAGE_SIDE)
+        media_type, data = parse_data_uri(uri)
+    except ValueError:
+        return ""
+    media_type = media_type.replace("jpg", "jpeg")
+    if media_type in BITMAPS and len(data) <= MAX_IMAGE_BYTES:
+        return uri
+    try:
+        fitting, _ = fit_within(data, media_type, MAX_IMAGE_BYTES, MAX_IMAGE_SIDE)
     except ValueError:
         fitting = b""
-    if fitting and kind in BITMAPS and len(fitting) <= IMAGE_BYTES:
-        return data_uri(fitting, kind)
-    return thumbnail(raw, kind, side=640, most=IMAGE_BYTES) or ""
+    if fitting and media_type in BITMAPS and len(fitting) <= MAX_IMAGE_BYTES:
+        return data_uri(fitting, media_type)
+    return thumbnail(data, media_type, side=_THUMBNAIL_SIDE, most=MAX_IMAGE_BYTES) or ""

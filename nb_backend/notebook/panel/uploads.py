@@ -1,4 +1,4 @@
-"""Images that come from a page in pieces, for a websocket takes no large message."""
+"""Images that a page uploads in chunks, because a websocket refuses large messages."""
 
 from __future__ import annotations
 
@@ -10,78 +10,81 @@ from ...media.files import check_size
 from ...text import shorten
 from .outbox import CHUNK_SIZE
 
-MOST_IMAGES = 32  # attached to one panel, or on their way
-MOST_BYTES = 256 * 2**20  # of them
-_PATIENCE = 300.0  # seconds that an upload waits for its next piece
+MAX_IMAGES = 32  # attached to one panel, uploads included
+MAX_TOTAL_BYTES = 256 * 2**20  # of these images together
+_TIMEOUT = 300.0  # seconds without a chunk after which an upload is dropped
 
 
 @dataclass
 class _Upload:
     size: int
-    pieces: int
-    last: float
-    parts: list[bytes] = field(default_factory=list)
+    expected: int  # chunks
+    last_activity: float
+    chunks: list[bytes] = field(default_factory=list)
 
 
 class Uploads:
-    """The uploads that have begun, by page and name. What is wrong is a ``ValueError`` in words, and ends one."""
+    """Uploads in progress, by page and upload id. ``ValueError`` reports an invalid one in one line and ends it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._begun: dict[tuple[str, str], _Upload] = {}
+        self._started: dict[tuple[str, str], _Upload] = {}
 
     def __len__(self) -> int:
-        return len(self._begun)
+        return len(self._started)
 
     @property
     def size(self) -> int:
-        """The bytes that those have, or will have."""
-        return sum(upload.size for upload in self._begun.values())
+        """The total size in bytes that the uploads in progress will have."""
+        return sum(upload.size for upload in self._started.values())
 
     def forget(self, client: str) -> None:
-        """Drop what a page has begun: it does not know of it any more."""
-        self._begun = {key: upload for key, upload in self._begun.items() if key[0] != client}
+        """Drop the uploads of a page that was reloaded."""
+        self._started = {key: upload for key, upload in self._started.items() if key[0] != client}
 
     def clear(self) -> None:
-        """Drop all."""
-        self._begun.clear()
+        """Drop all uploads."""
+        self._started.clear()
 
     def is_started(self, client: str, upload: str) -> bool:
-        """Whether this one is on its way."""
-        return (client, upload) in self._begun
+        """Whether this upload is in progress."""
+        return (client, upload) in self._started
 
-    def begin(self, client: str, upload: str, name: str, size: int, pieces: int, images: int, taken: int) -> None:
-        """Begin one of so many bytes, where so many images of so many bytes are attached."""
+    def begin(
+        self, client: str, upload: str, name: str, size: int, chunks: int, attached: int, attached_bytes: int
+    ) -> None:
+        """Start an upload of ``size`` bytes; ``attached`` images of ``attached_bytes`` bytes are already there."""
         now = self._clock()
-        self._begun = {key: one for key, one in self._begun.items() if now - one.last < _PATIENCE}
+        self._started = {key: one for key, one in self._started.items() if now - one.last_activity < _TIMEOUT}
         if not size:
             raise ValueError(f"{shorten(name)} is empty")
         check_size(size, name)
-        if pieces < -(-size // CHUNK_SIZE) or pieces > size:
-            raise ValueError(f"{shorten(name)} comes in {pieces} pieces, which cannot be")
-        if images + len(self) >= MOST_IMAGES:
-            raise ValueError(f"{MOST_IMAGES} images are the most that go along: {shorten(name)} is left out")
-        if taken + self.size + size > MOST_BYTES:
-            raise ValueError(f"all images together have more than {MOST_BYTES >> 20} MB: {shorten(name)} is left out")
-        self._begun[client, upload] = _Upload(size, pieces, now)
+        if chunks < -(-size // CHUNK_SIZE) or chunks > size:
+            raise ValueError(f"{shorten(name)} cannot be uploaded: {chunks} chunks do not match its size")
+        if attached + len(self) >= MAX_IMAGES:
+            raise ValueError(f"{shorten(name)} is not attached: at most {MAX_IMAGES} images can be sent together")
+        if attached_bytes + self.size + size > MAX_TOTAL_BYTES:
+            raise ValueError(f"{shorten(name)} is not attached: all images together exceed {MAX_TOTAL_BYTES >> 20} MB")
+        self._started[client, upload] = _Upload(size, chunks, now)
 
-    def add_chunk(self, client: str, upload: str, piece: int, data: bytes) -> bytes | None:
-        """Take a piece; give the whole with the last one."""
-        one = self._begun.get((client, upload))
+    def add_chunk(self, client: str, upload: str, number: int, data: bytes) -> bytes | None:
+        """Add a chunk, counted from 0; return the whole image after the last one, else None."""
+        one = self._started.get((client, upload))
         if one is None:
             raise ValueError("this upload is no longer known: attach the image again")
-        if piece < len(one.parts):
-            raise ValueError(f"piece {piece} has come twice")
-        have = sum(map(len, one.parts))
-        last = piece == one.pieces - 1
-        wrong = not data or len(data) > CHUNK_SIZE or have + len(data) > one.size
-        if piece != len(one.parts) or wrong or (last and have + len(data) != one.size):
-            del self._begun[client, upload]
-            what = "is missing" if piece != len(one.parts) else "has the wrong size"
-            raise ValueError(f"piece {len(one.parts)} of {one.pieces} {what}: attach the image again")
-        one.parts.append(data)
-        one.last = self._clock()
-        if not last:
+        expected_number = len(one.chunks)
+        if number < expected_number:
+            raise ValueError(f"chunk {number} arrived twice")
+        size = sum(map(len, one.chunks)) + len(data)
+        is_last = number == one.expected - 1
+        has_wrong_size = not data or len(data) > CHUNK_SIZE or size > one.size or (is_last and size != one.size)
+        if number != expected_number or has_wrong_size:
+            del self._started[client, upload]
+            problem = "is missing" if number != expected_number else "has the wrong size"
+            raise ValueError(f"chunk {expected_number} of {one.expected} {problem}: attach the image again")
+        one.chunks.append(data)
+        one.last_activity = self._clock()
+        if not is_last:
             return None
-        del self._begun[client, upload]
-        return b"".join(one.parts)
+        del self._started[client, upload]
+        return b"".join(one.chunks)

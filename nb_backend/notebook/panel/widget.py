@@ -1,4 +1,4 @@
-"""The chat panel: a conversation as a widget."""
+"""The chat panel as a widget."""
 
 from __future__ import annotations
 
@@ -17,40 +17,44 @@ from ...chat.chat import Chat
 from ...chat.named_chats import chats
 from .. import outputs
 from ..cell.terminal_view import print_safely
-from . import chat_settings as tuning
-from . import controller as cells
-from . import panel_state as kept
+from .chat_settings import apply_settings
 from .comm import PanelComm, hears_while_busy, kernel_of
-from .controller import PanelController
+from .controller import PanelController, record_shown
 from .handlers.router import answer
 from .loop_tasks import post, spawn
+from .panel_state import changed_settings, number_cells, running_cell
 from .watcher import UNNAMED
 
 _HERE = pathlib.Path(__file__).parent
 _COMMENTS = re.compile(r"(?ms)/\*\*.*?\*/\s*|(?<=[;\s])// .*?$")
 _INDENTATION = re.compile(r"(?m)^\s+|\s+$")
-_BREAKS = re.compile(r"(?<=[{;,(\[])\n")
+_LINE_BREAKS = re.compile(r"(?<=[{;,(\[])\n")
 
 
-def _sent(module: str) -> str:
-    """Give the page's module as it is sent: a page reads no comments, and gets it anew each time."""
-    return _BREAKS.sub("", _INDENTATION.sub("", _COMMENTS.sub("", module)))
+def _minified(module: str) -> str:
+    """Return the JavaScript without comments and indentation: it is sent again with every panel."""
+    return _LINE_BREAKS.sub("", _INDENTATION.sub("", _COMMENTS.sub("", module)))
 
 
 class ChatPanel(anywidget.AnyWidget):
-    """A chat in the notebook, on a conversation that cells and code share.
+    """A chat panel in the notebook. Cells and code share its chat.
 
-    >>> ChatPanel()  # the conversation "main", the one of ``%%backend``
+    >>> ChatPanel()  # the chat "main", which ``%%backend`` uses
     >>> ChatPanel("plots", model="gpt-4o", system="Answer in one sentence.")
 
-    ``chat`` is the name of a conversation (see ``chats``) or a ``Chat``. ``model`` and ``system`` are set in it; what a
-    person has chosen since stays when the cell runs again with the same ones. ``enter_sends=False`` has Shift+Enter
-    send. The transcript stays in the notebook as an output of its own: ``finish()`` leaves only that, ``close()`` ends
-    the panel.
+    ``chat`` is the name of a chat (see ``chats``) or a ``Chat``. ``model`` and ``system`` are set in that chat. If the
+    cell runs again with the same values, what the user has chosen in the panel since then stays. With
+    ``enter_sends=False``, Shift+Enter sends.
+
+    The transcript stays in the notebook as an output of its own. ``finish()`` replaces the panel by it, ``close()``
+    only ends the panel.
+
+    Raises ``TypeError`` or ``ValueError`` if an argument is invalid.
     """
 
-    _esm = _sent((_HERE / "widget.js").read_text(encoding="utf-8"))
-    _css = (_HERE / "widget.css").read_text(encoding="utf-8")  # given a path, anywidget would hold every panel for good
+    _esm = _minified((_HERE / "widget.js").read_text(encoding="utf-8"))
+    # A text, not a path: anywidget watches paths, and the watcher would keep every panel in memory.
+    _css = (_HERE / "widget.css").read_text(encoding="utf-8")
 
     def __init__(
         self,
@@ -60,39 +64,40 @@ class ChatPanel(anywidget.AnyWidget):
         system: str | None = None,
         enter_sends: bool = True,
     ) -> None:
-        name, found = _conversation(chat)
+        name, found = _find_chat(chat)
         if not isinstance(enter_sends, bool):
-            raise TypeError(f"enter_sends is True or False, not {enter_sends!r}")
+            raise TypeError(f"enter_sends must be True or False, not {enter_sends!r}")
         wanted = {"model": model, "system": system}
-        tuning.apply_settings(
-            found, kept.changed_settings(name, {key: value for key, value in wanted.items() if value is not None})
-        )
+        wanted = {key: value for key, value in wanted.items() if value is not None}
+        apply_settings(found, changed_settings(name, wanted))
         super().__init__()
         shell = get_ipython()
-        self._host = PanelController(name, found, shell=shell, panel=self.model_id, send=self._tell, gone=self._go)
-        self._host.enter_sends = enter_sends
+        self._controller = PanelController(
+            name, found, shell=shell, panel_id=self.model_id, send=self._send_to_pages, on_close=self._close_widgets
+        )
+        self._controller.enter_sends = enter_sends
         if shell is not None and kernel_of(shell) is not None:
             outputs.register(shell)
-            kept.number_cells(shell)
-            self.on_msg(_receiver(self._host))
+            number_cells(shell)
+            self.on_msg(_receiver(self._controller))
 
     @property
     def chat(self) -> Chat:
-        """The conversation that it shows."""
-        return self._host.chat
+        """The chat that is shown."""
+        return self._controller.chat
 
     def finish(self) -> None:
-        """Let the transcript take the panel's place, open, for good; an answer that is under way is stopped."""
-        background.run(self._host.finish())
+        """Stop the answer and replace the panel by its transcript, for good."""
+        background.run(self._controller.finish())
 
     def close(self) -> None:
-        """End the panel; the conversation and the transcript stay, an answer that it waits for is stopped."""
-        if (host := self.__dict__.get("_host")) is not None and not host.closed:
-            post(host.close)
-        self._go()
+        """End the panel and stop its answer. The chat and the transcript stay."""
+        if (controller := self.__dict__.get("_controller")) is not None and not controller.closed:
+            post(controller.close)
+        self._close_widgets()
 
     def open(self) -> None:
-        """Open its comm: what ipywidgets calls, once."""
+        """Open the connection to the pages; ipywidgets calls this once."""
         if getattr(self, "comm", None) is None and kernel_of(get_ipython()) is not None:
             state = {"state": self.get_state(), "buffer_paths": []}
             version = {"version": ipywidgets.__protocol_version__}
@@ -100,50 +105,53 @@ class ChatPanel(anywidget.AnyWidget):
         super().open()
 
     def _ipython_display_(self) -> None:
-        host, shell = self._host, get_ipython()
+        controller, shell = self._controller, get_ipython()
         if kernel_of(shell) is None:
-            print_safely(f"{pretty(host.chat)}\n(The panel needs a notebook: this is its transcript.)\n")
+            print_safely(f"{pretty(controller.chat)}\n(The panel needs a notebook. This is its transcript.)\n")
             return
-        if self.comm is None or host.closed or host.lasting.finished:
-            display(host.chat)  # as it shows itself
+        if self.comm is None or controller.closed or controller.transcript.finished:
+            display(controller.chat)
             return
         data, metadata = anywidget.AnyWidget._repr_mimebundle_(self) or ({}, {})
-        post(cells.show, host, *kept.running_cell(shell))
-        host.lasting.show(data, metadata)
+        post(record_shown, controller, *running_cell(shell))
+        controller.transcript.show(data, metadata)
 
-    def _tell(self, message: dict[str, Any], buffers: list[bytes] | None) -> None:
-        if not self._host.closed:
+    def _send_to_pages(self, message: dict[str, Any], buffers: list[bytes] | None) -> None:
+        if not self._controller.closed:
             self.send(message, buffers)
 
-    def _go(self) -> None:
+    def _close_widgets(self) -> None:
         layout: ipywidgets.Layout = self.layout
         super().close()
         layout.close()
 
     def __repr__(self) -> str:
-        return f"<ChatPanel on {self._host.seen.name!r}{', closed' if self._host.closed else ''}>"
+        controller = self._controller
+        return f"<ChatPanel on {controller.watcher.name!r}{', closed' if controller.closed else ''}>"
 
 
-def _conversation(chat: object) -> tuple[str, Chat]:
+def _find_chat(chat: object) -> tuple[str, Chat]:
+    """Return the name and the object of a chat that is given by either."""
     if isinstance(chat, Chat):
         return next((name for name, one in chats.items() if one is chat), UNNAMED), chat
     if not isinstance(chat, str):
-        raise TypeError(f"chat is the name of a conversation or a Chat, not {type(chat).__name__}")
+        raise TypeError(f"chat must be the name of a chat or a Chat, not {type(chat).__name__}")
     return chat, chats[chat]
 
 
-def _receiver(host: PanelController) -> Any:
-    """Hand messages over to the loop, and return at once: every widget of the kernel waits for this."""
+def _receiver(controller: PanelController) -> Any:
+    """Return a callback that posts messages to the loop and returns at once, because all widgets wait for it."""
 
     def receive(_: object, content: object, buffers: list[Any]) -> None:
-        copied = [bytes(one) for one in buffers or []]
-        heard = hears_while_busy(host.shell) if isinstance(content, dict) and content.get("type") == "hello" else None
-        post(_begin, host, content, copied, heard)
+        copies = [bytes(one) for one in buffers or []]
+        is_hello = isinstance(content, dict) and content.get("type") == "hello"
+        subshells = hears_while_busy(controller.shell) if is_hello else None
+        post(_handle, controller, content, copies, subshells)
 
     return receive
 
 
-def _begin(host: PanelController, content: object, buffers: list[bytes], heard: bool | None) -> None:
-    if heard is not None:
-        host.subshells = heard
-    spawn(answer(host, content, buffers))
+def _handle(controller: PanelController, content: object, buffers: list[bytes], subshells: bool | None) -> None:
+    if subshells is not None:
+        controller.subshells = subshells
+    spawn(answer(controller, content, buffers))

@@ -1,77 +1,77 @@
-"""What a page may ask of images: to attach and remove some, and to see those of the conversation."""
+"""Requests about images: upload, attach and remove them, and show those of the chat."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ....media.attachment import Attachment, unique_name
+from ....media.attachment import unique_name
 from ....media.convert import attach
 from ...outputs import recent_images
 from ..controller import PanelController
-from ..uploads import MOST_BYTES, MOST_IMAGES
-from .figures import figure, figures
+from ..uploads import MAX_IMAGES, MAX_TOTAL_BYTES
+from .figures import describe_figures, find_figure
 from .page_request import Request
 
 
-async def upload(host: PanelController, request: Request) -> dict[str, Any] | None:
-    """Take a piece of an image."""
-    name, piece = request.text("upload", 200), request.count("piece")
+async def upload(panel: PanelController, request: Request) -> dict[str, Any] | None:
+    """Add a chunk of an upload; attach the image after the last one."""
+    name, number = request.text("upload", 200), request.count("piece")
     file_name = request.text("name", 1000) or "image"
     if len(request.buffers) != 1:
-        raise ValueError("a piece of an image has one buffer")
-    if piece == 0 and not host.uploads.is_started(request.client, name):
-        have = host.draft.images
-        taken = sum(len(one.uri) * 3 // 4 for one in have.values())
-        size, pieces = request.count("size"), request.count("pieces")
-        host.uploads.begin(request.client, name, file_name, size, pieces, len(have), taken)
-    data = host.uploads.add_chunk(request.client, name, piece, request.buffers[0])
-    return None if data is None else await _attach(host, data, file_name)
+        raise ValueError("a chunk of an image must have exactly one buffer")
+    if number == 0 and not panel.uploads.is_started(request.client, name):
+        images = panel.draft.images
+        attached_bytes = sum(len(one.uri) * 3 // 4 for one in images.values())
+        size, chunks = request.count("size"), request.count("pieces")
+        panel.uploads.begin(request.client, name, file_name, size, chunks, len(images), attached_bytes)
+    data = panel.uploads.add_chunk(request.client, name, number, request.buffers[0])
+    return None if data is None else await _attach(panel, data, file_name)
 
 
-async def list_figures(host: PanelController, request: Request) -> dict[str, Any]:
-    """Give the images that recent cells show, the newest first."""
-    return {"figures": await asyncio.to_thread(figures, recent_images(host.shell))}
+async def list_figures(panel: PanelController, request: Request) -> dict[str, Any]:
+    """Return the images that recent cells show, the newest first."""
+    return {"figures": await asyncio.to_thread(describe_figures, recent_images(panel.shell))}
 
 
-async def attach_figure(host: PanelController, request: Request) -> dict[str, Any]:
+async def attach_figure(panel: PanelController, request: Request) -> dict[str, Any]:
     """Attach an image that a cell shows."""
-    name, data = await asyncio.to_thread(figure, recent_images(host.shell), request.text("figure", 100))
-    return await _attach(host, data, name)
+    key = request.text("figure", 100)
+    name, data = await asyncio.to_thread(find_figure, recent_images(panel.shell), key)
+    return await _attach(panel, data, name)
 
 
-async def remove(host: PanelController, request: Request) -> None:
-    """Take back what was attached."""
-    if host.draft.images.pop(request.text("image", 100), None) is not None and len(host.clients) > 1:
-        host.tell_settings(images=await host.attached())
+async def remove(panel: PanelController, request: Request) -> None:
+    """Remove an image from the draft."""
+    if panel.draft.images.pop(request.text("image", 100), None) is not None:
+        await _tell_other_pages(panel)
 
 
-async def picture(host: PanelController, request: Request) -> dict[str, Any]:
-    """Give a picture of an item, in pieces."""
-    data, kind = await asyncio.to_thread(host.gallery.data, request.text("key", 200))
-    return {"media_type": kind, "pieces": host.outbox.pieces(request.client, request.id, data)}
+async def picture(panel: PanelController, request: Request) -> dict[str, Any]:
+    """Send an image of an item, in chunks."""
+    data, media_type = await asyncio.to_thread(panel.pages.images.data, request.text("key", 200))
+    return {"media_type": media_type, "pieces": panel.pages.outbox.pieces(request.client, request.id, data)}
 
 
-async def _attach(host: PanelController, data: bytes, name: str) -> dict[str, Any]:
-    one = await asyncio.to_thread(attach, data, name)
-    if not one.media_type.startswith("image/"):
-        raise ValueError(f"{name[:80]} is no image by its content")
-    have = host.draft.images
-    if len(have) >= MOST_IMAGES or sum(len(other.uri) for other in have.values()) + len(one.uri) > MOST_BYTES * 4 // 3:
-        raise ValueError(f"{MOST_IMAGES} images are the most that go along: {one.name[:80]} is left out")
-    one = replace(one, name=unique_name(one.name, [other.name for other in have.values()]))
-    id = host.keep_image(one)
-    image = await host.image(id, one)
-    if len(host.clients) > 1:
-        host.tell_settings(images=await host.attached())
-    return {"image": image}
+async def _attach(panel: PanelController, data: bytes, name: str) -> dict[str, Any]:
+    image = await asyncio.to_thread(attach, data, name)
+    if not image.media_type.startswith("image/"):
+        raise ValueError(f"{name[:80]} does not contain an image")
+    others = panel.draft.images.values()
+    total = sum(len(one.uri) for one in others) + len(image.uri)  # characters of base64
+    if len(others) >= MAX_IMAGES or total > MAX_TOTAL_BYTES * 4 // 3:
+        raise ValueError(
+            f"{image.name[:80]} is not attached: at most {MAX_IMAGES} images of "
+            f"{MAX_TOTAL_BYTES >> 20} MB can be sent together"
+        )
+    image = replace(image, name=unique_name(image.name, [one.name for one in others]))
+    id = panel.add_image(image)
+    reply = {"image": await panel.attached_image(id, image)}
+    await _tell_other_pages(panel)
+    return reply
 
 
-def with_unique_names(images: Sequence[Attachment]) -> list[Attachment]:
-    """Give images each under a name of its own."""
-    found: list[Attachment] = []
-    for one in images:
-        found.append(replace(one, name=unique_name(one.name, [other.name for other in found])))
-    return found
+async def _tell_other_pages(panel: PanelController) -> None:
+    if len(panel.pages.clients) > 1:
+        panel.pages.send_settings(images=await panel.attached())

@@ -1,4 +1,4 @@
-"""The images that recent cells show, as the page offers them."""
+"""The images that recent cells show, as a page offers them for attaching."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ....media.sniff import media_type
 from ...outputs import CellImages
 
 
-def figures(cells: Sequence[CellImages]) -> list[dict[str, Any]]:
-    """Describe the images of cells, the last of the newest cell first; each once."""
+def describe_figures(cells: Sequence[CellImages]) -> list[dict[str, Any]]:
+    """Describe the images of cells, each once, starting with the last image of the newest cell."""
     found: dict[str, dict[str, Any]] = {}
-    for key, cell, name, data in _all(cells):
+    for key, cell, name, data in _all_figures(cells):
         if key not in found:
             kind = media_type(data) or ""
             width, height = pixel_size(data, kind) or (0, 0)
@@ -25,15 +25,15 @@ def figures(cells: Sequence[CellImages]) -> list[dict[str, Any]]:
     return [*found.values()]
 
 
-def figure(cells: Sequence[CellImages], key: str) -> tuple[str, bytes]:
-    """Give the name and the bytes of an image. ``ValueError`` if no recent cell shows it any more."""
-    for found, _, name, data in _all(cells):
+def find_figure(cells: Sequence[CellImages], key: str) -> tuple[str, bytes]:
+    """Return the file name and the bytes of an image. ``ValueError`` if no recent cell shows it any more."""
+    for found, _, name, data in _all_figures(cells):
         if found == key:
             return name, data
     raise ValueError("no cell shows this image any more")
 
 
-def _all(cells: Sequence[CellImages]) -> Iterator[tuple[str, CellImages, str, bytes]]:
+def _all_figures(cells: Sequence[CellImages]) -> Iterator[tuple[str, CellImages, str, bytes]]:
     for cell in cells:
         for number, data in reversed([*enumerate(cell.images, 1)]):
             stem = f"cell_{cell.number}" if len(cell.images) == 1 else f"cell_{cell.number}_{number}"

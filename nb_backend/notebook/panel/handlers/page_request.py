@@ -1,32 +1,32 @@
-"""A request of a page, as it came."""
+"""A request of a page and its fields."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-_LONGEST = 1_000_000  # characters of a text
+_MAX_TEXT = 1_000_000  # characters
 
 
 @dataclass
 class Request:
-    """A request: which page asks, and what."""
+    """A request: ``client`` is the page that sent it, ``id`` goes into the reply, ``fields`` is the whole message."""
 
     client: str
     id: str
     fields: dict[str, Any]
     buffers: list[bytes]
 
-    def text(self, name: str, most: int = _LONGEST) -> str:
-        """Give a field that has to be a text."""
+    def text(self, name: str, max_length: int = _MAX_TEXT) -> str:
+        """Return a text field, "" if it is missing. ``ValueError`` if it is not a text or too long."""
         value = self.fields.get(name, "")
-        if not isinstance(value, str) or len(value) > most:
-            raise ValueError(f"{name} has to be a text of at most {most:,} characters")
+        if not isinstance(value, str) or len(value) > max_length:
+            raise ValueError(f"{name} must be a text of at most {max_length:,} characters")
         return value
 
     def count(self, name: str) -> int:
-        """Give a field that has to be a whole number from 0 up."""
+        """Return a field that counts something. ``ValueError`` if it is not a whole number of at least 0."""
         value = self.fields.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise ValueError(f"{name} has to be a whole number")
+            raise ValueError(f"{name} must be a whole number of at least 0")
         return value

@@ -1,4 +1,4 @@
-"""Route a page's requests to their handlers."""
+"""Find the handler of a page's request, call it, and send the reply."""
 
 from __future__ import annotations
 
@@ -6,70 +6,71 @@ from typing import Any
 
 from ..controller import PanelController
 from ..error_text import reply_line
-from . import attachments as attaching
-from . import turns as asking
-from .chats import Answering, draft, export, list_models, new, switch, tune
+from . import attachments, turns
+from .chats import Handler, draft, export, list_models, new, set_settings, switch
 from .page_request import Request
 
-_AFTER_THE_END = ("hello", "text", "picture", "transcript", "finish")  # what a finished panel still does
+_ALLOWED_WHEN_FINISHED = ("hello", "text", "picture", "transcript", "finish")
 
 
-async def answer(host: PanelController, message: object, buffers: list[bytes]) -> None:
-    """Do what a page asks and reply, whatever happens; a message without an id or a page is nobody's request."""
+async def answer(panel: PanelController, message: object, buffers: list[bytes]) -> None:
+    """Handle a message of a page and reply, whatever happens. A message without page or id is ignored."""
     if not isinstance(message, dict):
         return
     client, id = message.get("client"), message.get("id")
     if not isinstance(client, str) or not isinstance(id, str):
         return
+    outbox = panel.pages.outbox
     try:
-        ask = REQUESTS.get(str(message.get("type")))
-        if ask is None:
-            raise ValueError(f"this kernel knows no request {str(message.get('type'))[:40]!r}: run the cell again")
-        if host.closed or (host.lasting.finished and message["type"] not in _AFTER_THE_END):
+        handler = REQUESTS.get(str(message.get("type")))
+        if handler is None:
+            type = str(message.get("type"))[:40]
+            raise ValueError(f"this kernel does not know the request {type!r}: run the cell again")
+        if panel.closed or (panel.transcript.finished and message["type"] not in _ALLOWED_WHEN_FINISHED):
             raise ValueError("this panel is finished: run its cell again")
-        fields = await ask(host, Request(client, id, message, buffers)) or {}
+        fields = await handler(panel, Request(client, id, message, buffers)) or {}
     except Exception as error:
-        host.outbox.reply(client, id, ok=False, error=reply_line(error, host.seen.keys))
+        outbox.reply(client, id, ok=False, error=reply_line(error, panel.watcher.keys))
     else:
-        host.outbox.reply(client, id, ok=True, **fields)
+        outbox.reply(client, id, ok=True, **fields)
 
 
-async def hello(host: PanelController, request: Request) -> None:
-    """Give the whole state to a page."""
-    await host.send_full_state(request.client)
+async def hello(panel: PanelController, request: Request) -> None:
+    """Send the whole state to a new page."""
+    await panel.send_full_state(request.client)
 
 
-async def transcript(host: PanelController, request: Request) -> dict[str, Any]:
-    """Give the transcript as it stands in the notebook, in pieces of UTF-8, to a page that has to write it there."""
-    data = host.lasting.markdown.encode("utf-8", "replace")
-    pieces = host.outbox.pieces(request.client, request.id, data)
-    return {"version": host.lasting.version, "finished": host.lasting.finished, "pieces": pieces}
+async def transcript(panel: PanelController, request: Request) -> dict[str, Any]:
+    """Send the transcript, in chunks of UTF-8, to a page that must write it into the notebook."""
+    data = panel.transcript.markdown.encode("utf-8", "replace")
+    pieces = panel.pages.outbox.pieces(request.client, request.id, data)
+    return {"version": panel.transcript.version, "finished": panel.transcript.finished, "pieces": pieces}
 
 
-async def finish(host: PanelController, request: Request) -> None:
-    """Let the transcript take the panel's place."""
-    await host.finish()
+async def finish(panel: PanelController, request: Request) -> None:
+    """Replace the panel by its transcript."""
+    await panel.finish()
 
 
-REQUESTS: dict[str, Answering] = {
+REQUESTS: dict[str, Handler] = {
     "hello": hello,
-    "send": asking.send,
-    "stop": asking.stop,
-    "retry": asking.retry,
-    "edit": asking.edit,
-    "delete": asking.delete,
-    "clear": asking.clear,
-    "text": asking.text,
+    "send": turns.send,
+    "stop": turns.stop,
+    "retry": turns.retry,
+    "edit": turns.edit,
+    "delete": turns.delete,
+    "clear": turns.clear,
+    "text": turns.text,
     "export": export,
     "new": new,
     "switch": switch,
     "models": list_models,
-    "set": tune,
-    "upload": attaching.upload,
-    "figures": attaching.list_figures,
-    "attach": attaching.attach_figure,
-    "remove": attaching.remove,
-    "picture": attaching.picture,
+    "set": set_settings,
+    "upload": attachments.upload,
+    "figures": attachments.list_figures,
+    "attach": attachments.attach_figure,
+    "remove": attachments.remove,
+    "picture": attachments.picture,
     "transcript": transcript,
     "draft": draft,
     "finish": finish,

@@ -1,4 +1,4 @@
-"""What a page may ask of the turns: to send, stop, retry, edit, delete and clear."""
+"""Requests about turns: send, stop, retry, edit, delete, clear, and the text of an item."""
 
 from __future__ import annotations
 
@@ -6,106 +6,110 @@ from typing import Any
 
 from ....media.attachment import Attachment
 from ....media.message_parts import text_of
-from .. import panel_state as kept
 from ..controller import PanelController
-from ..items.items import RenderedItem
-from .attachments import with_unique_names
+from ..items.arrange import ItemSource
+from ..panel_state import failed_turns
 from .page_request import Request
 
 
-async def send(host: PanelController, request: Request) -> None:
-    """Ask a question."""
-    text, names = request.text("text"), _names(request)
-    if any(name not in host.draft.images for name in names):
+async def send(panel: PanelController, request: Request) -> None:
+    """Send a prompt."""
+    text, ids = request.text("text"), _image_ids(request)
+    if any(id not in panel.draft.images for id in ids):
         raise ValueError("an image is no longer attached: attach it again")
-    images = [host.draft.images[name] for name in names]
-    _check_question(text, images)
-    host.ask(text, with_unique_names(images))
-    for name in names:
-        host.draft.images.pop(name, None)
-    host.draft.text = ""
-    host.tell_settings(images=await host.attached(), draft="")
+    images = [panel.draft.images[id] for id in ids]
+    _check_not_empty(text, images)
+    panel.ask(text, images)
+    for id in ids:
+        panel.draft.images.pop(id, None)
+    panel.draft.text = ""
+    panel.pages.send_settings(images=await panel.attached(), draft="")
 
 
-async def stop(host: PanelController, request: Request) -> None:
-    """Stop every answer of the conversation."""
-    await host.stop()
+async def stop(panel: PanelController, request: Request) -> None:
+    """Stop all answers of the chat."""
+    await panel.stop()
 
 
-async def retry(host: PanelController, request: Request) -> None:
-    """Ask a question again."""
-    host.check_free()
-    entry = host.view.find(request.fields.get("item"))
-    question, instead, media = _question(entry)
-    host.ask(text_of(question), media, instead)
-    host.seen.drop(entry.thing.failed)
+async def retry(panel: PanelController, request: Request) -> None:
+    """Send the prompt of an item again."""
+    panel.check_free()
+    source = _source(panel, request)
+    question, instead, images = _question(source)
+    panel.ask(text_of(question), images, instead)
+    panel.watcher.drop_failed(source.failed)
 
 
-async def edit(host: PanelController, request: Request) -> None:
-    """Ask something else in the place of a question."""
-    host.check_free()
-    entry = host.view.find(request.fields.get("item"))
-    _, instead, _ = _question(entry)
-    text, names = request.text("text"), _names(request)
-    images = [host.draft.images.get(name) or host.gallery.attachment(name) for name in names]
-    _check_question(text, images)
-    host.ask(text, with_unique_names(images), instead)
-    host.seen.drop(entry.thing.failed)
-    for name in names:
-        host.draft.images.pop(name, None)
-    host.tell_settings(images=await host.attached())
+async def edit(panel: PanelController, request: Request) -> None:
+    """Replace the prompt of an item by another one."""
+    panel.check_free()
+    source = _source(panel, request)
+    _, instead, _ = _question(source)
+    text, ids = request.text("text"), _image_ids(request)
+    images = [panel.draft.images.get(id) or panel.pages.images.attachment(id) for id in ids]
+    _check_not_empty(text, images)
+    panel.ask(text, images, instead)
+    panel.watcher.drop_failed(source.failed)
+    for id in ids:
+        panel.draft.images.pop(id, None)
+    panel.pages.send_settings(images=await panel.attached())
 
 
-async def delete(host: PanelController, request: Request) -> None:
-    """Forget a question and what was said to it."""
-    entry = host.view.find(request.fields.get("item"))
-    if host.seen.drop(entry.thing.failed):
-        host.call_soon(True)
+async def delete(panel: PanelController, request: Request) -> None:
+    """Delete the turn of an item."""
+    source = _source(panel, request)
+    if panel.watcher.drop_failed(source.failed):
+        panel.request_update(True)
         return
-    thing = entry.thing
-    if thing.turn is not None and not thing.turn.ended:
-        raise ValueError("this is still being answered: stop it first")
-    if (message := thing.question or thing.message) is not None:
-        host.chat.delete(message)  # type: ignore[arg-type]
+    _check_ended(source)
+    if (message := source.question or source.message) is not None:
+        panel.chat.delete(message)  # type: ignore[arg-type]
 
 
-async def clear(host: PanelController, request: Request) -> None:
-    """Forget all turns."""
-    await host.stop()
-    kept.failed(host.chat).clear()
-    host.chat.reset()
+async def clear(panel: PanelController, request: Request) -> None:
+    """Delete all turns."""
+    await panel.stop()
+    failed_turns(panel.chat).clear()
+    panel.chat.reset()
 
 
-async def text(host: PanelController, request: Request) -> dict[str, Any]:
-    """Give what an item says, as it was written."""
-    thing = host.view.find(request.fields.get("item")).thing
-    if thing.message is not None:
-        return {"text": text_of(thing.message)}
-    return {"text": host.seen.content_of(thing).text}
+async def text(panel: PanelController, request: Request) -> dict[str, Any]:
+    """Return the text of an item as Markdown."""
+    source = _source(panel, request)
+    if source.message is not None:
+        return {"text": text_of(source.message)}
+    return {"text": panel.watcher.content_of(source).text}
 
 
-def _names(request: Request) -> list[str]:
-    names = request.fields.get("images") or []
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError("images is a list of the ids of what was attached")
-    return names
+def _source(panel: PanelController, request: Request) -> ItemSource:
+    return panel.pages.items.find(request.fields.get("item")).source
 
 
-def _check_question(text: str, images: list[Attachment]) -> None:
+def _image_ids(request: Request) -> list[str]:
+    ids = request.fields.get("images") or []
+    if not isinstance(ids, list) or not all(isinstance(id, str) for id in ids):
+        raise ValueError("images must be a list of the ids of attached images")
+    return ids
+
+
+def _check_not_empty(text: str, images: list[Attachment]) -> None:
     if not text.strip() and not images:
-        raise ValueError("there is nothing to ask: write something first")
+        raise ValueError("the prompt is empty: write something first")
 
 
-def _question(entry: RenderedItem) -> tuple[dict[str, Any], dict[str, Any] | None, list[Attachment]]:
-    """Give the question of an item, the message that asking it anew takes the place of, and what went along."""
-    thing = entry.thing
-    if thing.turn is not None:
-        request = thing.turn.request
-        if not thing.turn.ended:
-            raise ValueError("this is still being answered: stop it first")
+def _check_ended(source: ItemSource) -> None:
+    if source.turn is not None and not source.turn.ended:
+        raise ValueError("the answer is still being written: stop it first")
+
+
+def _question(source: ItemSource) -> tuple[dict[str, Any], dict[str, Any] | None, list[Attachment]]:
+    """Return the question of an item, the message that a new prompt replaces, and the attachments."""
+    _check_ended(source)
+    if source.turn is not None:
+        request = source.turn.request
         return request.question, request.instead, request.media
-    question = thing.question or thing.message
+    question = source.question or source.message
     if question is None or question.get("role") != "user":
-        raise ValueError("there is no question before this")
-    media = [one for one in question.get("media", ()) if isinstance(one, Attachment)]
-    return question, question, media  # type: ignore[return-value]
+        raise ValueError("there is no prompt before this message")
+    images = [one for one in question.get("media", ()) if isinstance(one, Attachment)]
+    return question, question, images  # type: ignore[return-value]

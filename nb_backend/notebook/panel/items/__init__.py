@@ -1,1 +1,9 @@
-"""items."""
+"""A chat as the items of a page: one item for each message.
+
+``arrange``      which items there are, and in which order
+``content``      what an item shows, as text
+``items``        the items as HTML, and what a page does not have yet
+``block_diff``   the difference between two lists of HTML blocks
+``throttle``     how often a growing answer is sent
+``image_store``  the images of the items
+"""

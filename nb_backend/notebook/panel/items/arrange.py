@@ -1,4 +1,4 @@
-"""The order of a panel's items."""
+"""Which items a page shows, and in which order."""
 
 from __future__ import annotations
 
@@ -12,26 +12,30 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class FailedTurn:
-    """A turn that is in no conversation: it failed, or was stopped before a word. It stands behind a message."""
+    """A turn that is not in the history: it failed, or it was stopped before any text arrived."""
 
     turn: Turn
     after: object | None
-    on_change: Sequence[dict[str, Any]] = ()  # as messages, if something had come
+    """The message of the history behind which the turn is shown."""
+    messages: Sequence[dict[str, Any]] = ()
+    """Prompt and partial answer as messages for the transcript; empty if no text arrived."""
 
 
 @dataclass(eq=False)
 class ItemSource:
-    """One thing to show: a message, or the question or the answer of a turn that is not in the conversation (yet)."""
+    """What one item shows: a message of the history, or one side of a turn that is not in the history (yet)."""
 
     key: tuple[str, int]
+    """Identifies the item; an answer keeps its key when its turn becomes a message."""
     message: Mapping[str, Any] | None = None
     turn: Turn | None = None
-    answers: bool = False
+    is_answer: bool = False
     failed: FailedTurn | None = None
-    question: Mapping[str, Any] | None = None  # that a message answers
+    question: Mapping[str, Any] | None = None
+    """The user message that ``message`` answers."""
 
     state: tuple[object, ...] = field(init=False)
-    """What would make it another one, as it was when this was made; compared by identity."""
+    """What a change of the item shows up in, as it was when this was made. Compared by identity."""
 
     def __post_init__(self) -> None:
         content = self.message.get("content") if self.message is not None else None
@@ -40,42 +44,44 @@ class ItemSource:
 
 
 def arrange_items(
-    messages: Sequence[Mapping[str, Any]], turns: Sequence[Turn], failed: Sequence[FailedTurn]
+    messages: Sequence[Mapping[str, Any]], live: Sequence[Turn], failed: Sequence[FailedTurn]
 ) -> list[ItemSource]:
-    """Give what is shown, in its order. A question that is asked anew hides what it will take the place of."""
-    kept = {id(message) for message in messages}
-    turns = [turn for turn in turns if id(turn.request.question) not in kept]
-    replaced = {id(turn.request.instead) for turn in turns if turn.request.instead is not None}
-    cut = next((at for at, message in enumerate(messages) if id(message) in replaced), len(messages))
-    things: list[ItemSource] = []
+    """Return the sources of all items in order: history, failed turns, live turns.
+
+    A turn that asks a question again hides the messages that it will replace.
+    """
+    in_history = {id(message) for message in messages}
+    live = [turn for turn in live if id(turn.request.question) not in in_history]
+    replaced = {id(turn.request.instead) for turn in live if turn.request.instead is not None}
+    end = next((at for at, message in enumerate(messages) if id(message) in replaced), len(messages))
+    failed_after: dict[int | None, list[FailedTurn]] = {}
+    for one in failed:
+        after = id(one.after) if one.after is not None and id(one.after) in in_history else None
+        failed_after.setdefault(after, []).append(one)
+
+    sources: list[ItemSource] = []
     question: Mapping[str, Any] | None = None
-    behind: dict[int | None, list[FailedTurn]] = {}
+    for message in messages[:end]:
+        is_user = message.get("role") == "user"
+        is_answer = message.get("role") == "assistant" and question is not None
+        key = ("a", id(question)) if is_answer else ("m", id(message))
+        sources.append(ItemSource(key, message, is_answer=is_answer, question=None if is_user else question))
+        question = message if is_user else None if is_answer else question
+        sources += _failed_sources(failed_after.get(id(message), ()))
+    for message in messages[end:]:
+        sources += _failed_sources(failed_after.get(id(message), ()))
+    sources += _failed_sources(failed_after.get(None, ()))
+    for turn in live:
+        sources += _turn_sources(turn)
+    return sources
+
+
+def _failed_sources(failed: Sequence[FailedTurn]) -> Iterator[ItemSource]:
     for one in failed:
-        behind.setdefault(id(one.after) if one.after is not None and id(one.after) in kept else None, []).append(one)
-    for message in messages[:cut]:
-        answers = message.get("role") == "assistant" and question is not None
-        things.append(
-            ItemSource(("a" if answers else "m", id(question if answers else message)), message, answers=answers)
-        )
-        things[-1].question = question if message.get("role") != "user" else None
-        question = message if message.get("role") == "user" else None if answers else question
-        things += _of_turns(behind.get(id(message), ()))
-    for at in range(cut, len(messages)):
-        things += _of_turns(behind.get(id(messages[at]), ()))
-    things += _of_turns(behind.get(None, ()))
-    for turn in turns:
-        things += _of_turn(turn)
-    return things
+        yield from _turn_sources(one.turn, one)
 
 
-def _of_turns(failed: Sequence[FailedTurn]) -> Iterator[ItemSource]:
-    for one in failed:
-        for thing in _of_turn(one.turn):
-            thing.failed = one
-            yield thing
-
-
-def _of_turn(turn: Turn) -> Iterator[ItemSource]:
+def _turn_sources(turn: Turn, failed: FailedTurn | None = None) -> Iterator[ItemSource]:
     question = turn.request.question
-    yield ItemSource(("m", id(question)), question, turn)
-    yield ItemSource(("a", id(question)), None, turn, answers=True)
+    yield ItemSource(("m", id(question)), question, turn, failed=failed)
+    yield ItemSource(("a", id(question)), None, turn, is_answer=True, failed=failed)

@@ -1,4 +1,4 @@
-"""What is shown of one thing that was said: of a message, or of a question and its answer that are under way."""
+"""What an item shows, as text: of a message, or of the question or the answer of a turn."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ....chat import history as memory
+from ....chat import history
 from ....chat.answer import Answer
 from ....events import RawResponse
 from ....media.attachment import Attachment
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from ....chat.turn import Turn
 
 
-Hide = Callable[[str], str]  # takes keys out of a text
-_ASKED = ("edit", "delete", "copy")
-_ANSWERED = ("retry", "delete", "copy")
+Mask = Callable[[str], str]
+"""Replaces the keys in a text by ``***``."""
+_QUESTION_ACTIONS = ("edit", "delete", "copy")
+_ANSWER_ACTIONS = ("retry", "delete", "copy")
 
 
 @dataclass
 class ItemContent:
-    """One thing as it is shown, before it is HTML. The fields are those of an item of the page."""
+    """The content of an item before it is rendered. Most fields are those of an item in widget.js."""
 
     role: str
     text: str = ""
@@ -43,70 +44,73 @@ class ItemContent:
     alts: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def grows(self) -> bool:
-        """Whether more may come."""
+    def is_growing(self) -> bool:
+        """Whether more text may arrive."""
         return self.status in ("waiting", "streaming")
 
-    def facts(self) -> dict[str, Any]:
-        """Give what an item says of it besides its text and images."""
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the page's item, except for text and images."""
         names = ("status", "who", "progress", "error", "time", "source")
         return {**{name: getattr(self, name) for name in names}, "can": [*self.can]}
 
 
-def of_message(message: Mapping[str, Any], hide: Hide, source: Callable[[str], str]) -> ItemContent:
-    """Give what a message of a conversation says; ``source`` names a cell by its id."""
+def message_content(message: Mapping[str, Any], mask: Mask, cell_label: Callable[[str], str]) -> ItemContent:
+    """Return the content of a message of the history."""
     role = str(message.get("role") or "")
-    known = memory.metadata(message)
-    said = ItemContent(role, hide(text_of(message)), time=_milliseconds(known.get("time")), can=("delete", "copy"))
+    metadata = history.metadata(message)
+    text = mask(text_of(message))
+    content = ItemContent(role, text, time=_milliseconds(metadata.get("time")), can=("delete", "copy"))
     if role == "user":
-        said.can = _ASKED
-        said.media = [one for one in message.get("media", ()) if isinstance(one, Attachment)]
-        said.source = source(cell) if isinstance(cell := message.get("cell"), str) else ""
+        content.can = _QUESTION_ACTIONS
+        content.media = [one for one in message.get("media", ()) if isinstance(one, Attachment)]
+        content.source = cell_label(cell) if isinstance(cell := message.get("cell"), str) else ""
     elif role == "assistant":
         answer = Answer.of(message)
-        said.can = _ANSWERED
-        said.status = "stopped" if answer.stopped else "done"
-        said.who = hide(status_line(answer, False)) if known else ""
-        _tell(said, answer, hide)
-    return said
+        content.can = _ANSWER_ACTIONS
+        content.status = "stopped" if answer.stopped else "done"
+        content.who = mask(status_line(answer, False)) if metadata else ""
+        _add_answer(content, answer, mask)
+    return content
 
 
-def of_question(turn: Turn, hide: Hide, source: Callable[[str], str]) -> ItemContent:
-    """Give what a question asks that is under way, or came to nothing."""
-    said = of_message(turn.request.question, hide, source)
-    said.media = turn.request.media
-    said.source = source(turn.request.cell_run.cell) if turn.request.cell_run is not None else said.source
-    said.can = _ASKED if turn.ended else ("copy",)
-    return said
+def question_content(turn: Turn, mask: Mask, cell_label: Callable[[str], str]) -> ItemContent:
+    """Return the content of the question of a live or failed turn."""
+    content = message_content(turn.request.question, mask, cell_label)
+    content.media = turn.request.media
+    if turn.request.cell_run is not None:
+        content.source = cell_label(turn.request.cell_run.cell)
+    content.can = _QUESTION_ACTIONS if turn.ended else ("copy",)
+    return content
 
 
-def of_answer(turn: Turn, hide: Hide, error_line: Callable[[BaseException], str]) -> ItemContent:
-    """Give what has come for a question; to be called where nothing is added to it meanwhile."""
+def answer_content(turn: Turn, mask: Mask, error_line: Callable[[BaseException], str]) -> ItemContent:
+    """Return the content of the answer so far. Call it where no other thread changes the answer meanwhile."""
     answer = turn.answer
-    said = ItemContent("assistant", hide(answer.text))
-    _tell(said, answer, hide)
-    begun = said.text or said.reasoning or answer.images
-    said.status = "streaming" if begun else "waiting"
-    said.can = ("copy",) if said.text else ()
-    if turn.progress is not None and not begun:
-        said.progress = safe_terminal(hide(_progress(turn.progress)))
+    content = ItemContent("assistant", mask(answer.text))
+    _add_answer(content, answer, mask)
+    has_begun = content.text or content.reasoning or answer.images
+    content.status = "streaming" if has_begun else "waiting"
+    content.can = ("copy",) if content.text else ()
+    if turn.progress is not None and not has_begun:
+        content.progress = safe_terminal(mask(_progress(turn.progress)))
     if turn.ended:
         failed = turn.error is not None
-        said.status = "failed" if failed else "stopped" if answer.stopped or not turn.kept else "done"
-        said.who = hide(status_line(answer, failed)) if begun else ""
-        said.error = error_line(turn.error) if turn.error is not None else ""
-        said.can = _ANSWERED if said.text else ("retry", "delete")
-    return said
+        content.status = "failed" if failed else "stopped" if answer.stopped or not turn.kept else "done"
+        content.who = mask(status_line(answer, failed)) if has_begun else ""
+        content.error = error_line(turn.error) if turn.error is not None else ""
+        content.can = _ANSWER_ACTIONS if content.text else ("retry", "delete")
+    return content
 
 
-def _tell(said: ItemContent, answer: Answer, hide: Hide) -> None:
-    said.reasoning = hide(answer.reasoning)
-    said.addresses, said.alts = answer.image_targets(), dict(answer.alts)
+def _add_answer(content: ItemContent, answer: Answer, mask: Mask) -> None:
+    content.reasoning = mask(answer.reasoning)
+    content.addresses, content.alts = answer.image_targets(), dict(answer.alts)
 
 
-def _milliseconds(time: object) -> int | None:
-    is_time = isinstance(time, int | float) and 0 < time < 1e11
-    return int(time * 1000) if is_time else None  # type: ignore[operator]
+def _milliseconds(seconds: object) -> int | None:
+    """Return a Unix time in milliseconds, as JavaScript counts it; None if it is not a valid time."""
+    is_time = isinstance(seconds, int | float) and 0 < seconds < 1e11
+    return int(seconds * 1000) if is_time else None  # type: ignore[operator]
 
 
 def _progress(event: RawResponse) -> str:

@@ -1,7 +1,6 @@
-"""A conversation as the items of the page, and what brings a page up to date: pure, but for the clock that is given.
+"""The items of a page as HTML, and the messages that bring a page up to date.
 
-Each thing that was said is a ``RenderedItem``, known by the very object that says it. It is rendered when it is new
-or has changed, never otherwise, and sent as it was rendered: whole once, then as what is different.
+An item is rendered when it is new or has changed. A page gets it whole once, then only the differences.
 """
 
 from __future__ import annotations
@@ -26,164 +25,164 @@ PARTS = ("content", "reasoning")
 
 
 class RenderedItem:
-    """One thing as it is rendered, and as the page has it."""
+    """One item as HTML, and as the pages have it."""
 
-    def __init__(self, id: str, thing: ItemSource, gallery: ImageStore) -> None:
+    def __init__(self, id: str, source: ItemSource, images: ImageStore) -> None:
         self.id = id
-        self.thing = thing
-        self.pace = Throttle()
-        self.said: ItemContent | None = None
+        self.source = source
+        self.throttle = Throttle()
+        self.content: ItemContent | None = None
         self.sent: dict[str, Any] | None = None
-        self.stale = True
-        self.keys: set[str] = set()  # of its pictures
-        self._gallery = gallery
+        self.is_stale = True
+        self.image_keys: set[str] = set()
+        self._images = images
         self._addresses: dict[str, str] = {}
-        self._texts = {part: self._empty() for part in PARTS}
-        self._shown: dict[str, list[str]] = {part: [] for part in PARTS}
+        self._renderers = {part: self._new_renderer() for part in PARTS}
+        self._blocks: dict[str, list[str]] = {part: [] for part in PARTS}
 
-    def _empty(self) -> HtmlBlocks:
-        return HtmlBlocks(addresses=self._addresses, image_key=self._picture)
+    def _new_renderer(self) -> HtmlBlocks:
+        return HtmlBlocks(addresses=self._addresses, image_key=self._keep_image)
 
-    def _picture(self, uri: str) -> str:
-        key = self._gallery.keep(uri)
-        self.keys.add(key)
+    def _keep_image(self, uri: str) -> str:
+        key = self._images.keep(uri)
+        self.image_keys.add(key)
         return key
 
-    def update_from(self, thing: ItemSource) -> bool:
-        """Take what is shown now; ``False`` if that is something else."""
-        before, self.thing = self.thing, thing
-        if all(old is new for old, new in zip(before.state, thing.state, strict=True)):
+    def update_from(self, source: ItemSource) -> bool:
+        """Use a new source; return False if it is another item, which only has the same key."""
+        before, self.source = self.source, source
+        if all(old is new for old, new in zip(before.state, source.state, strict=True)):
             return True
-        self.stale = True
-        was_under_way = before.turn is not None
-        return was_under_way or before.message is thing.message
+        self.is_stale = True
+        was_in_progress = before.turn is not None
+        return was_in_progress or before.message is source.message
 
-    def render(self, said: ItemContent) -> None:
-        """Write it as HTML, as far as it is new."""
-        self._addresses.update(said.addresses)
-        for part, text in (("content", said.text), ("reasoning", said.reasoning)):
-            blocks = self._texts[part]
-            if said.grows:
-                blocks.update(text)
+    def render(self, content: ItemContent) -> None:
+        """Render the content as HTML; only the part of a text that is new takes time."""
+        self._addresses.update(content.addresses)
+        for part, text in (("content", content.text), ("reasoning", content.reasoning)):
+            renderer = self._renderers[part]
+            if content.is_growing:
+                renderer.update(text)
             else:
-                blocks.finish(text)
-            beside = blocks.unshown_images(said.alts) if part == "content" and said.alts else []
-            self._shown[part] = [*blocks.blocks, *beside]
-        if not said.grows:  # nothing more comes: what rendering needed is let go
-            self._texts = {part: self._empty() for part in PARTS}
-        self.said, self.stale = said, False
+                renderer.finish(text)
+            images_below = renderer.unshown_images(content.alts) if part == "content" and content.alts else []
+            self._blocks[part] = [*renderer.blocks, *images_below]
+        if not content.is_growing:  # nothing more arrives: free the memory of the renderers
+            self._renderers = {part: self._new_renderer() for part in PARTS}
+        self.content, self.is_stale = content, False
 
     @property
-    def size(self) -> int:
-        """The length of its HTML."""
-        return sum(len(block) for part in PARTS for block in self._shown[part])
+    def html_size(self) -> int:
+        """The length of the HTML in characters."""
+        return sum(len(block) for part in PARTS for block in self._blocks[part])
 
-    def item(self) -> dict[str, Any]:
-        """Give it whole."""
-        said = self.said or ItemContent("")
-        images = [{"key": self._gallery.keep(one), **self._gallery.facts(one)} for one in said.media]
-        self.keys |= {image["key"] for image in images}
-        shown = {part: self._shown[part] for part in PARTS}
-        return {"id": self.id, "role": said.role, **shown, "images": images, **said.facts()}
+    def to_dict(self) -> dict[str, Any]:
+        """Return the whole item as a page gets it."""
+        content = self.content or ItemContent("")
+        images = [{"key": self._images.keep(one), **self._images.description(one)} for one in content.media]
+        self.image_keys |= {image["key"] for image in images}
+        blocks = {part: self._blocks[part] for part in PARTS}
+        return {"id": self.id, "role": content.role, **blocks, "images": images, **content.fields()}
 
     def changes(self) -> Iterator[dict[str, Any]]:
-        """Give what brings a page up to date that has what was sent."""
-        now, before = self.item(), self.sent or {}
+        """Yield the messages for a page that has what was sent before, and remember the item as sent."""
+        now, before = self.to_dict(), self.sent or {}
         meta = {name: value for name, value in now.items() if name not in PARTS and value != before.get(name)}
         for part in PARTS:
-            if (news := diff_blocks(before.get(part, ()), now[part])) is not None:
-                yield {"type": "text", "item": self.id, "part": part, **news}
-        if meta:  # last: what is said to be done is there
+            if (diff := diff_blocks(before.get(part, ()), now[part])) is not None:
+                yield {"type": "text", "item": self.id, "part": part, **diff}
+        if meta:  # after the text: an item with the status "done" must be complete
             yield {"type": "meta", "item": self.id, "meta": meta}
         self.sent = now
 
 
 class ItemList:
-    """The entries of a conversation, and what of them a page does not have yet."""
+    """All items of a panel, and the changes that the pages do not have yet."""
 
-    def __init__(self, gallery: ImageStore, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, images: ImageStore, clock: Callable[[], float] = time.monotonic) -> None:
         self.order: list[str] = []
-        self._gallery = gallery
+        self._images = images
         self._clock = clock
         self._ids = count(1)
-        self._entries: dict[tuple[str, int], RenderedItem] = {}
-        self._touched: list[RenderedItem] = []
-        self._moved = False
+        self._items: dict[tuple[str, int], RenderedItem] = {}
+        self._rendered: list[RenderedItem] = []  # since the last changes()
+        self._order_changed = False
 
-    def arrange(self, things: Sequence[ItemSource], changed: Collection[Turn] = ()) -> None:
-        """Take what is shown, in its order, and the turns of which something new has come."""
-        entries: dict[tuple[str, int], RenderedItem] = {}
-        for thing in things:
-            entry = self._entries.get(thing.key)
-            if entry is None or not entry.update_from(thing):
-                entry = RenderedItem(f"i{next(self._ids)}", thing, self._gallery)
-            if thing.answers and thing.turn in changed:
-                entry.stale = True
-            entries[thing.key] = entry
-        gone = any(key not in entries or entries[key] is not entry for key, entry in self._entries.items())
-        self._entries = entries
-        order = [entry.id for entry in entries.values()]
-        self._moved = self._moved or order != self.order
+    def update(self, sources: Sequence[ItemSource], changed: Collection[Turn] = ()) -> None:
+        """Replace the sources of the items, in order; ``changed`` are the turns with new events."""
+        items: dict[tuple[str, int], RenderedItem] = {}
+        for source in sources:
+            item = self._items.get(source.key)
+            if item is None or not item.update_from(source):
+                item = RenderedItem(f"i{next(self._ids)}", source, self._images)
+            if source.is_answer and source.turn in changed:
+                item.is_stale = True
+            items[source.key] = item
+        some_are_gone = any(key not in items or items[key] is not item for key, item in self._items.items())
+        self._items = items
+        order = [item.id for item in items.values()]
+        self._order_changed = self._order_changed or order != self.order
         self.order = order
-        if gone:
-            self._gallery.keep_only({key for entry in entries.values() for key in entry.keys})
+        if some_are_gone:
+            self._images.keep_only({key for item in items.values() for key in item.image_keys})
 
     def find(self, id: object) -> RenderedItem:
-        """Give the entry of an item. ``ValueError`` if it is gone."""
-        for entry in self._entries.values():
-            if entry.id == id:
-                return entry
-        raise ValueError("this is no longer in the conversation")
+        """Return the item with this id. ``ValueError`` if there is none."""
+        for item in self._items.values():
+            if item.id == id:
+                return item
+        raise ValueError("this message is no longer in the chat")
 
-    def render(self, said: Callable[[ItemSource], ItemContent], seconds: float) -> bool:
-        """Render what has changed, for so many seconds at the most; tell whether all is done that is due."""
-        until = self._clock() + seconds
-        for entry in self._entries.values():
+    def render(self, content_of: Callable[[ItemSource], ItemContent], seconds: float) -> bool:
+        """Render changed items for at most ``seconds``; return whether all that are due were rendered."""
+        end = self._clock() + seconds
+        for item in self._items.values():
             now = self._clock()
-            if entry.stale and self._is_due(entry, now):
-                if now >= until:
+            if item.is_stale and self._is_due(item, now):
+                if now >= end:
                     return False
-                entry.render(said(entry.thing))
+                item.render(content_of(item.source))
                 after = self._clock()
-                if entry.said is not None and entry.said.status == "streaming":  # the first text waits for nothing
-                    entry.pace.schedule_next(after, after - now, entry.size)
-                self._touched.append(entry)
+                if item.content is not None and item.content.status == "streaming":  # the first text is not delayed
+                    item.throttle.schedule_next(after, after - now, item.html_size)
+                self._rendered.append(item)
         return True
 
-    def wait(self) -> float | None:
-        """Give the seconds until something is due that has changed, ``None`` if nothing has."""
-        waits = [entry.pace.due - self._clock() for entry in self._entries.values() if entry.stale]
+    def seconds_until_due(self) -> float | None:
+        """Return the seconds until a changed item may be rendered; None if no item has changed."""
+        waits = [item.throttle.due - self._clock() for item in self._items.values() if item.is_stale]
         return max(0.0, min(waits)) if waits else None
 
     def changes(self) -> Iterator[dict[str, Any]]:
-        """Give what brings a page up to date that has all that was sent, and note it as sent."""
-        there = set(self._entries.values())
-        touched, self._touched = [entry for entry in dict.fromkeys(self._touched) if entry in there], []
-        fresh = [entry for entry in self._entries.values() if entry.sent is None and entry.said is not None]
-        if fresh or self._moved:
-            self._moved = False
-            yield {"type": "items", "order": self.order, "items": [self._whole(entry) for entry in fresh]}
-        new = set(fresh)
-        for entry in touched:
-            if entry not in new:
-                yield from entry.changes()
+        """Yield the messages for a page that has what was sent before, and remember the items as sent."""
+        present = set(self._items.values())
+        rendered, self._rendered = [item for item in dict.fromkeys(self._rendered) if item in present], []
+        new = [item for item in self._items.values() if item.sent is None and item.content is not None]
+        if new or self._order_changed:
+            self._order_changed = False
+            yield {"type": "items", "order": self.order, "items": [self._send_whole(item) for item in new]}
+        sent_whole = set(new)
+        for item in rendered:
+            if item not in sent_whole:
+                yield from item.changes()
 
     def whole(self) -> list[dict[str, Any]]:
-        """Give all items, and note them as sent."""
-        self._moved, self._touched = False, []
-        return [self._whole(entry) for entry in self._entries.values() if entry.said is not None]
+        """Return all items for a page that has none, and remember them as sent."""
+        self._order_changed, self._rendered = False, []
+        return [self._send_whole(item) for item in self._items.values() if item.content is not None]
 
-    def bytes_sent(self, id: str, size: int) -> None:
-        """Note the bytes that news of an item took."""
-        for entry in reversed(self._entries.values()):
-            if entry.id == id:
-                entry.pace.bytes_sent += size
+    def add_bytes_sent(self, id: str, size: int) -> None:
+        """Add the size of a message about an item to its throttle."""
+        for item in reversed(self._items.values()):
+            if item.id == id:
+                item.throttle.bytes_sent += size
                 return
 
-    def _whole(self, entry: RenderedItem) -> dict[str, Any]:
-        entry.sent = entry.item()
-        return entry.sent
+    def _send_whole(self, item: RenderedItem) -> dict[str, Any]:
+        item.sent = item.to_dict()
+        return item.sent
 
-    def _is_due(self, entry: RenderedItem, now: float) -> bool:
-        turn = entry.thing.turn
-        return turn is None or turn.ended or not entry.thing.answers or now >= entry.pace.due
+    def _is_due(self, item: RenderedItem, now: float) -> bool:
+        turn = item.source.turn
+        return turn is None or turn.ended or not item.source.is_answer or now >= item.throttle.due

@@ -1,27 +1,27 @@
-"""How often an open answer is sent: often enough to be read as it comes, not so often that the messages cost more."""
+"""How often a growing answer is sent: often enough to read along, but not so often that messages outweigh the text."""
 
 from __future__ import annotations
 
-FASTEST, SLOWEST = 0.1, 0.5  # seconds between two
-_FREE = 8_000  # bytes that a beginning may cost: there, the text is worth less than what is around it
-_EASY, _AIM = 1.4, 2.3  # times the HTML: from here on more slowly, up to here
-_PAUSE = 2  # times what rendering took: it takes a third of the time at the most
+FASTEST, SLOWEST = 0.1, 0.5  # seconds between two updates
+_FREE_BYTES = 8_000  # for the first messages, whose text is small compared with the envelope
+_RATIO_FASTEST, _RATIO_SLOWEST = 1.4, 2.3  # bytes sent for each byte of HTML; in between, the interval grows
+_RENDER_SHARE = 2  # a pause lasts at least twice the rendering time, which then takes a third of the time
 
 
 class Throttle:
-    """When an answer may be rendered and sent again. ``bytes_sent`` counts envelopes too."""
+    """Decides when an answer may be rendered and sent again. ``bytes_sent`` includes the envelopes of messages."""
 
     def __init__(self) -> None:
         self.due = 0.0
         self.bytes_sent = 0
 
-    def schedule_next(self, now: float, took: float, html: int) -> None:
-        """Set when the next may be, for an answer whose HTML has this length so far and took so long to render."""
-        self.due = now + max(interval(self.bytes_sent, html), _PAUSE * took)
+    def schedule_next(self, now: float, render_seconds: float, html_size: int) -> None:
+        """Set the time of the next update from the last rendering time and the length of the HTML so far."""
+        self.due = now + max(interval(self.bytes_sent, html_size), _RENDER_SHARE * render_seconds)
 
 
-def interval(spent: int, html: int) -> float:
-    """Give the seconds to wait where so many bytes were sent for an HTML of this length."""
-    ratio = max(0, spent - _FREE) / max(1, html)
-    share = min(1.0, max(0.0, (ratio - _EASY) / (_AIM - _EASY)))
+def interval(bytes_sent: int, html_size: int) -> float:
+    """Return the seconds between two updates, given the bytes sent so far and the length of the HTML."""
+    ratio = max(0, bytes_sent - _FREE_BYTES) / max(1, html_size)
+    share = min(1.0, max(0.0, (ratio - _RATIO_FASTEST) / (_RATIO_SLOWEST - _RATIO_FASTEST)))
     return FASTEST + share * (SLOWEST - FASTEST)
