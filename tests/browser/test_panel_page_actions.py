@@ -122,7 +122,7 @@ def test_export_says_where(panel: PanelPage, name: str, kind: str) -> None:
     request = panel.asked("export")
     assert request["format"] == kind
     panel.reply(request, path=f"chat.{kind}")
-    assert f"Written to chat.{kind}" in panel.notes()
+    assert f"The chat was written to chat.{kind}" in panel.notes()
 
 
 def test_finish_asks_first(panel: PanelPage) -> None:
@@ -158,7 +158,7 @@ def test_a_model_is_chosen_from_the_list(panel: PanelPage) -> None:
     picker = panel.root.get_by_role("dialog", name="Model")
     assert "Loading the list of models" in picker.inner_text()
     panel.reply(panel.asked("models"), models=MODELS)
-    assert "sees images · OpenaiChat" in picker.inner_text()
+    assert "accepts images · OpenaiChat" in picker.inner_text()
     assert picker.locator("[aria-pressed=true]").inner_text().startswith("GPT-4o")
     panel.page.keyboard.type("smol")
     assert picker.locator(".nbb-choice").count() == 2
@@ -173,7 +173,8 @@ def test_any_name_of_a_model_can_be_typed(panel: PanelPage) -> None:
     panel.open()
     panel.button("gpt-4o").click()
     panel.reply(panel.asked("models"), error="the server has no list")
-    assert "No list: the server has no list" in panel.root.get_by_role("dialog", name="Model").inner_text()
+    picker = panel.root.get_by_role("dialog", name="Model")
+    assert "The list could not be loaded: the server has no list" in picker.inner_text()
     panel.page.keyboard.type("my-own")
     panel.page.keyboard.press("Enter")
     assert panel.asked("set")["model"] == "my-own"

@@ -118,7 +118,7 @@ def test_what_is_too_large_or_no_image_is_refused_at_once(panel: PanelPage) -> N
         },
     )
     panel.settle()
-    assert "large.png is too large: 3 MB, at most 2 MB" in panel.notes()
+    assert "large.png is too large: 3 MB, and the limit is 2 MB" in panel.notes()
     assert "notes.txt is not an image" in panel.notes()
     assert "none.png is empty" in panel.notes()
     assert panel.requests("upload") == []
@@ -181,7 +181,7 @@ def test_a_model_that_does_not_see_is_told_before_sending(panel: PanelPage) -> N
     assert panel.notes() == ""
     panel.settings(vision=False)
     panel.settle()
-    assert "gpt-4o does not see images" in panel.notes()
+    assert "gpt-4o does not accept images" in panel.notes()
     panel.settings(vision=True)
     panel.settle()
     assert panel.notes() == ""

@@ -153,7 +153,7 @@ def test_when_the_kernel_goes_the_text_comes_back_with_the_reason(panel: PanelPa
     panel.settle()
     assert panel.box.input_value() == "one"
     assert panel.box.get_attribute("readonly") is not None
-    assert "The kernel was restarted: run this cell again" in panel.notes()
+    assert "The kernel was restarted. Run this cell again" in panel.notes()
     assert panel.root.locator(".nbb-question").inner_text().startswith("Why is the sky blue?")
 
 
@@ -167,7 +167,7 @@ def test_a_send_that_throws_means_that_the_kernel_is_gone(panel: PanelPage) -> N
 
 
 @pytest.mark.parametrize(
-    ("subshells", "line"), [(False, "cannot hear the panel until that ends"), (True, "Waiting for the kernel")]
+    ("subshells", "line"), [(False, "answers the panel when the cell ends"), (True, "Waiting for the kernel")]
 )
 def test_a_busy_kernel_is_told(panel: PanelPage, subshells: bool, line: str) -> None:
     panel.open(draft="one", subshells=subshells)

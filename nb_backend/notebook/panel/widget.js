@@ -1,13 +1,13 @@
 /**
- * The page's side of ChatPanel. The kernel renders, this shows: blocks of safe HTML come in, requests go out.
- * One Store per model, shared by its views; a view is a panel of a head, a transcript and a composer.
+ * The page's side of ChatPanel: it shows the blocks of safe HTML that the kernel renders, and sends requests.
+ * All views of a model share one Store. A view is a panel with a head, a transcript and a composer.
  *
- * The protocol: a request is {id, client, type, ...} and is answered by a Reply; broadcasts carry `seq`.
+ * Protocol: a request is {id, client, type, ...} and gets one Reply. A broadcast goes to every page and has a number, `seq`.
  *
- * @typedef {{name: string, type: string, size: number, width: number, height: number, note?: string}} Described
- * @typedef {Described & {id: string, thumbnail: string}} Attached  an image that waits to be sent
- * @typedef {Described & {key: string}} Picture  an image of an item, to be had by the request `picture`
- * @typedef {Described & {key: string, cell: string, thumbnail: string}} Figure  an image that a cell made
+ * @typedef {{name: string, type: string, size: number, width: number, height: number, note?: string}} ImageInfo
+ * @typedef {ImageInfo & {id: string, thumbnail: string}} Attached  an image of the draft
+ * @typedef {ImageInfo & {key: string}} Picture  an image of an item; the request `picture` returns its bytes
+ * @typedef {ImageInfo & {key: string, cell: string, thumbnail: string}} Figure  an image that a cell shows
  * @typedef {{id: string, role: string, content: string[], reasoning: string[], images: Picture[],
  *   status: "waiting" | "streaming" | "done" | "stopped" | "failed", who: string, progress: string, error: string,
  *   time: number | null, can: string[], source: string}} Item  content and reasoning are blocks of HTML
@@ -16,26 +16,26 @@
  * @typedef {{name: string, provider: string, label: string, vision: boolean | null}} Model
  * @typedef {{type: "state", client: string, chat: string, chats: string[], order: string[], settings: Settings,
  *   draft: string, images: Attached[], limits: {image: number, piece: number}, subshells: boolean,
- *   finished: boolean, panel: string, transcript: number | null}} State  the answer to `hello`; the items follow
- * @typedef {{type: "items", order: string[], items: Item[]}} Items  new ones, or replaced whole
+ *   finished: boolean, panel: string, transcript: number | null}} State  answers the request `hello`; the items follow
+ * @typedef {{type: "items", order: string[], items: Item[]}} Items  new items, or whole replacements
  * @typedef {{type: "text", item: string, part: "content" | "reasoning", from: number, keep: number,
- *   blocks: string[]}} Grown  block `from` keeps `keep` units and gets blocks[0]; the others follow, nothing after
- * @typedef {{type: "meta", item: string, meta: Partial<Item>}} Meta
+ *   blocks: string[]}} TextChange  block `from` keeps `keep` UTF-16 units and gets blocks[0]; the other blocks replace the rest
+ * @typedef {{type: "meta", item: string, meta: Partial<Item>}} MetaChange
  * @typedef {{type: "settings", chat: string, chats: string[], settings: Settings, images?: Attached[],
- *   draft?: string}} Tuned
- * @typedef {{type: "transcript", panel: string, version: number, finished: boolean}} Written  what the notebook has to hold
- * @typedef {{seq: number} & (State | Items | Grown | Meta | Tuned | Written)} Broadcast
+ *   draft?: string}} SettingsChange
+ * @typedef {{type: "transcript", panel: string, version: number, finished: boolean}} TranscriptVersion  the one that the notebook must hold
+ * @typedef {{seq: number} & (State | Items | TextChange | MetaChange | SettingsChange | TranscriptVersion)} Broadcast
  * @typedef {{type: "reply", client: string, id: string, ok: boolean, error?: string, [more: string]: any}} Reply
- * @typedef {{type: "piece", client: string, id: string, piece: number, pieces: number}} Piece  of a picture
+ * @typedef {{type: "piece", client: string, id: string, piece: number, pieces: number}} Piece  a chunk of the bytes that a request asked for
  *
- * @typedef {{get: (name: string) => any, on: Hear, off: Hear, widget_manager?: any,
- *   send: (content: object, callbacks?: object, buffers?: ArrayBuffer[]) => void}} AnyModel  anywidget's
- * @typedef {(name: string, heard: (...values: any[]) => void) => void} Hear
+ * @typedef {{get: (name: string) => any, on: Listen, off: Listen, widget_manager?: any,
+ *   send: (content: object, callbacks?: object, buffers?: ArrayBuffer[]) => void}} AnyModel  anywidget's model
+ * @typedef {(name: string, listener: (...values: any[]) => void) => void} Listen
  */
 
-const GONE = "The kernel was restarted: run this cell again to go on. What was said stays here.";
-const DEAF = "The kernel is running a cell and cannot hear the panel until that ends (ipykernel 7.3 or newer can).";
-const SLOW = /models|figures|export|picture|attach/; // requests that may take a while
+const KERNEL_GONE = "The kernel was restarted. Run this cell again to continue; the messages stay here.";
+const KERNEL_BUSY = "The kernel is running a cell and answers the panel when the cell ends (ipykernel 7.3 or newer answers at once).";
+const SLOW_REQUESTS = /models|figures|export|picture|attach/;
 const ICONS = {
 	send: "M12 19V5M6 11l6-6 6 6",
 	stop: "M8 8h8v8H8z",
@@ -52,10 +52,10 @@ const ICONS = {
 	check: "M5 12.5l4.5 4.5L19 7.5",
 };
 
-// --- pieces of DOM
+// --- DOM elements
 
 /**
- * h("p.note", {title}, "text") is <p class="nbb-note" title>text</p>; functions become listeners, `label` is aria-label.
+ * Create an element: h("p.note", {title}, "text") is <p class="nbb-note" title>text</p>. Functions become listeners, `label` becomes aria-label.
  * @template {keyof HTMLElementTagNameMap} K
  * @param {K | `${K}.${string}`} tag @param {Record<string, any>} [attributes] @param {...(Node | string)} children
  */
@@ -73,9 +73,9 @@ function h(tag, attributes = {}, ...children) {
 
 /**
  * @template {keyof HTMLElementEventMap} N
- * @param {HTMLElement} node @param {N} name @param {(event: HTMLElementEventMap[N]) => void} act
+ * @param {HTMLElement} node @param {N} name @param {(event: HTMLElementEventMap[N]) => void} listener
  */
-const on = (node, name, act) => node.addEventListener(name, act);
+const on = (node, name, listener) => node.addEventListener(name, listener);
 
 /** @typedef {keyof typeof ICONS} Icon @param {Icon} name */
 function icon(name) {
@@ -88,7 +88,7 @@ function icon(name) {
 }
 
 /**
- * A button that shows its icon alone, or with `.wide` among its kinds its label too; the label names it either way.
+ * A button that shows only its icon, or with the kind `.wide` also its label. The label is its accessible name in both cases.
  * @param {string} label @param {Icon} picture @param {(() => unknown) | null} [press]
  */
 function button(label, picture, press, kinds = "", attributes = {}) {
@@ -103,30 +103,29 @@ function relabel(node, label = "") {
 	node.setAttribute("title", label);
 }
 
-/** The first press turns a button into the question, the second does it. @param {HTMLButtonElement} node @param {() => unknown} act */
-function asking(node, question = "", act) {
+/** Make a button ask for confirmation: the first press shows the question, the second calls `act`. @param {HTMLButtonElement} node @param {() => unknown} act */
+function confirmed(node, question = "", act) {
 	const label = node.title;
-	const calm = () => (relabel(node, label), node.classList.remove("nbb-asks"));
-	on(node, "blur", calm);
+	const reset = () => (relabel(node, label), node.classList.remove("nbb-asks"));
+	on(node, "blur", reset);
 	on(node, "click", (event) => {
-		const asked = node.classList.toggle("nbb-asks");
-		if (asked) relabel(node, question), event.stopPropagation();
-		else calm(), act();
+		const asks = node.classList.toggle("nbb-asks");
+		if (asks) relabel(node, question), event.stopPropagation();
+		else reset(), act();
 	});
 	return node;
 }
 
-/** What can take the focus. @param {Element} box */
-const stops = (box) => /** @type {HTMLElement[]} */ ([...box.querySelectorAll("input, textarea, button")]);
+/** The elements in a box that can have the focus. @param {Element} box */
+const focusable = (box) => /** @type {HTMLElement[]} */ ([...box.querySelectorAll("input, textarea, button")]);
 
 /**
- * A box in the top layer that a button opens; the browser closes it on Escape and on a press elsewhere.
- * Arrow keys walk through it. A press in a menu closes it.
+ * A popover that a button opens. Escape, a press elsewhere, and in a menu any press close it; arrow keys move the focus.
  * @param {HTMLButtonElement} opener @param {"menu" | "dialog"} role @param {string} label @param {() => void} fill
  */
 function popup(opener, role, label, fill) {
 	const box = h("div.popup", { role, label: label, popover: "auto" });
-	const away = (/** @type {Event} */ { target }) => {
+	const closeOnScroll = (/** @type {Event} */ { target }) => {
 		if (target instanceof Node && !box.closest(".nbb-panel")?.contains(target)) box.hidePopover();
 	};
 	opener.popoverTargetElement = box;
@@ -134,14 +133,14 @@ function popup(opener, role, label, fill) {
 	on(box, "beforetoggle", ({ newState }) => {
 		const opens = newState === "open";
 		if (opens) fill(), place(box, opener.getBoundingClientRect());
-		document[`${opens ? "add" : "remove"}EventListener`]("scroll", away, true);
+		document[`${opens ? "add" : "remove"}EventListener`]("scroll", closeOnScroll, true);
 	});
 	on(box, "toggle", ({ newState }) => {
-		if (newState === "open" && !box.contains(document.activeElement)) stops(box)[0]?.focus();
+		if (newState === "open" && !box.contains(document.activeElement)) focusable(box)[0]?.focus();
 	});
 	on(box, "click", ({ target }) => role === "menu" && target !== box && box.hidePopover());
 	on(box, "keydown", (event) => {
-		const all = stops(box);
+		const all = focusable(box);
 		const at = all.findIndex((stop) => stop === document.activeElement);
 		const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
 		if (!step || all[at]?.matches("textarea, [type=number]")) return;
@@ -151,10 +150,10 @@ function popup(opener, role, label, fill) {
 	return box;
 }
 
-/** Text of people or of the model, in its own direction. */
-const said = (text = "") => h("span", { dir: "auto" }, text);
+/** Text of the user or the model, in its own writing direction. */
+const userText = (text = "") => h("span", { dir: "auto" }, text);
 
-/** @param {HTMLElement} box @param {DOMRect} at */
+/** Place a popover above or below its opener, where there is more space. @param {HTMLElement} box @param {DOMRect} at */
 function place(box, at) {
 	const below = innerHeight - at.bottom;
 	const right = innerWidth - at.right;
@@ -164,26 +163,26 @@ function place(box, at) {
 }
 
 /** @param {string} label @param {Icon} picture @param {() => unknown} [act] */
-const entry = (label, picture, act, more = {}) => button(label, picture, act, ".wide", { role: "menuitem", ...more });
+const menuItem = (label, picture, act, more = {}) => button(label, picture, act, ".wide", { role: "menuitem", ...more });
 
-const size = (bytes = 0) =>
+const formatSize = (bytes = 0) =>
 	Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 }).format(bytes / (bytes < 1e6 ? 1e3 : 1e6)) +
 	(bytes < 1e6 ? " kB" : " MB");
 
-/** @param {Partial<Described>} image */
-const facts = ({ size: bytes, width, height, note }) =>
-	[bytes && size(bytes), width && `${width} × ${height}`, note].filter(Boolean).join(", ");
+/** @param {Partial<ImageInfo>} image */
+const imageDetails = ({ size: bytes, width, height, note }) =>
+	[bytes && formatSize(bytes), width && `${width} × ${height}`, note].filter(Boolean).join(", ");
 
-const about = (name = "", small = "") =>
-	h("span.about", { title: `${name}, ${small}` }, said(name), h("small", {}, small));
+const nameWithDetails = (name = "", details = "") =>
+	h("span.about", { title: `${name}, ${details}` }, userText(name), h("small", {}, details));
 
-function clock(at = 0) {
-	const day = new Date(at);
+function timestamp(milliseconds = 0) {
+	const day = new Date(milliseconds);
 	const text = day.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 	return h("time", { datetime: day.toISOString() }, text);
 }
 
-/** Also where the page is not served securely, and so has no clipboard of the better kind. */
+/** Copy a text. A page without HTTPS has no navigator.clipboard, so the old command is used there. */
 async function toClipboard(text = "") {
 	if (navigator.clipboard) return navigator.clipboard.writeText(text);
 	const area = h("textarea.hidden");
@@ -194,28 +193,28 @@ async function toClipboard(text = "") {
 	const copied = document.execCommand("copy");
 	area.remove();
 	focused?.focus();
-	if (!copied) throw new Error("The browser does not let the panel copy.");
+	if (!copied) throw new Error("The browser does not allow the panel to copy.");
 }
 
-// --- what is known: one store per model
+// --- the state: one store for each model
 
 /**
- * @typedef {{draft: string, start: number, end: number, left: number}} Kept  `left`: when the focus was lost
+ * @typedef {{draft: string, start: number, end: number, left: number}} SavedDraft  with the selection; `left`: when the box lost the focus
  * @typedef {{name: string, size: number, url: string, sent: number, stopped: boolean}} Upload
  * @typedef {{node: HTMLElement, changed: () => void}} View
- * @typedef {{type: string, resolve: (reply: Reply) => void, reject: (error: Error) => void, heard: boolean,
- *   late: boolean, parts: BlobPart[]}} Asked
+ * @typedef {{type: string, resolve: (reply: Reply) => void, reject: (error: Error) => void, received: boolean,
+ *   late: boolean, parts: BlobPart[]}} PendingRequest
  */
 
-/** The boxes by chat: survives a re-run of the cell, which brings a new model and a new instance of this module. */
-const memory = () => /** @type {Map<string, Kept>} */ (
+/** The drafts by chat. They outlive a re-run of the cell, which creates a new model and a new instance of this module. */
+const savedDrafts = () => /** @type {Map<string, SavedDraft>} */ (
 	/** @type {any} */ (globalThis)[Symbol.for("nb_backend.panels")] ??= new Map());
 
-/** Takes what is missing from what there was. */
-const keep = (place = "", /** @type {Partial<Kept>} */ now = {}) =>
-	place && memory().set(place, { draft: "", start: 0, end: 0, left: 0, ...memory().get(place), ...now });
+/** Update the saved draft of a chat. */
+const saveDraft = (key = "", /** @type {Partial<SavedDraft>} */ changes = {}) =>
+	key && savedDrafts().set(key, { draft: "", start: 0, end: 0, left: 0, ...savedDrafts().get(key), ...changes });
 
-/** All that the views of one panel show, kept in step with the kernel. */
+/** All that the views of one panel show, in step with the kernel. */
 class Store {
 	/** @type {Map<string, Item>} */ items = new Map();
 	/** @type {string[]} */ order = [];
@@ -229,21 +228,21 @@ class Store {
 	draft = "";
 	ready = false;
 	alive = true;
-	pictured = false;
+	hasPictures = false;
 	subshells = true;
 	/** @type {{text: string, tone: string, again?: () => void} | null} */ notice = null;
-	/** @type {string | null} what is on its way */ sending = null;
-	/** @type {Set<string>} addresses a reader asked for */ remote = new Set();
-	/** @type {Map<string, string>} */ pictures = new Map();
+	/** @type {string | null} the prompt that is being sent */ sending = null;
+	/** @type {Set<string>} addresses of remote images that the user loaded */ remote = new Set();
+	/** @type {Map<string, string>} object URLs by key, "" while the picture is loading */ pictures = new Map();
 	/** @type {Set<View>} */ views = new Set();
-	/** @type {Map<string, string>} */ #texts = new Map();
+	/** @type {Map<string, string>} the Markdown of items */ #texts = new Map();
 	/** @type {string[]} */ #previews = [];
-	/** @type {Map<string, Asked>} */ #asked = new Map();
+	/** @type {Map<string, PendingRequest>} */ #pending = new Map();
 	#client = Math.random().toString(36).slice(2);
 	#count = 0;
 	#seq = 0;
-	#greets = false;
-	#drafting = 0;
+	#saysHello = false;
+	#draftTimer = 0;
 
 	/** @param {AnyModel} model */
 	constructor(model) {
@@ -259,7 +258,7 @@ class Store {
 		this.model[how]("comm_live_update", this.#hello);
 	}
 
-	/** The first view says hello: a page that is loaded again gets a model for every panel that the kernel still holds. @param {View} view */
+	/** The first view says hello. A model alone does not: a reloaded page gets one for every panel that the kernel still holds. @param {View} view */
 	join(view) {
 		this.views.add(view);
 		if (!this.ready) this.#hello();
@@ -270,12 +269,12 @@ class Store {
 		[...this.pictures.values(), ...this.#previews].forEach(URL.revokeObjectURL);
 	}
 
-	/** Where its draft is kept: another notebook may have a chat of this name. */
-	get place() {
+	/** The key of the saved draft, with the notebook's path: another notebook may have a chat of this name. */
+	get draftKey() {
 		return this.chat && `${this.model.widget_manager?.context?.path}:${this.chat}`;
 	}
 
-	/** The last item, which grows. */
+	/** The last item, which may be growing. */
 	get last() {
 		return this.items.get(this.order.at(-1) ?? "");
 	}
@@ -284,156 +283,156 @@ class Store {
 		return this.sending !== null || /waiting|streaming/.test([...this.items.values()].map((item) => item.status).join());
 	}
 
-	/** Nothing to send. */
+	/** Whether there is nothing to send. */
 	get empty() {
 		return !this.draft.trim() && !this.images.length;
 	}
 
-	/** Whether a request waits for a kernel that does not take it up. */
+	/** Whether a request waits because the kernel has not received it. */
 	get late() {
-		return [...this.#asked.values()].some((asked) => asked.late);
+		return [...this.#pending.values()].some((request) => request.late);
 	}
 
-	/** What it waits for. */
-	get reason() {
+	/** Why a request waits. */
+	get waitReason() {
 		const { connectionStatus = "connected" } = this.model.widget_manager?.kernel ?? {};
-		if (connectionStatus !== "connected") return "No connection to the server: what was sent waits for it.";
-		return this.subshells ? "Waiting for the kernel …" : DEAF;
+		if (connectionStatus !== "connected") return "No connection to the server. Requests are sent when it is back.";
+		return this.subshells ? "Waiting for the kernel …" : KERNEL_BUSY;
 	}
 
 	changed() {
 		for (const view of this.views) view.changed();
 	}
 
-	/** @param {() => void} [again] what Retry does */
-	say(text = "", tone = "info", again) {
+	/** Show a note above the box. @param {() => void} [again] what its Retry button does */
+	notify(text = "", tone = "info", again) {
 		this.notice = text ? { text, tone, again } : null;
 		this.changed();
 	}
 
 	/** @param {Error} error @param {() => void} [again] */
 	fail = ({ message }, again) => {
-		if (message !== GONE) this.say(message, "error", again); // that stands there already
+		if (message !== KERNEL_GONE) this.notify(message, "error", again); // the composer shows that one itself
 	};
 
-	/** Ends always: by the reply, or by an error when the reply says so or the kernel is gone. @param {ArrayBuffer[]} [buffers] */
+	/** Send a request. The promise rejects if the reply reports an error, or if the kernel is gone. @param {ArrayBuffer[]} [buffers] */
 	request(type = "", fields = {}, buffers) {
 		const id = `${this.#client}-${++this.#count}`;
 		return new Promise((/** @type {(reply: Reply) => void} */ resolve, reject) => {
-			if (!this.alive && type !== "hello") return reject(new Error(GONE));
-			this.#asked.set(id, { type, resolve, reject, heard: false, late: false, parts: [] });
-			const status = (/** @type {any} */ message) => this.#heard(id, message.content.execution_state);
-			if (!SLOW.test(type)) setTimeout(() => this.#late(id), 1000);
+			if (!this.alive && type !== "hello") return reject(new Error(KERNEL_GONE));
+			this.#pending.set(id, { type, resolve, reject, received: false, late: false, parts: [] });
+			const status = (/** @type {any} */ message) => this.#onStatus(id, message.content.execution_state);
+			if (!SLOW_REQUESTS.test(type)) setTimeout(() => this.#markLate(id), 1000);
 			try {
 				this.model.send({ id, client: this.#client, type, ...fields }, { iopub: { status } }, buffers);
 			} catch {
-				this.#end(); // "Cannot send": the kernel is another one, or none
+				this.#end(); // "Cannot send": the kernel was restarted or is gone
 			}
 		});
 	}
 
-	/** Ask; what goes wrong is shown in words, and gives undefined. */
+	/** Send a request; an error is shown as a note, and the result is then undefined. */
 	attempt(type = "", fields = {}) {
 		return this.request(type, fields).catch((error) => this.fail(error));
 	}
 
-	/** The kernel tells when it takes a message up, and when it is done with it. */
-	#heard(id = "", state = "") {
-		const asked = this.#asked.get(id);
-		if (!asked) return;
-		asked.heard = true;
-		asked.late = false;
-		if (state === "idle" && !SLOW.test(asked.type)) setTimeout(() => this.#doubt(id), 2000);
+	/** The kernel reports that it received a request ("busy") and that it handled the message ("idle"). */
+	#onStatus(id = "", state = "") {
+		const request = this.#pending.get(id);
+		if (!request) return;
+		request.received = true;
+		request.late = false;
+		if (state === "idle" && !SLOW_REQUESTS.test(request.type)) setTimeout(() => this.#checkReplied(id), 2000);
 		this.changed();
 	}
 
-	#late(id = "") {
-		const asked = this.#asked.get(id);
-		if (asked && !asked.heard) (asked.late = true), this.changed();
+	#markLate(id = "") {
+		const request = this.#pending.get(id);
+		if (request && !request.received) (request.late = true), this.changed();
 	}
 
-	/** The kernel is done with it and has not replied: perhaps nobody is there any more for this panel. */
-	#doubt(id = "") {
-		const asked = this.#asked.get(id);
-		if (asked?.type === "hello") this.#end();
-		else if (asked) this.#hello();
+	/** A message that was handled but not answered may mean that the kernel no longer has this panel. */
+	#checkReplied(id = "") {
+		const request = this.#pending.get(id);
+		if (request?.type === "hello") this.#end();
+		else if (request) this.#hello();
 	}
 
 	#hello = () => {
-		if (this.#greets) return;
-		this.#greets = true;
-		this.request("hello").catch(this.fail).finally(() => (this.#greets = false));
+		if (this.#saysHello) return;
+		this.#saysHello = true;
+		this.request("hello").catch(this.fail).finally(() => (this.#saysHello = false));
 	};
 
 	#end = () => {
 		this.alive = false;
-		for (const { reject } of this.#asked.values()) reject(new Error(GONE));
-		this.#asked.clear();
+		for (const { reject } of this.#pending.values()) reject(new Error(KERNEL_GONE));
+		this.#pending.clear();
 		this.changed();
 	};
 
 	/** @param {Broadcast | Reply | Piece} message @param {BlobPart[]} [buffers] */
 	#receive = (message, buffers = []) => {
-		if (message.type === "reply" || message.type === "piece") return this.#answered(message, buffers);
-		const whole = message.type === "state" && message.client === this.#client;
-		if (!whole && !this.ready) return;
-		const missed = !whole && message.seq !== this.#seq + 1;
+		if (message.type === "reply" || message.type === "piece") return this.#onReply(message, buffers);
+		const isState = message.type === "state" && message.client === this.#client;
+		if (!isState && !this.ready) return;
+		const missed = !isState && message.seq !== this.#seq + 1;
 		this.#seq = message.seq;
-		if (whole) this.#whole(message);
+		if (isState) this.#setState(message);
 		else if (missed || !this.#apply(message)) this.#hello();
 		this.changed();
 	};
 
 	/** @param {Reply | Piece} message @param {BlobPart[]} buffers */
-	#answered(message, buffers) {
-		const asked = this.#asked.get(message.id);
-		if (!asked || message.client !== this.#client) return;
-		if (message.type === "piece") return void (asked.parts[message.piece] = buffers[0]);
-		this.#asked.delete(message.id);
-		if (message.ok) asked.resolve({ ...message, parts: asked.parts });
-		else asked.reject(new Error(message.error));
+	#onReply(message, buffers) {
+		const request = this.#pending.get(message.id);
+		if (!request || message.client !== this.#client) return;
+		if (message.type === "piece") return void (request.parts[message.piece] = buffers[0]);
+		this.#pending.delete(message.id);
+		if (message.ok) request.resolve({ ...message, parts: request.parts });
+		else request.reject(new Error(message.error));
 		this.changed();
 	}
 
 	/** @param {State} state */
-	#whole(state) {
+	#setState(state) {
 		const { order, limits, subshells, finished, panel, transcript } = state;
 		Object.assign(this, { order, limits, subshells, ready: true, alive: true });
-		this.#tune(state);
-		if (transcript !== null) void this.#keep({ panel, version: transcript, finished });
+		this.#setSettings(state);
+		if (transcript !== null) void this.#saveTranscript({ panel, version: transcript, finished });
 	}
 
-	/** In a page that was loaded again the kernel's updates reach no output: what is older there is written from here. */
-	async #keep({ panel = "", version = 0, finished = false }) {
+	/** Write the transcript into the notebook: in a reloaded page the kernel's own updates do not reach the outputs. */
+	async #saveTranscript({ panel = "", version = 0, finished = false }) {
 		/** @type {any[]} */
 		const old = [];
 		for (const { outputs } of this.model.widget_manager?.context?.model?.cells ?? [])
 			for (let k = 0; k < outputs?.length; k++) {
 				const mark = outputs.get(k).metadata.nb_backend;
-				const place = mark?.output === "panel";
-				if (mark?.panel === panel && mark.version < version && finished >= place) old.push([outputs, k, mark, finished === place]);
+				const isPanel = mark?.output === "panel";
+				if (mark?.panel === panel && mark.version < version && finished >= isPanel) old.push([outputs, k, mark, finished === isPanel]);
 			}
 		const text = old.length && (await new Blob((await this.request("transcript")).parts).text());
-		for (const [outputs, k, mark, filled] of old) {
-			const data = text && filled ? { "text/markdown": text, "text/plain": text } : {};
+		for (const [outputs, k, mark, hasText] of old) {
+			const data = text && hasText ? { "text/markdown": text, "text/plain": text } : {};
 			outputs.set(k, { ...outputs.get(k).toJSON(), data, metadata: { nb_backend: { ...mark, version } } });
 		}
 	}
 
-	/** @param {State | Tuned} message */
-	#tune({ chat, chats, settings, images = this.images, draft }) {
+	/** @param {State | SettingsChange} message */
+	#setSettings({ chat, chats, settings, images = this.images, draft }) {
 		const before = this.chat;
 		Object.assign(this, { chat, chats, settings, images });
-		if (chat !== before) this.write((!before && this.draft) || memory().get(this.place)?.draft || draft); // typed before it was ready
+		if (chat !== before) this.write((!before && this.draft) || savedDrafts().get(this.draftKey)?.draft || draft); // the first: typed before the kernel had answered
 		else if (draft !== undefined && !this.draft) this.write(draft);
 	}
 
-	/** Give false when something is missing for it. @param {Broadcast} message */
+	/** Apply a broadcast; the result is false if something that it changes is missing. @param {Broadcast} message */
 	#apply(message) {
 		if (message.type === "items") this.#replace(message);
-		if (message.type === "settings") this.#tune(message);
+		if (message.type === "settings") this.#setSettings(message);
 		if (message.type === "text") return this.#extend(message);
-		if (message.type === "transcript") void this.#keep(message);
+		if (message.type === "transcript") void this.#saveTranscript(message);
 		if (message.type !== "meta") return true;
 		const item = this.items.get(message.item);
 		return item && this.items.set(message.item, { ...item, ...message.meta });
@@ -448,7 +447,7 @@ class Store {
 		this.order = order;
 	}
 
-	/** @param {Grown} message */
+	/** @param {TextChange} message */
 	#extend({ item, part, from, keep, blocks }) {
 		const shown = this.items.get(item)?.[part];
 		const open = shown?.[from] ?? "";
@@ -458,24 +457,24 @@ class Store {
 		return true;
 	}
 
-	/** Set what stands in the box. */
+	/** Set the text of the box. */
 	write(text = "") {
 		this.draft = text;
-		keep(this.place, { draft: text });
+		saveDraft(this.draftKey, { draft: text });
 		this.changed();
 	}
 
-	/** What a person types; the kernel keeps it for the next page. */
+	/** The user has typed: store the draft in the kernel, for other pages and later panels. */
 	typed(text = "") {
 		this.write(text);
-		clearTimeout(this.#drafting);
-		this.#drafting = setTimeout(() => this.request("draft", { text: this.draft }).catch(() => undefined), 300);
+		clearTimeout(this.#draftTimer);
+		this.#draftTimer = setTimeout(() => this.request("draft", { text: this.draft }).catch(() => undefined), 300);
 	}
 
-	/** Send what stands in the box; it comes back there when that fails. */
+	/** Send the draft as a prompt. If that fails, it returns to the box. */
 	async send() {
 		const { draft: text, images } = this;
-		clearTimeout(this.#drafting);
+		clearTimeout(this.#draftTimer);
 		this.sending = text;
 		this.images = [];
 		this.notice = null;
@@ -489,24 +488,24 @@ class Store {
 		this.changed();
 	}
 
-	/** The Markdown of an item, asked for once. */
+	/** The Markdown of an item, requested once. */
 	async text(id = "") {
 		const text = this.#texts.get(id) ?? /** @type {string} */ ((await this.request("text", { item: id })).text);
 		this.#texts.set(id, text);
 		return text;
 	}
 
-	/** Take files in, and say at once which ones cannot go along. @param {Iterable<File>} files */
-	take(files) {
+	/** Attach files; a note lists those that cannot be attached. @param {Iterable<File>} files */
+	addFiles(files) {
 		const wrong = [];
 		const most = this.limits.image;
 		for (const file of files) {
 			if (!file.type.startsWith("image/")) wrong.push(`${file.name} is not an image.`);
 			else if (!file.size) wrong.push(`${file.name} is empty.`);
-			else if (file.size > most) wrong.push(`${file.name} is too large: ${size(file.size)}, at most ${size(most)} can go along.`);
+			else if (file.size > most) wrong.push(`${file.name} is too large: ${formatSize(file.size)}, and the limit is ${formatSize(most)}.`);
 			else void this.#upload(file);
 		}
-		this.say(wrong.join(" "), "error");
+		this.notify(wrong.join(" "), "error");
 	}
 
 	/** @param {File} file */
@@ -516,20 +515,20 @@ class Store {
 		this.#previews.push(url);
 		this.uploads = [...this.uploads, upload];
 		try {
-			const image = await this.#pieces(file, upload);
+			const image = await this.#sendChunks(file, upload);
 			if (upload.stopped) void this.attempt("remove", { image: image?.id });
 			else this.attached({ ...image, thumbnail: url });
 		} catch (error) {
-			if (!upload.stopped) this.say(`${file.name}: ${/** @type {Error} */ (error).message}`, "error", () => this.take([file]));
+			if (!upload.stopped) this.notify(`${file.name}: ${/** @type {Error} */ (error).message}`, "error", () => this.addFiles([file]));
 		}
-		this.drop(upload);
+		this.cancelUpload(upload);
 	}
 
-	/** At most four pieces are under way. @param {File} file @param {Upload} upload */
-	async #pieces(file, upload) {
+	/** Send a file in chunks, at most four at a time. @param {File} file @param {Upload} upload */
+	async #sendChunks(file, upload) {
 		const { piece: step } = this.limits;
 		const pieces = Math.ceil(file.size / step);
-		const about = { upload: `${this.#client}-${++this.#count}`, name: file.name, size: file.size, pieces };
+		const fields = { upload: `${this.#client}-${++this.#count}`, name: file.name, size: file.size, pieces };
 		/** @type {Set<Promise<void>>} */
 		const open = new Set();
 		/** @type {any} */
@@ -537,12 +536,12 @@ class Store {
 		for (let piece = 0; piece < pieces && !upload.stopped; piece++) {
 			const data = await file.slice(piece * step, (piece + 1) * step).arrayBuffer();
 			if (open.size >= 4) await Promise.race(open);
-			const sent = this.request("upload", { ...about, piece }, [data]).then((reply) => {
+			const sent = this.request("upload", { ...fields, piece }, [data]).then((reply) => {
 				open.delete(sent);
 				image = reply.image ?? image;
 				upload.sent += data.byteLength;
 			});
-			sent.catch(() => undefined); // it is awaited below
+			sent.catch(() => undefined); // its error is reported by the await below
 			open.add(sent);
 		}
 		await Promise.all(open);
@@ -556,20 +555,20 @@ class Store {
 	}
 
 	/** @param {Upload} upload */
-	drop(upload) {
+	cancelUpload(upload) {
 		upload.stopped = true;
 		this.uploads = this.uploads.filter((other) => other !== upload);
 		this.changed();
 	}
 
-	detach(id = "") {
+	removeImage(id = "") {
 		this.images = this.images.filter((image) => image.id !== id);
 		this.changed();
 		void this.attempt("remove", { image: id });
 	}
 
-	/** Show a picture of the conversation; each is asked for once. @param {HTMLImageElement} image */
-	async picture(image) {
+	/** Load a picture of an item and show it; each is requested once. @param {HTMLImageElement} image */
+	async loadPicture(image) {
 		const { picture: key = "" } = image.dataset;
 		if (!this.pictures.has(key)) {
 			this.pictures.set(key, "");
@@ -577,7 +576,7 @@ class Store {
 			if (parts) this.pictures.set(key, URL.createObjectURL(new Blob(parts, { type })));
 			else this.pictures.delete(key), image.classList.add("nbb-lost");
 			for (const { node } of this.views)
-				for (const other of node.querySelectorAll("img")) if (parts && other.dataset.picture === key) void this.picture(other);
+				for (const other of node.querySelectorAll("img")) if (parts && other.dataset.picture === key) void this.loadPicture(other);
 		}
 		const url = this.pictures.get(key);
 		if (url) image.src = url;
@@ -586,32 +585,32 @@ class Store {
 
 // --- blocks of HTML
 
-/** The nodes of a block as they are shown: with buttons, and with the pictures that are there. @param {Store} store */
+/** Parse a block and add the buttons and the pictures that are loaded. @param {Store} store */
 function parse(html = "", store) {
 	const template = h("template");
-	template.innerHTML = html; // made safe by the kernel
+	template.innerHTML = html; // the kernel has sanitized it
 	const nodes = template.content;
 	for (const caption of nodes.querySelectorAll(".nbb-code > figcaption")) {
 		caption.append(button("Copy", "copy", null, ".wide.copy"));
-		if (cells(store)) caption.append(button("To a new cell", "plus", null, ".wide.cell"));
+		if (notebookCells(store)) caption.append(button("To a new cell", "plus", null, ".wide.cell"));
 	}
 	for (const image of nodes.querySelectorAll("img")) {
 		const url = store.pictures.get(image.dataset.picture ?? "");
 		if (url) image.src = url;
-		store.pictured = true;
+		store.hasPictures = true;
 	}
 	for (const link of nodes.querySelectorAll("a")) {
 		link.rel = "noopener noreferrer";
-		if (store.remote.has(link.dataset.remote ?? "")) link.replaceWith(remote(link));
+		if (store.remote.has(link.dataset.remote ?? "")) link.replaceWith(remoteImage(link));
 	}
 	return nodes;
 }
 
 /** @param {HTMLAnchorElement} link */
-const remote = ({ textContent: alt, host: title, dataset: { remote: src } }) =>
+const remoteImage = ({ textContent: alt, host: title, dataset: { remote: src } }) =>
 	h("img.loaded", { referrerpolicy: "no-referrer", alt, title, src });
 
-/** Make `old` hold what `fresh` holds, keeping every node that stays: selections live in nodes. @param {Node} old @param {Node} fresh */
+/** Make the children of `old` equal to those of `fresh`. Nodes that stay are kept, because a selection refers to them. @param {Node} old @param {Node} fresh */
 function patch(old, fresh) {
 	const nodes = [...fresh.childNodes];
 	let at = old.firstChild;
@@ -639,11 +638,11 @@ function reattribute(old, fresh) {
 	for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
 }
 
-/** The blocks of a text; one that has not changed is not touched. */
+/** Shows the blocks of a text. A block that has not changed is not touched. */
 class Blocks {
 	node = h("div.text");
 	/** @type {string[]} */ #shown = [];
-	#said = [0, 0]; // up to which block, and how far into it, it was read out
+	#spoken = [0, 0]; // the block, and the position in it, up to which the text was read out
 
 	/** @param {string[]} blocks @param {Store} store */
 	show(blocks, store) {
@@ -658,75 +657,75 @@ class Blocks {
 		while (this.node.children.length > blocks.length) this.node.lastChild?.remove();
 	}
 
-	/** What is new since the last call, in whole sentences; or all of it. */
-	news(all = false) {
+	/** The text since the last call, in whole sentences, or all of it. */
+	unspoken(all = false) {
 		const texts = [];
-		for (let [k, from] = this.#said; k < this.#shown.length; k++, from = 0) {
+		for (let [k, from] = this.#spoken; k < this.#shown.length; k++, from = 0) {
 			const block = this.node.children[k];
 			const text = block.querySelector(".nbb-code") ? "(code)" : block.textContent ?? "";
 			const ended = all || k < this.#shown.length - 1;
 			const end = ended ? text.length : /^[^]*[.!?。！？…]\s/.exec(text)?.[0].length ?? 0;
 			texts.push(text.slice(from, end));
-			this.#said = ended ? [k + 1, 0] : [k, Math.max(from, end)];
+			this.#spoken = ended ? [k + 1, 0] : [k, Math.max(from, end)];
 		}
 		return texts.join(" ").trim();
 	}
 }
 
-/** The notebook's cells where the front end gives them away (JupyterLab, Notebook 7). @param {Store} store */
-const cells = (store) => store.model.widget_manager?.context?.model?.sharedModel;
+/** The notebook's cells, if the front end gives access to them (JupyterLab, Notebook 7). @param {Store} store */
+const notebookCells = (store) => store.model.widget_manager?.context?.model?.sharedModel;
 
 /** @param {Store} store @param {Element} inside */
 function toNewCell(store, inside, source = "") {
 	const at = inside.closest("[data-windowed-list-index]")?.getAttribute("data-windowed-list-index");
-	const index = at ? +at + 1 : cells(store).cells.length;
-	cells(store).insertCell(index, { cell_type: "code", source, metadata: {} });
-	store.say("It is in a new cell below.");
+	const index = at ? +at + 1 : notebookCells(store).cells.length;
+	notebookCells(store).insertCell(index, { cell_type: "code", source, metadata: {} });
+	store.notify("The code was copied to a new cell below.");
 }
 
-// --- the conversation
+// --- the messages
 
-/** A question, an answer, or whatever else was said. @param {Store} store */
-function entryOf(store, id = "") {
+/** The view of an item: a question, an answer, or another message. @param {Store} store */
+function itemView(store, id = "") {
 	const blocks = new Blocks();
-	const thoughts = new Blocks();
-	const folded = h("details.reasoning", {}, h("summary", { click: () => (touched = true) }, "Reasoning"), thoughts.node);
+	const reasoningBlocks = new Blocks();
+	const details = h("details.reasoning", {}, h("summary", { click: () => (opened = true) }, "Reasoning"), reasoningBlocks.node);
 	const pictures = h("div.pictures");
 	const bubble = h("div.bubble", {}, pictures, blocks.node);
 	const state = h("div.state");
 	const foot = h("footer.foot");
-	let touched = false;
+	let opened = false; // by the user, who then decides whether the reasoning is open
 	let editing = false;
 	/** @type {Item | null} */
 	let before = null;
-	const node = h("article", {}, folded, bubble, state, foot);
+	const node = h("article", {}, details, bubble, state, foot);
 
 	/** @param {Item} item */
 	const show = (item) => {
 		const { role, status, images, content, reasoning } = item;
 		blocks.show(content, store);
-		thoughts.show(reasoning, store);
+		reasoningBlocks.show(reasoning, store);
 		bubble.hidden = editing || (!content.length && !images.length);
-		folded.hidden = !reasoning.length;
-		if (!touched) folded.open = status === "streaming" && !content.length;
-		const same = item === before || facets(item) === facets(before);
+		details.hidden = !reasoning.length;
+		if (!opened) details.open = status === "streaming" && !content.length;
+		const same = item === before || withoutText(item) === withoutText(before);
 		before = item;
 		if (same) return;
 		node.className = `nbb-item nbb-${status} nbb-${role === "user" ? "question" : "answer"}`;
 		node.setAttribute("aria-label", { user: "Question", assistant: "Answer" }[role] ?? role);
 		pictures.hidden = !images.length;
-		store.pictured ||= images.length > 0;
-		pictures.replaceChildren(...images.map(attachment));
+		store.hasPictures ||= images.length > 0;
+		pictures.replaceChildren(...images.map(pictureOf));
 		showState(item);
 		showFoot(item);
 	};
 
 	/** @param {Item} item */
 	const showState = ({ status, progress, error, can }) => {
-		const waits = progress || "Waiting for the answer";
-		const line = { waiting: waits, streaming: progress, done: "", stopped: "Stopped", failed: error || "That failed." }[status];
+		const waiting = progress || "Waiting for the answer";
+		const line = { waiting, streaming: progress, done: "", stopped: "Stopped", failed: error || "The request failed." }[status];
 		state.hidden = !line;
-		state.replaceChildren(said(line));
+		state.replaceChildren(userText(line));
 		if (status === "waiting") state.prepend(h("span.pulse"));
 		if (status === "failed" && can.includes("retry")) state.append(retry(".wide"));
 	};
@@ -734,42 +733,42 @@ function entryOf(store, id = "") {
 	/** @param {Item} item */
 	const showFoot = ({ time, who, source, can, status }) => {
 		const facts = h("span.facts");
-		for (const fact of [source && `asked in ${source}`, who]) if (fact) facts.append(said(fact));
-		if (time !== null) facts.append(clock(time));
+		for (const fact of [source && `asked in ${source}`, who]) if (fact) facts.append(userText(fact));
+		if (time !== null) facts.append(timestamp(time));
 		const text = () => store.text(id);
 		const acts = {
-			copy: button("Copy", "copy", () => text().then(toClipboard).then(() => store.say("Copied."), store.fail)),
+			copy: button("Copy", "copy", () => text().then(toClipboard).then(() => store.notify("Copied."), store.fail)),
 			retry: status !== "failed" && retry(""),
 			edit: button("Edit", "edit", () => edit()),
-			delete: asking(button("Delete", "delete"), "Really delete?", () => ask("delete")),
+			delete: confirmed(button("Delete", "delete"), "Really delete?", () => request("delete")),
 		};
 		const shown = h("span.acts");
 		for (const [name, act] of Object.entries(acts)) if (act && can.includes(name)) shown.append(act);
 		foot.replaceChildren(facts, shown);
 	};
 
-	const retry = (kinds = "") => button("Retry", "retry", () => ask("retry"), kinds);
+	const retry = (kinds = "") => button("Retry", "retry", () => request("retry"), kinds);
 
-	const ask = (type = "", fields = {}) => store.attempt(type, { item: id, ...fields });
+	const request = (type = "", fields = {}) => store.attempt(type, { item: id, ...fields });
 
-	/** The question becomes a text area in its place. */
+	/** Replace the question by a text area. */
 	const edit = async () => {
 		const text = await store.text(id).catch(store.fail);
 		if (text === undefined || editing) return;
-		const kept = h("div.pictures", {}, ...(store.items.get(id)?.images ?? []).map(keeping));
+		const pictures = h("div.pictures", {}, ...(store.items.get(id)?.images ?? []).map(removable));
 		const area = h("textarea", { label: "Edit the question", dir: "auto", rows: 3 });
 		area.value = text;
 		const close = () => {
 			form.remove();
 			bubble.hidden = editing = false;
-			stops(foot)[1]?.focus();
+			focusable(foot)[1]?.focus();
 		};
 		const save = async () => {
-			const images = [...kept.querySelectorAll("img")].map((image) => image.dataset.picture);
-			if (await ask("edit", { text: area.value, images })) close();
+			const images = [...pictures.querySelectorAll("img")].map((image) => image.dataset.picture);
+			if (await request("edit", { text: area.value, images })) close();
 		};
 		const acts = [button("Cancel", "close", close, ".wide"), button("Save and ask", "send", save, ".wide.main")];
-		const form = h("div.edit", {}, kept, area, h("div.row", {}, ...acts));
+		const form = h("div.edit", {}, pictures, area, h("div.row", {}, ...acts));
 		on(area, "keydown", (event) => {
 			if (event.key === "Escape") close();
 			if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) void save();
@@ -781,32 +780,32 @@ function entryOf(store, id = "") {
 	return { node, show, blocks };
 }
 
-/** What of an item is not text. @param {Item | null} item */
-const facets = (item) => JSON.stringify({ ...item, content: 0, reasoning: 0 });
+/** An item without its texts, for a comparison. @param {Item | null} item */
+const withoutText = (item) => JSON.stringify({ ...item, content: 0, reasoning: 0 });
 
 /** @param {Picture} image */
-const attachment = (image) =>
-	h("img", { "data-picture": image.key, alt: image.name || "attached image", title: `${image.name} ${facts(image)}` });
+const pictureOf = (image) =>
+	h("img", { "data-picture": image.key, alt: image.name || "attached image", title: `${image.name} ${imageDetails(image)}` });
 
-/** An image of a question that is edited, which can be taken off. @param {Picture} image */
-function keeping(image) {
-	const node = h("span.tile", {}, attachment(image));
+/** An image of the edited question, with a button that removes it. @param {Picture} image */
+function removable(image) {
+	const node = h("span.tile", {}, pictureOf(image));
 	node.append(button(`Remove ${image.name}`, "close", () => node.remove()));
 	return node;
 }
 
-/** All items in their order; follows the end unless the reader has scrolled up. @param {Store} store */
+/** All items in order. It scrolls with the end, unless the user has scrolled up. @param {Store} store */
 function transcript(store) {
-	/** @type {Map<string, ReturnType<typeof entryOf>>} */ const entries = new Map();
+	/** @type {Map<string, ReturnType<typeof itemView>>} */ const views = new Map();
 	const list = h("div.list");
 	const empty = h("div.empty", {}, h("strong"), "Paste, drop or attach images.", h("span"));
-	const ghost = h("article.item.question.sending", { label: "Question, being sent" }, h("div.bubble.plain", { dir: "auto" }));
+	const sendingNode = h("article.item.question.sending", { label: "Question, being sent" }, h("div.bubble.plain", { dir: "auto" }));
 	const scroller = h("div.scroller", { tabindex: 0, role: "region", label: "Conversation" }, empty, list);
 	const jump = button("Jump to the end", "chevron", () => follow(), ".wide.jump", { hidden: true });
 	let follows = true;
 	let top = 0;
 	const sizes = new ResizeObserver(() => settle());
-	const seen = new IntersectionObserver((entries) => appeared(entries), { root: scroller, rootMargin: "400px" });
+	const visible = new IntersectionObserver((entries) => appeared(entries), { root: scroller, rootMargin: "400px" });
 	const node = h("div.transcript", {}, scroller, jump);
 
 	on(scroller, "scroll", () => scrolled());
@@ -814,14 +813,14 @@ function transcript(store) {
 	sizes.observe(list);
 	sizes.observe(scroller);
 
-	const close = () => [sizes, seen].forEach((observer) => observer.disconnect());
+	const close = () => [sizes, visible].forEach((observer) => observer.disconnect());
 
 	const follow = () => {
 		follows = true;
 		settle();
 	};
 
-	/** Called after layout, so that reading sizes costs nothing. */
+	/** Called after layout, when reading sizes is cheap. */
 	const settle = () => {
 		if (follows) scroller.scrollTop = scroller.scrollHeight;
 		jump.hidden = follows;
@@ -835,38 +834,38 @@ function transcript(store) {
 		jump.hidden = follows;
 	};
 
-	/** Bring all items up to date; those that have not changed cost a comparison. */
+	/** Bring all items up to date; an item that has not changed costs one comparison. */
 	const show = () => {
 		const { order, items, sending, ready, settings } = store;
 		let at = list.firstChild;
 		for (const id of order) {
 			const item = items.get(id);
 			if (!item) continue;
-			const entry = entries.get(id) ?? entryOf(store, id);
-			entries.set(id, entry);
-			entry.show(item);
-			if (entry.node === at) at = at.nextSibling;
-			else list.insertBefore(entry.node, at);
+			const view = views.get(id) ?? itemView(store, id);
+			views.set(id, view);
+			view.show(item);
+			if (view.node === at) at = at.nextSibling;
+			else list.insertBefore(view.node, at);
 		}
-		for (const [id, entry] of entries) if (!items.has(id)) entry.node.remove(), entries.delete(id);
-		if (store.pictured) for (const image of list.querySelectorAll("img[data-picture]:not([src])")) seen.observe(image);
-		if (sending === null) ghost.remove();
-		else if (!ghost.isConnected) list.append(ghost);
-		/** @type {Element} */ (ghost.firstChild).textContent = sending;
+		for (const [id, view] of views) if (!items.has(id)) view.node.remove(), views.delete(id);
+		if (store.hasPictures) for (const image of list.querySelectorAll("img[data-picture]:not([src])")) visible.observe(image);
+		if (sending === null) sendingNode.remove();
+		else if (!sendingNode.isConnected) list.append(sendingNode);
+		/** @type {Element} */ (sendingNode.firstChild).textContent = sending;
 		empty.hidden = order.length > 0 || sending !== null;
 		empty.firstElementChild?.replaceChildren(ready ? "Ask about your notebook" : "Connecting to the kernel …");
-		empty.lastElementChild?.replaceChildren(`${settings.enter_sends ? "Enter sends, Shift+Enter" : "Ctrl+Enter sends, Enter"} starts a line.`);
+		empty.lastElementChild?.replaceChildren(`${settings.enter_sends ? "Enter sends, Shift+Enter" : "Ctrl+Enter sends, Enter"} starts a new line.`);
 	};
 
 	/** @param {IntersectionObserverEntry[]} entries */
 	const appeared = (entries) => {
 		for (const { isIntersecting, target } of entries) {
-			if (isIntersecting) seen.unobserve(target), void store.picture(/** @type {HTMLImageElement} */ (target));
+			if (isIntersecting) visible.unobserve(target), void store.loadPicture(/** @type {HTMLImageElement} */ (target));
 		}
 	};
 
-	const news = (all = false) => {
-		return entries.get(store.last?.id ?? "")?.blocks.news(all);
+	const unspoken = (all = false) => {
+		return views.get(store.last?.id ?? "")?.blocks.unspoken(all);
 	};
 
 	/** @param {MouseEvent} event */
@@ -877,13 +876,13 @@ function transcript(store) {
 		if (press) code(press);
 		if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
 		event.preventDefault();
-		const image = remote(link);
+		const image = remoteImage(link);
 		store.remote.add(link.dataset.remote ?? "");
 		link.replaceWith(image);
 		on(image, "error", () => {
 			store.remote.delete(link.dataset.remote ?? "");
 			image.replaceWith(link);
-			store.say(`The image could not be loaded from ${link.host}.`, "error");
+			store.notify(`The image could not be loaded from ${link.host}.`, "error");
 		});
 	};
 
@@ -896,12 +895,12 @@ function transcript(store) {
 			setTimeout(() => relabel(press, "Copy"), 2000);
 		}, store.fail);
 	};
-	return { node, show, follow, close, news };
+	return { node, show, follow, close, unspoken };
 }
 
-// --- above: which chat, and what can be done with it
+// --- the head: which chat, and its menu
 
-/** The chat's name with the others behind it, a new one, and a menu. @param {Store} store */
+/** A menu of the chats, the server, a button for a new chat, and a menu of further actions. @param {Store} store */
 function head(store) {
 	const chat = button("Chat", "chevron", null, ".wide.chat");
 	const server = h("span.server");
@@ -911,21 +910,21 @@ function head(store) {
 	const chats = popup(chat, "menu", "Chats", () => {
 		const names = store.chats.map((name) => {
 			const state = { role: "menuitemradio", "aria-checked": String(name === store.chat) };
-			return entry(name, "check", () => store.attempt("switch", { chat: name }), state);
+			return menuItem(name, "check", () => store.attempt("switch", { chat: name }), state);
 		});
 		chats.replaceChildren(...names);
 	});
 
 	const save = async (/** @type {string} */ format) => {
 		const reply = await store.attempt("export", { format });
-		if (reply) store.say(`Written to ${reply.path}`);
+		if (reply) store.notify(`The chat was written to ${reply.path}`);
 	};
 	const acts = popup(more, "menu", "More", () =>
 		acts.replaceChildren(
-			entry("Export as Markdown", "copy", () => save("md")),
-			entry("Export as notebook", "copy", () => save("ipynb")),
-			asking(entry("Clear the chat", "delete"), "Really clear?", () => store.attempt("clear")),
-			asking(entry("Finish: leave the transcript", "check"), "Really finish?", () => store.attempt("finish")),
+			menuItem("Export as Markdown", "copy", () => save("md")),
+			menuItem("Export as notebook", "copy", () => save("ipynb")),
+			confirmed(menuItem("Clear the chat", "delete"), "Really clear?", () => store.attempt("clear")),
+			confirmed(menuItem("Finish: leave the transcript", "check"), "Really finish?", () => store.attempt("finish")),
 		),
 	);
 
@@ -937,9 +936,9 @@ function head(store) {
 	return { node: h("header.head", {}, chat, chats, server, add, more, acts), show };
 }
 
-// --- below: the box, images, model, settings
+// --- the composer: images, box, model, settings
 
-/** The images that go along with the next question. @param {Store} store */
+/** The images that will be sent with the next prompt. @param {Store} store */
 function attachments(store) {
 	const node = h("ul.images", { label: "Attached images" });
 	/** @type {(Attached | Upload)[]} */
@@ -950,9 +949,9 @@ function attachments(store) {
 		node.hidden = !all.length;
 		if (all.some((one, k) => one !== drawn[k]) || all.length !== drawn.length)
 			node.replaceChildren(
-				...images.map((image) => tile(image, image.thumbnail, () => store.detach(image.id))),
+				...images.map((image) => tile(image, image.thumbnail, () => store.removeImage(image.id))),
 				...uploads.map((upload) => {
-					const item = tile(upload, upload.url, () => store.drop(upload));
+					const item = tile(upload, upload.url, () => store.cancelUpload(upload));
 					item.append(h("progress", { label: `Uploading ${upload.name}` }));
 					return item;
 				}),
@@ -963,28 +962,28 @@ function attachments(store) {
 	return { node, show };
 }
 
-/** @param {Partial<Described>} image @param {() => void} remove */
+/** @param {Partial<ImageInfo>} image @param {() => void} remove */
 function tile(image, src = "", remove) {
 	const picture = src ? h("img", { src, alt: "" }) : icon("attach");
-	return h("li.tile", {}, picture, about(image.name, facts(image)), button(`Remove ${image.name}`, "close", remove));
+	return h("li.tile", {}, picture, nameWithDetails(image.name, imageDetails(image)), button(`Remove ${image.name}`, "close", remove));
 }
 
-/** Where a question is written. @param {Store} store @param {() => void} send */
-function box(store, send) {
+/** The box in which the prompt is written. @param {Store} store @param {() => void} send */
+function promptBox(store, send) {
 	const area = h("textarea", { rows: 1, dir: "auto", label: "Message", placeholder: "Ask anything" });
-	let back = 0; // how many questions ago the one in the box was asked
+	let back = 0; // how many prompts ago the recalled one was sent; 0: none is recalled
 	let first = true;
 
-	const keepPlace = (left = Infinity) => keep(store.place, { start: area.selectionStart, end: area.selectionEnd, left });
+	const saveSelection = (left = Infinity) => saveDraft(store.draftKey, { start: area.selectionStart, end: area.selectionEnd, left });
 	const grow = () => {
 		if (CSS.supports("field-sizing", "content")) return;
 		area.style.height = "auto";
 		area.style.height = `${area.scrollHeight}px`;
 	};
 	const recall = async (step = 0) => {
-		const asked = store.order.filter((id) => store.items.get(id)?.role === "user");
-		back = Math.min(back + step, asked.length);
-		store.write(back ? await store.text(asked[asked.length - back]).catch(() => "") : "");
+		const sent = store.order.filter((id) => store.items.get(id)?.role === "user");
+		back = Math.min(back + step, sent.length);
+		store.write(back ? await store.text(sent[sent.length - back]).catch(() => "") : "");
 	};
 
 	on(area, "input", () => {
@@ -993,40 +992,40 @@ function box(store, send) {
 		grow();
 	});
 	on(area, "keydown", (event) => {
-		if (event.isComposing || event.keyCode === 229) return; // an input method is at work
+		if (event.isComposing || event.keyCode === 229) return; // an input method is composing text
 		const { key, shiftKey: shift } = event;
 		const sends = store.settings.enter_sends ? !shift : shift || event.ctrlKey || event.metaKey;
 		const step = key === "ArrowUp" && (back || !area.value) ? 1 : key === "ArrowDown" && back ? -1 : 0;
 		if (key === "Escape" && store.streaming) void store.attempt("stop");
-		if (key === "Enter" && sends) event.preventDefault(), send(), (area.value = store.draft); // the next key may come at once
+		if (key === "Enter" && sends) event.preventDefault(), send(), (area.value = store.draft); // the next key may come before the next frame
 		if (step) event.preventDefault(), void recall(step);
 	});
 	on(area, "paste", (event) => {
 		const { files } = event.clipboardData ?? {};
-		if (files?.length && !event.clipboardData?.getData("text/plain")) event.preventDefault(), store.take(files);
+		if (files?.length && !event.clipboardData?.getData("text/plain")) event.preventDefault(), store.addFiles(files);
 	});
-	for (const name of /** @type {const} */ (["focus", "select", "keyup", "pointerup"])) on(area, name, () => keepPlace());
-	on(area, "blur", () => keepPlace(Date.now()));
+	for (const name of /** @type {const} */ (["focus", "select", "keyup", "pointerup"])) on(area, name, () => saveSelection());
+	on(area, "blur", () => saveSelection(Date.now()));
 
-	/** The draft, and where the cursor was when the cell was run again. */
+	/** Show the draft. After a re-run of the cell, also restore the focus and the selection. */
 	const show = () => {
 		area.readOnly = !store.alive;
 		if (area.value !== store.draft) (area.value = store.draft), grow();
 		if (!first || !store.ready) return;
 		first = false;
-		const kept = memory().get(store.place);
-		if (!kept || Date.now() - kept.left > 3000 || document.activeElement?.matches("input, textarea, [contenteditable=true]")) return;
+		const saved = savedDrafts().get(store.draftKey);
+		if (!saved || Date.now() - saved.left > 3000 || document.activeElement?.matches("input, textarea, [contenteditable=true]")) return;
 		area.focus({ preventScroll: true });
-		area.setSelectionRange(kept.start, kept.end);
+		area.setSelectionRange(saved.start, saved.end);
 	};
 	return { node: area, show };
 }
 
-/** Which model answers: one of the server's list, or any name that is typed. @param {Store} store */
-function picker(store) {
+/** Choose a model: one from the server's list, or any name that the user types. @param {Store} store */
+function modelPicker(store) {
 	/** @type {Model[] | null} */
 	let models = null;
-	let word = "";
+	let message = "";
 	const opener = button("Model", "chevron", null, ".wide.model");
 	const label = "Find a model, or type its name";
 	const input = h("input", { type: "text", label: label, placeholder: label, spellcheck: "false", input: () => draw() });
@@ -1041,21 +1040,21 @@ function picker(store) {
 		h(
 			"button.button.choice",
 			{ type: "button", "aria-pressed": String(name === store.settings.model), click: () => void choose(name) },
-			about(label || name, [vision && "sees images", provider].filter(Boolean).join(" · ")),
+			nameWithDetails(label || name, [vision && "accepts images", provider].filter(Boolean).join(" · ")),
 		);
 	const draw = () => {
 		const typed = input.value.trim();
 		const fits = (models ?? []).filter((model) => Object.values(model).join(" ").toLowerCase().includes(typed.toLowerCase()));
-		const own = { name: typed, label: typed ? `“${typed}”` : "The server’s choice", provider: "", vision: null };
+		const own = { name: typed, label: typed ? `“${typed}”` : "The server’s default", provider: "", vision: null };
 		list.replaceChildren(...[own, ...fits.slice(0, 100)].map(choice));
-		status.textContent = word || (fits.length > 100 ? `${fits.length - 100} more: type to find them.` : "");
+		status.textContent = message || (fits.length > 100 ? `Type to find ${fits.length - 100} more.` : "");
 	};
 	const load = async (refresh = false) => {
-		word = "Loading the list of models …";
+		message = "Loading the list of models …";
 		draw();
 		await store.request("models", { refresh }).then(
-			(reply) => ((models = reply.models), (word = "")),
-			(error) => (word = `No list: ${error.message}`),
+			(reply) => ((models = reply.models), (message = "")),
+			(error) => (message = `The list could not be loaded: ${error.message}`),
 		);
 		draw();
 	};
@@ -1069,12 +1068,12 @@ function picker(store) {
 		if (event.key === "Enter" && !event.isComposing) event.preventDefault(), void choose(input.value.trim());
 	});
 
-	const show = () => relabel(opener, store.settings.model || "Server’s choice");
+	const show = () => relabel(opener, store.settings.model || "Server’s default");
 	return { nodes: [opener, dialog], show };
 }
 
-/** System prompt, temperature, maximum tokens, and what Enter does. @param {Store} store */
-function tuning(store) {
+/** The settings: system prompt, temperature, maximum tokens, and what Enter does. @param {Store} store */
+function settingsDialog(store) {
 	const number = { type: "number", placeholder: "not set" };
 	const fields = {
 		system: h("textarea", { rows: 3, dir: "auto" }),
@@ -1103,11 +1102,11 @@ function tuning(store) {
 	return [opener, dialog];
 }
 
-/** Files, and what recent cells made. @param {Store} store */
-function sources(store) {
+/** Attach an image: a file, or one that a recent cell shows. @param {Store} store */
+function attachMenu(store) {
 	const files = h("input", { type: "file", accept: "image/*", multiple: true, hidden: true, label: "Image files" });
 	on(files, "change", () => {
-		store.take([...(files.files ?? [])]);
+		store.addFiles([...(files.files ?? [])]);
 		files.value = "";
 	});
 	const attach = async (/** @type {string} */ figure) => {
@@ -1119,123 +1118,123 @@ function sources(store) {
 			"button.button.figure",
 			{ type: "button", role: "menuitem", click: () => void attach(figure.key) },
 			figure.thumbnail ? h("img", { src: figure.thumbnail, alt: "" }) : icon("attach"),
-			about(figure.name, `${figure.cell}, ${facts(figure)}`),
+			nameWithDetails(figure.name, `${figure.cell}, ${imageDetails(figure)}`),
 		);
 	const opener = button("Attach an image", "attach");
 	const menu = popup(opener, "menu", "Attach an image", () => {
-		const word = h("p.word", {}, "Looking for figures …");
-		menu.replaceChildren(entry("Image files …", "attach", () => files.click()), word);
+		const message = h("p.word", {}, "Looking for figures …");
+		menu.replaceChildren(menuItem("Image files …", "attach", () => files.click()), message);
 		store.request("figures").then(
 			({ figures }) => {
-				word.textContent = figures.length ? "Made by recent cells" : "No cell has made an image yet.";
+				message.textContent = figures.length ? "From recent cells" : "No cell has shown an image yet.";
 				menu.append(...figures.map(choice));
 			},
-			(error) => (word.textContent = error.message),
+			(error) => (message.textContent = error.message),
 		);
 	});
 	return [opener, menu, files];
 }
 
-/** Lines about what goes on, the box, and its row of buttons. @param {Store} store @param {() => void} send @param {(text: string) => void} speak */
+/** Notes, the images, the box, and a row of buttons. @param {Store} store @param {() => void} send @param {(text: string) => void} speak */
 function composer(store, send, speak) {
 	const images = attachments(store);
-	const writing = box(store, send);
-	const model = picker(store);
-	const go = button("Send", "send", () => (store.streaming ? store.attempt("stop") : send()), ".main.send");
-	const row = h("div.row", {}, ...sources(store), ...model.nodes, h("span.gap"), ...tuning(store), go);
-	const frame = h("div.frame", {}, images.node, writing.node, row);
+	const box = promptBox(store, send);
+	const model = modelPicker(store);
+	const sendOrStop = button("Send", "send", () => (store.streaming ? store.attempt("stop") : send()), ".main.send");
+	const row = h("div.row", {}, ...attachMenu(store), ...model.nodes, h("span.gap"), ...settingsDialog(store), sendOrStop);
+	const frame = h("div.frame", {}, images.node, box.node, row);
 	const notes = h("div.notes");
 	let drawn = "";
 
 	const lines = () => {
 		const { alive, notice, settings, late } = store;
-		const some = store.images.length + store.uploads.length > 0;
-		const blind = `${settings.model || "This model"} does not see images: choose another model, or send without.`;
+		const hasImages = store.images.length + store.uploads.length > 0;
+		const noVision = `${settings.model || "This model"} does not accept images: choose another model, or remove the images.`;
 		return [
 			[notice?.text, notice?.tone],
-			[!alive && GONE, "error"],
-			[alive && late && store.reason, "info"],
-			[some && settings.vision === false && blind, "warn"],
+			[!alive && KERNEL_GONE, "error"],
+			[alive && late && store.waitReason, "info"],
+			[hasImages && settings.vision === false && noVision, "warn"],
 		].filter(([text]) => text);
 	};
 	const showNotes = () => {
 		const now = lines();
 		if (drawn === JSON.stringify(now)) return;
 		drawn = JSON.stringify(now);
-		notes.replaceChildren(...now.map(([text, tone]) => h(`p.note.${tone}`, {}, said(text || ""))));
+		notes.replaceChildren(...now.map(([text, tone]) => h(`p.note.${tone}`, {}, userText(text || ""))));
 		const { again } = store.notice ?? {};
 		if (again) notes.firstChild?.appendChild(button("Retry", "retry", again, ".wide"));
-		if (store.notice) notes.firstChild?.appendChild(button("Dismiss", "close", () => store.say()));
+		if (store.notice) notes.firstChild?.appendChild(button("Dismiss", "close", () => store.notify()));
 		speak(now.map(([text]) => text).join(" "));
 	};
 	const show = () => {
 		const { alive, streaming, uploads, empty } = store;
-		for (const part of [images, writing, model]) part.show();
+		for (const part of [images, box, model]) part.show();
 		for (const press of frame.querySelectorAll("button")) press.disabled = !alive;
-		relabel(go, streaming ? "Stop" : "Send");
-		go.classList.toggle("nbb-stop", streaming);
-		go.querySelector("path")?.setAttribute("d", ICONS[streaming ? "stop" : "send"]);
+		relabel(sendOrStop, streaming ? "Stop" : "Send");
+		sendOrStop.classList.toggle("nbb-stop", streaming);
+		sendOrStop.querySelector("path")?.setAttribute("d", ICONS[streaming ? "stop" : "send"]);
 		const idle = !alive || !store.ready || (!streaming && (empty || uploads.length > 0));
-		if (idle && go === document.activeElement) focus();
-		go.disabled = idle;
+		if (idle && sendOrStop === document.activeElement) focus();
+		sendOrStop.disabled = idle;
 		showNotes();
 	};
-	const focus = () => writing.node.focus();
+	const focus = () => box.node.focus();
 	return { node: h("div.composer", {}, notes, frame), show, focus };
 }
 
 // --- a view
 
-/** One view of a store. What changes is painted at most once a frame. @param {Store} store */
+/** One view of a store. Changes are painted at most once in a frame. @param {Store} store */
 function panel(store) {
 	const live = h("div.hidden", { "aria-live": "polite" });
 	let frame = 0;
-	let rest = 0;
-	let spoken = 0;
-	let streamed = false;
-	let eager = false; // it was sent before the kernel had answered
+	let pausedUntil = 0;
+	let spokenAt = 0;
+	let wasStreaming = false;
+	let sendWhenReady = false; // the user sent before the kernel had answered
 
-	/** Send, unless there is a reason to wait; that is said then. */
+	/** Send the draft, or show a note why that must wait. */
 	const send = () => {
-		eager = !store.ready;
-		if (!store.alive || eager) return;
-		if (store.streaming) store.say("The answer is still being written: stop it (Escape), or wait.");
-		else if (store.uploads.length) store.say("An image is still on its way.");
-		else if (!store.empty) void store.send(), said.follow();
+		sendWhenReady = !store.ready;
+		if (!store.alive || sendWhenReady) return;
+		if (store.streaming) store.notify("The answer is still being written: stop it (Escape), or wait until it ends.");
+		else if (store.uploads.length) store.notify("An image is still being uploaded: wait a moment.");
+		else if (!store.empty) void store.send(), messages.follow();
 	};
 
-	/** Only the first view speaks. */
+	/** Let a screen reader read a text. Only the first view does, so that nothing is read twice. */
 	const speak = (text = "") => {
 		if (!text || [...store.views][0] !== self) return;
 		live.append(h("p", { dir: "auto" }, text));
 		if (live.children.length > 4) live.firstChild?.remove();
 	};
 
-	/** Read out what was written, by sentences and at most every two seconds. */
-	const tell = (now = 0) => {
+	/** Let a screen reader read the answer, by sentences and at most every two seconds. */
+	const speakAnswer = (now = 0) => {
 		const { streaming, last } = store;
-		const ended = streamed && !streaming;
-		streamed = streaming;
-		if (!ended && (!streaming || now - spoken < 2000)) return;
-		spoken = now;
-		speak(said.news(ended));
+		const ended = wasStreaming && !streaming;
+		wasStreaming = streaming;
+		if (!ended && (!streaming || now - spokenAt < 2000)) return;
+		spokenAt = now;
+		speak(messages.unspoken(ended));
 		if (ended) speak(last?.error || `The answer is ${last?.status}.`);
 	};
 
-	/** The conversation takes at most a fifth of the time, however long its open block is. */
+	/** Paint the view. The messages get at most a fifth of the time, however long the open block is. */
 	const paint = (now = 0) => {
 		frame = 0;
-		if (eager && store.ready) send();
+		if (sendWhenReady && store.ready) send();
 		top.show();
 		below.show();
-		if (now < rest) return changed();
+		if (now < pausedUntil) return changed();
 		const start = performance.now();
-		const held = node.contains(document.activeElement);
-		said.show();
-		if (held && !node.contains(document.activeElement)) below.focus(); // what had the focus is gone
+		const hadFocus = node.contains(document.activeElement);
+		messages.show();
+		if (hadFocus && !node.contains(document.activeElement)) below.focus(); // the element with the focus is gone
 		const spent = performance.now() - start;
-		rest = spent > 3 ? now + Math.min(250, 5 * spent) : 0;
-		tell(now);
+		pausedUntil = spent > 3 ? now + Math.min(250, 5 * spent) : 0;
+		speakAnswer(now);
 	};
 
 	const changed = () => {
@@ -1249,25 +1248,25 @@ function panel(store) {
 		event.preventDefault();
 		const over = type !== "drop" && (type !== "dragleave" || node.contains(/** @type {Node | null} */ (relatedTarget)));
 		node.classList.toggle("nbb-over", over);
-		if (type === "drop") store.take(dataTransfer.files);
+		if (type === "drop") store.addFiles(dataTransfer.files);
 	};
 
 	const top = head(store);
-	const said = transcript(store);
+	const messages = transcript(store);
 	const below = composer(store, send, speak);
 	const target = h("div.target", {}, "Drop images here");
-	const quiet = "data-lm-suppress-shortcuts"; // JupyterLab reads it on what has the focus; Notebook 7 captures keys
+	const suppressShortcuts = "data-lm-suppress-shortcuts"; // JupyterLab looks for it on the focused element; Notebook 7 captures keys
 	const node = h(
 		"section.panel",
 		{
 			label: "Chat",
 			"data-jp-suppress-context-menu": true,
-			focusin: (/** @type {any} */ { target }) => target.setAttribute(quiet, "true"),
+			focusin: (/** @type {any} */ { target }) => target.setAttribute(suppressShortcuts, "true"),
 			keydown: (/** @type {KeyboardEvent} */ event) => {
-				if (event.key === "s" && (event.ctrlKey || event.metaKey)) event.preventDefault(); // it would save the page
+				if (event.key === "s" && (event.ctrlKey || event.metaKey)) event.preventDefault(); // the browser would save the page
 			},
 		},
-		...[top.node, said.node, below.node, target, live],
+		...[top.node, messages.node, below.node, target, live],
 	);
 	for (const name of /** @type {const} */ (["keydown", "keypress", "keyup", "paste", "drop", "dragover", "contextmenu"]))
 		on(node, name, (event) => event.stopPropagation());
@@ -1276,7 +1275,7 @@ function panel(store) {
 	const close = () => {
 		cancelAnimationFrame(frame);
 		store.views.delete(self);
-		said.close();
+		messages.close();
 		node.remove();
 	};
 	const self = { node, changed, close };
@@ -1285,12 +1284,12 @@ function panel(store) {
 	return self;
 }
 
-// --- what anywidget calls
+// --- the functions that anywidget calls
 
 /** @type {Map<unknown, Store>} */
 const stores = new Map();
 
-/** initialize and render get proxies of their own; the layout is what no other model has. @param {AnyModel} model */
+/** initialize and render get different proxies of one model, but the same layout. @param {AnyModel} model */
 const identity = (model) => model.get("layout") ?? model;
 
 /** @param {{model: AnyModel}} context */

@@ -29,11 +29,14 @@ _HERE = pathlib.Path(__file__).parent
 _COMMENTS = re.compile(r"(?ms)/\*\*.*?\*/\s*|(?<=[;\s])// .*?$")
 _INDENTATION = re.compile(r"(?m)^\s+|\s+$")
 _LINE_BREAKS = re.compile(r"(?<=[{;,(\[])\n")
+# Strings are kept, and spaces around signs go. In widget.js, only these quotes are used.
+_STRING_OR_SIGN = re.compile(r"""("[^"\n]*"|`[^`]*`)| ?([={}(),;:?<>|&]) ?""")
 
 
 def _minified(module: str) -> str:
-    """Return the JavaScript without comments and indentation: it is sent again with every panel."""
-    return _LINE_BREAKS.sub("", _INDENTATION.sub("", _COMMENTS.sub("", module)))
+    """Return the JavaScript without comments and most spaces: it is sent again with every panel."""
+    module = _LINE_BREAKS.sub("", _INDENTATION.sub("", _COMMENTS.sub("", module)))
+    return _STRING_OR_SIGN.sub(r"\1\2", module)
 
 
 class ChatPanel(anywidget.AnyWidget):
