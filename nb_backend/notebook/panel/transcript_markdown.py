@@ -9,6 +9,7 @@ from typing import Any
 
 from ...chat import history
 from ...chat.answer import Answer
+from ...chat.export import SPEAKERS
 from ...markdown.data_uris import is_bitmap, shorten_images
 from ...markdown.elements import code_span, escape_line
 from ...markdown.images import answer_markdown
@@ -26,7 +27,6 @@ MAX_IMAGE_SIDE = 1600  # pixels
 _THUMBNAIL_SIDE = 640  # pixels of an image that cannot be scaled to MAX_IMAGE_BYTES
 _SMALLEST_IMAGE = 1000  # bytes; with less space left, no further image is tried
 _MAX_DATA_URI = 300  # characters that may stay in a text; images were replaced by small ones before
-_SPEAKERS = {"user": "You", "assistant": "Answer", "system": "Instructions", "developer": "Instructions"}
 
 
 class TranscriptRenderer:
@@ -99,7 +99,7 @@ class MessageRenderer:
     def _parts(self, shown_images: Mapping[str, str]) -> list[str]:
         seconds = self._metadata.get("time")
         clock = time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if isinstance(seconds, int | float) else ""
-        speaker = escape_line(_SPEAKERS.get(self._role, self._role))
+        speaker = escape_line(SPEAKERS.get(self._role, self._role))
         head = f"**{speaker}**{f' <small>{clock}</small>' if clock else ''}"
         if self._role != "assistant":
             return [head, safe_markdown(self._text), *(self._attached(one, shown_images) for one in self._media)]
