@@ -1,6 +1,6 @@
-// The kernel's side of a panel, as the page sees it: a model with what anywidget's proxy of one has.
+// The kernel's side of a panel as the page sees it: a model with the interface of anywidget's proxy.
 (() => {
-    performance.now = () => 0; // painting costs nothing, so that none is put off
+    performance.now = () => 0; // painting seems to take no time, so no paint is delayed
     const heard = {};
     let seq = 0;
     const kernel = (window.kernel = {

@@ -1,6 +1,6 @@
-"""The panel's page alone: widget.js and widget.css in a blank page, with a kernel that is played by the test.
+"""The panel's page alone: widget.js and widget.css in a blank page, where the test plays the kernel.
 
-``PanelPage`` keeps what the page sent (``requests``) and answers it; a test feeds broadcasts (``say``)::
+``PanelPage`` records the requests of the page (``requests``), replies to them, and sends broadcasts (``say``)::
 
     panel.open()
     panel.box.fill("Hello")
@@ -52,7 +52,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def item(key: str, role: str = "assistant", *content: str, **fields: Any) -> dict[str, Any]:
-    """An item as the kernel sends it."""
+    """Return an item as the kernel sends it."""
     can = ["edit", "delete", "copy"] if role == "user" else ["retry", "delete", "copy"]
     given: dict[str, Any] = {"id": key, "role": role, "content": list(content), "reasoning": [], "images": []}
     given |= {
@@ -68,7 +68,7 @@ def item(key: str, role: str = "assistant", *content: str, **fields: Any) -> dic
 
 
 class PanelPage:
-    """A panel in a page, and the kernel's side of it."""
+    """A panel in a page, with the kernel's side of it."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -88,17 +88,17 @@ class PanelPage:
         self.errors.append(str(error))
 
     def open(self, *items: dict[str, Any], theme: str = "light", width: int = 720, **state: Any) -> None:
-        """Load the panel into a blank page of this width, light, dark or with no theme, with these items."""
+        """Load the panel with these items into a blank page of this width in pixels; the theme may be "none"."""
         self.load(theme, width)
         self.greet(*items, **state)
 
     def greet(self, *items: dict[str, Any], **state: Any) -> None:
-        """Answer its hello."""
+        """Answer the request ``hello`` of the page."""
         self.page.evaluate("state => kernel.state(state)", self.state(*items, **state))
         self.settle()
 
     def load(self, theme: str = "light", width: int = 720) -> None:
-        """Load the panel into a blank page; the kernel has not answered yet."""
+        """Load the panel into a blank page, without an answer of the kernel yet."""
         colours = {"light": LIGHT, "dark": DARK}.get(theme, "")
         told = f"data-jp-theme-light={str(theme == 'light').lower()}" if colours else ""
         self.page.goto("about:blank")
@@ -125,7 +125,7 @@ class PanelPage:
         return (PANEL / "widget.js").read_text()
 
     def say(self, kind: str, **fields: Any) -> None:
-        """A broadcast of the kernel, with the next number."""
+        """Send a broadcast with the next number."""
         self.page.evaluate("message => kernel.say(message)", {"type": kind, **fields})
 
     def items(self, order: Sequence[str], *items: dict[str, Any]) -> None:
@@ -135,16 +135,16 @@ class PanelPage:
         self.say("settings", chat="chat", chats=["chat"], settings=SETTINGS | changed)
 
     def settle(self) -> None:
-        """Wait until what was said is painted."""
+        """Wait until all changes are painted."""
         self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def requests(self, kind: str = "") -> list[dict[str, Any]]:
-        """What the page has sent so far."""
+        """Return the requests that the page has sent so far."""
         sent: list[dict[str, Any]] = json.loads(self.page.evaluate("() => JSON.stringify(kernel.sent)"))
         return [request for request in sent if kind in ("", request["type"])]
 
     def asked(self, kind: str, at: int = -1) -> dict[str, Any]:
-        """A request of this type that the page sends, waiting for it."""
+        """Wait for a request of this type and return it."""
         number = at + 1 if at >= 0 else 1
         self.page.wait_for_function(
             "([kind, n]) => kernel.sent.filter(r => r.type === kind).length >= n", arg=[kind, number]
@@ -152,16 +152,16 @@ class PanelPage:
         return self.requests(kind)[at]
 
     def reply(self, request: Mapping[str, Any], **fields: Any) -> None:
-        """Answer a request; ``error`` refuses it."""
+        """Reply to a request; ``error`` refuses it."""
         self.page.evaluate("([id, fields]) => kernel.reply(id, fields)", [request["id"], fields])
         self.settle()
 
     def answers(self, kind: str, **fields: Any) -> None:
-        """Answer every request of this type from now on."""
+        """Reply to every request of this type from now on."""
         self.page.evaluate("([kind, fields]) => { kernel.answers[kind] = fields; }", [kind, fields])
 
     def run(self, script: str, argument: Any = None) -> Any:
-        """Evaluate in the page; `kernel` and `panel` (its root) are at hand."""
+        """Evaluate a script in the page, with the variables ``kernel`` and ``panel`` (the root element)."""
         return self.page.evaluate(
             f"async (given) => {{ const panel = document.querySelector('.nbb-panel'); {script} }}", argument
         )

@@ -50,7 +50,7 @@ def lab_env(server: Backend) -> dict[str, str]:
 
 @pytest.fixture
 def requests(page: Page) -> Iterator[list[str]]:
-    """The addresses that the page asks for, other than its own server's."""
+    """The addresses that the page requests."""
     asked: list[str] = []
     note = lambda request: asked.append(request.url)  # noqa: E731
     page.on("request", note)
@@ -107,7 +107,7 @@ def test_an_answer_streams_into_the_panel(nb: Notebook, engine: ScriptedEngine) 
     panel.wait("Thinking of Rayleigh.")
 
 
-def test_a_rich_answer_is_rendered_and_asks_nothing_of_others(
+def test_a_rich_answer_is_rendered_without_requests_to_other_hosts(
     nb: Notebook, engine: ScriptedEngine, requests: list[str]
 ) -> None:
     engine.enqueue(*[RICH[start : start + 7] for start in range(0, len(RICH), 7)])
@@ -145,9 +145,7 @@ def test_code_goes_to_a_new_cell_and_is_not_run(nb: Notebook, engine: ScriptedEn
 # -- with the magic
 
 
-def test_what_a_cell_asks_of_the_chat_appears_in_its_panels_and_the_other_way_round(
-    nb: Notebook, engine: ScriptedEngine
-) -> None:
+def test_cells_and_panels_show_the_turns_of_the_same_chat(nb: Notebook, engine: ScriptedEngine) -> None:
     panel = opened(nb, "%load_ext nb_backend", "%%backend\nfrom the cell", "ChatPanel()")
     panel.ask("from the panel")
     panel.wait("from the panel")
@@ -219,7 +217,7 @@ def test_eight_images_pasted_at_once_all_arrive(nb: Notebook, engine: ScriptedEn
     nb.page.wait_for_function("() => document.querySelector('.nbb-question img').naturalWidth === 64")
 
 
-def test_an_image_larger_than_a_message_may_be_goes_through(nb: Notebook, engine: ScriptedEngine) -> None:
+def test_an_image_larger_than_one_message_arrives(nb: Notebook, engine: ScriptedEngine) -> None:
     image = png(2000, 2000, seed=1)
     assert len(image) > 11e6
     panel = opened(nb)
@@ -251,7 +249,7 @@ def test_a_figure_of_a_recent_cell_is_attached_from_the_menu(nb: Notebook, engin
 # -- stop while a cell runs
 
 
-def test_while_a_cell_runs_streaming_goes_on_and_stop_works_or_says_why_not(
+def test_while_a_cell_runs_the_answer_streams_and_stop_works_or_a_note_says_why_not(
     nb: Notebook, engine: ScriptedEngine
 ) -> None:
     engine.enqueue(*(step for word in range(300) for step in (f"word{word} ", 0.1)))
@@ -264,7 +262,7 @@ def test_while_a_cell_runs_streaming_goes_on_and_stop_works_or_says_why_not(
     panel.wait(re.compile("word2.* word20"))
     panel.button("Stop").click()
     if not HEARS_WHILE_BUSY:
-        panel.node.locator(".nbb-note", has_text="ipykernel 7.3 or newer can").wait_for()
+        panel.node.locator(".nbb-note", has_text="ipykernel 7.3 or newer answers").wait_for()
         nb.interrupt()
         panel.answers.get_by_text("Stopped").first.wait_for()
         return
@@ -274,7 +272,7 @@ def test_while_a_cell_runs_streaming_goes_on_and_stop_works_or_says_why_not(
     nb.done(1)
 
 
-# -- lasting
+# -- the transcript
 
 
 def test_the_transcript_stays_in_the_saved_notebook(nb: Notebook, engine: ScriptedEngine) -> None:
@@ -289,7 +287,9 @@ def test_the_transcript_stays_in_the_saved_notebook(nb: Notebook, engine: Script
     assert "<details>" in saved
 
 
-def test_reopened_by_a_stranger_the_transcript_reads_with_its_images(nb: Notebook, engine: ScriptedEngine) -> None:
+def test_an_untrusted_copy_of_the_notebook_shows_the_transcript_with_its_images(
+    nb: Notebook, engine: ScriptedEngine
+) -> None:
     uri = "data:image/png;base64," + base64.b64encode(png(64, 64, seed=5)).decode()
     engine.enqueue(f"A **bold** answer <script>window.nbRan = 1</script> ![a dot]({uri})")
     panel = opened(nb)
@@ -299,7 +299,7 @@ def test_reopened_by_a_stranger_the_transcript_reads_with_its_images(nb: Noteboo
     saved = nb.save()
     nbformat.validate(saved)
     saved.metadata.pop("signature", None)
-    saved.cells[0].source += "\n"  # another notebook: nobody trusts it, and no kernel knows its panel
+    saved.cells[0].source += "\n"  # an untrusted notebook, and no kernel has its panel
     nb.close()
     nbformat.write(saved, nb.lab.root / "reopened.ipynb")
     nb.page.goto(nb.lab.address("reopened.ipynb"))
@@ -318,10 +318,10 @@ def test_reopened_by_a_stranger_the_transcript_reads_with_its_images(nb: Noteboo
     ).stdout
     assert "First question" in exported
     assert "<script>window.nbRan" not in exported
-    nb.path = nb.lab.root / "reopened.ipynb"  # so that its kernel ends
+    nb.path = nb.lab.root / "reopened.ipynb"  # the notebook that is closed, with its kernel, at the end of the test
 
 
-def test_finished_the_open_transcript_takes_the_panels_place(nb: Notebook, engine: ScriptedEngine) -> None:
+def test_finish_replaces_the_panel_by_the_open_transcript(nb: Notebook, engine: ScriptedEngine) -> None:
     engine.enqueue("First answer")
     panel = opened(nb)
     panel.ask("First question")
@@ -348,7 +348,7 @@ COUNT_REPLIES = """() => {
 }"""
 
 
-def test_after_a_reload_the_panel_and_its_transcript_go_on(nb: Notebook, engine: ScriptedEngine) -> None:
+def test_after_a_reload_the_panel_and_its_transcript_continue(nb: Notebook, engine: ScriptedEngine) -> None:
     panel = opened(nb)
     panel.ask("one")
     panel.wait(re.compile("answered by"))
@@ -369,7 +369,7 @@ def test_after_a_reload_the_panel_and_its_transcript_go_on(nb: Notebook, engine:
     assert "Second answer" in transcript(nb.save())
 
 
-def test_run_again_the_cell_brings_back_history_draft_and_focus(nb: Notebook) -> None:
+def test_a_cell_that_runs_again_restores_history_draft_and_focus(nb: Notebook) -> None:
     panel = opened(nb)
     panel.ask("one")
     panel.wait(re.compile("answered by"))
@@ -398,7 +398,7 @@ def test_an_error_in_the_middle_keeps_the_text_and_offers_retry(nb: Notebook, en
     assert panel.questions.count() == panel.answers.count() == 1
 
 
-def test_a_restarted_kernel_is_told_and_what_was_said_stays(nb: Notebook) -> None:
+def test_a_note_reports_a_restarted_kernel_and_the_messages_stay(nb: Notebook) -> None:
     panel = opened(nb)
     panel.ask("one")
     panel.wait(re.compile("answered by"))

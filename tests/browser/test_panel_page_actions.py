@@ -1,4 +1,4 @@
-"""What can be done in the panel's page: with a turn, with the chat, with the model and its settings."""
+"""Actions in the panel's page: on a turn, on the chat, on the model and the settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODELS = [
 ]
 
 
-def act(panel: PanelPage, at: int, name: str) -> None:
+def press_in_item(panel: PanelPage, at: int, name: str) -> None:
     entry = panel.root.locator("article").nth(at)
     entry.hover()
     entry.locator(".nbb-foot").get_by_role("button", name=name, exact=True).click()
@@ -29,7 +29,7 @@ def act(panel: PanelPage, at: int, name: str) -> None:
 
 def test_retry(panel: PanelPage) -> None:
     panel.open(QUESTION, ANSWER)
-    act(panel, 1, "Retry")
+    press_in_item(panel, 1, "Retry")
     assert panel.asked("retry")["item"] == "a1"
 
 
@@ -42,49 +42,49 @@ def test_a_failed_answer_keeps_its_text_and_offers_retry(panel: PanelPage) -> No
     assert panel.asked("retry")["item"] == "a1"
 
 
-def test_only_what_can_be_done_is_offered(panel: PanelPage) -> None:
+def test_only_possible_actions_are_offered(panel: PanelPage) -> None:
     panel.open(QUESTION | {"can": []}, ANSWER | {"can": ["copy"]})
     assert panel.root.locator(".nbb-question .nbb-foot button").count() == 0
     assert panel.root.locator(".nbb-answer .nbb-foot button").all_inner_texts() == ["Copy"]
 
 
-def test_delete_asks_first(panel: PanelPage) -> None:
+def test_delete_asks_for_confirmation(panel: PanelPage) -> None:
     panel.open(QUESTION, ANSWER)
-    act(panel, 0, "Delete")
+    press_in_item(panel, 0, "Delete")
     assert panel.requests("delete") == []
     panel.box.focus()
     assert panel.button("Really delete?").count() == 0
-    act(panel, 0, "Delete")
-    act(panel, 0, "Really delete?")
+    press_in_item(panel, 0, "Delete")
+    press_in_item(panel, 0, "Really delete?")
     assert panel.asked("delete")["item"] == "q1"
     panel.items([])
     panel.settle()
     assert panel.root.locator("article").count() == 0
 
 
-def test_copy_gives_the_markdown(panel: PanelPage) -> None:
+def test_copy_copies_the_markdown(panel: PanelPage) -> None:
     panel.open(QUESTION, ANSWER)
     panel.run("document.addEventListener('copy', () => { window.copied = document.activeElement.value; })")
     panel.answers("text", text="**Markdown**")
-    act(panel, 1, "Copy")
+    press_in_item(panel, 1, "Copy")
     panel.root.locator(".nbb-note", has_text="Copied.").wait_for()
     assert panel.run("return copied") == "**Markdown**"
 
 
-def test_a_question_is_edited_in_its_place(panel: PanelPage) -> None:
+def test_a_question_is_edited_in_place(panel: PanelPage) -> None:
     pictures = [
         {"key": key, "name": f"{key}.png", "type": "image/png", "size": 5, "width": 2, "height": 2, "note": ""}
         for key in "kl"
     ]
     panel.open(QUESTION | {"images": pictures}, ANSWER)
     panel.answers("text", text="Why is *the sky* blue?")
-    act(panel, 0, "Edit")
+    press_in_item(panel, 0, "Edit")
     area = panel.root.get_by_role("textbox", name="Edit the question")
     assert area.input_value() == "Why is *the sky* blue?"
     area.press("Escape")
     assert area.count() == 0
     assert panel.requests("edit") == []
-    act(panel, 0, "Edit")
+    press_in_item(panel, 0, "Edit")
     area.fill("Why is the sea blue?")
     panel.say("meta", item="a1", meta={"who": "somebody"})
     panel.settle()
@@ -101,39 +101,39 @@ def test_a_question_is_edited_in_its_place(panel: PanelPage) -> None:
     area.wait_for(state="detached")
 
 
-def more(panel: PanelPage, name: str) -> None:
+def choose_from_menu(panel: PanelPage, name: str) -> None:
     if not panel.root.get_by_role("menu", name="More").is_visible():
         panel.button("More").click()
     panel.root.get_by_role("menuitem", name=name).click()
 
 
-def test_clear_asks_first(panel: PanelPage) -> None:
+def test_clear_asks_for_confirmation(panel: PanelPage) -> None:
     panel.open(QUESTION, ANSWER)
-    more(panel, "Clear the chat")
+    choose_from_menu(panel, "Clear the chat")
     assert panel.requests("clear") == []
-    more(panel, "Really clear?")
+    choose_from_menu(panel, "Really clear?")
     panel.asked("clear")
 
 
 @pytest.mark.parametrize(("name", "kind"), [("Export as Markdown", "md"), ("Export as notebook", "ipynb")])
-def test_export_says_where(panel: PanelPage, name: str, kind: str) -> None:
+def test_a_note_says_where_the_export_is(panel: PanelPage, name: str, kind: str) -> None:
     panel.open(QUESTION, ANSWER)
-    more(panel, name)
+    choose_from_menu(panel, name)
     request = panel.asked("export")
     assert request["format"] == kind
     panel.reply(request, path=f"chat.{kind}")
     assert f"The chat was written to chat.{kind}" in panel.notes()
 
 
-def test_finish_asks_first(panel: PanelPage) -> None:
+def test_finish_asks_for_confirmation(panel: PanelPage) -> None:
     panel.open(QUESTION, ANSWER)
-    more(panel, "Finish")
+    choose_from_menu(panel, "Finish")
     assert not panel.requests("finish")
-    more(panel, "Really finish?")
+    choose_from_menu(panel, "Really finish?")
     assert panel.asked("finish")
 
 
-def test_a_new_chat_and_another_one(panel: PanelPage) -> None:
+def test_a_new_chat_and_a_switch_of_chats(panel: PanelPage) -> None:
     panel.open(QUESTION, chats=["chat", "other"], draft="of the first")
     panel.button("New chat").click()
     panel.asked("new")
@@ -169,7 +169,7 @@ def test_a_model_is_chosen_from_the_list(panel: PanelPage) -> None:
     assert panel.button("smollm2").is_visible()
 
 
-def test_any_name_of_a_model_can_be_typed(panel: PanelPage) -> None:
+def test_any_model_name_can_be_typed(panel: PanelPage) -> None:
     panel.open()
     panel.button("gpt-4o").click()
     panel.reply(panel.asked("models"), error="the server has no list")
@@ -180,7 +180,7 @@ def test_any_name_of_a_model_can_be_typed(panel: PanelPage) -> None:
     assert panel.asked("set")["model"] == "my-own"
 
 
-def test_the_list_of_models_can_be_asked_for_again(panel: PanelPage) -> None:
+def test_the_list_of_models_can_be_loaded_again(panel: PanelPage) -> None:
     panel.open()
     panel.answers("models", models=MODELS)
     panel.button("gpt-4o").click()

@@ -1,4 +1,4 @@
-"""The panel's page is for everyone: the keyboard, screen readers, narrow places, both directions, light and dark."""
+"""Accessibility of the panel's page: keyboard, screen readers, small widths, both directions, light and dark."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_axe_finds_nothing(panel: PanelPage, state: str, theme: str, width: int)
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", ["Settings", "gpt-4o", "More", "Attach an image", "chat"])
-def test_axe_finds_nothing_in_what_opens(panel: PanelPage, name: str, theme: str) -> None:
+def test_axe_finds_nothing_in_menus_and_dialogs(panel: PanelPage, name: str, theme: str) -> None:
     panel.open(QUESTION, ANSWER, theme=theme)
     panel.answers("models", models=[{"name": "m", "provider": "p", "label": "M", "vision": True}])
     panel.answers("figures", figures=[IMAGE | {"key": "k", "cell": "In [3]"}])
@@ -71,7 +71,7 @@ def test_every_control_is_reached_by_tab_in_order(panel: PanelPage) -> None:
         "chat",
         "New chat",
         "More",
-        "Conversation",
+        "Messages",
         *acts,
         "Message",
         "Attach an image",
@@ -80,13 +80,13 @@ def test_every_control_is_reached_by_tab_in_order(panel: PanelPage) -> None:
     ]
 
 
-def test_the_focus_is_seen(panel: PanelPage) -> None:
+def test_the_focus_is_visible(panel: PanelPage) -> None:
     panel.open(QUESTION)
     panel.page.keyboard.press("Tab")
     assert panel.run("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
-def test_a_menu_is_walked_with_arrows_and_closed_with_escape(panel: PanelPage) -> None:
+def test_arrow_keys_move_in_a_menu_and_escape_closes_it(panel: PanelPage) -> None:
     panel.open(QUESTION)
     panel.button("More").focus()
     panel.page.keyboard.press("Enter")
@@ -140,7 +140,7 @@ def test_only_one_of_two_views_speaks(panel: PanelPage) -> None:
 
 
 @pytest.mark.parametrize("width", [280, 400])
-def test_nothing_sticks_out_of_a_narrow_panel(panel: PanelPage, width: int) -> None:
+def test_nothing_overflows_a_narrow_panel(panel: PanelPage, width: int) -> None:
     panel.open(QUESTION, ANSWER, width=width, images=[IMAGE], draft="x")
     out = panel.run("""
         const {right} = panel.getBoundingClientRect();
@@ -159,7 +159,7 @@ def test_text_from_right_to_left(panel: PanelPage) -> None:
     assert panel.box.evaluate(direction) == "rtl"
 
 
-def test_nothing_moves_for_who_wants_no_motion(panel: PanelPage) -> None:
+def test_reduced_motion_stops_the_animation(panel: PanelPage) -> None:
     panel.page.emulate_media(reduced_motion="reduce")
     panel.open(QUESTION, item("a1", status="waiting", can=[]))
     assert panel.root.locator(".nbb-pulse").evaluate("node => getComputedStyle(node).animationName") == "none"
@@ -174,7 +174,7 @@ def test_without_a_theme_it_follows_the_system(panel: PanelPage, scheme: str, ba
     panel.page.emulate_media(color_scheme="light")
 
 
-def test_the_panel_asks_nothing_of_the_network(panel: PanelPage) -> None:
+def test_the_panel_sends_no_network_requests(panel: PanelPage) -> None:
     asked: list[str] = []
     note = lambda request: asked.append(request.url)  # noqa: E731
     panel.page.on("request", note)
@@ -187,7 +187,7 @@ FOCUSED = "() => document.activeElement.getAttribute('aria-label')"
 
 
 @pytest.mark.parametrize("gone", [["q1"], []])
-def test_where_what_had_the_focus_goes_it_is_in_the_box(panel: PanelPage, gone: list[str]) -> None:
+def test_the_focus_moves_to_the_box_if_its_element_is_removed(panel: PanelPage, gone: list[str]) -> None:
     panel.open(QUESTION, ANSWER)
     panel.root.locator("article").nth(1).get_by_role("button", name="Retry").focus()
     panel.items(gone)
@@ -195,7 +195,7 @@ def test_where_what_had_the_focus_goes_it_is_in_the_box(panel: PanelPage, gone: 
     assert panel.page.evaluate(FOCUSED) == "Message"
 
 
-def test_the_focus_of_the_button_that_sends_is_kept(panel: PanelPage) -> None:
+def test_the_focus_moves_to_the_box_after_the_send_button(panel: PanelPage) -> None:
     panel.open(QUESTION, ANSWER)
     panel.box.fill("Why?")
     panel.button("Send").press("Enter")

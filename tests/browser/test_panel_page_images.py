@@ -1,4 +1,4 @@
-"""Images in the panel's page: taken in by every way, uploaded in pieces, shown, refused in words."""
+"""Images in the panel's page: pasted, dropped, chosen, uploaded in chunks, shown, and refused with a reason."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_several_images_are_pasted_and_sent(panel: PanelPage) -> None:
     assert panel.root.locator(".nbb-images li").count() == 0
 
 
-def test_text_that_comes_with_an_image_is_pasted_as_text(panel: PanelPage) -> None:
+def test_a_paste_with_text_and_an_image_pastes_the_text(panel: PanelPage) -> None:
     panel.open()
     assert not panel.run(FILES + PASTE, {"files": [["a.png", "image/png", 5]], "text": "1\t2"})
     assert panel.requests("upload") == []
@@ -80,7 +80,7 @@ def test_files_are_chosen_from_the_menu(panel: PanelPage) -> None:
     assert panel.run("return [...new Uint8Array(kernel.buffers[given][0])]", request["id"]) == list(PNG)
 
 
-def test_a_large_image_goes_in_pieces_at_most_four_at_once(panel: PanelPage) -> None:
+def test_a_large_image_is_uploaded_in_chunks_at_most_four_at_once(panel: PanelPage) -> None:
     panel.open(limits={"image": 10_000, "piece": 100})
     panel.run(FILES + PASTE, {"files": [["a.png", "image/png", 950]]})
     panel.asked("upload", 3)
@@ -105,7 +105,7 @@ def test_a_large_image_goes_in_pieces_at_most_four_at_once(panel: PanelPage) -> 
     assert panel.button("Send").is_enabled()
 
 
-def test_what_is_too_large_or_no_image_is_refused_at_once(panel: PanelPage) -> None:
+def test_a_large_or_empty_file_or_one_that_is_not_an_image_is_refused_at_once(panel: PanelPage) -> None:
     panel.open(limits={"image": 2_000_000, "piece": 100})
     panel.run(
         FILES + PASTE,
@@ -124,7 +124,7 @@ def test_what_is_too_large_or_no_image_is_refused_at_once(panel: PanelPage) -> N
     assert panel.requests("upload") == []
 
 
-def test_what_the_kernel_refuses_is_said(panel: PanelPage) -> None:
+def test_a_note_says_why_the_kernel_refuses_an_image(panel: PanelPage) -> None:
     panel.open()
     panel.answers("upload", error="this is not an image")
     panel.run(FILES + PASTE, {"files": [["a.png", "image/png", 5]]})
@@ -143,7 +143,7 @@ def test_an_image_has_name_size_and_note_and_can_be_removed(panel: PanelPage) ->
     assert tile.count() == 0
 
 
-def test_an_upload_can_be_taken_back(panel: PanelPage) -> None:
+def test_an_upload_can_be_canceled(panel: PanelPage) -> None:
     panel.open()
     panel.run(FILES + PASTE, {"files": [["a.png", "image/png", 5]]})
     request = panel.asked("upload")
@@ -176,7 +176,7 @@ def test_figures_of_recent_cells(panel: PanelPage) -> None:
     assert not menu.is_visible()
 
 
-def test_a_model_that_does_not_see_is_told_before_sending(panel: PanelPage) -> None:
+def test_a_note_reports_a_model_without_vision_before_sending(panel: PanelPage) -> None:
     panel.open(images=[image("plot")], settings=SETTINGS | {"vision": None})
     assert panel.notes() == ""
     panel.settings(vision=False)

@@ -1,4 +1,4 @@
-"""Reading in the panel's page: streams that do not flicker, blocks in their places, images only when wanted."""
+"""Reading in the panel's page: streams do not flicker, blocks are in order, images are loaded only when wanted."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def test_finished_blocks_are_not_touched(panel: PanelPage) -> None:
     assert panel.run("return changes.length") == 0
 
 
-def test_blocks_behind_the_new_ones_go(panel: PanelPage) -> None:
+def test_blocks_after_the_new_ones_are_removed(panel: PanelPage) -> None:
     panel.open(QUESTION, streaming("<p>a</p>", "<p>b</p>", "<p>c</p>"))
     panel.say("text", item="a1", part="content", **{"from": 1}, keep=0, blocks=["<h3>B</h3>"])
     panel.settle()
     assert panel.root.locator(".nbb-answer .nbb-text").last.inner_text().split() == ["a", "B"]
 
 
-def test_it_follows_the_end_unless_the_reader_has_scrolled_up(panel: PanelPage) -> None:
+def test_it_scrolls_with_the_end_unless_the_user_has_scrolled_up(panel: PanelPage) -> None:
     panel.open(QUESTION, streaming(*[P] * 60))
     rest = "const s = panel.querySelector('.nbb-scroller'); return s.scrollHeight - s.clientHeight - s.scrollTop"
     more = {"item": "a1", "part": "content", "keep": 0}
@@ -74,7 +74,7 @@ def test_it_follows_the_end_unless_the_reader_has_scrolled_up(panel: PanelPage) 
     assert panel.button("Jump to the end").count() == 0 or not panel.button("Jump to the end").is_visible()
 
 
-def test_a_missed_broadcast_makes_the_page_ask_for_everything(panel: PanelPage) -> None:
+def test_a_missed_broadcast_makes_the_page_request_the_whole_state(panel: PanelPage) -> None:
     panel.open(QUESTION, streaming("<p>a</p>"))
     panel.run("kernel.skip()")
     panel.say("text", item="a1", part="content", **{"from": 0}, keep=4, blocks=[" lost</p>"])
@@ -84,7 +84,7 @@ def test_a_missed_broadcast_makes_the_page_ask_for_everything(panel: PanelPage) 
     assert panel.root.locator(".nbb-answer p").inner_text() == "a whole"
 
 
-def test_what_belongs_to_another_page_is_ignored(panel: PanelPage) -> None:
+def test_a_state_for_another_page_is_ignored(panel: PanelPage) -> None:
     panel.open(QUESTION)
     panel.run("kernel.say({...given, type: 'state', client: 'another'})", panel.state() | {"chat": "other"})
     panel.settle()
@@ -92,7 +92,7 @@ def test_what_belongs_to_another_page_is_ignored(panel: PanelPage) -> None:
     assert len(panel.requests("hello")) == 1
 
 
-def test_reasoning_is_open_while_there_is_nothing_else_and_then_folds(panel: PanelPage) -> None:
+def test_reasoning_is_open_until_the_answer_begins(panel: PanelPage) -> None:
     panel.open(QUESTION, streaming(reasoning=["<p>Let me think.</p>"]))
     folded = panel.root.locator("details.nbb-reasoning").last
     assert folded.get_attribute("open") is not None
@@ -105,7 +105,7 @@ def test_reasoning_is_open_while_there_is_nothing_else_and_then_folds(panel: Pan
     assert folded.get_attribute("open") is not None
 
 
-def test_who_answered_and_when(panel: PanelPage) -> None:
+def test_the_status_line_and_the_time(panel: PanelPage) -> None:
     panel.open(QUESTION, ANSWER | {"source": "In [3]"})
     foot = panel.root.locator(".nbb-answer .nbb-foot")
     assert "answered by gpt-4o · 214 tokens · 3.4 s" in foot.inner_text()
@@ -123,12 +123,12 @@ def test_code_is_copied_as_it_is_written(panel: PanelPage) -> None:
     assert copied.endswith("# blue wins")
 
 
-def test_without_a_notebook_at_hand_code_is_only_copied(panel: PanelPage) -> None:
+def test_without_access_to_the_notebook_code_can_only_be_copied(panel: PanelPage) -> None:
     panel.open(QUESTION, ANSWER)
     assert panel.button("To a new cell").count() == 0
 
 
-def test_code_goes_to_a_new_cell_behind_the_panels_own(panel: PanelPage) -> None:
+def test_code_goes_to_a_new_cell_after_that_of_the_panel(panel: PanelPage) -> None:
     panel.manager = """{context: {model: {sharedModel: {cells: [1, 2, 3],
         insertCell: (at, cell) => { kernel.cell = [at, cell.cell_type, cell.source]; }}}}}"""
     panel.open(QUESTION, ANSWER)
@@ -139,7 +139,7 @@ def test_code_goes_to_a_new_cell_behind_the_panels_own(panel: PanelPage) -> None
     assert source.startswith("import numpy as np\n")
 
 
-def test_a_picture_is_asked_for_once_and_given_back(panel: PanelPage) -> None:
+def test_a_picture_is_requested_once_and_its_url_is_revoked(panel: PanelPage) -> None:
     picture = '<p><img data-picture="k1" alt="a plot"></p>'
     panel.open(QUESTION, item("a1", "assistant", picture, picture))
     request = panel.asked("picture")
@@ -162,7 +162,7 @@ def test_a_picture_is_asked_for_once_and_given_back(panel: PanelPage) -> None:
     assert revoked
 
 
-def test_an_image_of_another_host_is_loaded_by_a_click_only(panel: PanelPage) -> None:
+def test_an_image_of_another_host_is_loaded_only_by_a_click(panel: PanelPage) -> None:
     asked: list[str] = []
 
     def serve(route: Route) -> None:
@@ -185,12 +185,12 @@ def test_an_image_of_another_host_is_loaded_by_a_click_only(panel: PanelPage) ->
     panel.page.unroute("https://example.org/**")
 
 
-def test_links_cannot_reach_back(panel: PanelPage) -> None:
+def test_links_have_no_access_to_the_page(panel: PanelPage) -> None:
     panel.open(QUESTION, item("a1", "assistant", '<p><a href="https://example.org" target="_blank">there</a></p>'))
     assert panel.root.get_by_role("link", name="there").get_attribute("rel") == "noopener noreferrer"
 
 
-def test_names_are_text(panel: PanelPage) -> None:
+def test_names_and_errors_are_not_html(panel: PanelPage) -> None:
     evil = "<img src=x onerror=hit()>"
     panel.open(QUESTION, item("a1", "assistant", P, who=evil, error=evil, status="failed"), chat=evil, draft=evil)
     assert panel.root.locator("img").count() == 0

@@ -1,4 +1,4 @@
-"""Writing in the panel's page: what Enter does, what is recalled, what is kept, and how it fails."""
+"""Writing in the panel's page: Enter, recalled prompts, drafts, and failures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def answering(**fields: object) -> dict[str, object]:
     return item("a1", "assistant", P, status="streaming", can=[]) | fields
 
 
-def test_enter_sends_and_the_turn_takes_the_place_of_what_is_on_its_way(panel: PanelPage) -> None:
+def test_enter_sends_and_the_turn_replaces_the_prompt_being_sent(panel: PanelPage) -> None:
     panel.open()
     panel.box.fill("Why is the sky blue?")
     panel.box.press("Enter")
@@ -44,7 +44,7 @@ def test_shift_enter_breaks_the_line(panel: PanelPage) -> None:
 
 
 @pytest.mark.parametrize("keys", ["Control+Enter", "Shift+Enter"])
-def test_turned_round_enter_breaks_the_line(panel: PanelPage, keys: str) -> None:
+def test_enter_breaks_the_line_if_the_setting_says_so(panel: PanelPage, keys: str) -> None:
     panel.open(settings=SETTINGS | {"enter_sends": False})
     panel.box.press_sequentially("one")
     panel.box.press("Enter")
@@ -62,7 +62,7 @@ def test_an_input_method_keeps_its_enter(panel: PanelPage) -> None:
     assert panel.requests("send") == []
 
 
-def test_nothing_is_not_sent(panel: PanelPage) -> None:
+def test_an_empty_prompt_is_not_sent(panel: PanelPage) -> None:
     panel.open()
     panel.box.fill("  \n ")
     panel.box.press("Enter")
@@ -85,7 +85,7 @@ def test_the_box_grows_and_then_scrolls(panel: PanelPage) -> None:
     assert panel.box.evaluate("box => box.scrollHeight > box.clientHeight")
 
 
-def test_earlier_questions_are_recalled(panel: PanelPage) -> None:
+def test_earlier_prompts_are_recalled(panel: PanelPage) -> None:
     panel.open(QUESTION, item("a1"), QUESTION | {"id": "q2"}, item("a2"))
     panel.run("kernel.answers.text = request => ({text: 'text of ' + request.item})")
     value = "document.querySelector('.nbb-frame textarea').value === given"
@@ -110,7 +110,7 @@ def test_keys_stay_in_the_panel(panel: PanelPage) -> None:
     assert panel.button("Settings").get_attribute("data-lm-suppress-shortcuts") == "true"
 
 
-def test_while_an_answer_streams_enter_keeps_the_draft_and_says_why(panel: PanelPage) -> None:
+def test_while_an_answer_streams_enter_keeps_the_draft_and_a_note_says_why(panel: PanelPage) -> None:
     panel.open(QUESTION, answering())
     panel.box.fill("next")
     panel.box.press("Enter")
@@ -132,7 +132,7 @@ def test_the_send_button_is_a_stop_button_and_escape_stops(panel: PanelPage) -> 
     assert "Stopped" in panel.root.locator(".nbb-answer").inner_text()
 
 
-def test_a_refused_question_comes_back_with_the_reason_and_can_be_sent_again(panel: PanelPage) -> None:
+def test_a_refused_prompt_returns_to_the_box_with_the_reason_and_can_be_sent_again(panel: PanelPage) -> None:
     panel.open()
     panel.box.fill("one")
     panel.box.press("Enter")
@@ -144,7 +144,7 @@ def test_a_refused_question_comes_back_with_the_reason_and_can_be_sent_again(pan
     assert panel.asked("send", 1)["text"] == "one\n\ntwo"
 
 
-def test_when_the_kernel_goes_the_text_comes_back_with_the_reason(panel: PanelPage) -> None:
+def test_when_the_kernel_is_gone_the_prompt_returns_to_the_box_with_the_reason(panel: PanelPage) -> None:
     panel.open(QUESTION)
     panel.box.fill("one")
     panel.box.press("Enter")
@@ -169,7 +169,7 @@ def test_a_send_that_throws_means_that_the_kernel_is_gone(panel: PanelPage) -> N
 @pytest.mark.parametrize(
     ("subshells", "line"), [(False, "answers the panel when the cell ends"), (True, "Waiting for the kernel")]
 )
-def test_a_busy_kernel_is_told(panel: PanelPage, subshells: bool, line: str) -> None:
+def test_a_note_reports_a_busy_kernel(panel: PanelPage, subshells: bool, line: str) -> None:
     panel.open(draft="one", subshells=subshells)
     panel.box.press("Enter")
     panel.root.locator(".nbb-note", has_text=line).wait_for()
@@ -178,7 +178,7 @@ def test_a_busy_kernel_is_told(panel: PanelPage, subshells: bool, line: str) -> 
     assert panel.notes() == ""
 
 
-def test_a_kernel_that_knows_nothing_of_the_panel_is_found_out(panel: PanelPage) -> None:
+def test_a_kernel_without_the_panel_is_detected(panel: PanelPage) -> None:
     panel.open(draft="one")
     panel.box.press("Enter")
     panel.run("kernel.status(given, 'busy'); kernel.status(given, 'idle')", panel.asked("send")["id"])
@@ -187,7 +187,7 @@ def test_a_kernel_that_knows_nothing_of_the_panel_is_found_out(panel: PanelPage)
     assert panel.box.input_value() == "one"
 
 
-def test_the_draft_is_kept_by_the_kernel_and_shared_by_the_views(panel: PanelPage) -> None:
+def test_the_draft_is_sent_to_the_kernel_and_shared_by_the_views(panel: PanelPage) -> None:
     panel.open()
     panel.run("kernel.view()")
     boxes = panel.page.get_by_role("textbox", name="Message")
@@ -196,7 +196,7 @@ def test_the_draft_is_kept_by_the_kernel_and_shared_by_the_views(panel: PanelPag
     assert boxes.nth(1).input_value() == "a draft"
 
 
-def test_a_cell_run_again_brings_draft_selection_and_focus_back(panel: PanelPage) -> None:
+def test_a_cell_that_runs_again_restores_draft_selection_and_focus(panel: PanelPage) -> None:
     panel.open()
     panel.box.fill("a draft")
     panel.box.evaluate("box => box.setSelectionRange(2, 5)")
@@ -208,7 +208,7 @@ def test_a_cell_run_again_brings_draft_selection_and_focus_back(panel: PanelPage
     assert panel.box.evaluate("box => [box.selectionStart, box.selectionEnd]") == [2, 5]
 
 
-def test_the_focus_is_not_taken_from_where_a_person_writes(panel: PanelPage) -> None:
+def test_the_focus_is_not_taken_from_another_text_field(panel: PanelPage) -> None:
     panel.open()
     panel.box.focus()
     panel.run("document.body.append(Object.assign(document.createElement('textarea'), {id: 'cell'})); cell.focus()")
@@ -218,7 +218,7 @@ def test_the_focus_is_not_taken_from_where_a_person_writes(panel: PanelPage) -> 
     assert panel.run("return document.activeElement.id") == "cell"
 
 
-def test_what_is_written_and_sent_before_the_kernel_answers_is_sent_then(panel: PanelPage) -> None:
+def test_a_prompt_sent_before_the_kernel_answers_is_sent_when_it_does(panel: PanelPage) -> None:
     panel.load()
     panel.box.fill("Early")
     panel.box.press("Enter")
@@ -227,7 +227,7 @@ def test_what_is_written_and_sent_before_the_kernel_answers_is_sent_then(panel: 
     assert panel.asked("send")["text"] == "Early"
 
 
-def test_what_is_written_before_the_kernel_answers_stays(panel: PanelPage) -> None:
+def test_a_draft_written_before_the_kernel_answers_stays(panel: PanelPage) -> None:
     panel.load()
     panel.box.fill("Early")
     panel.greet(draft="an older draft")
@@ -235,7 +235,7 @@ def test_what_is_written_before_the_kernel_answers_stays(panel: PanelPage) -> No
     assert panel.requests("send") == []
 
 
-def test_a_key_that_comes_at_once_after_enter_is_the_first_of_the_next_question(panel: PanelPage) -> None:
+def test_a_key_right_after_enter_belongs_to_the_next_prompt(panel: PanelPage) -> None:
     panel.open()
     panel.box.fill("one")
     press = "new KeyboardEvent('keydown', {key: 'Enter', bubbles: true, cancelable: true})"

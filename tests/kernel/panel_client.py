@@ -1,4 +1,4 @@
-"""A page without a browser: it says what a page says on a panel's comm, and keeps the items as the contract has it."""
+"""A page without a browser: sends requests on a panel's comm, and keeps the items by the protocol in widget.js."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _names = count(1)
 
 
 class PanelPage(Shown):
-    """One page of one panel. It hears whatever is read from the kernel's iopub channel, by whomever."""
+    """One page of one panel. It sees every message that anyone reads from the kernel's iopub channel."""
 
     def __init__(self, kernel: Kernel, panel: str | Run, subshell: str | None = None) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class PanelPage(Shown):
         kernel.client.get_iopub_msg = tapped
 
     def leave(self) -> None:
-        """Hear nothing more; the page that came last leaves first."""
+        """Stop reading messages. The page that was opened last must leave first."""
         self.kernel.client.get_iopub_msg = self._read
 
     def _hear(self, message: dict[str, Any]) -> None:
@@ -62,7 +62,7 @@ class PanelPage(Shown):
             self.take(content)
 
     def send(self, type: str, *buffers: bytes, **fields: Any) -> str:
-        """Send a request, and give its id."""
+        """Send a request and return its id."""
         id = f"{self.client}-{next(self._ids)}"
         content = {"id": id, "client": self.client, "type": type, **fields}
         data = {"comm_id": self.panel, "data": {"method": "custom", "content": content}}
@@ -73,11 +73,11 @@ class PanelPage(Shown):
         return id
 
     def until(self, condition: Callable[[], Any]) -> Any:
-        """Read what the kernel says until something is so, and give that."""
+        """Read messages of the kernel until a condition is true, and return its value."""
         deadline = time.monotonic() + TIMEOUT
         while not (found := condition()):
             assert time.monotonic() < deadline, (
-                f"it never came about: {self.broadcasts[-3:]}, {[*self.replies.values()][-2:]}"
+                f"the condition did not become true: {self.broadcasts[-3:]}, {[*self.replies.values()][-2:]}"
             )
             try:
                 self.kernel.client.get_iopub_msg(timeout=0.2)
@@ -89,13 +89,13 @@ class PanelPage(Shown):
         return self.until(lambda: self.replies.get(id))
 
     def ask(self, type: str, *buffers: bytes, **fields: Any) -> dict[str, Any]:
-        """Send a request that is granted, and give the reply."""
+        """Send a request that succeeds, and return the reply."""
         reply = self.reply(self.send(type, *buffers, **fields))
         assert reply["ok"] is True, reply
         return reply
 
     def refused(self, type: str, *buffers: bytes, **fields: Any) -> str:
-        """Send a request that is refused, and give the word that was said."""
+        """Send a request that is refused, and return the error message."""
         reply = self.reply(self.send(type, *buffers, **fields))
         assert reply["ok"] is False, reply
         assert "\n" not in reply["error"]
@@ -107,13 +107,13 @@ class PanelPage(Shown):
         return self
 
     def last(self, *status: str) -> dict[str, Any]:
-        """Wait until the last item has this status, and give it."""
+        """Wait until the last item has one of these statuses ("done" by default), and return it."""
         wanted = status or ("done",)
         self.until(lambda: self.shown and self.shown[-1]["status"] in wanted)
         return self.shown[-1]
 
     def turn(self, text: str, *status: str, images: tuple[str, ...] = ()) -> dict[str, Any]:
-        """Ask, and give the answer once it has ended."""
+        """Send a prompt, and return the answer when it has ended."""
         before = {*self.order}
         self.ask("send", text=text, images=[*images])
         wanted = status or ("done",)
@@ -122,7 +122,7 @@ class PanelPage(Shown):
         return self.items[new[-1]["id"]]
 
     def upload(self, data: bytes, name: str = "a.png", *, piece: int = 2**20) -> list[str]:
-        """Send an image in pieces, and give the ids of the requests."""
+        """Upload an image in chunks, and return the ids of the requests."""
         parts = [data[start : start + piece] for start in range(0, len(data), piece)]
         fields = {"upload": f"u{next(self._ids)}", "name": name, "size": len(data), "pieces": len(parts)}
         return [self.send("upload", part, piece=number, **fields) for number, part in enumerate(parts)]
@@ -135,7 +135,7 @@ class PanelPage(Shown):
 
 
 def panel_of(run: Run) -> str:
-    """The comm of the panel that a cell shows."""
+    """Return the comm id of the panel that a cell shows."""
     return next(one["data"][WIDGET]["model_id"] for one in run.displays if WIDGET in one["data"])
 
 

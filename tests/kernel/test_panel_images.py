@@ -1,4 +1,4 @@
-"""Images of a panel in a real kernel: in pieces, by hash, and what is refused."""
+"""Images of a panel in a real kernel: uploaded in chunks, shown by key, and refused."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ SHOWN = "from IPython.display import Image, display\ndisplay(Image(bytes.fromhex
 
 
 @pytest.fixture(autouse=True)
-def as_they_are(kernel):
+def original_size(kernel):
     kernel.run("from nb_backend import settings\nsettings.current.max_image_bytes = None")
     yield
     kernel.run("settings.current.max_image_bytes = 8 * 2**20")
 
 
 def received(kernel, at=-1):
-    """The hashes of what the last question's images are made of."""
+    """Return the hashes of the attachments of a question in the kernel."""
     code = (
         f"import hashlib\n[hashlib.sha256(one.data).hexdigest() for one in chats['main'].messages[{at} - 1]['media']]"
     )
     return eval(kernel.run(code).result)
 
 
-def test_thirty_megabytes_go_through(page, engine, kernel):  # noqa: F811
+def test_an_image_of_thirty_megabytes_arrives(page, engine, kernel):  # noqa: F811
     data = png_of_size(30 * MEGA + 17)
     ids = page.upload(data, "large.png")
     assert len(ids) == 31
@@ -46,7 +46,7 @@ def test_thirty_megabytes_go_through(page, engine, kernel):  # noqa: F811
     assert page.hello().state["images"] == []
 
 
-def test_eight_at_once(page, engine, kernel):  # noqa: F811
+def test_eight_images_at_once(page, engine, kernel):  # noqa: F811
     files = [png_of_size(3 * MEGA // 2 + number, number) for number in range(8)]
     ends = [page.upload(data, "same.png")[-1] for data in files]
     images = [page.reply(end)["image"] for end in ends]
@@ -56,7 +56,7 @@ def test_eight_at_once(page, engine, kernel):  # noqa: F811
     assert received(kernel) == [digest(data) for data in files]
 
 
-def test_what_is_large_is_scaled_and_says_so(page, engine, kernel):  # noqa: F811
+def test_a_large_image_is_scaled_down_with_a_note(page, engine, kernel):  # noqa: F811
     Image.new("L", (4000, 300)).save(file := io.BytesIO(), "PNG")
     image = page.reply(page.upload(file.getvalue(), "wide.png")[-1])["image"]
     assert (image["width"], image["height"]) == (2048, 154)
@@ -64,28 +64,28 @@ def test_what_is_large_is_scaled_and_says_so(page, engine, kernel):  # noqa: F81
     assert image["thumbnail"].startswith("data:image/")
 
 
-def test_what_is_refused_is_refused_in_words(page, engine, kernel):  # noqa: F811
+def test_a_refused_image_has_a_reason(page, engine, kernel):  # noqa: F811
     def upload(data, piece=0, pieces=1, size=None, name="a.png", upload="u"):
         fields = {"upload": upload, "name": name, "piece": piece, "pieces": pieces}
         return page.send("upload", data, size=len(data) if size is None else size, **fields)
 
-    def word(id):
+    def error_of(id):
         return page.reply(id)["error"]
 
-    assert "is not an image" in word(upload(b"just text, nothing more"))
-    assert "64" in word(upload(b"x", size=65 * MEGA, pieces=65))
-    assert "is empty" in word(upload(b"", size=0))
-    assert "no longer known" in word(upload(b"x", piece=1, pieces=2, size=2))
-    assert "wrong size" in word(upload(b"xx", pieces=1, size=3))
+    assert "is not an image" in error_of(upload(b"just text, nothing more"))
+    assert "64" in error_of(upload(b"x", size=65 * MEGA, pieces=65))
+    assert "is empty" in error_of(upload(b"", size=0))
+    assert "no longer known" in error_of(upload(b"x", piece=1, pieces=2, size=2))
+    assert "wrong size" in error_of(upload(b"xx", pieces=1, size=3))
     page.reply(upload(b"xx", pieces=3, size=6, upload="gap"))
-    assert "arrived twice" in word(upload(b"xx", pieces=3, size=6, upload="gap"))
-    assert "is missing" in word(upload(b"xx", piece=2, pieces=3, size=6, upload="gap"))
+    assert "arrived twice" in error_of(upload(b"xx", pieces=3, size=6, upload="gap"))
+    assert "is missing" in error_of(upload(b"xx", piece=2, pieces=3, size=6, upload="gap"))
     page.reply(upload(PNG[:9], pieces=2, size=len(PNG), upload="cut"))
     page.hello()
-    assert "no longer known" in word(upload(PNG[9:], piece=1, pieces=2, size=len(PNG), upload="cut"))
+    assert "no longer known" in error_of(upload(PNG[9:], piece=1, pieces=2, size=len(PNG), upload="cut"))
     for number in range(32):
         assert page.reply(upload(PNG, upload=f"n{number}"))["ok"]
-    assert "at most 32 images" in word(upload(PNG))
+    assert "at most 32 images" in error_of(upload(PNG))
     page.ask("remove", image=page.hello().state["images"][0]["id"])
     assert page.reply(upload(PNG))["ok"]
 
@@ -102,7 +102,7 @@ def test_figures_of_cells_are_offered(page, engine, kernel):  # noqa: F811
     assert page.refused("attach", figure="none") == "no cell shows this image any more"
 
 
-def test_an_edit_keeps_what_was_attached(page, engine, kernel):  # noqa: F811
+def test_an_edit_keeps_the_attachments(page, engine, kernel):  # noqa: F811
     old = page.reply(page.upload(PNG, "old.png")[-1])["image"]
     page.turn("one", images=(old["id"],))
     new = page.reply(page.upload(png_of_size(500), "new.png")[-1])["image"]
@@ -115,7 +115,7 @@ def test_an_edit_keeps_what_was_attached(page, engine, kernel):  # noqa: F811
     assert received(kernel) == [digest(PNG), digest(png_of_size(500))]
 
 
-def test_images_of_an_answer_come_by_their_keys(page, engine, kernel):  # noqa: F811
+def test_images_of_an_answer_are_requested_by_key(page, engine, kernel):  # noqa: F811
     from nb_backend import to_data_uri
 
     engine.enqueue(f"Look: ![dot]({to_data_uri(PNG)}) and ![far](https://example.org/x.png)")
@@ -126,7 +126,7 @@ def test_images_of_an_answer_come_by_their_keys(page, engine, kernel):  # noqa: 
     assert page.refused("picture", key="none") == "this image is no longer available"
 
 
-def test_a_second_page_sees_what_is_attached(page, engine, kernel):  # noqa: F811
+def test_a_second_page_sees_the_attached_images(page, engine, kernel):  # noqa: F811
     other = PanelPage(kernel, page.panel).hello()
     image = page.reply(page.upload(PNG, "a.png")[-1])["image"]
     other.until(lambda: [one["id"] for one in other.state["images"]] == [image["id"]])

@@ -1,4 +1,4 @@
-"""What of a panel stays in the notebook, what becomes of it when its cell runs again, and a kernel that is busy."""
+"""The transcript of a panel, a cell that runs again, closing, and a busy kernel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nb_backend import to_data_uri
 
 
 class Outputs:
-    """The outputs of a notebook as they stand, by display_id."""
+    """The current outputs of a notebook, by display id."""
 
     def __init__(self, kernel):
         self.kernel = kernel
@@ -47,14 +47,14 @@ def outputs(kernel):
 
 @pytest.fixture
 def shown(outputs, page, kernel):  # noqa: F811
-    """A page of a panel whose outputs are noted."""
+    """A page of a panel whose outputs are recorded."""
     found = open_page(kernel, cell="shown")
     yield found
     found.leave()
     kernel.run("panel.close()")
 
 
-def test_the_transcript_stays_and_follows_each_turn(shown, outputs, engine, kernel):
+def test_the_transcript_is_updated_after_each_turn(shown, outputs, engine, kernel):
     assert WIDGET in outputs.of("panel")
     assert "run the cell" in outputs.of("panel")["text/markdown"]
     assert outputs.of("transcript") == {}
@@ -106,7 +106,7 @@ def test_finish_from_code(shown, outputs, engine, kernel):
     assert outputs.of("panel")["text/markdown"] == "*(No messages.)*"
 
 
-def test_a_cell_that_runs_again_goes_on_with_a_new_panel(page, engine, kernel):  # noqa: F811
+def test_a_cell_that_runs_again_continues_in_a_new_panel(page, engine, kernel):  # noqa: F811
     page.turn("one")
     image = page.reply(page.upload(PNG, "a.png")[-1])["image"]
     page.ask("set", enter_sends=False, model="chosen")
@@ -127,7 +127,7 @@ def test_a_cell_that_runs_again_goes_on_with_a_new_panel(page, engine, kernel): 
     again.leave()
 
 
-def test_what_the_code_sets_is_set_once(page, engine, kernel):  # noqa: F811
+def test_the_same_arguments_do_not_undo_what_the_user_chose(page, engine, kernel):  # noqa: F811
     code = "panel = ChatPanel('main', model='a', system='s')\npanel"
     first = open_page(kernel, code, cell="m")
     assert first.state["settings"]["model"] == "a"
@@ -140,7 +140,7 @@ def test_what_the_code_sets_is_set_once(page, engine, kernel):  # noqa: F811
         one.leave()
 
 
-def test_a_panel_that_another_cell_shows_as_well_lives_on(page, engine, kernel):  # noqa: F811
+def test_a_panel_that_another_cell_also_shows_stays_open(page, engine, kernel):  # noqa: F811
     kernel.run("kept_panel = panel\nkept_panel", cell="elsewhere")
     other = open_page(kernel)
     page.turn("still here")
@@ -170,7 +170,7 @@ def test_close_leaves_nothing_behind(page, engine, kernel):  # noqa: F811
     eventually(lambda: kernel.run(f"({left})[1:]").result == "([True, True], 0, 0)")
 
 
-def test_answers_go_on_while_a_cell_runs(page, engine, kernel):  # noqa: F811
+def test_answers_stream_while_a_cell_runs(page, engine, kernel):  # noqa: F811
     engine.enqueue("A", *[step for n in range(20) for step in (0.05, f" {n}")], ...)
     page.ask("send", text="a", images=[])
     kernel.start("import time\nwhile '19' not in chats['main'].live[0].answer.text: time.sleep(0.02)", cell="busy")
@@ -180,7 +180,7 @@ def test_answers_go_on_while_a_cell_runs(page, engine, kernel):  # noqa: F811
     page.last("stopped")
 
 
-def test_stop_is_heard_while_a_cell_runs_where_the_kernel_has_subshells(page, engine, kernel):  # noqa: F811
+def test_stop_works_while_a_cell_runs_if_the_kernel_has_subshells(page, engine, kernel):  # noqa: F811
     info = kernel.client.kernel_info(reply=True)["content"]
     if "kernel subshells" not in info.get("supported_features", ()):
         assert page.hello().state["subshells"] is False
@@ -205,7 +205,7 @@ def test_stop_is_heard_while_a_cell_runs_where_the_kernel_has_subshells(page, en
     other.leave()
 
 
-def test_a_message_in_the_middle_of_a_cell_leaves_its_figure_alone(page, engine, kernel):  # noqa: F811
+def test_a_request_does_not_show_a_half_drawn_figure(page, engine, kernel):  # noqa: F811
     kernel.run("%matplotlib inline\nimport matplotlib.pyplot as plt")
     kernel.run("plt.ioff()\nfigure = plt.figure()")
     page.ask("draft", text="x")
@@ -213,7 +213,7 @@ def test_a_message_in_the_middle_of_a_cell_leaves_its_figure_alone(page, engine,
     assert run.error is None
 
 
-def test_a_chat_that_has_no_name(page, engine, kernel):  # noqa: F811
+def test_a_chat_without_a_name(page, engine, kernel):  # noqa: F811
     kernel.run("from nb_backend import Chat\nmine = Chat()")
     other = open_page(kernel, "second = ChatPanel(mine)\nsecond", cell="n")
     assert other.state["chat"] == "(not in chats)"
@@ -227,11 +227,11 @@ def test_a_chat_that_has_no_name(page, engine, kernel):  # noqa: F811
     kernel.run("second.close()")
 
 
-def test_the_widget_is_shown_with_its_own_module(page, engine, kernel):  # noqa: F811
+def test_the_widget_has_its_module_and_style(page, engine, kernel):  # noqa: F811
     assert kernel.run("'export default' in panel.get_state()['_esm'], '.nbb-' in panel._css").result == "(True, True)"
 
 
-def test_what_broke_off_lasts_too_and_goes_with_its_retry(shown, outputs, engine):
+def test_a_partial_answer_stays_in_the_transcript_until_it_is_retried_or_deleted(shown, outputs, engine):
     shown.turn("First?")
     engine.enqueue("Half an answer", RuntimeError("the model fell over"))
     shown.ask("send", text="Second?", images=[])

@@ -1,4 +1,4 @@
-"""A panel in a real kernel: its turns, those of cells, and what a page may ask of them."""
+"""A panel in a real kernel: its turns, those of cells, and the requests about them."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def said(page):
     return [(item["role"], text_of(item)) for item in page.shown]
 
 
-def same_as_fresh(page, kernel):
-    """What a page has made of all that came is what a page that comes now is given."""
+def check_same_as_new_page(page, kernel):
+    """Check that the page shows the same as a new page."""
     other = PanelPage(kernel, page.panel).hello()
     assert other.shown == page.shown
     other.leave()
@@ -58,10 +58,10 @@ def test_a_turn_streams_into_the_page_and_is_stopped(page, engine, kernel):
     assert answer["can"] == ["retry", "delete", "copy"]
     page.until(lambda: page.shown[-2]["can"] == ["edit", "delete", "copy"])
     assert kernel.run("chats['main'].messages[-1]['stopped']").result == "True"
-    same_as_fresh(page, kernel)
+    check_same_as_new_page(page, kernel)
 
 
-def test_who_when_and_what_was_thought(page, engine, kernel):
+def test_status_line_time_and_reasoning(page, engine, kernel):
     engine.enqueue({"type": "reasoning", "token": "Well, **so**"}, "Yes.")
     answer = page.turn("Really?")
     assert answer["who"].startswith("answered by scripted, on this machine · 1 token")
@@ -71,10 +71,10 @@ def test_who_when_and_what_was_thought(page, engine, kernel):
     assert 1e12 < question["time"] <= answer["time"]
     assert page.ask("text", item=answer["id"])["text"] == "Yes."
     assert page.refused("text", item="i99") == "this message is no longer in the chat"
-    same_as_fresh(page, kernel)
+    check_same_as_new_page(page, kernel)
 
 
-def test_turns_of_cells_are_in_the_panel_and_the_other_way_round(page, engine, kernel):
+def test_cells_and_panels_share_their_turns(page, engine, kernel):
     page.turn("one")
     number = kernel.run("%%backend\ntwo", cell="c").reply["execution_count"]
     page.until(lambda: len(page.shown) == 4 and page.shown[-1]["status"] == "done")
@@ -85,7 +85,7 @@ def test_turns_of_cells_are_in_the_panel_and_the_other_way_round(page, engine, k
     assert [one["content"] for one in engine.history[-1]["messages"]] == ["one", "one", "two", "two", "three"]
     kernel.run("%%backend\ntwo again", cell="c")
     page.until(lambda: said(page) == pairs("one", "one", "two again", "two again"))
-    same_as_fresh(page, kernel)
+    check_same_as_new_page(page, kernel)
 
 
 def test_a_failure_stays_until_it_is_retried(page, engine, kernel):
@@ -98,11 +98,11 @@ def test_a_failure_stays_until_it_is_retried(page, engine, kernel):
     assert kernel.run("len(chats['main'].messages)").result == "2"
     page.turn("three")
     assert said(page) == pairs("one", "one", "two", "Half", "three", "three")
-    same_as_fresh(page, kernel)
+    check_same_as_new_page(page, kernel)
     page.ask("retry", item=answer["id"])
     page.until(lambda: said(page) == pairs("one", "one", "three", "three", "two", "two"))
     page.last()
-    same_as_fresh(page, kernel)
+    check_same_as_new_page(page, kernel)
 
 
 def test_a_failure_can_be_deleted_and_an_unreachable_server_is_one_line(page, engine, kernel):
@@ -115,7 +115,7 @@ def test_a_failure_can_be_deleted_and_an_unreachable_server_is_one_line(page, en
     assert page.state["settings"]["server"] == "127.0.0.1:9"
 
 
-def test_what_is_stopped_before_a_word_is_not_lost(page, engine, kernel):
+def test_a_prompt_stopped_before_any_text_is_not_lost(page, engine, kernel):
     engine.enqueue(...)
     page.ask("send", text="a long question", images=[])
     page.last("waiting")
@@ -135,7 +135,7 @@ def test_retry_edit_delete_clear(page, engine, kernel):
     page.ask("edit", item=page.order[2], text="2", images=[])
     page.until(lambda: said(page) == pairs("one", "one", "2", "2"))
     page.last()
-    same_as_fresh(page, kernel)
+    check_same_as_new_page(page, kernel)
     page.ask("delete", item=page.order[1])
     page.until(lambda: said(page) == pairs("2", "2"))
     assert kernel.run("len(chats['main'].messages)").result == "2"
@@ -145,7 +145,7 @@ def test_retry_edit_delete_clear(page, engine, kernel):
     assert kernel.run("chats['main'].messages").result == "[]"
 
 
-def test_a_retry_that_fails_takes_nothing_away(page, engine, kernel):
+def test_a_retry_that_fails_removes_nothing(page, engine, kernel):
     page.turn("one")
     engine.enqueue(BROKEN)
     page.ask("retry", item=page.order[0])
@@ -156,7 +156,7 @@ def test_a_retry_that_fails_takes_nothing_away(page, engine, kernel):
     assert kernel.run("len(chats['main'].messages)").result == "2"
 
 
-def test_settings_go_to_every_panel_and_cells_take_them(page, engine, kernel):
+def test_settings_apply_to_every_panel_and_to_cells(page, engine, kernel):
     other = open_page(kernel, "second = ChatPanel('main')\nsecond", cell="q")
     page.ask("set", model="small", system="Be brief", temperature=0.5, max_tokens=7)
     wanted = {"model": "small", "system": "Be brief", "temperature": 0.5, "max_tokens": 7}
@@ -190,10 +190,10 @@ def test_new_and_switch_keep_drafts_apart(page, engine, kernel):
     assert page.state["draft"] == "half a"
     assert page.state["chats"] == ["main", name]
     assert page.refused("switch", chat="none") == "there is no chat named 'none'"
-    same_as_fresh(page, kernel)
+    check_same_as_new_page(page, kernel)
 
 
-def test_another_chat_under_the_name_is_shown(page, engine, kernel):
+def test_a_new_chat_under_the_same_name_is_shown(page, engine, kernel):
     page.turn("one")
     kernel.run("from nb_backend import Chat\nother = Chat()\nother('two')\nchats['main'] = other")
     page.until(lambda: said(page) == pairs("two", "two"))
@@ -207,7 +207,7 @@ def test_another_chat_under_the_name_is_shown(page, engine, kernel):
     page.until(lambda: said(page) == [*pairs("three", "three"), ("system", "<p>� x</p>")])
 
 
-def test_models_export_and_what_no_kernel_knows(page, engine, kernel, tmp_path):
+def test_models_export_and_invalid_requests(page, engine, kernel, tmp_path):
     models = page.ask("models", refresh=False)["models"]
     assert [(one["name"], one["vision"]) for one in models] == [("scripted", None)]
     page.turn("one")
@@ -226,17 +226,17 @@ def test_models_export_and_what_no_kernel_knows(page, engine, kernel, tmp_path):
     page.hello()
 
 
-def test_a_gap_is_seen_and_hello_mends_it(page, engine, kernel):
+def test_a_page_that_missed_messages_gets_the_whole_state(page, engine, kernel):
     page.leave()
     kernel.run("%%backend\nunheard", cell="c")
     page.__init__(kernel, page.panel)
     page.hello()
     assert said(page) == pairs("unheard", "unheard")
     page.turn("next")
-    same_as_fresh(page, kernel)
+    check_same_as_new_page(page, kernel)
 
 
-def test_two_panels_ask_at_once_and_a_page_may_come_in_the_middle(page, engine, kernel):
+def test_two_panels_ask_at_once_and_a_new_page_joins(page, engine, kernel):
     other = open_page(kernel, "second = ChatPanel('main')\nsecond", cell="q")
     engine.enqueue("A", ...)
     engine.enqueue("B", ...)

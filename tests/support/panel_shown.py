@@ -1,4 +1,4 @@
-"""What a page makes of a panel's broadcasts, as the contract with widget.js has it."""
+"""The items that a page shows after the broadcasts of a panel, by the protocol in widget.js."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 
 def units(text: str, length: int) -> str:
-    """The first UTF-16 units of a text, as JavaScript's slice gives them."""
+    """Return the first UTF-16 units of a text, as JavaScript's slice does."""
     return text.encode("utf-16-le", "surrogatepass")[: 2 * length].decode("utf-16-le", "surrogatepass")
 
 
 class Shown:
-    """What a page has made of the broadcasts that it got."""
+    """A page without a browser: applies broadcasts to its items. ``gaps`` counts the missed ones."""
 
     def __init__(self) -> None:
         self.items: dict[str, dict[str, Any]] = {}

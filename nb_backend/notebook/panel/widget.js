@@ -800,7 +800,7 @@ function transcript(store) {
 	const list = h("div.list");
 	const empty = h("div.empty", {}, h("strong"), "Paste, drop or attach images.", h("span"));
 	const sendingNode = h("article.item.question.sending", { label: "Question, being sent" }, h("div.bubble.plain", { dir: "auto" }));
-	const scroller = h("div.scroller", { tabindex: 0, role: "region", label: "Conversation" }, empty, list);
+	const scroller = h("div.scroller", { tabindex: 0, role: "region", label: "Messages" }, empty, list);
 	const jump = button("Jump to the end", "chevron", () => follow(), ".wide.jump", { hidden: true });
 	let follows = true;
 	let top = 0;
