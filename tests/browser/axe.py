@@ -1,4 +1,4 @@
-"""What axe-core finds wrong with a part of a page: names, roles, contrast, sizes, the keyboard's order.
+"""Problems that axe-core finds in a part of a page: names, roles, contrast, sizes, keyboard order.
 
 assert violations(page, ".nbb-panel") == []
 """
@@ -12,11 +12,11 @@ from playwright.sync_api import Page
 
 OPTIONS: dict[str, Any] = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    # What is asked of the whole page (a main, a title, a first heading) axe leaves out itself when it is given an
-    # element. The other rules on landmarks hold for a part as well: it brings no `main`, and no two of one name.
+    # axe itself skips the rules for a whole page (main landmark, title, first heading) if it is given an
+    # element. The other rules on landmarks apply to a part too: no `main`, and no two with the same name.
     "rules": {
-        "region": {"enabled": False},  # that everything stands in a landmark is for the page around it to see to
-        "target-size": {"enabled": True},  # 24 by 24 pixels or room around: the one rule of WCAG 2.2, off by default
+        "region": {"enabled": False},  # landmarks are a matter of the surrounding page
+        "target-size": {"enabled": True},  # 24 by 24 pixels, or space around: a rule of WCAG 2.2, off by default
     },
     "resultTypes": ["violations"],
     "iframes": False,
@@ -25,7 +25,7 @@ RUN = "async (element, options) => (await axe.run(element, options)).violations"
 
 
 def violations(page: Page, selector: str) -> list[str]:
-    """Judge the one element that the selector finds; give a line for each thing that is wrong, sorted by rule.
+    """Check the one element that the selector finds, and return a line for each problem, sorted by rule.
 
     What axe cannot decide (the contrast on a picture, say) is not among them.
     """

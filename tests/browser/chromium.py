@@ -1,6 +1,6 @@
-"""The browser the tests drive: the one that is there, else one that is installed.
+"""The browser that the tests drive: one that is there, else one that gets installed.
 
-``python tests/browser/chromium.py`` makes sure that there is one and says in one line how; the Makefile calls it.
+``python tests/browser/chromium.py`` installs one if necessary and prints one line about it; the Makefile calls it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FLAGS = (
 
 
 def find() -> str | None:
-    """Give the path of a browser: ``$CHROMIUM``, the system's Chromium, Chrome or Edge, Playwright's own, or None."""
+    """Return the path of a browser: ``$CHROMIUM``, the system's Chromium, Chrome or Edge, Playwright's own, or None."""
     candidates = (os.environ.get("CHROMIUM"), *map(shutil.which, NAMES), *PLACES)
     for path in candidates:
         if path and Path(path).is_file():
@@ -52,7 +52,7 @@ def _playwrights_own() -> str | None:
 
 
 def install() -> str:
-    """Make sure that there is a browser; give one line that says which, and what was done for it."""
+    """Install a browser if there is none; return one line that says which one is used and how it was found."""
     if there := find():
         return f"browser: {there} (already there)"
     if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:

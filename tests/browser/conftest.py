@@ -26,7 +26,7 @@ NO_BROWSER = "NO BROWSER: no Chromium, Chrome or Edge was found; `python tests/b
 
 @pytest.fixture(scope="session")
 def browser_path() -> str:
-    """Where the browser is. None to be had: skip with a word, and fail under CI."""
+    """The path of the browser. If there is none, skip the test with a message, or fail under CI."""
     path = chromium.find()
     if path is None:
         if os.environ.get("CI"):
@@ -43,7 +43,7 @@ def lab_env() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def running_lab(browser_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """The JupyterLab server of all modules: to start one takes seconds of both cores."""
+    """The JupyterLab server of all modules, because starting one takes seconds of both cores."""
     with Lab(tmp_path_factory.mktemp("lab"), {}) as running:
         yield running
 

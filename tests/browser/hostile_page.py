@@ -1,4 +1,4 @@
-"""Hostile answers in a page: how far they are cut, and what the page asks of others while it shows them."""
+"""Hostile answers in a page: their prefixes, their readable words, and the requests that the page sends."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from hostile import HOSTILE
 from playwright.sync_api import Page, Request
 
 CONVERTED = "https://converted.test/"
-OWN = re.compile(r"https://(cdnjs\.cloudflare\.com|unpkg\.com|cdn\.jsdelivr\.net)/")  # of nbconvert's template
+OWN = re.compile(r"https://(cdnjs\.cloudflare\.com|unpkg\.com|cdn\.jsdelivr\.net)/")  # loaded by nbconvert
 STEP = 7  # characters between two prefixes
 
 
 def prefixes(text: str) -> list[str]:
-    """Give a text at every seventh character, and whole."""
+    """Return the prefixes of a text, each seven characters longer, up to the whole text."""
     return [text[:end] for end in range(STEP, len(text), STEP)] + [text]
 
 
 PREFIXES = list(dict.fromkeys(prefix for text in HOSTILE for prefix in prefixes(text)))
 WATCH = "() => { window.hits = []; window.hit = () => { hits.push(new Error().stack); }; }"
-READ = {  # what the reader sees of a text, in a cell and in the panel
+READ = {  # what a cell and the panel show of a text
     "before <script>hit()</script> after": "before <script>hit()</script> after",
     "see [click](javascript:hit()) here": "see [click](javascript:hit()) here",
     "see [click](https://example.org/'x') here": "see click here",
@@ -49,13 +49,13 @@ READ = {  # what the reader sees of a text, in a cell and in the panel
 
 
 def as_read(text: str) -> str:
-    """Give the words that a page shows, however they are laid out."""
+    """Return the words that a page shows, without regard to layout."""
     return " ".join(text.split())
 
 
 @contextmanager
 def requests_of(page: Page, own: str = "") -> Iterator[list[str]]:
-    """Collect what the page asks of others than its own server, and of that under a name only an answer can give."""
+    """Collect the page's requests to other hosts, and those to its own server that only an answer can cause."""
     asked: list[str] = []
 
     def note(request: Request) -> None:
@@ -70,7 +70,7 @@ def requests_of(page: Page, own: str = "") -> Iterator[list[str]]:
 
 
 def missing_words(text: str, read: str) -> list[str]:
-    """Give the words of an answer that its reader does not see; of one with Markdown that hides some, none."""
+    """Return the words of an answer that are not shown; none if its Markdown hides some on purpose."""
     if re.search(r"[$\\&`~|*_]|\][(\[:]|\[\w+\]|[\x80-\U0010ffff]|[\x00-\x08\x0b-\x1f]|<https?:", text):
         return []
     return [word for word in re.findall(r"\w{2,}", text) if word not in read]
@@ -78,7 +78,7 @@ def missing_words(text: str, read: str) -> list[str]:
 
 @contextmanager
 def new_page(page: Page, own: str) -> Iterator[tuple[Page, list[str]]]:
-    """Give a page of its own, where scripts that run are noted, and what it asks for."""
+    """Return a new page that records the scripts that run and its requests."""
     assert page.context.browser is not None
     fresh = page.context.browser.new_page()
     fresh.add_init_script(f"({WATCH})()")
@@ -89,7 +89,7 @@ def new_page(page: Page, own: str) -> Iterator[tuple[Page, list[str]]]:
 
 @contextmanager
 def converted(page: Page, path: Path) -> Iterator[tuple[Page, list[str]]]:
-    """Convert a notebook to HTML, and open that in a page of its own where nothing else can be reached."""
+    """Convert a notebook to HTML, and open it in a new page without network."""
     command = [sys.executable, "-m", "nbconvert", "--to", "html", "--stdout", str(path)]
     html = subprocess.run(command, capture_output=True, check=True).stdout
     with new_page(page, CONVERTED) as (fresh, asked):

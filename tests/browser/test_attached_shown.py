@@ -1,4 +1,4 @@
-"""What went along with a question, in a real JupyterLab: seen small above the answer, and still there when reopened."""
+"""Attachments of a prompt in a real JupyterLab: thumbnails above the answer, which are there when reopened."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def lab_env(server: Backend) -> dict[str, str]:
     return server.env
 
 
-def test_what_was_sent_is_seen_small(nb: Notebook, engine: ScriptedEngine) -> None:
+def test_attachments_are_shown_as_thumbnails(nb: Notebook, engine: ScriptedEngine) -> None:
     engine.enqueue("Noise, and dots.")
     nb.open(SETUP, "%%backend -i wide -i dots\nWhat is it?")
     nb.run(0)
@@ -40,7 +40,7 @@ def test_what_was_sent_is_seen_small(nb: Notebook, engine: ScriptedEngine) -> No
     assert max(map(len, small.split("![image]"))) < 41_000
 
 
-def test_a_name_acts_nowhere(nb: Notebook, engine: ScriptedEngine) -> None:
+def test_a_hostile_name_never_acts(nb: Notebook, engine: ScriptedEngine) -> None:
     nb.open(f"{SETUP}\nfrom nb_backend import attach\nhostile = attach(dots, {HOSTILE!r})\nhostile",
             "%%backend -i hostile\nWhat is it?", "%%backend -i hostile --dry-run\nWhat is it?")  # fmt: skip
     for number in range(3):

@@ -1,4 +1,4 @@
-"""axe finds what is wrong with a part of a page, and asks nobody for anything."""
+"""axe finds the problems of a part of a page without network requests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _both_parts(page: Page) -> None:
     page.set_content(PAGE.format(BAD, GOOD))
 
 
-def test_what_is_wrong(page: Page) -> None:
+def test_problems_are_found(page: Page) -> None:
     found = violations(page, "#bad")
     rules = [line.split()[0] for line in found]
     mains = ("landmark-main-is-top-level", "landmark-no-duplicate-main")
@@ -40,7 +40,7 @@ def test_what_is_wrong(page: Page) -> None:
     assert "insufficient color contrast of 2.84" in next(line for line in found if line.startswith("color-contrast"))
 
 
-def test_what_is_right_though_the_page_is_not(page: Page) -> None:
+def test_a_good_part_of_a_bad_page_has_no_problems(page: Page) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     assert violations(page, "#good") == []

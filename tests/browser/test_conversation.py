@@ -1,4 +1,4 @@
-"""A conversation in a real JupyterLab, which says which cell is running."""
+"""The chat of cells in a real JupyterLab, which tells the kernel the id of the running cell."""
 
 from __future__ import annotations
 

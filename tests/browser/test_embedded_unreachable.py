@@ -18,9 +18,9 @@ from serving import TOKEN
 from nb_backend import background
 
 BODY = {"model": "any", "messages": [{"role": "user", "content": "Say hi"}], "api_key": TOKEN}
-REBOUND = "rebound.example"  # a name that the browser takes for this machine
+REBOUND = "rebound.example"  # a host name that the browser resolves to this machine
 
-# Every way that a page has to send something somewhere; what comes back is what the page could read.
+# Every way in which a page can send a request; returns what the page could read of each response.
 TRY = """async ([server, token, body]) => {
   const url = server + "/backend-api/v2/conversation", version = server + "/backend-api/v2/version"
   const keys = { "Authorization": `Bearer ${token}`, "x-api-key": token }
@@ -72,7 +72,7 @@ TRY = """async ([server, token, body]) => {
 
 @pytest.fixture
 def elsewhere() -> Iterator[str]:
-    """The address of a page that has nothing to do with the backend."""
+    """The address of a page of another origin."""
 
     async def start() -> web.AppRunner:
         async def page(_: web.Request) -> web.Response:
@@ -92,7 +92,7 @@ def elsewhere() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def page(browser_path: str) -> Iterator[Page]:
-    """A page in a browser that is told a name of this machine, as a name server that rebinds tells it."""
+    """A page in a browser that resolves a foreign host name to this machine, as in DNS rebinding."""
     flags = [*chromium.FLAGS, f"--host-resolver-rules=MAP {REBOUND} 127.0.0.1"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=flags)
@@ -107,15 +107,15 @@ def attempts(page: Page, server: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", REBOUND])
-def test_a_page_of_another_origin_reads_nothing_and_the_engine_is_asked_nothing(engine, server, elsewhere, page, host):
+def test_a_page_of_another_origin_reads_nothing_and_reaches_no_engine(engine, server, elsewhere, page, host):
     page.goto(f"http://{host}:{elsewhere.rsplit(':')[1]}/")
     for name, said in attempts(page, server.url).items():
-        # An opaque answer has no status and no text: a page sees that there is something, and no more.
+        # An opaque response has no status and no text: the page learns only that there is a server.
         assert said in (None, "error", [0, ""]), name
     assert engine.history == []
 
 
-def test_a_page_without_an_origin_neither(engine, server, elsewhere, page):
+def test_a_page_without_an_origin_reads_nothing_either(engine, server, elsewhere, page):
     page.goto(f"http://{elsewhere}/")
     page.set_content('<iframe sandbox="allow-scripts allow-forms" srcdoc="<!doctype html>"></iframe>')
     said = page.frames[-1].evaluate(TRY, [server.url, TOKEN, json.dumps(BODY)])
@@ -123,7 +123,7 @@ def test_a_page_without_an_origin_neither(engine, server, elsewhere, page):
     assert engine.history == []
 
 
-def test_a_page_whose_name_is_rebound_to_the_backend_is_told_only_that_it_may_not(engine, server, page):
+def test_a_page_whose_name_is_rebound_to_the_backend_gets_only_a_refusal(engine, server, page):
     own = f"http://{REBOUND}:{urlsplit(server.url).port}"
     answer = page.goto(f"{own}/backend-api/v2/version")
     assert answer is not None
@@ -136,7 +136,7 @@ def test_a_page_whose_name_is_rebound_to_the_backend_is_told_only_that_it_may_no
     assert engine.history == []
 
 
-def test_who_is_no_page_is_answered(engine, server):
+def test_a_program_that_is_not_a_page_gets_an_answer(engine, server):
     async def ask() -> int:
         url = f"{server.url}/backend-api/v2/conversation"
         async with (

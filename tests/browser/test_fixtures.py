@@ -1,4 +1,4 @@
-"""The fixtures themselves: a cell runs, is saved, survives a reload, stops, and changes its colours."""
+"""The fixtures themselves: a cell runs, is saved, survives a reload, stops, and changes the theme."""
 
 from __future__ import annotations
 

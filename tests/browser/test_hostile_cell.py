@@ -1,4 +1,4 @@
-"""Hostile answers in the cells of a real JupyterLab: just run, reopened, a stranger's and converted, nothing acts."""
+"""Hostile answers in the cells of a real JupyterLab, just run, reopened, untrusted and converted: nothing acts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from playwright.sync_api import Page
 from nb_backend.chat.answer import Answer
 from nb_backend.notebook.cell.notebook_view import CellView
 
-PER_CELL = 45  # outputs; JupyterLab folds more than 50
+PER_CELL = 45  # outputs; JupyterLab collapses more than 50
 SHOW = """
 import json
 from IPython.display import display
@@ -26,7 +26,7 @@ for bundle in json.load(open("bundles.json"))[{0}]:
     display(bundle, raw=True)
 """
 END = "\n\nTHEEND"
-FORMULA = " $z$"  # where one may be, and in the last output of a cell: when they are typeset, all is
+FORMULA = " $z$"  # added to some outputs and to the last one: when it is typeset, all output is rendered
 TYPESET = """([i, formulas]) => {
     const outputs = jupyterapp.shell.currentWidget.content.widgets[i].node.querySelectorAll('.jp-RenderedMarkdown');
     return formulas.length === outputs.length
@@ -34,14 +34,14 @@ TYPESET = """([i, formulas]) => {
 }"""
 LOADED = "count => window.jupyterapp?.shell.currentWidget?.content?.widgets?.length === count"
 SHOWN = (Path(__file__).parent / "shown.js").read_text()
-# of the outputs that are plain text: whatever is none
+# the elements in plain-text outputs that are not text
 PLAIN = """() => [...document.querySelectorAll('.jp-OutputArea-output:not(.jp-RenderedMarkdown)')].flatMap(output =>
     [...output.querySelectorAll('*')].filter(element => element.tagName !== 'PRE' || element.attributes.length))
     .map(element => element.outerHTML.slice(0, 200))"""
 
 
 def published(answer: Answer, format: str) -> dict[str, Any]:
-    """Give what a cell shows of an answer that has ended."""
+    """Return what a cell shows of an answer that has ended."""
     bundles: list[dict[str, Any]] = []
     shell: Any = SimpleNamespace(display_pub=SimpleNamespace(publish=lambda data, **_: bundles.append(data)))
     CellView(shell, format).finish(answer, failed=False)
@@ -49,7 +49,7 @@ def published(answer: Answer, format: str) -> dict[str, Any]:
 
 
 def shown_at_prefixes() -> dict[str, str]:
-    """Give each Markdown that a cell shows of hostile answers while they come, with the answer so far."""
+    """Return each Markdown that a cell shows of streaming hostile answers, with the answer so far."""
     shown: dict[str, str] = {}
     for text in PREFIXES:
         for live in (True, False):
@@ -58,7 +58,7 @@ def shown_at_prefixes() -> dict[str, str]:
 
 
 def shown_at_the_end() -> dict[str, str]:
-    """Give each Markdown that a cell shows of hostile answers that have ended, whose server's words are as hostile."""
+    """Return each Markdown that a cell shows of ended hostile answers of a server whose other texts are hostile too."""
     shown: dict[str, str] = {}
     for text in HOSTILE:
         everywhere = Answer(text=text, reasoning=text, provider={"label": text, "model": text}, finish_reason=text)
@@ -83,7 +83,7 @@ def has_formula(cell: list[str], at: int) -> bool:
 
 @dataclass
 class Seen:
-    """What was seen of outputs: what is wrong in each, what is read, the scripts that ran, what was asked for."""
+    """Findings about outputs: forbidden elements and visible text of each, scripts that ran, requests."""
 
     wrong: dict[str, list[str]]
     read: dict[str, str]
@@ -97,14 +97,14 @@ class Seen:
 
 
 def seen_of(cells: list[list[str]], outputs: list[dict[str, Any]], page: Page, asked: list[str]) -> Seen:
-    """Put together what was seen of the outputs of cells."""
+    """Combine the findings about the outputs of several cells."""
     named = list(zip([markdown for cell in cells for markdown in cell], outputs, strict=True))
     wrong = {markdown: output["wrong"] for markdown, output in named if output["wrong"]}
     return Seen(wrong, {one: output["text"] for one, output in named}, page.evaluate("() => window.hits"), asked)
 
 
 def look(page: Page, cells: list[list[str]], asked: list[str]) -> Seen:
-    """Wait until all outputs of a notebook are drawn, and look at each."""
+    """Wait until all outputs of a notebook are rendered, and examine each."""
     outputs = []
     for i, cell in enumerate(cells):
         formulas = [has_formula(cell, at) for at in range(len(cell))]
@@ -118,7 +118,7 @@ def look(page: Page, cells: list[list[str]], asked: list[str]) -> Seen:
 
 @pytest.fixture(scope="module")
 def just_run(lab: Lab, page: Page) -> tuple[Seen, Path]:
-    """All outputs in cells that were just run, and the notebook as it was saved then."""
+    """The findings about all outputs of cells that have just run, and the saved notebook."""
     bundles = [
         [{"text/markdown": one + END + FORMULA * has_formula(cell, at)} for at, one in enumerate(cell)]
         for cell in CELLS
@@ -140,7 +140,7 @@ def just_run(lab: Lab, page: Page) -> tuple[Seen, Path]:
 
 
 def reopened(lab: Lab, page: Page, path: Path, cells: list[list[str]]) -> Seen:
-    """Open a saved notebook in a new page; no cell is run."""
+    """Open a saved notebook in a new page without running a cell."""
     with new_page(page, lab.url) as (fresh, asked):
         fresh.goto(lab.address(path.name))
         fresh.wait_for_function(LOADED, arg=len(json.loads(path.read_text())["cells"]), timeout=60_000)
@@ -153,26 +153,26 @@ def test_nothing_acts_in_cells_just_run(just_run: tuple[Seen, Path]) -> None:
     just_run[0].nothing_acts()
 
 
-def test_what_is_harmless_is_read(just_run: tuple[Seen, Path]) -> None:
+def test_harmless_text_is_readable(just_run: tuple[Seen, Path]) -> None:
     read = just_run[0].read
     missing = {text: missing_words(text, read[markdown]) for markdown, text in (AT_PREFIXES | AT_THE_END).items()}
     assert {text: words for text, words in missing.items() if words} == {}
 
 
-def test_nothing_acts_when_it_is_opened_again(just_run: tuple[Seen, Path], lab: Lab, page: Page) -> None:
+def test_nothing_acts_when_the_notebook_is_reopened(just_run: tuple[Seen, Path], lab: Lab, page: Page) -> None:
     reopened(lab, page, just_run[1], CELLS).nothing_acts()
 
 
 @pytest.fixture(scope="module")
 def of_a_stranger(just_run: tuple[Seen, Path], lab: Lab) -> Path:
-    """A notebook of some of its cells: another one, which nobody trusts."""
+    """An untrusted notebook with some of the cells."""
     return lab.of_a_stranger(just_run[1], SOME)
 
 
-def test_nothing_acts_when_a_stranger_opens_it(of_a_stranger: Path, lab: Lab, page: Page) -> None:
+def test_nothing_acts_in_an_untrusted_copy(of_a_stranger: Path, lab: Lab, page: Page) -> None:
     reopened(lab, page, of_a_stranger, [CELLS[i] for i in SOME]).nothing_acts()
 
 
-def test_nothing_acts_when_it_is_converted(of_a_stranger: Path, page: Page) -> None:
+def test_nothing_acts_when_the_notebook_is_converted(of_a_stranger: Path, page: Page) -> None:
     with converted(page, of_a_stranger) as (fresh, asked):
         seen_of([CELLS[i] for i in SOME], fresh.evaluate(SHOWN, [None]), fresh, asked).nothing_acts()

@@ -1,4 +1,4 @@
-"""Hostile answers as a real cell and a real panel stream them, saved, reopened and converted: nothing acts."""
+"""Hostile answers in a real cell and a real panel, streamed, saved, reopened and converted: nothing acts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pathlib.Path("state.json").write_text(json.dumps(ipywidgets.Widget.get_manager_s
 """
 ENDS = "</script><script>hit()</script> <!-- </style></textarea></title> ]]>"
 ANSWER = "\n\n".join([ENDS, *HOSTILE[:12], *HOSTILE[150:170], "The last words."])
-# in answers and transcripts: what cannot be theirs
+# elements in answers and transcripts that must not be there
 FOREIGN = """() => [...document.querySelectorAll('.jp-RenderedMarkdown, .nbb-text')].flatMap(output => [
     ...output.querySelectorAll('script, iframe, form, style, object, embed, link, base, meta, video, audio, ' +
     '[onload], [onerror], [onclick], [onfocus], [data-commandlinker-command], [name], img:not([src^="data:"])')])
@@ -47,7 +47,7 @@ def nothing_acted(page: Page, asked: list[str]) -> None:
 
 
 def opened(page: Page, address: str, own: str) -> None:
-    """Open a notebook in a new page and look at it; no cell is run."""
+    """Open a notebook in a new page and look at it without running a cell."""
     with new_page(page, own) as (fresh, asked):
         fresh.goto(address)
         fresh.locator("summary", has_text="Transcript: 1 turn").click()
@@ -76,14 +76,14 @@ def test_nothing_acts_in_a_cell_and_a_panel(nb: Notebook, engine: ScriptedEngine
     links = panel.locator(".nbb-answer a")
     assert links.count() > 0
     assert {link.get_attribute("rel") for link in links.all()} == {"noopener noreferrer"}
-    assert {tuple(link) for link in nb.page.evaluate(CELL_LINKS)} == {("noopener", "_blank")}  # it knows no better
+    assert {tuple(link) for link in nb.page.evaluate(CELL_LINKS)} == {("noopener", "_blank")}  # set by JupyterLab
     state = (nb.lab.root / "state.json").read_text()
     assert "hit()" not in state
     saved = nb.save()
     assert nb.path is not None
     opened(nb.page, nb.lab.address(nb.path.name), nb.lab.url)
     saved.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": json.loads(state)}
-    saved.cells[0].source += "\n"  # another notebook: nobody trusts it, and no kernel knows its panel
+    saved.cells[0].source += "\n"  # an untrusted notebook, and no kernel has its panel
     nbformat.write(saved, nb.lab.root / "of-a-stranger.ipynb")
     opened(nb.page, nb.lab.address("of-a-stranger.ipynb"), nb.lab.url)
     with converted(nb.page, nb.lab.root / "of-a-stranger.ipynb") as (page, asked):

@@ -1,4 +1,4 @@
-"""The same in Notebook 7: a cell is run by hand, the answer grows, and ends as Markdown."""
+"""Notebook 7: an answer streams into a cell and ends as Markdown, and the panel works."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_an_answer_in_notebook_7(lab: Lab, page: Page, server: Backend) -> None:
     output.get_by_text("KeyboardInterrupt").wait_for()
     assert output.locator("strong", has_text="bold").count() == 1
     page.locator(".jp-Notebook .jp-Cell .cm-content").nth(1).click()
-    page.keyboard.press("Shift+Enter")  # again: the stopped turn is taken back, the cell says its id here, too
+    page.keyboard.press("Shift+Enter")  # the second run replaces the stopped turn: Notebook 7 also sends cell ids
     output.get_by_text("answered by").wait_for()
     assert server.engine.history[-1]["messages"] == [{"role": "user", "content": "hi"}]
 
@@ -50,7 +50,7 @@ def test_the_panel_in_notebook_7(lab: Lab, page: Page, server: Backend) -> None:
     panel = page.locator(".nbb-panel")
     box = panel.get_by_role("textbox", name="Message")
     box.click()
-    for keys in ("d", "d", "a", "Shift+Enter", "b"):  # Notebook 7 listens before the panel does
+    for keys in ("d", "d", "a", "Shift+Enter", "b"):  # Notebook 7 handles keys before the panel does
         page.keyboard.press(keys)
     assert box.input_value() == "dda\nb"
     panel.get_by_role("button", name="Settings").focus()

@@ -1,4 +1,4 @@
-"""Hostile answers as the panel's HTML in a plain page: nothing runs, nothing is asked for, nothing foreign is there."""
+"""Hostile answers as the panel's HTML in a plain page: nothing runs, nothing is requested, no foreign elements."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DOT = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAUAAAAFCAYAAACNbyblAAA"
     "AHElEQVQI12P4//8/w38GIAXDIBKE0DHxgljNBAAO9TXL0Y4OHwAAAABJRU5ErkJggg=="
 )
-# each list of blocks is put into the page as the panel does; given back is whatever is not in the contract
+# puts each list of blocks into the page as the panel does, and returns all elements that are not allowed
 PUT = """cases => cases.map(blocks => {
     const tags = new Set(('P H3 H4 H5 H6 UL OL LI BLOCKQUOTE DIV TABLE THEAD TBODY TR TH TD HR BR EM STRONG DEL ' +
         'CODE PRE FIGURE FIGCAPTION SPAN A IMG').split(' '));
@@ -41,7 +41,7 @@ PUT = """cases => cases.map(blocks => {
 
 @pytest.fixture
 def asked(page: Page) -> Iterator[list[str]]:
-    """What the page asks for, once it is there."""
+    """The requests of the page after it was loaded."""
     page.route("https://panel.test/", lambda route: route.fulfill(body="<body></body>", content_type="text/html"))
     page.goto("https://panel.test/")
     page.evaluate("() => { window.hits = []; window.hit = () => { hits.push(new Error().stack); }; }")
@@ -57,7 +57,7 @@ def put(page: Page, cases: list[list[str]]) -> list[list[str]]:
     return wrong
 
 
-def test_the_same_answers_act_when_put_raw(page: Page, asked: list[str]) -> None:
+def test_the_same_answers_act_if_they_are_not_sanitized(page: Page, asked: list[str]) -> None:
     assert all(put(page, [["<img src=x onerror=hit()>"], ["<img src='https://evil.test/x.png'>"]]))
     page.wait_for_function("() => hits.length > 0")
     assert any("evil.test" in url for url in asked)
@@ -72,7 +72,7 @@ def test_nothing_acts(page: Page, asked: list[str]) -> None:
     assert asked == []
 
 
-def test_nothing_acts_as_it_comes(page: Page, asked: list[str]) -> None:
+def test_nothing_acts_while_it_streams(page: Page, asked: list[str]) -> None:
     html, cases, text = HtmlBlocks(image_key=lambda uri: "k"), [], ""
     for piece in HOSTILE:
         text += piece + "\n\n"
@@ -85,7 +85,7 @@ def test_nothing_acts_as_it_comes(page: Page, asked: list[str]) -> None:
     assert asked == []
 
 
-def test_formulas_are_drawn(page: Page) -> None:
+def test_formulas_are_rendered(page: Page) -> None:
     measure: Callable[[str], list[float]] = lambda html: page.evaluate(  # noqa: E731
         "html => { document.body.innerHTML = html; const box = document.querySelector('math').getBoundingClientRect();"
         " return [box.width, box.height]; }",
@@ -96,6 +96,6 @@ def test_formulas_are_drawn(page: Page) -> None:
     assert high[1] > 1.5 * flat[1]
 
 
-def test_a_picture_asks_for_nothing(page: Page, asked: list[str]) -> None:
+def test_a_picture_sends_no_request(page: Page, asked: list[str]) -> None:
     put(page, [html_blocks(f"![a]({DOT})", image_key=lambda uri: "k"), html_blocks("![a](https://evil.test/x.png)")])
     assert asked == []

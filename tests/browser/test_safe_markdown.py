@@ -1,4 +1,4 @@
-"""Markdown made safe, in a real JupyterLab: raw it acts, safe it is read as it was written, harmless it is rendered."""
+"""Safe Markdown in a real JupyterLab: hostile text acts if shown raw and is readable if made safe; the rest renders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TYPESET = "() => document.querySelector('.jp-Notebook mjx-container')"
 
 
 def show(nb: Notebook, texts: list[str]) -> None:
-    """Display every text as a Markdown output of a cell that was just run."""
+    """Display every text as a Markdown output of a cell that has just run."""
     (nb.lab.root / "texts.json").write_text(json.dumps(texts))
     nb.open(SHOW)
     nb.page.evaluate(WATCH)

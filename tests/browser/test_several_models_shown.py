@@ -1,4 +1,4 @@
-"""Several answers in a real JupyterLab: side by side or below each other, and none reaches into another."""
+"""Several answers in a real JupyterLab: side by side or below each other, and none affects another."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ BOXES = """output => {
     const grid = output.querySelector('.jp-RenderedMarkdown > div');
     return {output: box(output), columns: [...grid.children].map(box), wider: output.scrollWidth - output.clientWidth};
 }"""
-# Takes the columns of each output of cell i, or of a converted page, apart: each is an output of its own then. Gives
-# what is wrong with how they stood.
+# Turns each column in the outputs of cell i, or of a converted page, into an output of its own. Returns the columns
+# that were not laid out as expected.
 APART = """([i, count]) => {
     const root = i === null ? document : jupyterapp.shell.currentWidget.content.widgets[i].node, wrong = [];
     for (const output of root.querySelectorAll('.jp-RenderedMarkdown')) {
@@ -86,7 +86,7 @@ def lab_env(server: Backend) -> dict[str, str]:
 
 @pytest.fixture
 def asked(nb: Notebook) -> Iterator[Notebook]:
-    """A notebook in which the extension is loaded and one cell asks."""
+    """A notebook that loads the extension and has one cell with a prompt."""
     nb.open("%load_ext nb_backend", ASK)
     nb.run(0)
     yield nb
@@ -101,7 +101,7 @@ def boxes(nb: Notebook, size: Any) -> Any:
 
 
 def stands_well(nb: Notebook) -> None:
-    """Wide they are beside each other, narrow below each other; what is too wide for its column stays in it."""
+    """Check that columns are side by side in a wide page, below each other in a narrow one, and hold wide content."""
     wide = boxes(nb, WIDE)
     first, second = wide["columns"]
     assert first["top"] == second["top"]
@@ -116,7 +116,7 @@ def stands_well(nb: Notebook) -> None:
     assert (wide["wider"], narrow["wider"]) == (0, 0)
 
 
-def test_the_columns_stand_well_in_light_and_dark(asked: Notebook, engine: ByModel) -> None:
+def test_the_columns_are_laid_out_in_light_and_dark(asked: Notebook, engine: ByModel) -> None:
     engine.scripts = {"llama": (LONG,), "gpt-4o": ("Short.", BROKEN)}
     asked.run(1)
     asked.output(1).get_by_text("it broke").wait_for()
@@ -127,7 +127,7 @@ def test_the_columns_stand_well_in_light_and_dark(asked: Notebook, engine: ByMod
         assert [one for one in violations(asked.page, ".jp-RenderedMarkdown") if "color-contrast" in one] == []
 
 
-def test_each_has_its_own_line_and_its_own_failure(asked: Notebook, engine: ByModel) -> None:
+def test_each_answer_has_its_own_status_line_and_failure(asked: Notebook, engine: ByModel) -> None:
     engine.scripts = {"llama": ("Half", BROKEN), "gpt-4o": ("Whole.",)}
     asked.run(1)
     broken, whole = asked.output(1).locator(".jp-RenderedMarkdown > div > div").all_inner_texts()
@@ -138,7 +138,7 @@ def test_each_has_its_own_line_and_its_own_failure(asked: Notebook, engine: ByMo
     assert asked.output(1).locator(".jp-OutputArea-output").count() == 1  # the cell has not failed
 
 
-def test_they_stream_side_by_side(asked: Notebook, engine: ByModel) -> None:
+def test_answers_stream_side_by_side(asked: Notebook, engine: ByModel) -> None:
     engine.scripts = {"llama": ("First words", ...), "gpt-4o": ("```python\nunfinished", ...)}
     asked.run(1, wait=False)
     asked.output(1).get_by_text("First words").wait_for()
@@ -150,14 +150,14 @@ def test_they_stream_side_by_side(asked: Notebook, engine: ByModel) -> None:
     assert [text.count("stopped") for text in stopped] == [1, 1]
 
 
-def test_a_stranger_who_opens_it_without_a_kernel_sees_the_same(asked: Notebook, engine: ByModel) -> None:
+def test_an_untrusted_copy_without_a_kernel_shows_the_same(asked: Notebook, engine: ByModel) -> None:
     engine.scripts = {"llama": (LONG,), "gpt-4o": ("Short.",)}
     asked.run(1)
     saved = asked.save()
     saved.metadata.kernelspec = {"name": "gone", "display_name": "Gone"}
     for cell in saved.cells:
         cell.metadata = {}
-    saved.cells[1].source += " "  # another notebook, which nobody has signed
+    saved.cells[1].source += " "  # an untrusted notebook
     path = asked.lab.root / "of-a-stranger-who-asks-two.ipynb"
     path.write_text(json.dumps(saved))
     asked.page.goto(asked.lab.address(path.name))
@@ -168,7 +168,7 @@ def test_a_stranger_who_opens_it_without_a_kernel_sees_the_same(asked: Notebook,
     assert asked.page.evaluate("() => jupyterapp.shell.currentWidget.content.widgets[1].model.trusted") is False
 
 
-def test_without_style_it_reads_as_one_after_the_other(asked: Notebook, engine: ByModel) -> None:
+def test_without_styles_the_answers_follow_each_other(asked: Notebook, engine: ByModel) -> None:
     engine.scripts = {"llama": ("- an item", BROKEN), "gpt-4o": ("1. another",)}
     asked.run(1)
     asked.output(1).get_by_text("another").wait_for()
@@ -182,12 +182,12 @@ def test_without_style_it_reads_as_one_after_the_other(asked: Notebook, engine: 
 
 
 def formulas_of(pairs: list[tuple[str, str]]) -> list[bool]:
-    """Tell of which outputs a formula is the last thing: where one may be, when it is typeset, all is."""
+    """Return which outputs end with a formula: when that is typeset, all output is rendered."""
     return [*(has_formula([*pair, ""], 0) or has_formula([*pair, ""], 1) for pair in pairs[:-1]), True]
 
 
 def columns_of(pairs: list[tuple[str, str]]) -> list[str]:
-    """Give the Markdown of outputs in which two hostile pieces stand side by side."""
+    """Return the Markdown of outputs that show two hostile pieces side by side."""
     return [
         side_by_side([(two.strip() or "a", one + END), ("b", two + END)]) + END + FORMULA * formula
         for (one, two), formula in zip(pairs, formulas_of(pairs), strict=True)
@@ -195,7 +195,7 @@ def columns_of(pairs: list[tuple[str, str]]) -> list[str]:
 
 
 def ended(text: str) -> str:
-    """Give what a column shows of an answer that broke off, when all that a server says is hostile."""
+    """Return what a column shows of an interrupted answer if all texts of the server are hostile."""
     section = AnswerSection(name=text)
     answer = Answer(text=text, reasoning=text, provider={"label": text, "model": text}, finish_reason=text)
     section.end(answer, True, ServerError(text))
@@ -207,12 +207,12 @@ def in_cells(pairs: list[tuple[str, str]]) -> list[list[tuple[str, str]]]:
 
 
 def paired(texts: list[str]) -> list[tuple[str, str]]:
-    """Put another behind each."""
+    """Pair each text with another one."""
     half = len(texts) // 2
     return [*zip(texts, texts[half:] + texts[:half], strict=True)]
 
 
-BEGUN = PREFIXES[::8]  # test_hostile_cell shows all of them, one in an output
+BEGUN = PREFIXES[::8]  # test_hostile_cell shows all of them, each in one output
 AT_PREFIXES = paired([Answer(text=text).to_markdown(live=True) for text in BEGUN])
 AT_THE_END = paired([ended(text) for text in HOSTILE])
 PAIRS = [*in_cells(AT_PREFIXES), *in_cells(AT_THE_END)]
@@ -222,7 +222,7 @@ SOME = [*range(0, len(in_cells(AT_PREFIXES)), 2), *range(len(in_cells(AT_PREFIXE
 
 
 def look(page: Page, cells: list[int]) -> tuple[list[Any], dict[str, str]]:
-    """Wait until all outputs are drawn; give what is wrong in them, and what is read of each piece."""
+    """Wait until all outputs are rendered; return the forbidden elements, and the visible text of each piece."""
     wrong, read = [], {}
     for i, cell in enumerate(cells):
         pairs = PAIRS[cell]
@@ -237,7 +237,7 @@ def look(page: Page, cells: list[int]) -> tuple[list[Any], dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def just_run(lab: Lab, page: Page) -> tuple[list[Any], dict[str, str], Path]:
-    """What was seen of all pairs in cells that were just run, and the notebook as it was saved then."""
+    """The findings about all pairs in cells that have just run, and the saved notebook."""
     bundles = [[{"text/markdown": markdown} for markdown in cell] for cell in CELLS]
     (lab.root / "bundles.json").write_text(json.dumps(bundles))
     notebook = Notebook(lab, page)
@@ -258,7 +258,7 @@ def test_no_hostile_answer_acts_or_leaves_its_column(just_run: tuple[list[Any], 
     assert just_run[0] == []
 
 
-def test_what_is_harmless_is_read_in_either_column(just_run: tuple[list[Any], dict[str, str], Path]) -> None:
+def test_harmless_text_is_readable_in_both_columns(just_run: tuple[list[Any], dict[str, str], Path]) -> None:
     missing = {text: missing_words(text, just_run[1][markdown]) for markdown, text in READ.items()}
     assert {text: words for text, words in missing.items() if words} == {}
 
@@ -268,7 +268,7 @@ def of_a_stranger(just_run: tuple[list[Any], dict[str, str], Path], lab: Lab) ->
     return lab.of_a_stranger(just_run[2], SOME)
 
 
-def test_none_does_when_a_stranger_opens_it(of_a_stranger: Path, lab: Lab, page: Page) -> None:
+def test_nothing_acts_in_an_untrusted_copy_with_columns(of_a_stranger: Path, lab: Lab, page: Page) -> None:
     with new_page(page, lab.url) as (fresh, requested):
         fresh.goto(lab.address(of_a_stranger.name))
         fresh.wait_for_function(LOADED, arg=len(SOME), timeout=60_000)
@@ -277,7 +277,7 @@ def test_none_does_when_a_stranger_opens_it(of_a_stranger: Path, lab: Lab, page:
     assert [*wrong, *requested] == []
 
 
-def test_none_does_when_it_is_converted(of_a_stranger: Path, page: Page) -> None:
+def test_nothing_acts_in_converted_columns(of_a_stranger: Path, page: Page) -> None:
     with converted(page, of_a_stranger) as (fresh, requested):
         wrong = fresh.evaluate(APART, [None, 2])
         shown = fresh.evaluate(SHOWN, [None])

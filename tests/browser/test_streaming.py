@@ -1,4 +1,4 @@
-"""An answer in a real JupyterLab: it grows while it comes, ends as Markdown, stops, and is there after a reload."""
+"""An answer in a real JupyterLab: it streams, ends as Markdown, can be stopped, and is there after a reload."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def test_the_answer_is_markdown_and_survives_save_and_reopen(nb: Notebook, engin
         output.locator("h2", has_text="Why the sky is blue").wait_for()
         assert output.locator("ol li").count() == 2
         assert output.locator("table td", has_text="650 nm").count() == 1
-        output.locator("pre code span, pre span").first.wait_for()  # coloured code is in spans
-        output.locator("mjx-container").nth(1).wait_for()  # both formulas are set
+        output.locator("pre code span, pre span").first.wait_for()  # highlighted code is in spans
+        output.locator("mjx-container").nth(1).wait_for()  # both formulas are typeset
         assert "answered by scripted, on this machine" in nb.out(1)
         nb.save()
         nb.reload()
@@ -78,7 +78,7 @@ def test_the_saved_notebook_holds_one_plain_output(nb: Notebook, engine: Scripte
     assert output.metadata["nb_backend"]["usage"]["completion_tokens"] == 2
 
 
-def test_reasoning_folds(nb: Notebook, engine: ScriptedEngine) -> None:
+def test_reasoning_is_collapsed(nb: Notebook, engine: ScriptedEngine) -> None:
     engine.enqueue({"type": "reasoning", "token": "Hidden thoughts"}, "The answer.")
     nb.open("%load_ext nb_backend", ASK)
     nb.run(0)
@@ -107,7 +107,7 @@ HOSTILE = """Readable words. <script>document.title = "ran"</script>
 ![a picture](https://foreign.example/pixel.png) and [a link](javascript:document.title='ran') end."""
 
 
-def test_what_a_hostile_answer_holds_never_acts(nb: Notebook, engine: ScriptedEngine) -> None:
+def test_a_hostile_answer_never_acts(nb: Notebook, engine: ScriptedEngine) -> None:
     foreign = []
     nb.page.on("request", lambda request: foreign.append(request.url) if "foreign.example" in request.url else None)
     engine.enqueue(*[step for start in range(0, len(HOSTILE), 5) for step in (HOSTILE[start : start + 5], 0.02)])
@@ -132,7 +132,7 @@ SELECT = """() => {
 SELECTED = "() => String(getSelection()).trim()"
 
 
-def test_what_a_reader_has_selected_stays_while_more_comes(nb: Notebook, engine: ScriptedEngine) -> None:
+def test_a_selection_stays_while_the_answer_grows(nb: Notebook, engine: ScriptedEngine) -> None:
     text = RICH + "And so on, at great length. " * 200
     pieces = [text[start : start + 100] for start in range(0, len(text), 100)]
     second = ["\n\n## The second part\n\nhas begun", *[" and goes on"] * 30, " to its end"]
@@ -151,7 +151,7 @@ def test_what_a_reader_has_selected_stays_while_more_comes(nb: Notebook, engine:
     assert output.data["text/plain"] == text + "".join(second)
 
 
-def test_a_long_answer_reads_as_one_after_it_is_opened_again(nb: Notebook, engine: ScriptedEngine) -> None:
+def test_a_long_answer_is_one_text_when_it_is_opened_again(nb: Notebook, engine: ScriptedEngine) -> None:
     text = "".join(f"## Part {number}\n\n{RICH}\n" for number in range(40))
     pieces = [text[start : start + 500] for start in range(0, len(text), 500)]
     engine.enqueue(*[step for piece in pieces for step in (piece, 0.01)])
