@@ -423,7 +423,7 @@ class Store {
 	#setSettings({ chat, chats, settings, images = this.images, draft }) {
 		const before = this.chat;
 		Object.assign(this, { chat, chats, settings, images });
-		if (chat !== before) this.write((!before && this.draft) || savedDrafts().get(this.draftKey)?.draft || draft); // the first: typed before the kernel had answered
+		if (chat !== before) this.write((!before && this.draft) || savedDrafts().get(this.draftKey)?.draft || draft); // typed before the kernel had answered, saved in this browser, or stored in the kernel
 		else if (draft !== undefined && !this.draft) this.write(draft);
 	}
 
