@@ -94,7 +94,7 @@ class AsyncGeneratorProvider:
                 attempts.end(answered=answered)
             if failure is None:
                 return
-            if session.is_used and isinstance(failure, ConnectionFailed) and not reading.started:
+            if session.is_reused and isinstance(failure, ConnectionFailed) and not reading.started:
                 continue  # the server had closed what was kept open for it
             failure = await asked.explain_error(url, failure)
             if reading.started:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ..errors import AuthError, BackendError, ProtocolError, RateLimitError
 from ..events import RawResponse
-from ..transport.errors import _HINTS, _kind, not_an_answer, one_line
+from ..transport.errors import STATUS_HINTS, error_class, not_an_answer, one_line
 from .decoder import EventDecoder
 from .secret_filter import SecretFilter
 
@@ -101,7 +101,7 @@ class ResponseReader:
             self._error = event
 
 
-_KIND_HINTS = {AuthError: _HINTS[401], RateLimitError: _HINTS[429]}
+_KIND_HINTS = {AuthError: STATUS_HINTS[401], RateLimitError: STATUS_HINTS[429]}
 
 
 def event_error(event: RawResponse, secrets: Iterable[str] = ()) -> BackendError:
@@ -111,7 +111,7 @@ def event_error(event: RawResponse, secrets: Iterable[str] = ()) -> BackendError
     name = f"{fields.get('type')} {fields.get('code')}"
     message = event.get("message") or fields.get("message") or detail or event.get("content") or event.get("auth")
     code = fields.get("code", event.get("code"))
-    kind = AuthError if event.type == "auth" else _kind(code if isinstance(code, int) else 0, name)
+    kind = AuthError if event.type == "auth" else error_class(code if isinstance(code, int) else 0, name)
     said = one_line(message, secrets) or "The server says that it failed, and not why: ask again"
     hint = _KIND_HINTS.get(kind)
     return kind(f"{said.rstrip('.')}: {hint}" if hint else said)

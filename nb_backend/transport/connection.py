@@ -1,4 +1,9 @@
-"""How a connection is made: by which way, how it is verified, and so that nothing that comes over it is lost."""
+"""Everything that this package uses of aiohttp's internals: a connector that loses no received bytes.
+
+aiohttp loses bytes in three places. It drops a whole chunk, the head and the text behind it, if the text is not valid
+HTTP. It reads nothing more once sending fails. And its reader returns nothing of its buffer once an exception is set.
+There is no public way around them, so a failed check at import names what an upgrade of aiohttp has changed.
+"""
 
 from __future__ import annotations
 
@@ -6,45 +11,63 @@ import asyncio
 import os
 import re
 import socket
-from asyncio.trsock import TransportSocket
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
+if TYPE_CHECKING:
+    from asyncio.trsock import TransportSocket
+
 _end_of_head = re.compile(rb"\n\r?\n")
-_interim = re.compile(rb"HTTP/\d\.\d 1\d\d\b")
+_interim_status = re.compile(rb"HTTP/\d\.\d 1\d\d\b")
+
+INTERNALS: tuple[tuple[type, tuple[str, ...]], ...] = (
+    (aiohttp.TCPConnector, ("_create_connection",)),
+    (ResponseHandler, ("closed", "should_close", "data_received", "connection_lost")),
+    (aiohttp.StreamReader, ("set_exception", "read_nowait", "readany", "is_eof")),
+)
+"""Undocumented attributes that this module uses, by class. (``TCPConnector._acquired`` exists only on instances.)"""
+
+
+def check_internals() -> None:
+    """Raise ``ImportError`` if aiohttp no longer has an attribute of ``INTERNALS``."""
+    missing = [f"{owner.__name__}.{name}" for owner, names in INTERNALS for name in names if not hasattr(owner, name)]
+    if missing:
+        raise ImportError(
+            f"nb_backend cannot use aiohttp {aiohttp.__version__}, which has no {', '.join(missing)}: install an older"
+            " aiohttp, or a newer nb_backend"
+        )
+
+
+check_internals()
 
 
 class Connector(aiohttp.TCPConnector):
-    """Opens one connection after the other. ``connection_closed`` is a future that ends with the
-    newest one, even if it closes at once.
+    """Opens one connection at a time.
 
-    The head of a response reaches aiohttp's parser by itself: it drops a whole piece, head and text, for what comes
-    with them and is no HTTP.
+    ``connection_closed`` is a future that ends with the newest connection, even if it closes at once.
     """
 
     connection_closed: asyncio.Future[None] | None = None
-    _last: asyncio.BaseTransport | None = None
-    _socket: TransportSocket | None = None  # one of TLS knows it no more once the connection is lost
+    _newest: asyncio.BaseTransport | None = None
+    _socket: TransportSocket | None = None  # kept here, as a TLS transport forgets it when the connection is lost
 
     async def _create_connection(self, *args: Any, **options: Any) -> ResponseHandler:
         protocol = await super()._create_connection(*args, **options)
-        self.connection_closed, self._last = protocol.closed, protocol.transport
-        self._socket = None if self._last is None else self._last.get_extra_info("socket")
+        self.connection_closed, self._newest = protocol.closed, protocol.transport
+        self._socket = None if self._newest is None else self._newest.get_extra_info("socket")
         if self.connection_closed is not None:
-            self.connection_closed.add_done_callback(
-                lambda lost: lost.cancelled() or lost.exception()
-            )  # or asyncio warns
-        if self._socket is not None and self._last is not None and self._last.get_extra_info("sslcontext") is None:
+            self.connection_closed.add_done_callback(_retrieve_exception)
+        if self._socket is not None and self._newest is not None and self._newest.get_extra_info("sslcontext") is None:
             _drain_on_close(protocol, self._socket)
         return protocol
 
     async def connect(self, *args: Any, **options: Any) -> Connection:
-        """Give a connection, a new one or the one that is free, unless something came over it that was not asked."""
-        free = self._last if self.is_free else None
+        """Return the free connection or a new one. A free one that received unrequested bytes is closed."""
+        free = self._newest if self.is_free else None
         connection = await super().connect(*args, **options)
         if connection.protocol is not None and connection.transport is free and connection.protocol.should_close:
             connection.close()
@@ -55,39 +78,52 @@ class Connector(aiohttp.TCPConnector):
 
     @property
     def is_free(self) -> bool:
-        """Whether the last connection stands, and all that came over it was read."""
-        return not self.force_close and self._last is not None and not self._last.is_closing() and not self._acquired
+        """Whether the newest connection is open and its last response was read to the end."""
+        is_open = self._newest is not None and not self._newest.is_closing()
+        return not self.force_close and is_open and not self._acquired
 
     def abort(self) -> None:
-        """Cut the last connection: it does not wait for a server that reads no more, nor for a forked child's end."""
-        transport, self._last = self._last, None
+        """Close the newest connection at once: without sending what is left, and for forked children too."""
+        transport, self._newest = self._newest, None
         if not isinstance(transport, asyncio.WriteTransport):
             return
         if self._socket is not None:
-            with suppress(OSError):  # it is closed
+            with suppress(OSError):  # the socket is closed already
                 self._socket.shutdown(socket.SHUT_RDWR)
         transport.abort()
 
 
+def take_buffer(content: aiohttp.StreamReader) -> bytes:
+    """Return the bytes that a reader holds, also after an exception was set; the exception is removed."""
+    content.set_exception(None)  # type: ignore[arg-type]
+    return content.read_nowait()
+
+
+def _retrieve_exception(closed: asyncio.Future[None]) -> None:
+    """Retrieve the exception of a future; asyncio warns about those that nobody retrieves."""
+    if not closed.cancelled():
+        closed.exception()
+
+
 def _deliver_head_first(protocol: ResponseHandler) -> None:
-    """Have the head of a response, interim ones before it too, taken in before what follows it."""
+    """Pass the head of a response, and each interim head before it, to aiohttp's parser separately from the body."""
     head = bytearray()
     feed = protocol.data_received
 
     def data_received(data: bytes) -> None:
-        final = False
-        while data and not final:
-            before = len(head)
+        is_final = False
+        while data and not is_final:
+            size_before = len(head)
             head.extend(data)
-            end = _end_of_head.search(head, max(0, before - 2))
+            end = _end_of_head.search(head, max(0, size_before - 2))
             if end is None:
                 break
-            final = not _interim.match(head)
+            is_final = not _interim_status.match(head)
             head.clear()
-            feed(data[: end.end() - before])
-            data = data[end.end() - before :]
-        if final:
-            del protocol.data_received  # what follows is fed as ever
+            feed(data[: end.end() - size_before])
+            data = data[end.end() - size_before :]
+        if is_final:
+            del protocol.data_received  # the body goes to the method of the class again
         if data:
             feed(data)
 
@@ -95,11 +131,11 @@ def _deliver_head_first(protocol: ResponseHandler) -> None:
 
 
 def _drain_on_close(protocol: ResponseHandler, sock: TransportSocket) -> None:
-    """Have what had come taken in when it is the sending that breaks: asyncio drops it, say a 413 and its reason."""
+    """Read what the socket still holds when sending fails: a server may send 413 and close before it read the body."""
     lost = protocol.connection_lost
 
     def connection_lost(exc: BaseException | None) -> None:
-        del protocol.connection_lost  # or the two would keep one another
+        del protocol.connection_lost  # breaks the reference cycle
         with suppress(OSError):
             while exc is not None and (data := os.read(sock.fileno(), 65536)):
                 protocol.data_received(data)

@@ -1,4 +1,4 @@
-"""HTTP failures as BackendError."""
+"""HTTP failures as ``BackendError``."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ..redaction import spellings
 from ..text import unicode_text, visible
 
 RETRYABLE_STATUS = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
-MAX_RETRY_AFTER = 60  # seconds; a server that asks for more is not asked again unbidden
+MAX_RETRY_AFTER = 60  # seconds; if a server asks to wait longer, there is no automatic retry
 _YEAR = 366 * 86_400.0  # seconds
-_MAX_CHARS = 10_000  # characters of what a server says that are looked at
-_HINTS = {
+_MAX_CHARS = 10_000  # of a server's message that are read
+STATUS_HINTS = {
     401: "set NB_BACKEND_API_KEY to a key that it accepts",
     403: "set NB_BACKEND_API_KEY to a key that it accepts",
     404: "check the url and the model",
@@ -34,19 +34,21 @@ _HINTS = {
 
 
 def connection_error(error: Exception, url: str) -> BackendError:
-    """Say what an exception of the HTTP client means."""
+    """Return the ``BackendError`` for an exception of aiohttp or asyncio."""
     if isinstance(error, BackendError):
         return error
     origin = URL(url).origin()
     if isinstance(error, TimeoutError):
-        retryable = isinstance(error, aiohttp.ServerTimeoutError)  # it was connecting, the question was not sent
+        retryable = isinstance(error, aiohttp.ServerTimeoutError)  # while connecting: the request was not sent
         return TimedOut(f"{origin} did not answer in time: check the url and that the server runs", retryable=retryable)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return ConnectionFailed(f"{origin} has no certificate to be trusted: check the url, or set SSL_CERT_FILE")
+        return ConnectionFailed(f"{origin} has no trusted certificate: check the url, or set SSL_CERT_FILE")
     if isinstance(error, aiohttp.ClientSSLError):
-        return ConnectionFailed(f"{origin} does not speak TLS as it should: check whether its url begins with http://")
+        return ConnectionFailed(f"{origin} does not speak TLS: check whether its url starts with http://")
     if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
-        return ConnectionFailed(f"The proxy on the way to {origin} refuses: check HTTPS_PROXY, HTTP_PROXY and NO_PROXY")
+        return ConnectionFailed(
+            f"The proxy for {origin} refused the connection: check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+        )
     if isinstance(error, aiohttp.ClientConnectorError):
         reason = error.os_error.strerror or "no connection"
         return ConnectionFailed(
@@ -54,11 +56,11 @@ def connection_error(error: Exception, url: str) -> BackendError:
         )
     if isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | OSError):
         return ConnectionFailed(f"The connection to {origin} broke: ask again", retryable=True)
-    return ProtocolError(f"{origin} does not speak HTTP as it should: check the url, or ask again")
+    return ProtocolError(f"{origin} did not answer in valid HTTP: check the url, or ask again")
 
 
 def not_an_answer(url: str, body: bytes, secrets: Iterable[str] = ()) -> ProtocolError:
-    """Say that what a server sent is no answer, and how it begins."""
+    """Return the error for a body that is not an answer; its message quotes the start of the body."""
     start = one_line(body.decode("utf-8", "replace"), secrets, 60)
     sent = f"it sent {start!r}" if start else "it sent nothing"
     return ProtocolError(f"{URL(url).origin()} did not answer as a backend does ({sent}): check the url")
@@ -67,19 +69,20 @@ def not_an_answer(url: str, body: bytes, secrets: Iterable[str] = ()) -> Protoco
 def status_error(
     url: str, status: int, headers: Mapping[str, str], body: bytes, secrets: Iterable[str] = ()
 ) -> BackendError:
-    """Say what an HTTP status means, with the words of the server."""
-    said, code = _server_message(body, secrets)
-    later = status >= 500 or status in RETRYABLE_STATUS
-    hint = _HINTS.get(status) or ("ask again later" if later else "change the question or its options")
+    """Return the ``BackendError`` for an HTTP error status, with the server's message, code and ``Retry-After``."""
+    server_message, code = _server_message(body, secrets)
+    is_temporary = status >= 500 or status in RETRYABLE_STATUS
+    hint = STATUS_HINTS.get(status) or ("ask again later" if is_temporary else "change the prompt or its options")
     wait = _retry_after(headers)
-    if wait and later:
+    if wait and is_temporary:
         hint = f"ask again in {f'{math.ceil(wait)} s' if wait <= 120 else f'{math.ceil(wait / 60)} minutes'}"
-    message = f"{URL(url).origin()} answered {status}{f' ({said})' if said else ''}: {hint}"
+    message = f"{URL(url).origin()} answered {status}{f' ({server_message})' if server_message else ''}: {hint}"
     retryable = status in RETRYABLE_STATUS and (wait or 0) <= MAX_RETRY_AFTER
-    return _kind(status, "")(message, retry_after=wait, retryable=retryable, code=code, status=status)
+    return error_class(status)(message, retry_after=wait, retryable=retryable, code=code, status=status)
 
 
-def _kind(status: int, name: str) -> type[BackendError]:
+def error_class(status: int, name: str = "") -> type[BackendError]:
+    """Choose the kind of error by an HTTP status (0: unknown) and by what the server calls the error."""
     flat = name.lower().replace("_", "")
     if status in (401, 403) or "auth" in flat or "invalidapikey" in flat:
         return AuthError
@@ -89,7 +92,7 @@ def _kind(status: int, name: str) -> type[BackendError]:
 
 
 def _server_message(body: bytes, secrets: Iterable[str]) -> tuple[str, str]:
-    """Find the message and the code in the body of an error status; a page that is not JSON says nothing to show."""
+    """Return the message and the error code in the body of an error status; both are "" for an HTML page."""
     try:
         value: Any = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -104,22 +107,31 @@ def _server_message(body: bytes, secrets: Iterable[str]) -> tuple[str, str]:
 
 
 def one_line(value: Any, secrets: Iterable[str], limit: int = 300) -> str:
-    """Make a server's words one short line that steers no terminal; secrets go first: half of one is no better."""
+    """Return a server's text as one line of at most ``limit`` characters, safe for a terminal, with secrets masked."""
     text = ""
-    with suppress(RecursionError):  # one that is nested too deeply says nothing
+    with suppress(RecursionError):  # a value that is nested too deeply has no text
         text = str(value or "")
-    for secret in secrets:
-        if len(secret) > 3:
-            spelt = "|".join(map(re.escape, sorted(spellings(secret), key=len, reverse=True)))
-            text = re.sub(spelt, "***", text, flags=re.IGNORECASE)
-            cut = max((size for size in range(4, len(secret)) if text.endswith(secret[:size])), default=0)
-            text = text[: len(text) - cut]  # what is looked at may end within one
+    text = _mask(text, secrets)
     text = " ".join(visible(unicode_text(text[:_MAX_CHARS])).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def _mask(text: str, secrets: Iterable[str]) -> str:
+    """Mask secrets in any spelling and case, and remove the start of a secret at the end: the body may be cut there.
+
+    Stricter than ``redaction.mask``: also for keys of 4 to 7 characters, as servers repeat them in error messages.
+    """
+    for secret in secrets:
+        if len(secret) > 3:
+            longest_first = sorted(spellings(secret), key=len, reverse=True)
+            text = re.sub("|".join(map(re.escape, longest_first)), "***", text, flags=re.IGNORECASE)
+            cut = max((size for size in range(4, len(secret)) if text.endswith(secret[:size])), default=0)
+            text = text[: len(text) - cut]
+    return text
+
+
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read Retry-After (seconds or an HTTP date, RFC 9110 10.2.3) or retry-after-ms, in seconds: a year at the most."""
+    """Return the seconds of ``retry-after-ms`` or ``Retry-After`` (RFC 9110 10.2.3), at most a year; else ``None``."""
     try:
         if (milliseconds := headers.get("retry-after-ms", "")).strip().isdecimal():
             return min(float(milliseconds) / 1000, _YEAR)
@@ -127,7 +139,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         if value.replace(".", "", 1).isdecimal():
             return min(float(value), _YEAR)
         date = parsedate_to_datetime(value)
-        date = date if date.tzinfo else date.replace(tzinfo=UTC)  # the old form of C's asctime names no zone
+        date = date if date.tzinfo else date.replace(tzinfo=UTC)  # asctime's format has no time zone
         return min(max(0.0, date.timestamp() - time.time()), _YEAR)
-    except Exception:  # whatever reading a date raises
+    except Exception:  # the parser of dates raises many kinds
         return None

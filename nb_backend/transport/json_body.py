@@ -11,7 +11,7 @@ from ..settings import Secret
 
 
 def valid_unicode(value: Any) -> Any:
-    """Give the same JSON value with half surrogates in its texts joined, or replaced by U+FFFD."""
+    """Return the JSON value with surrogate pairs joined and lone surrogates replaced by U+FFFD."""
     if isinstance(value, str):
         return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     if isinstance(value, dict):
@@ -22,21 +22,22 @@ def valid_unicode(value: Any) -> Any:
 
 
 def encode_json(value: Any) -> bytes:
-    """Write JSON as UTF-8; half surrogates become U+FFFD, numbers as names text, a ``Secret`` is written as it is.
+    """Encode a value as JSON in UTF-8.
 
-    ``TypeError`` names what JSON cannot say.
+    Lone surrogates become U+FFFD, keys of dicts become text, a ``Secret`` becomes its value. ``TypeError`` names the
+    value that JSON cannot express.
     """
-    arrays = orjson.OPT_SERIALIZE_NUMPY if "numpy" in sys.modules else 0  # or orjson would import it
+    arrays = orjson.OPT_SERIALIZE_NUMPY if "numpy" in sys.modules else 0  # otherwise the option would import numpy
     try:
-        return orjson.dumps(value, _revealed, arrays)
+        return orjson.dumps(value, _secret_value, arrays)
     except TypeError as error:
         try:
-            return orjson.dumps(valid_unicode(value), _revealed, arrays | orjson.OPT_NON_STR_KEYS)
+            return orjson.dumps(valid_unicode(value), _secret_value, arrays | orjson.OPT_NON_STR_KEYS)
         except RecursionError:
             raise error from None
 
 
-def _revealed(value: Any) -> str | None:
+def _secret_value(value: Any) -> str | None:
     if isinstance(value, Secret):
         return value.value
     raise TypeError

@@ -1,4 +1,4 @@
-"""What calls that are made together share: their connections, and the waits that a server asks for."""
+"""Connections and waits that concurrent calls share."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ if TYPE_CHECKING:
     from .session import StreamSession
 
 
-_JITTER = 0.2  # of a wait: those that waited do not come all at once
-_FEWEST = 1.0  # questions at once
-_GROWTH = 0.2  # of it, when as many as there are at once have been answered
+_JITTER = 0.2  # part of a wait that is added at random, so that not all calls go on at the same moment
+_MIN_LIMIT = 1.0  # calls at once
+_GROWTH = 0.2  # added to the limit when as many calls as the limit have been answered
 
 
 class Pool:
-    """``async with Pool():`` makes the calls within, and in the tasks begun there, share what they can.
+    """Lets all calls inside ``async with Pool():``, and in tasks started there, share connections and waits.
 
-    A connection goes from one answer that was read to its end to the next question. When one call is told to slow down
-    (``back_off``), all of them wait, and half as many are asked at once from then on; each answer makes room for a
-    little more (additive increase, multiplicative decrease: as TCP does, RFC 5681). A refusal of that kind takes none
-    of the ``max_retries`` of a call as long as other calls are answered meanwhile.
+    A connection is reused when an answer was read to its end. If a server asks one call to slow down (``back_off``),
+    all calls wait, and from then on half as many run at once; each answer raises that limit a little (additive
+    increase, multiplicative decrease, as in RFC 5681). Such a refusal does not count against the ``max_retries`` of a
+    call as long as other calls are answered meanwhile.
     """
 
     max_retries = 5
 
     def __init__(self) -> None:
         self.answered = 0
-        self._idle: dict[int, list[StreamSession]] = {}  # by their options, of which the key is one
-        self._until = 0.0  # when the wait is over
-        self._limit = float("inf")  # of questions at once
+        self._idle: dict[int, list[StreamSession]] = {}  # by a hash of their options, which include the key
+        self._paused_until = 0.0  # on the monotonic clock
+        self._limit = float("inf")  # calls at once
         self._active = 0
         self._room = asyncio.Event()
         self._token: Token[Pool | None] | None = None
@@ -52,10 +52,10 @@ class Pool:
         self._idle.clear()
 
     async def acquire(self) -> None:
-        """Wait until a question may be asked; ``release`` has to follow."""
+        """Wait until another call may start; the caller must call ``release`` when it has ended."""
         while True:
-            if (wait := self._until - time.monotonic()) > 0:
-                await asyncio.sleep(wait * random.uniform(1, 1 + _JITTER))  # noqa: S311  jitter is no secret
+            if (wait := self._paused_until - time.monotonic()) > 0:
+                await asyncio.sleep(wait * random.uniform(1, 1 + _JITTER))  # noqa: S311  jitter needs no secure random numbers
             elif self._active < self._limit:
                 break
             else:
@@ -64,7 +64,7 @@ class Pool:
         self._active += 1
 
     def release(self, *, answered: bool) -> None:
-        """Note that a question has come to its end."""
+        """Note that a call has ended."""
         self._active -= 1
         if answered:
             self.answered += 1
@@ -72,20 +72,20 @@ class Pool:
         self._room.set()
 
     def back_off(self, seconds: float) -> None:
-        """Hold all questions back for so long, and have fewer at once: by half, once for each such wait."""
+        """Delay all calls for these seconds, and halve the limit of calls at once, only once for each wait."""
         now = time.monotonic()
-        if now >= self._until:
-            self._limit = max(_FEWEST, min(self._limit, self._active) / 2)
-        self._until = max(self._until, now + seconds)
+        if now >= self._paused_until:
+            self._limit = max(_MIN_LIMIT, min(self._limit, self._active) / 2)
+        self._paused_until = max(self._paused_until, now + seconds)
 
     def session(self, headers: dict[str, str], **options: Any) -> StreamSession:
-        """Give a session with these options that nobody uses, or a new one."""
+        """Return an unused session with these options, or a new one."""
         from .session import StreamSession
 
-        kind = hash((*headers.items(), *options.items()))
-        idle = self._idle.setdefault(kind, [])
+        key = hash((*headers.items(), *options.items()))
+        idle = self._idle.setdefault(key, [])
         return idle.pop() if idle else StreamSession(headers, **options, on_release=idle.append)
 
 
 current_pool: ContextVar[Pool | None] = ContextVar("nb_backend_pool", default=None)
-"""The pool that a call is part of."""
+"""The pool of the calls in this context; ``None`` if they share nothing."""

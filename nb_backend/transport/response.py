@@ -1,4 +1,4 @@
-"""Read the body of a response."""
+"""Read the body of a response, with a limit on the time without data."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from contextlib import suppress
 import aiohttp
 
 from ..errors import BackendError, TimedOut
-from .connection import Connector
+from .connection import Connector, take_buffer
 from .errors import connection_error
 from .lines import LineDecoder
 
-PIECE = 8 * 2**10  # bytes that are given at once: the events of many more would wake the garbage collector
+MAX_CHUNK = 8 * 2**10  # bytes that ``read`` returns at most: the events of many more would start garbage collections
 MAX_ERROR_BODY = 64 * 2**10  # bytes of an error page that are read
-MAX_DRIP = 10  # idle time-outs that a line, or a kilobyte of one, may take to come
-_LAST_PIECE = 0.1  # seconds that the end of an answer may take to come, once all of it has been understood
-_SECOND_LOOK = 0.1  # seconds that a loop which was blocked gets to take in what had arrived
+MAX_DRIP = 10  # how many idle timeouts a line, or a kilobyte of a line, may take to arrive
+_END_TIMEOUT = 0.1  # seconds to wait for the end of a body of which all events were read
+RECHECK_SECONDS = 0.1  # that a blocked loop gets to read what has arrived, before a timeout is raised
 
 
 class StreamResponse:
-    """The answer to a POST: its head, and its body as it arrives. Leaving it early closes the connection."""
+    """The response to a POST: status and headers, and the body as it arrives.
+
+    Leaving the ``async with`` of the request before the end of the body closes the connection.
+    """
 
     def __init__(self, response: aiohttp.ClientResponse, idle_timeout: float, connector: Connector) -> None:
         self.status = response.status
@@ -31,37 +34,39 @@ class StreamResponse:
         self._response = response
         self._content = response.content
         self._connector = connector
-        self._lost = connector.connection_closed
-        self._ends_when_lost = {"Content-Length", "Transfer-Encoding"}.isdisjoint(response.headers)
+        self._closed = connector.connection_closed
+        self._ends_when_closed = {"Content-Length", "Transfer-Encoding"}.isdisjoint(response.headers)
         self._idle_timeout = idle_timeout
         self._loop = asyncio.get_running_loop()
-        self._pieces: deque[bytes] = deque()  # that were taken, and are still to be given
+        self._chunks: deque[bytes] = deque()  # taken from aiohttp, not yet returned by ``read``
         self._failure: BackendError | None = None
-        self._waits = False  # for a byte
-        self._overdue = False  # none was there when it was time for one, and nobody waited
+        self._is_waiting = False  # whether ``read`` waits for data
+        self._is_overdue = False  # whether the idle timeout passed while nobody was waiting
         self._last_byte = self._last_line = self._loop.time()
-        self._line_bytes = 0  # bytes since then, but for line ends and the like
+        self._line_bytes = 0  # bytes since ``_last_line``, without whitespace
         self._watchdog = self._loop.call_later(idle_timeout, self._check_idle)
-        if self._lost is not None:
-            self._lost.add_done_callback(self._connection_lost)
+        if self._closed is not None:
+            self._closed.add_done_callback(self._on_connection_closed)
 
     async def read(self) -> bytes:
-        """Give what has arrived next, b"" at the end. All that came before a failure is given before it is raised."""
-        if not self._pieces and self._failure is None and (chunk := await self._next()):
+        """Return the next bytes of the body, or b"" at its end.
+
+        A failure is raised after all bytes that arrived before it were returned.
+        """
+        if not self._chunks and self._failure is None and (chunk := await self._next()):
             self._take(chunk)
-        if self._pieces:
-            return self._pieces.popleft()
+        if self._chunks:
+            return self._chunks.popleft()
         if self._failure is not None:
             raise self._failure
         return b""
 
-    async def iter_chunks(self) -> AsyncGenerator[bytes, None]:
-        """Give the body as it arrives."""
-        while chunk := await self.read():
-            yield chunk
-
     async def iter_lines(self) -> AsyncGenerator[bytes, None]:
-        """Give the body's lines, of any length, without their ends (LF, CRLF or CR); a failure comes after them."""
+        """Yield the lines of the body without their ends, which are LF, CRLF or CR.
+
+        A line has at most 64 MB (``lines.MAX_LINE``); longer ones are left out. A failure is raised after the lines
+        that arrived before it, the last of which may be incomplete.
+        """
         decoder = LineDecoder()
         failure: BackendError | None = None
         try:
@@ -76,7 +81,7 @@ class StreamResponse:
             raise failure
 
     async def error_body(self) -> bytes:
-        """Give the first bytes of what explains an error status, whatever happens to the rest."""
+        """Return the first bytes of an error page; a failure ends it early and is not raised."""
         body = b""
         with suppress(BackendError, TimeoutError):
             async with asyncio.timeout(self._idle_timeout):
@@ -85,70 +90,70 @@ class StreamResponse:
         return body
 
     async def close(self) -> None:
-        """Close the connection: for most servers the only sign to stop."""
+        """Close the connection, which tells a server to stop; keep it if the body was read and a pool may reuse it."""
         if not self._connector.force_close and self._failure is None:
             with suppress(BackendError, TimeoutError):
-                async with asyncio.timeout(_LAST_PIECE):
+                async with asyncio.timeout(_END_TIMEOUT):
                     while await self.read():
                         pass
         self._watchdog.cancel()
-        if self._lost is not None:
-            self._lost.remove_done_callback(self._connection_lost)  # the connection may outlive this by far
+        if self._closed is not None:
+            self._closed.remove_done_callback(self._on_connection_closed)  # the connection may outlive this response
         if not self._connector.force_close and self._failure is None and self._response.connection is None:
-            return  # all was read, and aiohttp has the connection back
+            return  # the body was read to its end, and aiohttp has taken the connection back
         self._response.close()
         self._connector.abort()
 
     async def _next(self) -> bytes:
-        """Give what aiohttp has, or will have next: b"" at the end, or when it fails, which is noted."""
-        self._waits = True
-        if self._overdue:
+        """Return the next bytes from aiohttp; b"" at the end, and after a failure, which is kept in ``_failure``."""
+        self._is_waiting = True
+        if self._is_overdue:
             self._check_idle()
         try:
-            if not (chunk := await self._content.readany()) and self._ends_when_lost and self._is_lost():
-                self._lost.result()  # type: ignore[union-attr]  # aiohttp takes a broken connection for the end, too
+            if not (chunk := await self._content.readany()) and self._ends_when_closed and self._is_closed():
+                self._closed.result()  # type: ignore[union-attr]  # aiohttp also takes a broken connection for the end
             return chunk
         except Exception as error:
             self._failure = self._failure or connection_error(error, str(self.url))
         finally:
-            self._waits = False
-        # what aiohttp still holds, and gives no more once there is an exception
-        self._content.set_exception(None)  # type: ignore[arg-type]
-        return self._content.read_nowait()
+            self._is_waiting = False
+        return take_buffer(self._content)
 
     def _take(self, chunk: bytes) -> None:
         self._last_byte = self._loop.time()
         self._line_bytes += len(chunk.strip())
         if self._line_bytes >= 1024 or (self._line_bytes and (b"\n" in chunk or b"\r" in chunk)):
             self._last_line, self._line_bytes = self._last_byte, 0
-        if len(chunk) <= PIECE:
-            self._pieces.append(chunk)
+        if len(chunk) <= MAX_CHUNK:
+            self._chunks.append(chunk)
         else:
-            self._pieces += (chunk[at : at + PIECE] for at in range(0, len(chunk), PIECE))
+            self._chunks += (chunk[at : at + MAX_CHUNK] for at in range(0, len(chunk), MAX_CHUNK))
 
-    def _check_idle(self, second_look: bool = False) -> None:
-        """End the reading when nothing came for too long, or when the connection is lost and aiohttp does not tell."""
+    def _check_idle(self, is_recheck: bool = False) -> None:
+        """End the reading if no data came in time, or if the connection is closed and aiohttp does not report it."""
         self._watchdog.cancel()
         if self._failure is not None or self._content.is_eof():
             return
         now = self._loop.time()
-        ends = min(self._last_byte + self._idle_timeout, self._last_line + MAX_DRIP * self._idle_timeout)
-        left = (now if self._is_lost() else ends) - now
-        self._overdue = left <= 0 and not self._waits
-        if self._overdue:
+        deadline = min(self._last_byte + self._idle_timeout, self._last_line + MAX_DRIP * self._idle_timeout)
+        seconds_left = (now if self._is_closed() else deadline) - now
+        self._is_overdue = seconds_left <= 0 and not self._is_waiting
+        if self._is_overdue:
             return
-        if left > 0 or not second_look:
-            self._watchdog = self._loop.call_later(max(left, _SECOND_LOOK), self._check_idle, left <= 0)
+        if seconds_left > 0 or not is_recheck:
+            self._watchdog = self._loop.call_later(
+                max(seconds_left, RECHECK_SECONDS), self._check_idle, seconds_left <= 0
+            )
             return
-        origin, seconds = self.url.origin(), f"{self._idle_timeout:g} s"
-        if self._is_lost():
+        origin, timeout = self.url.origin(), f"{self._idle_timeout:g} s"
+        if self._is_closed():
             self._failure = connection_error(RuntimeError(), str(self.url))
         else:
-            self._failure = TimedOut(f"{origin} sent next to nothing for {seconds}: ask again, or raise idle_timeout")
+            self._failure = TimedOut(f"{origin} sent almost nothing for {timeout}: ask again, or raise idle_timeout")
         self._content.set_exception(TimeoutError())
 
-    def _connection_lost(self, _: asyncio.Future[None]) -> None:
+    def _on_connection_closed(self, _: asyncio.Future[None]) -> None:
         self._check_idle()
 
-    def _is_lost(self) -> bool:
-        return self._lost is not None and self._lost.done()
+    def _is_closed(self) -> bool:
+        return self._closed is not None and self._closed.done()

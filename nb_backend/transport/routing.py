@@ -17,34 +17,34 @@ from .errors import one_line
 
 
 def default_ssl() -> ssl.SSLContext | bool:
-    """Give what servers are verified by: ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` as they are set now, else aiohttp's.
+    """Return the TLS context for ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``; ``True`` (aiohttp's) if neither is set.
 
-    aiohttp reads them when it is imported, and a notebook may set them later.
+    aiohttp reads the two variables at its import, but a notebook may set them later.
     """
-    named = os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", "")
-    if not any(named):
+    paths = os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", "")
+    if not any(paths):
         return True
-    return _trusting(*named, *(os.path.getmtime(one) if os.path.exists(one) else 0 for one in named))
+    return _context_for(*paths, *(os.path.getmtime(path) if os.path.exists(path) else 0 for path in paths))
 
 
 @lru_cache(maxsize=4)
-def _trusting(file: str, folder: str, *changed: float) -> ssl.SSLContext:
-    context = ssl.create_default_context()  # which reads the two
+def _context_for(file: str, folder: str, *modified: float) -> ssl.SSLContext:
+    context = ssl.create_default_context()  # reads the two variables
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
 def proxy_for(url: URL) -> str | None:
-    """Choose the proxy that the environment names for a URL; this machine never has one."""
+    """Return the proxy that the environment sets for a url; ``None`` for urls of this machine."""
     host = url.host or ""
-    if _is_here(host) or urllib.request.proxy_bypass(f"{host}:{url.port}"):
+    if _is_this_machine(host) or urllib.request.proxy_bypass(f"{host}:{url.port}"):
         return None
     proxy = urllib.request.getproxies().get(url.scheme)
     return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 
 @lru_cache(maxsize=64)
-def _is_here(host: str) -> bool:
+def _is_this_machine(host: str) -> bool:
     name = host.rstrip(".").lower()
     try:
         address = ip_address(name)
@@ -55,26 +55,26 @@ def _is_here(host: str) -> bool:
 
 
 def redirected(url: URL, location: str, secrets: Iterable[str]) -> URL | ConnectionFailed:
-    """Give where a redirect leads, on the same server, or an error if it leads to another one."""
+    """Return the target of a redirect, or an error if it is not on the same origin."""
     try:
         target = url.join(URL(location))
         origin = target.origin()
     except ValueError:
-        return ConnectionFailed(f"{url.origin()} redirects to no proper url: check the url")
+        return ConnectionFailed(f"{url.origin()} redirects to an invalid url: check the url")
     if target.user is not None or target.password is not None:
         return ConnectionFailed(f"{url.origin()} redirects to a url with a password in it: check the url")
     if origin != url.origin():
         return ConnectionFailed(
-            f"{url.origin()} sends on to {one_line(origin, secrets)}, and nothing is sent to another server unasked:"
-            " if that is right, set the url to it"
+            f"{url.origin()} redirects to another server, {one_line(origin, secrets)}, which is not followed: if it is"
+            " the right one, set its url"
         )
     return target
 
 
 def same_origin_url(server: str, address: str) -> str | None:
-    """Give an address on a server in full, be it written as a url or relative to the server's; None if on another one.
+    """Return the absolute url of an address on a server; ``None`` if the address is on another origin.
 
-    Nothing is read into what is written in a way that a browser, a person or another library might read otherwise.
+    Addresses that another library, a browser or a person may read differently are refused too.
     """
     if re.search(r"[\s\\\x00-\x20\x7f]|^//|^(?!https?://[^/?#])[^/?#]*:|^$", address, re.IGNORECASE):
         return None

@@ -1,10 +1,13 @@
-"""A streaming POST over aiohttp that loses nothing and never hangs.
+"""A streaming POST over aiohttp that loses no received bytes and never hangs.
 
-What aiohttp does not do by itself, each seen on a real socket: it gives no more of what it has buffered when the
-connection breaks while the consumer is busy, so that is taken from it; a bad chunk size can stop it for ever without
-``sock_read`` firing, so a watchdog counts the seconds without a byte; its line reader fails on long lines; it sends the
-body, key included, along with a redirect to another origin; its ``trust_env`` takes localhost through a proxy and reads
-``.netrc``; its exceptions keep frames whose variables are the headers and the body, so none of them goes on from here.
+What aiohttp does differently, each seen on a real socket:
+
+- If the connection breaks while the consumer is busy, it discards its buffer: ``connection.take_buffer`` saves it.
+- A bad chunk size can stop it for ever without a ``sock_read`` timeout: ``StreamResponse`` has a timer of its own.
+- Its line reader fails on long lines.
+- It sends the body, which may contain a key, along with a redirect to another origin.
+- Its ``trust_env`` uses a proxy for localhost and reads ``.netrc``.
+- Its exceptions keep frames whose variables are the headers and the body: no such exception leaves this module.
 """
 
 from __future__ import annotations
@@ -26,22 +29,26 @@ from ..errors import BackendError, ConnectionFailed, ProtocolError
 from .connection import Connector
 from .errors import connection_error, not_an_answer, status_error
 from .json_body import encode_json
-from .response import _SECOND_LOOK, StreamResponse
+from .response import RECHECK_SECONDS, StreamResponse
 from .routing import default_ssl, proxy_for, redirected
 
-MAX_BACKLOG = 4 * 2**20  # bytes read ahead of a busy consumer; then the server has to wait
+MAX_BACKLOG = 4 * 2**20  # bytes that are read ahead of a busy consumer before the server has to wait
 MAX_REDIRECTS = 5
-MAX_DOCUMENT = 16 * 2**20  # bytes of a JSON document
+MAX_DOCUMENT = 16 * 2**20  # bytes of a JSON document that is fetched
 
 
 class StreamSession:
-    """A connection to one server: ``async with StreamSession() as session, session.post(url, json=body) as response``.
+    """A connection to one server.
 
-    ``connect_timeout`` is in seconds until the connection stands, ``idle_timeout`` in seconds without a byte;
-    ``secrets`` are kept out of the errors that repeat what the server says. Redirects lead to the same origin only.
+    >>> async with StreamSession() as session, session.post(url, json=body) as response:
+    ...     async for line in response.iter_lines():
+    ...         print(line)
 
-    ``on_release``, of a pool, takes it when an answer is over, for another question: over the same connection if all
-    was read and the server keeps it.
+    ``connect_timeout`` is the seconds until the connection is open, ``idle_timeout`` the seconds without a byte.
+    ``secrets`` are masked in errors that repeat what the server sent. Redirects to another origin are refused.
+
+    ``on_release`` is for a pool: it is called with the session when an exchange has ended. The next exchange uses the
+    same connection if the body was read to its end and the server keeps the connection open.
     """
 
     def __init__(
@@ -63,17 +70,17 @@ class StreamSession:
         self._connector: Connector
 
     async def __aenter__(self) -> Self:
-        self.is_used = self._client is not None and self._connector.is_free
+        self.is_reused = self._client is not None and self._connector.is_free
         if self._client is None:
             timeout = aiohttp.ClientTimeout(total=None, connect=self.connect_timeout)
-            # one that waits for a second use may be closed meanwhile: only a pool knows what to do then
+            # the server may close an idle connection, and only callers with a pool then ask again
             self._connector = Connector(force_close=self._on_release is None, limit=1)
             self._client = aiohttp.ClientSession(
                 connector=self._connector,
                 headers=self.headers,
                 timeout=timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                read_bufsize=MAX_BACKLOG // 4,  # it holds twice as many, and those that are given are as many again
+                read_bufsize=MAX_BACKLOG // 4,  # aiohttp buffers twice as many, and a read returns as many again
             )
         return self
 
@@ -86,52 +93,55 @@ class StreamSession:
             await self.end()
 
     async def end(self) -> None:
-        """Close the connection."""
+        """Close the connection and the HTTP client."""
         if self._client is not None:
             await self._client.close()
             self._connector.abort()
 
     def post(self, url: str, *, json: Any, ssl: tls.SSLContext | bool | None = None) -> _Request:
-        """Send JSON and give the response once its head is there; an HTTP error status is raised as its kind."""
+        """Send JSON; ``async with`` gives the response when its head has arrived.
+
+        Raises the ``BackendError`` of an HTTP error status; ``TypeError`` for a value that JSON cannot express.
+        """
         return _Request(self, "POST", url, ssl, io.BytesIO(encode_json(json)))
 
     async def get_json(self, url: str, *, ssl: tls.SSLContext | bool | None = None) -> Any:
-        """Fetch a JSON document."""
+        """Fetch a JSON document of at most 16 MB; ``ProtocolError`` if it is larger or not JSON."""
         body = io.BytesIO(await self.get_bytes(url, MAX_DOCUMENT, ssl=ssl))
         with suppress(orjson.JSONDecodeError):
             return orjson.loads(body.getbuffer())
         raise not_an_answer(url, body.getvalue(), self.secrets)
 
-    async def get_bytes(self, url: str, most: int, *, ssl: tls.SSLContext | bool | None = None) -> bytes:
-        """Fetch a file; ``ProtocolError`` if it has more than ``most`` bytes."""
-        body = io.BytesIO()  # which a traceback does not show: what a server sends may repeat the key
+    async def get_bytes(self, url: str, max_bytes: int, *, ssl: tls.SSLContext | bool | None = None) -> bytes:
+        """Fetch a file; ``ProtocolError`` if it has more than ``max_bytes`` bytes."""
+        body = io.BytesIO()  # tracebacks do not show its content, in which a server may have repeated the key
         async with _Request(self, "GET", url, ssl) as response:
             while body.write(await response.read()):
-                if body.tell() > most:
-                    raise ProtocolError(f"{response.url.origin()} sent more than {most} bytes: nothing of it is used")
+                if body.tell() > max_bytes:
+                    raise ProtocolError(f"{response.url.origin()} sent more than {max_bytes} bytes: it is not used")
         return body.getvalue()
 
     async def open(self, method: str, url: URL, ssl: tls.SSLContext | bool, body: io.BytesIO | None) -> StreamResponse:
-        """Send a request and give the response with its head; ``BackendError`` for an error status."""
+        """Send a request and return its response when the head has arrived; ``BackendError`` for an error status."""
         head = await self._follow_redirects(method, url, ssl, body)
         if isinstance(head, BackendError):
             raise head
         response = StreamResponse(head, self.idle_timeout, self._connector)
-        del head  # its repr shows headers, in which a server may have repeated the key
+        del head  # its repr shows the headers, in which a server may have repeated the key
         if response.status < 400:
             return response
         try:
-            said = io.BytesIO(await response.error_body())
+            error_page = io.BytesIO(await response.error_body())
         finally:
             await response.close()
-        raise status_error(str(response.url), response.status, response.headers, said.getvalue(), self.secrets)
+        raise status_error(str(response.url), response.status, response.headers, error_page.getvalue(), self.secrets)
 
     async def _follow_redirects(
         self, method: str, url: URL, ssl: tls.SSLContext | bool, body: io.BytesIO | None
     ) -> aiohttp.ClientResponse | BackendError:
-        """Give the head of a response, after redirects, or why there is none.
+        """Return the response after redirects, or the failure.
 
-        Raised from here it would drag frames along, aiohttp's above all, that show what is sent and what came.
+        The failure is returned, not raised: its traceback would have frames that show what was sent and received.
         """
         for _ in range(MAX_REDIRECTS):
             response = await self._send(method, url, ssl, body)
@@ -151,29 +161,29 @@ class StreamSession:
     async def _send(
         self, method: str, url: URL, ssl: tls.SSLContext | bool, body: io.BytesIO | None
     ) -> aiohttp.ClientResponse | BackendError:
-        asking = asyncio.ensure_future(self._asked(method, url, ssl, body))
+        sending = asyncio.ensure_future(self._request(method, url, ssl, body))
         try:
-            for seconds in (self.connect_timeout + self.idle_timeout, _SECOND_LOOK):
-                await asyncio.wait([asking], timeout=seconds)
-            return asking.result() if asking.done() else connection_error(TimeoutError(), str(url))
+            for seconds in (self.connect_timeout + self.idle_timeout, RECHECK_SECONDS):
+                await asyncio.wait([sending], timeout=seconds)
+            return sending.result() if sending.done() else connection_error(TimeoutError(), str(url))
         except asyncio.CancelledError:
-            asking.add_done_callback(_close)  # it may have ended in the same turn
+            sending.add_done_callback(_close)  # it may have ended in the same step of the loop
             raise
         finally:
-            if not asking.done():
-                asking.cancel()
-                await asyncio.wait([asking])
+            if not sending.done():
+                sending.cancel()
+                await asyncio.wait([sending])
 
-    async def _asked(
+    async def _request(
         self, method: str, url: URL, ssl: tls.SSLContext | bool, body: io.BytesIO | None
     ) -> aiohttp.ClientResponse | BackendError:
-        """Give the head of a response, or why there is none: the repr of a task shows the headers in what it raises."""
+        """Return the response, or the failure: a task that raises shows the headers in its repr."""
         headers = {} if body is None else {"Content-Type": "application/json"}
-        data = None if body is None else io.BytesIO(body.getvalue())  # which aiohttp sends piece by piece
+        data = None if body is None else io.BytesIO(body.getvalue())  # aiohttp sends a file in chunks
         try:
             ssl = default_ssl() if ssl is True and url.scheme == "https" else ssl
             if self._client is None:
-                raise RuntimeError("a session is used inside its async with")
+                raise RuntimeError("the session is not open: use it inside 'async with'")
             return await self._client.request(
                 method, url, data=data, headers=headers, ssl=ssl, proxy=proxy_for(url), allow_redirects=False
             )
@@ -181,16 +191,16 @@ class StreamSession:
             return connection_error(error, str(url))
 
 
-def _close(asking: asyncio.Future[aiohttp.ClientResponse | BackendError]) -> None:
-    if not asking.cancelled() and isinstance(response := asking.result(), aiohttp.ClientResponse):
+def _close(sending: asyncio.Future[aiohttp.ClientResponse | BackendError]) -> None:
+    if not sending.cancelled() and isinstance(response := sending.result(), aiohttp.ClientResponse):
         response.close()
 
 
 class _Request:
     """A request whose response is closed at the end of the ``async with``.
 
-    A class and no generator: at the end of a program asyncio closes all generators at once, and those that wait for one
-    another complain.
+    Not an ``asynccontextmanager``: when a program ends, asyncio closes all generators at once, and a generator that
+    waits for another one then raises.
     """
 
     def __init__(

@@ -19,13 +19,13 @@ URL = "http://server:80/some/path?with=parts"
 @pytest.mark.parametrize(
     ("status", "kind", "retryable", "hint"),
     [
-        (400, ServerError, False, "change the question or its options"),
+        (400, ServerError, False, "change the prompt or its options"),
         (401, AuthError, False, "set NB_BACKEND_API_KEY to a key that it accepts"),
         (403, AuthError, False, "set NB_BACKEND_API_KEY to a key that it accepts"),
         (404, ServerError, False, "check the url and the model"),
         (405, ServerError, False, "check the url"),
         (413, ServerError, False, "send less: a shorter text, or smaller images"),
-        (422, ServerError, False, "change the question or its options"),
+        (422, ServerError, False, "change the prompt or its options"),
         (429, RateLimitError, True, "ask again later"),
         (500, ServerError, True, "ask again later"),
         (501, ServerError, False, "ask again later"),

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from nb_backend.errors import BackendError
-from nb_backend.transport.session import StreamSession
+from nb_backend.transport import StreamResponse, StreamSession
 
 OK = b"HTTP/1.1 200 OK\r\n"
 UNTIL_CLOSE = OK + b"Connection: close\r\n\r\n"
@@ -154,6 +154,12 @@ class WireServer:
         return Request(request.head, body)
 
 
+async def chunks_of(response: StreamResponse) -> AsyncIterator[bytes]:
+    """Yield the body as it arrives."""
+    while data := await response.read():
+        yield data
+
+
 async def received(
     items: AsyncIterator[T], after_each: Callable[[T], Awaitable[None]] | None = None
 ) -> tuple[list[T], BackendError | None]:
@@ -173,7 +179,7 @@ async def post(server: WireServer, body: Any = None, **options: Any) -> tuple[by
     """POST, and give all bytes of the answer and how it failed."""
     try:
         async with StreamSession(**options) as session, session.post(f"{server.url}/x", json=body) as response:
-            pieces, failure = await received(response.iter_chunks())
+            pieces, failure = await received(chunks_of(response))
     except BackendError as error:
         return b"", error
     return b"".join(pieces), failure

@@ -236,7 +236,7 @@ async def test_fewer_at_once_once_for_each_wait_and_one_at_least():
         pool.back_off(10)
     assert pool._limit == 4
     for _ in range(10):
-        pool._until = 0
+        pool._paused_until = 0
         pool.back_off(10)
     assert pool._limit == 1
 
@@ -267,7 +267,7 @@ async def test_cancelled_in_the_wait_nothing_is_left(wire_server: WireServer):
     wire_server.answer(b"HTTP/1.1 429 Busy\r\nRetry-After: 50\r\nContent-Length: 0\r\n\r\n")
     async with Pool() as pool:
         tasks = [asyncio.ensure_future(ask(api_for(wire_server.url))) for _ in range(3)]
-        while pool._until == 0 or pool._active:  # noqa: ASYNC110
+        while pool._paused_until == 0 or pool._active:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         for task in tasks:
             task.cancel()

@@ -31,7 +31,7 @@ async def test_a_redirect_to_another_server_is_refused(wire_server, location):
         wire_server.answer(status("307 T", location=location.format(port=other.url.rpartition(":")[2])))
         _, error = await post(wire_server, {"api_key": "sk-123"})
         assert isinstance(error, ConnectionFailed)
-        assert f"{wire_server.url} sends on to http://" in str(error)
+        assert f"{wire_server.url} redirects to another server, http://" in str(error)
         assert other.requests == []
     finally:
         other.stop()

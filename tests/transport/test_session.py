@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from wait import until
-from wire_server import CHUNKED, LAST_CHUNK, OK, UNTIL_CLOSE, WireServer, chunk, post, received, status
+from wire_server import CHUNKED, LAST_CHUNK, OK, UNTIL_CLOSE, WireServer, chunk, chunks_of, post, received, status
 
 from nb_backend.errors import AuthError, BackendError, ConnectionFailed, ProtocolError, ServerError, TimedOut
 from nb_backend.transport import response as response_module
@@ -101,7 +101,7 @@ async def test_a_busy_consumer_makes_the_server_wait(wire_server, monkeypatch):
     piece = bytes(2**20)
     wire_server.answer(UNTIL_CLOSE, *[piece] * 60)
     async with StreamSession() as session, session.post(wire_server.url, json={}) as response:
-        chunks = response.iter_chunks()
+        chunks = chunks_of(response)
         got = len(await anext(chunks))
         await until(lambda: is_paused(response))
         assert response._content.total_bytes - got < 2 * 2**20
@@ -136,7 +136,7 @@ async def test_a_bad_chunk_size_ends_and_keeps_what_came(wire_server, bad):
         async def see(piece: bytes) -> None:
             seen.set()
 
-        pieces, error = await received(response.iter_chunks(), see)
+        pieces, error = await received(chunks_of(response), see)
     assert pieces[0] == b"part"
     assert isinstance(error, BackendError)
 
@@ -165,7 +165,7 @@ async def test_a_blocked_loop_is_no_time_out(wire_server):
     wire_server.answer(UNTIL_CLOSE + b"a", blocked := threading.Event(), b"b")
     got = []
     async with StreamSession(idle_timeout=0.1) as session, session.post(wire_server.url, json={}) as response:
-        async for piece in response.iter_chunks():
+        async for piece in chunks_of(response):
             got.append(piece)
             if not blocked.is_set():
                 blocked.set()
@@ -188,10 +188,10 @@ async def test_a_busy_consumer_is_no_time_out(wire_server, monkeypatch):
     async with StreamSession(idle_timeout=0.1) as session, session.post(wire_server.url, json={}) as response:
         await asyncio.sleep(0.4)
         assert is_paused(response)
-        chunks = response.iter_chunks()
+        chunks = chunks_of(response)
         assert await anext(chunks) == b"abc"
         await asyncio.sleep(0)
-        response._check_idle(second_look=True)
+        response._check_idle(is_recheck=True)
         asked.set()
         assert [piece async for piece in chunks] == [b"d"]
 
@@ -229,7 +229,7 @@ async def test_an_error_page_that_drips_for_ever_ends(wire_server):
 async def test_leaving_closes_the_connection(wire_server):
     wire_server.answer(UNTIL_CLOSE + b"part", end="stall")
     async with StreamSession() as session, session.post(wire_server.url, json={}) as response:
-        async for _ in response.iter_chunks():
+        async for _ in chunks_of(response):
             break
         assert not wire_server.left.acquire(blocking=False)
     assert await asyncio.to_thread(wire_server.left.acquire, timeout=10)
@@ -299,13 +299,13 @@ async def test_what_is_no_http_is_a_protocol_error(wire_server, answer):
     wire_server.answer(answer)
     _, error = await post(wire_server)
     assert isinstance(error, ProtocolError)
-    assert str(error).startswith(f"{wire_server.url} does not speak HTTP as it should")
+    assert str(error).startswith(f"{wire_server.url} did not answer in valid HTTP")
 
 
 async def test_https_where_http_is_spoken(wire_server):
     wire_server.answer(status("400 Bad"))
     async with StreamSession() as session:
-        with pytest.raises(ConnectionFailed, match="begins with http://"):
+        with pytest.raises(ConnectionFailed, match="starts with http://"):
             async with session.post(wire_server.url.replace("http", "https"), json={}):
                 pass
 

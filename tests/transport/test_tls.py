@@ -39,7 +39,7 @@ async def ask(server: WireServer, **options: object) -> tuple[str, Exception | N
 async def test_a_certificate_of_nobody_is_refused_and_nothing_is_sent(tls_server):
     said, error = await ask(tls_server)
     assert (said, type(error)) == ("", ConnectionFailed)
-    assert str(error) == f"{tls_server.url} has no certificate to be trusted: check the url, or set SSL_CERT_FILE"
+    assert str(error) == f"{tls_server.url} has no trusted certificate: check the url, or set SSL_CERT_FILE"
     assert tls_server.requests == []
 
 
@@ -81,7 +81,7 @@ async def test_a_redirect_from_https_to_http_is_refused(tls_server, wire_server)
     tls_server._answers.clear()
     tls_server.answer(status("307 T", location=wire_server.url))
     _, error = await ask(tls_server, ssl=False)
-    assert f"{tls_server.url} sends on to {wire_server.url}, and nothing is sent" in str(error)
+    assert f"{tls_server.url} redirects to another server, {wire_server.url}, which is not followed" in str(error)
     assert wire_server.requests == []
 
 
@@ -92,6 +92,6 @@ async def test_a_tunnel_through_the_proxy_that_the_environment_names(tls_server,
     assert "403" in str(error)
     api = type("Api", (BackendApi,), {"url": "https://elsewhere.invalid"})
     _, error = await received(api.create_async_generator("m", QUESTION, api_key="sk-12345678"))
-    assert "The proxy on the way to https://elsewhere.invalid refuses" in str(error)
+    assert "The proxy for https://elsewhere.invalid refused the connection" in str(error)
     assert wire_server.requests[-1].head.startswith("CONNECT elsewhere.invalid:443 HTTP/1.1")
     assert "sk-12345678" not in str(wire_server.requests[-1])
