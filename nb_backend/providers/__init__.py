@@ -1,1 +1,15 @@
-"""HTTP out: the providers that stream an answer, and what they are made of."""
+"""Providers: a class for each dialect, which sends a prompt to a server and streams the answer as events.
+
+- ``base``           base classes: one POST, answered by a stream of events
+- ``backend_api``    the dialect of g4f's backend API and of the embedded backend
+- ``openai_api``     the dialect of OpenAI's chat completions
+- ``registry``       the table of dialects, and the provider class for a server
+- ``model``          a model that a server lists
+- ``catalog``        model lists of servers, cached, and whether a model has vision
+- ``decoder``        bytes to events, line by line
+- ``fast_path``      bytes to events in the usual framings, faster
+- ``json_events``    JSON texts to events
+- ``reader``         events of an answer, and how the answer ended
+- ``secret_filter``  masks keys that a server repeats
+- ``retry``          retries and failover to other servers
+"""

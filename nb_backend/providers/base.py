@@ -1,4 +1,4 @@
-"""What every provider is made of: one POST, answered by a stream of events."""
+"""Base classes of providers: one POST, answered by a stream of events."""
 
 from __future__ import annotations
 
@@ -27,87 +27,96 @@ T = TypeVar("T")
 
 
 class ProviderModelMixin:
-    """What a provider says about its models."""
+    """Lists the models of a server."""
 
     @classmethod
     async def get_models(cls, provider: str | None = None, *, api_key: str | None = None) -> list[Model]:
-        """Ask the server for its models."""
+        """Return the models that the server lists; ``provider`` is the name of a service that it routes to."""
         raise NotImplementedError
 
 
 class AsyncGeneratorProvider:
     """A provider whose answer is an asynchronous generator of events.
 
-    Its options are class attributes, so that every keyword of a call is free for the request's body: ``url`` (``None``:
-    from the settings; several, separated by spaces, are asked in turn), ``ssl`` (as aiohttp takes it; ``None``:
-    verified), ``headers``, ``connect_timeout`` and ``idle_timeout`` in seconds, ``max_retries`` before the first event;
-    ``reports_retries``: a ``progress`` event, of this side, says why it asks again, whom, and after how long;
-    ``collects_partial``: for the ``partial`` of a failure, unless who asks keeps all of it anyway.
+    Its options are class attributes, because each keyword of a call goes into the request's body. Subclass to change
+    them: ``type("Api", (BackendApi,), {"url": "http://localhost:8080"})``.
     """
 
     url: ClassVar[str | None] = None
+    """Base url of the server; several, separated by spaces, are tried in turn; ``None``: the url of the settings."""
     ssl: ClassVar[tls.SSLContext | bool | None] = None
+    """TLS options in the form that aiohttp takes; ``None``: certificates are verified."""
     headers: ClassVar[dict[str, str]] = {}
+    """Further headers of each request."""
     connect_timeout: ClassVar[float] = 10
+    """Seconds until the connection is open."""
     idle_timeout: ClassVar[float] = 120
+    """Seconds without data after which the answer fails."""
     max_retries: ClassVar[int] = 2
+    """How many times a failed request is sent again, as long as no event has arrived."""
     reports_retries: ClassVar[bool] = False
+    """Whether a ``progress`` event announces each retry and each change of server."""
     collects_partial: ClassVar[bool] = True
+    """Whether the text is collected for ``partial`` of a failure. ``Chat`` collects it itself."""
 
-    path: ClassVar[str] = ""  # of the call, behind the url
+    path: ClassVar[str] = ""
+    """Path of the request, which is appended to the url."""
 
     @classmethod
     async def create_async_generator(
         cls, model: str, messages: Messages, media: MediaListType = None, api_key: str | None = None, **kwargs: Any
     ) -> AsyncResult:
-        """Ask, and give the events of the answer as they come; what fails before the first of them is tried again.
+        """Send a prompt and yield the events of the answer as they arrive.
 
-        ``media`` is a list of ``(data, file name)``, data being whatever ``to_data_uri`` takes; every other keyword
-        goes into the body as it is. Raises one of the six ``BackendError`` kinds, ``.partial`` holding the text that
-        had arrived; ``ValueError`` or ``TypeError`` for what cannot be sent, before anything is.
+        ``messages`` are dicts of ``role`` and ``content``. ``media`` is a list of ``(data, file name)``, where data is
+        anything that ``to_data_uri`` accepts. Other keywords go into the body unchanged. Temporary failures are retried
+        as long as no event has arrived.
+
+        Raises one of the six kinds of ``BackendError``; its ``partial`` is the text that arrived. Raises ``ValueError``
+        or ``TypeError`` for arguments that cannot be sent, before anything is sent.
         """
-        given, api_key = settings.Secret(api_key), None  # no frame of a traceback shows it
+        given, api_key = settings.Secret(api_key), None  # keeps the key out of the frames of a traceback
         key = settings.secret(given)
         debug.log(f"{cls.__name__}: model={model!r} api_key={'set' if key.value else 'none'}")
         body = cls.body(model, messages, media, key) | kwargs
-        attempts = RetryPolicy(cls.servers(), cls.max_retries)
+        retries = RetryPolicy(cls.servers(), cls.max_retries)
         while True:
-            asked, failure, answered = attempts.server, None, False
-            await attempts.begin()
+            provider, failure, answered = retries.server, None, False
+            await retries.begin()
             try:
-                url, session = await asked.connect(key, "text/event-stream")
-                reading = asked.make_reader(url, session.secrets)
-                reading.collects_partial = cls.collects_partial
+                url, session = await provider.connect(key, "text/event-stream")
+                reader = provider.make_reader(url, session.secrets)
+                reader.collects_partial = cls.collects_partial
                 try:
-                    async with session, session.post(url + asked.path, json=body, ssl=asked.ssl) as response:
-                        # No generators within this one: at a program's end asyncio closes all of them at once
-                        while not reading.done and (events := reading.feed(await response.read())) is not None:
+                    async with session, session.post(url + provider.path, json=body, ssl=provider.ssl) as response:
+                        # No inner generator: when a program ends, asyncio closes all generators at once
+                        while not reader.done and (events := reader.feed(await response.read())) is not None:
                             for event in events:
                                 yield event
                 except BackendError as error:
                     failure = error
-                for event in reading.end(whole=failure is None):
+                for event in reader.end(whole=failure is None):
                     yield event
-                failure = reading.error(failure)
+                failure = reader.error(failure)
                 answered = failure is None
             finally:
-                attempts.end(answered=answered)
+                retries.end(answered=answered)
             if failure is None:
                 return
-            if session.is_reused and isinstance(failure, ConnectionFailed) and not reading.started:
-                continue  # the server had closed what was kept open for it
-            failure = await asked.explain_error(url, failure)
-            if reading.started:
+            if session.is_reused and isinstance(failure, ConnectionFailed) and not reader.started:
+                continue  # the server has closed the idle connection
+            failure = await provider.explain_error(url, failure)
+            if reader.started:
                 raise failure
-            event = attempts.next_step(failure)
+            event = retries.next_step(failure)
             if cls.reports_retries:
                 yield event
-            if attempts.delay is not None:
-                await asyncio.sleep(attempts.delay)
+            if retries.delay is not None:
+                await asyncio.sleep(retries.delay)
 
     @classmethod
     def servers(cls) -> tuple[type[Self], ...]:
-        """Give what is asked in turn: this, or one for each url if there are several."""
+        """Return the classes to try in turn: this one, or a subclass for each url if there are several."""
         urls = settings.urls(cls.url)
         if len(urls) < 2:
             return (cls,)
@@ -115,61 +124,63 @@ class AsyncGeneratorProvider:
 
     @classmethod
     async def explain_error(cls, url: str, failure: BackendError) -> BackendError:
-        """Give the failure of a call with what is known besides."""
+        """Return the failure of a request, or one that explains it better; ``url`` is the server that failed."""
         return failure
 
     @classmethod
-    async def get_file(cls, address: str, most: int, api_key: str | None = None) -> bytes:
-        """Fetch a file of the server's own, of ``most`` bytes; ``ValueError`` for an address that is another's.
+    async def get_file(cls, address: str, max_bytes: int, api_key: str | None = None) -> bytes:
+        """Fetch a file of at most ``max_bytes`` bytes from the server; ``ValueError`` if the address is not on it.
 
-        The calls of g4f's backend API are no files: some of them do something (``create`` makes an image), so no
-        redirect may lead there. What is not below the server's url may be somebody else's: the key is not sent there.
+        Addresses of g4f's backend API are refused, and redirects are not followed, as they may lead there: a GET can
+        have effects (``create`` makes an image). The key is sent only to addresses below the server's url: others on
+        the same host may belong to somebody else.
         """
         given, api_key = settings.Secret(api_key), None
         server, session = await cls.connect(settings.secret(given), "image/*", key_in_header=True)
         url = same_origin_url(server, address)
         if url is None or "/backend-api/" in unquote(url).casefold():
-            raise ValueError(f"no file on {server}")
+            raise ValueError(f"this is not the address of a file on {server}")
         if not _is_below(server, url):
             session.headers = {name: session.headers[name] for name in ("Accept", "Accept-Encoding")}
         session.follows_redirects = False
         async with session:
-            return await session.get_bytes(url, most, ssl=cls.ssl)
+            return await session.get_bytes(url, max_bytes, ssl=cls.ssl)
 
     @classmethod
     async def get_document(cls, path: str, key: settings.Secret, read: Callable[[Any], T]) -> T:
-        """Fetch a JSON document of the server's and give what ``read`` makes of it; ``ProtocolError`` if it cannot."""
+        """Fetch a JSON document and return ``read(document)``; ``ProtocolError`` if its shape is wrong."""
         url, session = await cls.connect(key, "application/json", key_in_header=True)
         async with session:
-            found = await session.get_json(url + path, ssl=cls.ssl)
+            document = await session.get_json(url + path, ssl=cls.ssl)
         with suppress(AttributeError, KeyError, TypeError):
-            return read(found)
-        failure = not_an_answer(url, encode_json(found), session.secrets)
-        del found  # no frame of a traceback shows what a server may have repeated
+            return read(document)
+        failure = not_an_answer(url, encode_json(document), session.secrets)
+        del document  # a server may have repeated the key in it, and tracebacks show frames
         raise failure
 
     @classmethod
     async def endpoint(cls, key: settings.Secret) -> tuple[str, dict[str, str]]:
-        """Give the server's url and the headers it wants."""
+        """Return the server's url and the headers of a request, with the key if it is sent as a header."""
         raise NotImplementedError
 
     @classmethod
     def body(cls, model: str, messages: Messages, media: MediaListType, key: settings.Secret) -> dict[str, Any]:
-        """Give the request's body, but for the keywords of the call."""
+        """Return the request's body, without the keywords of the call."""
         raise NotImplementedError
 
     @classmethod
     def make_reader(cls, url: str, secrets: Sequence[str]) -> ResponseReader:
-        """Give what understands the answer."""
+        """Return a reader that turns the body of an answer into events."""
         return ResponseReader(url, secrets)
 
     @classmethod
     async def connect(
         cls, key: settings.Secret, accept: str, *, key_in_header: bool = False
     ) -> tuple[str, StreamSession]:
-        """Give the server's url and a session with the options of the class, to be opened.
+        """Return the server's url and a session that is not open yet.
 
-        The key, and what the headers have of the kind, are kept out of what comes back.
+        The session masks the key, and the values of secret headers, in errors. With ``key_in_header`` the key is sent
+        as ``x-api-key`` unless there is an ``Authorization`` header.
         """
         url, headers = await cls.endpoint(key)
         if key_in_header and key.value and "Authorization" not in headers:
@@ -185,10 +196,7 @@ class AsyncGeneratorProvider:
 
 
 class Provider(AsyncGeneratorProvider, ProviderModelMixin):
-    """Base class of the dialects: what the package needs to know of one, besides how it streams and lists models.
-
-    A new dialect is a subclass in a file of its own, and a line in ``registry.DIALECTS``.
-    """
+    """Base class of a dialect's provider. A new dialect is a subclass in its own file and a line in ``registry``."""
 
     dialect: ClassVar[str]
     """Name of the dialect in cache keys: if it changes, stored answers are no longer found."""
@@ -209,7 +217,7 @@ class Provider(AsyncGeneratorProvider, ProviderModelMixin):
 
 
 def _is_below(server: str, url: str) -> bool:
-    """Whether a url on a server is below the server's own, but for its ``/v1``; not if others may read it otherwise."""
+    """Whether a url is below the server's url without its ``/v1``; False if its path can be resolved in two ways."""
     base, path = re.sub(r"(?:/v\d+\w*)?/*$", "", urlsplit(server).path), urlsplit(url).path
-    unclear = re.search(r"%(?:2e|2f|5c|25)|/\.\.?(?:[/;]|$)", path, re.IGNORECASE)
-    return not base or (path.startswith(f"{base}/") and not unclear)
+    ambiguous = re.search(r"%(?:2e|2f|5c|25)|/\.\.?(?:[/;]|$)", path, re.IGNORECASE)
+    return not base or (path.startswith(f"{base}/") and not ambiguous)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Self
 
-ABILITIES = ("vision", "audio", "image")  # of models, as g4f names them
+ABILITIES = ("vision", "audio", "image")  # names that g4f uses
 
 
 class Model(str):
-    """A model's id, with what the server says of it: ``label``, ``provider``, and whether it sees images (``vision``),
-    has to do with ``audio``, or makes an ``image``; ``None`` is not said.
+    """A model's id, with what the server reports about the model.
+
+    ``label`` is the name to show, ``provider`` the service or the owner. ``vision`` (accepts images), ``audio``
+    (handles audio) and ``image`` (makes images) are ``None`` if the server does not report them.
     """
 
     label: str
@@ -20,13 +22,13 @@ class Model(str):
 
     @classmethod
     def of(cls, name: object, *, label: object = "", provider: object = "", **abilities: object) -> Self:
-        """Make a model of its id and what the server says of it; what is said oddly is not said."""
+        """Build a model from a server's fields; those of the wrong type are ignored, but an id is a ``TypeError``."""
         if not isinstance(name, str):
-            raise TypeError(f"a model's id is a text, not {type(name).__name__}")
+            raise TypeError(f"a model's id must be a str, not {type(name).__name__}")
         model = cls(name)
         model.label = label if isinstance(label, str) and label else name
         model.provider = provider if isinstance(provider, str) else ""
         for ability in ABILITIES:
-            can = abilities.get(ability)
-            setattr(model, ability, can if isinstance(can, bool) else None)
+            value = abilities.get(ability)
+            setattr(model, ability, value if isinstance(value, bool) else None)
         return model

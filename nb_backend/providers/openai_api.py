@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible server, with the same events out as ``BackendApi``."""
+"""The dialect of OpenAI's chat completions, which many servers speak."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from .reader import ResponseReader
 
 
 class OpenAIApi(Provider):
-    """Streams answers from ``{url}/chat/completions``, where ``url`` ends in ``/v1`` or the like.
+    """Streams answers from ``{url}/chat/completions``, where the url ends in ``/v1`` or the like.
 
-    Source of the format: https://platform.openai.com/docs/api-reference/chat-streaming, and ``reasoning_content`` as
-    DeepSeek, vLLM and llama.cpp send it.
+    The format is https://platform.openai.com/docs/api-reference/chat-streaming, with ``reasoning_content`` in the form
+    of DeepSeek, vLLM and llama.cpp. The events are those of ``BackendApi``.
     """
 
     dialect: ClassVar[str] = "openai"
@@ -36,7 +36,7 @@ class OpenAIApi(Provider):
 
     @classmethod
     async def endpoint(cls, key: settings.Secret) -> tuple[str, dict[str, str]]:
-        """Give the server's url, and the key as a header; ``ValueError`` if no url is set."""
+        """Return the server's url and the headers, with the key; ``ValueError`` if no url is set."""
         url = settings.url(cls.url)
         if url is None:
             raise ValueError("OpenAIApi needs a url, like http://localhost:11434/v1: set NB_BACKEND_URL")
@@ -44,42 +44,42 @@ class OpenAIApi(Provider):
 
     @classmethod
     def body(cls, model: str, messages: Messages, media: MediaListType, key: settings.Secret) -> dict[str, Any]:
-        """Give the body of a streamed chat completion; ``media`` as parts of the last user message."""
+        """Return the body of a streamed chat completion, with ``media`` as content parts of the last user message."""
         messages = with_media(messages, attachments((data, name) for data, name in media or []))
         return {"model": model, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
 
     @classmethod
-    def make_reader(cls, url: str, secrets: Sequence[str]) -> ChunkReading:
-        """Give what understands chunks."""
-        return ChunkReading(url, secrets)
+    def make_reader(cls, url: str, secrets: Sequence[str]) -> ChunkReader:
+        """Return a reader of completion chunks."""
+        return ChunkReader(url, secrets)
 
     @classmethod
     async def get_models(cls, provider: str | None = None, *, api_key: str | None = None) -> list[Model]:
-        """Ask the server for its models, all in any case; whether they see images, only some servers say."""
+        """Return all models that the server lists; ``vision`` is None unless the server reports it."""
         given, api_key = settings.Secret(api_key), None
         return await cls.get_document("/models", settings.secret(given), _models)
 
 
-def _models(found: Any) -> list[Model]:
-    return [Model.of(item["id"], provider=item.get("owned_by"), vision=_vision(item)) for item in found["data"]]
+def _models(document: Any) -> list[Model]:
+    return [Model.of(item["id"], provider=item.get("owned_by"), vision=_vision(item)) for item in document["data"]]
 
 
-class ChunkReading(ResponseReader):
-    """Reads ``chat.completion.chunk`` objects as the events that a backend would send."""
+class ChunkReader(ResponseReader):
+    """Translates ``chat.completion.chunk`` objects into the events of a g4f backend."""
 
     def __init__(self, url: str, secrets: Sequence[str] = ()) -> None:
         super().__init__(url, secrets)
         self._name = urlsplit(url).hostname or url
         self._model = ""
-        self._tool_calls: dict[int, dict[str, Any]] = {}
+        self._tool_calls: dict[int, dict[str, Any]] = {}  # by index, with lists of pieces
 
     def translate(self, events: list[RawResponse]) -> list[RawResponse]:
-        """Give the events that the chunks stand for."""
+        """Return the events of these chunks."""
         found: list[RawResponse] = []
         add = found.append
         for chunk in events:
             data = chunk._data
-            try:  # whether it has a text and nothing else, as nearly every one; here, for a call takes a third of it
+            try:  # nearly all chunks have a text and nothing else; a function call for each would take a third longer
                 (choice,) = data["choices"]
                 delta = choice["delta"]
                 text = delta["content"]
@@ -108,13 +108,13 @@ class ChunkReading(ResponseReader):
             who = {"name": self._name, "label": self._name, "url": self._url, "model": model}
             yield RawResponse(type="provider", provider=who)
         for choice in _dicts(chunk.get("choices")):
-            if not choice.get("index"):  # the others are other answers, asked for with n=2
+            if not choice.get("index"):  # others are further answers, requested with n=2
                 yield from self._choice(choice)
         if isinstance(usage := chunk.get("usage"), dict):
             yield RawResponse(type="usage", usage=usage, model=self._model, provider=self._name)
 
     def final_events(self, *, whole: bool) -> list[RawResponse]:
-        """Give the tool calls, which come in pieces: half of one is worth nothing."""
+        """Return the tool calls, joined from their pieces; none if the body broke off, as they may be incomplete."""
         calls = [
             call | {"function": {key: "".join(pieces) for key, pieces in call["function"].items()}}
             for call in self._tool_calls.values()
@@ -123,7 +123,7 @@ class ChunkReading(ResponseReader):
         return [RawResponse(type="tool_calls", tool_calls=calls)] if calls and whole else []
 
     def _choice(self, choice: dict[str, Any]) -> Iterable[RawResponse]:
-        delta = choice.get("delta") or choice.get("message")  # a server that does not stream sends a message
+        delta = choice.get("delta") or choice.get("message")  # servers that do not stream send a message
         if isinstance(delta, dict):
             for key in ("reasoning_content", "reasoning"):
                 if delta.get(key):
@@ -140,7 +140,7 @@ class ChunkReading(ResponseReader):
 
     def _add_tool_call(self, piece: dict[str, Any]) -> None:
         index = piece.get("index")
-        if not isinstance(index, int):  # some servers send none
+        if not isinstance(index, int):  # some servers do not send an index
             index = len(self._tool_calls) - (0 if piece.get("id") or not self._tool_calls else 1)
         call = self._tool_calls.setdefault(
             index, {"id": None, "type": "function", "function": {"name": [], "arguments": []}}
@@ -153,12 +153,12 @@ class ChunkReading(ResponseReader):
 
 
 def with_media(messages: Messages, media: list[Attachment]) -> Messages:
-    """Give the messages with what goes along as parts of the user's last one; the caller's are left as they were."""
+    """Return the messages with attachments as parts of the last user message; the argument is not changed."""
     if not media:
         return messages
     places = [index for index, message in enumerate(messages) if message.get("role") == "user"]
     if not places:
-        raise ValueError("attachments go along with a message of the user, and there is none")
+        raise ValueError("attachments need a message with the role 'user', and there is none")
     last = messages[places[-1]]
     content = last.get("content") or []
     text = [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
@@ -167,12 +167,12 @@ def with_media(messages: Messages, media: list[Attachment]) -> Messages:
 
 
 def _vision(item: dict[str, Any]) -> bool | None:
-    """Find whether a model sees images, as g4f, Mistral or OpenRouter say it."""
+    """Return whether a model has vision, from the fields of g4f, Mistral or OpenRouter; ``None`` if none has them."""
     match item:
-        case {"vision": False, "provider": False}:  # g4f's /v1 says this of every model, whatever it sees
+        case {"vision": False, "provider": False}:  # g4f's /v1 sends this for every model
             return None
-        case {"vision": bool(said)} | {"capabilities": {"vision": bool(said)}}:
-            return said
+        case {"vision": bool(vision)} | {"capabilities": {"vision": bool(vision)}}:
+            return vision
         case {"architecture": {"input_modalities": [_, *_] as inputs}}:
             return "image" in inputs
     return None

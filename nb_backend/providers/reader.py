@@ -1,64 +1,70 @@
-"""Reads the events of an answer, and tells how it ended."""
+"""Events of an answer, and how the answer ended."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from .. import debug
 from ..errors import AuthError, BackendError, ProtocolError, RateLimitError
 from ..events import RawResponse
 from ..transport.errors import STATUS_HINTS, error_class, not_an_answer, one_line
 from .decoder import EventDecoder
 from .secret_filter import SecretFilter
 
-_MANY_TEXTS = 1000
+_MAX_TEXTS = 1000  # deltas that are kept apart; joined, they take a tenth of the memory
 
 
 class ResponseReader:
-    """Understands an answer piece by piece, and in the end how it ended. ``secrets`` are kept out of what it says."""
+    """Reads the body of an answer chunk by chunk.
+
+    ``secrets`` are masked in the events and in the error. With ``collects_partial`` the error has the text so far.
+    """
 
     def __init__(self, url: str, secrets: Sequence[str] = ()) -> None:
         self._url = url
         self._secrets = secrets
-        self._echo = SecretFilter(secrets)
+        self._secret_filter = SecretFilter(secrets)
         self._decoder = EventDecoder()
-        self._understood = False  # an event was a backend's
+        self._is_answer = False  # whether an event had a type
         self.collects_partial = True
-        self._text: list[str] = []
-        self._texts: list[str] = []  # behind it, of the last events
+        self._text: list[str] = []  # joined deltas
+        self._texts: list[str] = []  # the deltas after them
         self._error: RawResponse | None = None
-        self._message: RawResponse | None = None  # an error if nothing of the answer follows it
-        self._before = 0  # so many texts
+        self._message: RawResponse | None = None  # the last message event: an error if no text follows it
+        self._texts_before_message = 0
         self._finished = False
 
     @property
     def started(self) -> bool:
-        """Whether the server had begun to answer."""
+        """Whether an event has arrived."""
         return self._decoder.events > 0
 
     @property
     def done(self) -> bool:
-        """Whether the server says that nothing follows."""
+        """Whether the server has marked the end of the answer."""
         return self._decoder.done
 
     def feed(self, chunk: bytes) -> list[RawResponse] | None:
-        """Give the events that are complete with these bytes; None if there are none any more."""
+        """Return the events that are complete with this chunk; ``None`` for b"", the end of the body."""
         return self._filter_and_note(self.translate(self._decoder.feed(chunk))) if chunk else None
 
     def end(self, *, whole: bool) -> list[RawResponse]:
-        """Give the events that only the end completes; ``whole`` says that the body is not a broken one."""
+        """Return the events that the end of the body completes; ``whole`` says whether the body is complete."""
         events = self._filter_and_note([*self.translate(self._decoder.flush()), *self.final_events(whole=whole)])
-        held = self._echo.flush()
+        if self._decoder.damaged:
+            debug.log(f"skipped {self._decoder.damaged} damaged lines of an answer")
+        held = self._secret_filter.flush()
         self._texts += map(str, held)
-        self._before += len(held)  # it came before a message that was noted last, too
+        self._texts_before_message += len(held)  # this text belongs before the last message
         return events + held
 
     def error(self, failure: BackendError | None) -> BackendError | None:
-        """Say what went wrong, if anything: what the server says goes before how the connection fared."""
-        if said := self._error or (self._message if self._before == len(self._texts) else None):
-            failure = event_error(said, self._secrets)
+        """Return the failure of the answer, if any: an error of the server's comes before one of the connection."""
+        if event := self._error or (self._message if self._texts_before_message == len(self._texts) else None):
+            failure = event_error(event, self._secrets)
         elif self._finished or self.done:
             return None
-        elif failure is None and not self._understood:
+        elif failure is None and not self._is_answer:
             failure = not_an_answer(self._url, self._decoder.start, self._secrets)
         elif failure is None and self._decoder.truncated:
             failure = ProtocolError("The answer broke off in the middle of an event: ask again")
@@ -67,26 +73,26 @@ class ResponseReader:
         return failure
 
     def translate(self, events: list[RawResponse]) -> list[RawResponse]:
-        """Give the events of a backend for those that came; a provider with another dialect says how."""
+        """Return the events in the form of g4f's backend API; readers of other dialects override this."""
         return events
 
     def final_events(self, *, whole: bool) -> list[RawResponse]:
-        """Give the events that are known only at the end of the body; ``whole`` says that it is not a broken one."""
+        """Return further events at the end of the body; ``whole`` says whether the body is complete."""
         return []
 
     def _filter_and_note(self, events: list[RawResponse]) -> list[RawResponse]:
-        events = self._echo.filter(events)
+        events = self._secret_filter.filter(events)
         texts = self._texts
         for event in events:
             data = event._data
-            if data.get("type") == "content" and type(text := data.get("content")) is str:  # as nearly every event
+            if data.get("type") == "content" and type(text := data.get("content")) is str:  # nearly all events
                 texts.append(text)
             else:
                 self._note(event)
-        self._understood = self._understood or any(event.type for event in events)
-        if len(texts) > _MANY_TEXTS and self._message is None:
+        self._is_answer = self._is_answer or any(event.type for event in events)
+        if len(texts) > _MAX_TEXTS and self._message is None:
             if self.collects_partial:
-                self._text.append("".join(texts))  # by themselves short ones take ten times their length
+                self._text.append("".join(texts))
             texts.clear()
         return events
 
@@ -96,7 +102,7 @@ class ResponseReader:
             self._texts.append(str(event))
             self._finished = self._finished or kind == "finish"
         elif kind == "message":
-            self._message, self._before = event, len(self._texts)
+            self._message, self._texts_before_message = event, len(self._texts)
         elif kind in ("error", "auth") or (not kind and event.get("error")):
             self._error = event
 
@@ -105,13 +111,13 @@ _KIND_HINTS = {AuthError: STATUS_HINTS[401], RateLimitError: STATUS_HINTS[429]}
 
 
 def event_error(event: RawResponse, secrets: Iterable[str] = ()) -> BackendError:
-    """Say what an ``error``, ``auth`` or ``message`` event means."""
+    """Return the ``BackendError`` for an ``error``, ``auth`` or ``message`` event."""
     detail = event.get("error")
     fields = detail if isinstance(detail, dict) else {"type": detail}
     name = f"{fields.get('type')} {fields.get('code')}"
     message = event.get("message") or fields.get("message") or detail or event.get("content") or event.get("auth")
     code = fields.get("code", event.get("code"))
     kind = AuthError if event.type == "auth" else error_class(code if isinstance(code, int) else 0, name)
-    said = one_line(message, secrets) or "The server says that it failed, and not why: ask again"
+    text = one_line(message, secrets) or "The server reported an error without a message: ask again"
     hint = _KIND_HINTS.get(kind)
-    return kind(f"{said.rstrip('.')}: {hint}" if hint else said)
+    return kind(f"{text.rstrip('.')}: {hint}" if hint else text)

@@ -14,7 +14,7 @@ from ..transport.pool import current_pool
 
 
 class Server(Protocol):
-    """What can be asked."""
+    """Anything with the url of a server; a provider class is one."""
 
     url: str | None
 
@@ -23,49 +23,50 @@ S = TypeVar("S", bound=Server)
 
 
 class RetryPolicy(Generic[S]):
-    """The attempts to have one question answered: by each server in turn, and at most so many rounds more.
+    """Decides which server a request is sent to next, and when.
 
-    In a pool, all of its calls wait when one is refused for being too many; that takes none of the rounds as long as
-    others are answered meanwhile. ``delay`` is how many seconds to wait, if it is not ``None``.
+    A round is one attempt with each server in turn; ``max_retries`` rounds follow the first. ``delay`` is the seconds
+    to wait before the next attempt, or ``None``. In a ``Pool``, an overloaded server makes all calls wait; such a round
+    is not counted as long as other calls are answered meanwhile.
     """
 
-    def __init__(self, servers: Sequence[S], most: int) -> None:
+    def __init__(self, servers: Sequence[S], max_retries: int) -> None:
         self.delay: float | None = None
         self._servers = servers
         self._pool = current_pool.get()
-        self._most = max(most, self._pool.max_retries) if self._pool else most
+        self._max_retries = max(max_retries, self._pool.max_retries) if self._pool else max_retries
         self._round = 0
         self._failures: list[BackendError] = []  # of this round
-        self._answered = -1  # of the pool, when this was refused last
+        self._answered = -1  # answers of the pool at the last refusal
 
     @property
     def server(self) -> S:
-        """Who is to be asked."""
+        """The server of the next attempt."""
         return self._servers[len(self._failures)]
 
     async def begin(self) -> None:
-        """Wait for the turn; ``end`` has to follow."""
+        """Wait until the pool lets the attempt start; the caller must call ``end`` after it."""
         self.delay = None
         if self._pool:
             await self._pool.acquire()
 
     def end(self, *, answered: bool) -> None:
-        """Note that an attempt has come to its end."""
+        """Note that an attempt has ended."""
         if self._pool:
             self._pool.release(answered=answered)
 
     def next_step(self, failure: BackendError) -> RawResponse:
-        """Choose what to do next, and say so; raise the failure if there is nothing."""
+        """Return the progress event for the next attempt (another server, or a wait); raise if no attempt is left."""
         if is_request_error(failure):
             raise failure
         self._failures.append(failure)
         if len(self._failures) < len(self._servers):
             return ServerChanged(failover_event(failure, self.server.url or ""), self.server)
         failures, self._failures = self._failures, []
-        passing = [one for one in failures if one.retryable]
-        if not passing or self._round >= self._most:
+        temporary = [one for one in failures if one.retryable]
+        if not temporary or self._round >= self._max_retries:
             raise all_servers_failed(failures)
-        delay = min(delay_before_retry(self._round, one) for one in passing)
+        delay = min(delay_before_retry(self._round, one) for one in temporary)
         if self._pool and all(map(is_overload, failures)):
             self._pool.back_off(delay)
             self._round += self._pool.answered == self._answered
@@ -81,31 +82,31 @@ _FIRST_DELAY, _LAST_DELAY = 0.5, 8.0  # seconds
 
 
 def retry_event(error: BackendError, delay: float) -> RawResponse:
-    """Say why, and for how long, nothing is asked."""
+    """Return a progress event: what failed, and in how many seconds the request is sent again."""
     return RawResponse(type="progress", progress={"label": f"{_why(error)}; asking again in {max(delay, 0.1):.1f} s"})
 
 
 def failover_event(error: BackendError, url: str) -> RawResponse:
-    """Say why another server is asked."""
+    """Return a progress event: what failed, and which server is asked instead."""
     return RawResponse(type="progress", progress={"label": f"{_why(error)}; asking {URL(url).origin()}"})
 
 
 def _why(error: BackendError) -> str:
-    return str(error).rpartition(": ")[0] or str(error)  # without what to do about it
+    return str(error).rpartition(": ")[0] or str(error)  # without the hint at its end
 
 
 def is_request_error(error: BackendError) -> bool:
-    """Whether another server would refuse the question, too: it is none that can be asked, or it is too large."""
+    """Whether the request itself is refused, as invalid or too large, so that another server would refuse it too."""
     return error.status in (400, 413, 422)
 
 
 def is_overload(error: BackendError) -> bool:
-    """Whether the server has too much to do, and whoever asks it has to wait."""
+    """Whether the server has too many requests, so that all calls have to wait."""
     return error.status in (429, 503, 529) or isinstance(error, RateLimitError)
 
 
 def all_servers_failed(failures: list[BackendError]) -> BackendError:
-    """Say of several servers that all of them have failed: the last failure, with what became of the others."""
+    """Return the last failure; if there are several, with the messages of all."""
     *others, last = failures
     if not others:
         return last
@@ -121,7 +122,7 @@ def all_servers_failed(failures: list[BackendError]) -> BackendError:
 
 
 def delay_before_retry(attempt: int, error: BackendError) -> float:
-    """Choose how many seconds to wait: what the server asks for, else exponential with jitter, 0.5 to 8 s."""
+    """Return the seconds to wait: what the server asks for, else exponential with jitter, about 0.5 to 8 s."""
     if error.retry_after is not None:
         return error.retry_after
-    return min(_LAST_DELAY, _FIRST_DELAY * 2.0**attempt) * random.uniform(0.75, 1)  # noqa: S311  jitter is no secret
+    return min(_LAST_DELAY, _FIRST_DELAY * 2.0**attempt) * random.uniform(0.75, 1)  # noqa: S311  jitter needs no secure random numbers

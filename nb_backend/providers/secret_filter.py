@@ -1,4 +1,4 @@
-"""What was sent in secret and comes back: servers repeat keys, in logs, in errors, in an answer."""
+"""Mask keys in events: servers repeat them in logs, in errors and in answers."""
 
 from __future__ import annotations
 
@@ -9,39 +9,38 @@ from typing import Any
 from ..events import TEXT_KEYS, RawResponse, content_text
 from ..redaction import is_worth_hiding, spellings
 
-HELD = 4  # characters that a text has in common with the beginning of a secret when its end is held back
+HELD = 4  # characters: the end of a text is held back if at least so many are the start of a secret
 _STARS = "***"
 
 
 class SecretFilter:
-    """Takes secrets out of events, also one that comes in several pieces of text.
+    """Masks secrets in events, also a secret that is cut into several deltas.
 
-    The end of a piece that may be the beginning of a secret waits for what follows it, in the event of the next piece.
+    The end of a delta that may be the start of a secret is held back and added to the next delta.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        spelt = {one for secret in filter(is_worth_hiding, secrets) for one in spellings(secret)}
-        self._secrets = sorted(spelt, key=len, reverse=True)
-        self._any = re.compile("|".join(map(re.escape, self._secrets))) if spelt else None
-        self._ends: dict[
-            str, tuple[str, str]
-        ] = {}  # of a secret's beginning, by type of event: what is given, and held
+        spelled = {one for secret in filter(is_worth_hiding, secrets) for one in spellings(secret)}
+        self._secrets = sorted(spelled, key=len, reverse=True)
+        self._any = re.compile("|".join(map(re.escape, self._secrets))) if spelled else None
+        # the start of a secret at the end of a text, by event type: what was returned, and what is held back
+        self._ends: dict[str, tuple[str, str]] = {}
 
     def filter(self, events: list[RawResponse]) -> list[RawResponse]:
-        """Give the events without secrets."""
+        """Return the events with secrets masked."""
         if self._any is None:
             return events
         at = 0
-        given = []
+        filtered = []
         while at < len(events) and self._ends:
-            given.append(self.without(events[at]))
+            filtered.append(self.without(events[at]))
             at += 1
         rest = events[at:] if at else events
-        return [*given, *(self._at_once(rest) or map(self.without, rest))]
+        return [*filtered, *(self._filter_together(rest) or map(self.without, rest))]
 
-    def _at_once(self, events: list[RawResponse]) -> list[RawResponse] | None:
-        """Give the events if their texts are plain pieces with nothing of a secret, as nearly always; else ``None``."""
-        given: list[RawResponse] = []
+    def _filter_together(self, events: list[RawResponse]) -> list[RawResponse] | None:
+        """Return the events if their texts hold no part of a secret, as nearly always; else ``None``."""
+        filtered: list[RawResponse] = []
         texts: dict[str, list[str]] = {kind: [] for kind in TEXT_KEYS}
         for event in events:
             data = event._data
@@ -50,61 +49,61 @@ class SecretFilter:
                 if len(data) != 2 or type(text := data.get(key)) is not str:
                     return None
                 texts[kind].append(text)
-                given.append(event)
+                filtered.append(event)
             else:
-                given.append(self.without(event))
+                filtered.append(self.without(event))
         for pieces in texts.values():
             text = "".join(pieces)
-            if self._found(text) or self._begun(text, 0) < len(text):
+            if self._has_secret(text) or self._start_of_secret(text, 0) < len(text):
                 return None
-        return given
+        return filtered
 
     def without(self, event: RawResponse) -> RawResponse:
-        """Give the event without secrets."""
+        """Return the event with secrets masked."""
         if self._any is None:
             return event
         kind = event.type
         key = TEXT_KEYS.get(kind)
         data = event.get_dict()
-        text = content_text(data.get(key)) if key else ""  # of a list of parts, too
+        text = content_text(data.get(key)) if key else ""  # content may also be a list of parts
         if not key or not text:
-            return RawResponse(**self._cleaned(data))
-        if not (kind in self._ends or self._found(text) or self._begun(text, 0) < len(text)):
-            plain = len(data) == 2 and isinstance(data[key], str)  # as nearly every event
-            return event if plain else RawResponse(**self._cleaned(data))
-        return RawResponse(**self._cleaned(data | {key: ""}) | {key: self._continued(kind, text)})
+            return RawResponse(**self._masked(data))
+        if not (kind in self._ends or self._has_secret(text) or self._start_of_secret(text, 0) < len(text)):
+            plain = len(data) == 2 and isinstance(data[key], str)  # nearly all events
+            return event if plain else RawResponse(**self._masked(data))
+        return RawResponse(**self._masked(data | {key: ""}) | {key: self._mask_delta(kind, text)})
 
     def flush(self) -> list[RawResponse]:
-        """Give what still waits, at the end."""
+        """Return events with the texts that are still held back."""
         ends, self._ends = self._ends, {}
         return [RawResponse(**{"type": kind, TEXT_KEYS[kind]: held}) for kind, (_, held) in ends.items() if held]
 
-    def _found(self, text: str) -> bool:
+    def _has_secret(self, text: str) -> bool:
         return self._any is not None and self._any.search(text) is not None
 
-    def _cleaned(self, value: Any) -> Any:
+    def _masked(self, value: Any) -> Any:
         if isinstance(value, str):
             return self._any.sub(_STARS, value) if self._any else value
         if isinstance(value, dict):
-            return {self._cleaned(key): self._cleaned(item) for key, item in value.items()}
-        return [self._cleaned(item) for item in value] if isinstance(value, list) else value
+            return {self._masked(key): self._masked(item) for key, item in value.items()}
+        return [self._masked(item) for item in value] if isinstance(value, list) else value
 
-    def _continued(self, kind: str, text: str) -> str:
-        """Give what of a text's next piece can be given."""
-        given, held = self._ends.pop(kind, ("", ""))
-        text, at, pieces = given + held + text, len(given), []
-        start = 0  # of what follows the last secret
+    def _mask_delta(self, kind: str, text: str) -> str:
+        """Return the next delta of a text, with secrets masked, without the end that must be held back."""
+        returned, held = self._ends.pop(kind, ("", ""))
+        text, at, pieces = returned + held + text, len(returned), []
+        start = 0  # of the text after the last secret
         for found in self._any.finditer(text) if self._any else ():
             pieces += [text[at : found.start()], _STARS]
             at = start = found.end()
-        begun = self._begun(text, start)
-        until = max(at, begun if len(text) - begun >= HELD else len(text))
-        if begun < len(text):
-            self._ends[kind] = text[begun:until], text[until:]
+        end = self._start_of_secret(text, start)
+        until = max(at, end if len(text) - end >= HELD else len(text))
+        if end < len(text):
+            self._ends[kind] = text[end:until], text[until:]
         return "".join([*pieces, text[at:until]])
 
-    def _begun(self, text: str, start: int) -> int:
-        """Find where the longest end of a text begins that is a secret's beginning; its length if there is none."""
+    def _start_of_secret(self, text: str, start: int) -> int:
+        """Return the index of the longest end of a text that is the start of a secret; the text's length if none is."""
         first = len(text)
         for secret in self._secrets:
             at = text.find(secret[0], max(start, len(text) - len(secret) + 1))

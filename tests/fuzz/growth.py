@@ -14,7 +14,7 @@ from nb_backend.media.probe import is_truncated, pixel_size
 from nb_backend.media.sniff import BITMAPS, media_type
 from nb_backend.notebook.prompt.expression import expressions
 from nb_backend.providers.decoder import EventDecoder
-from nb_backend.providers.openai_api import ChunkReading
+from nb_backend.providers.openai_api import ChunkReader
 from nb_backend.providers.reader import ResponseReader
 from nb_backend.redaction import redact
 
@@ -87,7 +87,7 @@ def read_wire(data: bytes) -> None:
 
 def read_answer(data: bytes) -> None:
     """Read an answer in both dialects, with secrets to filter out."""
-    for kind in (ResponseReader, ChunkReading):
+    for kind in (ResponseReader, ChunkReader):
         reading = kind("https://host.example/v1", ["Zq8vT2xW9k", "aaaaaaaaaaab1"])
         for at in range(0, len(data), 100):
             list(reading.feed(data[at : at + 100]) or ())

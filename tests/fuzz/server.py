@@ -13,7 +13,7 @@ from nb_backend.chat.answer import Answer
 from nb_backend.errors import AuthError, BackendError, ConnectionFailed, ProtocolError, RateLimitError, ServerError
 from nb_backend.events import RawResponse
 from nb_backend.providers.decoder import EventDecoder
-from nb_backend.providers.openai_api import ChunkReading
+from nb_backend.providers.openai_api import ChunkReader
 from nb_backend.providers.reader import ResponseReader
 from nb_backend.transport import lines as lines_module
 from nb_backend.transport.errors import status_error
@@ -97,7 +97,7 @@ EVENTS = (
 def check_reading(data: bytes) -> None:
     """Either dialect reads the answer to its end and raises nothing; its error is a known kind, without the key."""
     kind, sizes, body = data[:1] or b"\0", data[1:4] or b"\1", data[4:]
-    reading = (ChunkReading if kind[0] & 1 else ResponseReader)(URL, [SECRET])
+    reading = (ChunkReader if kind[0] & 1 else ResponseReader)(URL, [SECRET])
     broken = ConnectionFailed("It broke", retryable=True) if kind[0] & 2 else None
     answer, events = Answer(), []
     for chunk in chunks_of(body, sizes):

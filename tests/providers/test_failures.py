@@ -120,7 +120,7 @@ def test_the_delay_before_a_retry():
         ({"type": "auth", "auth": "E"}, AuthError, "E: set"),
         ({"type": "message", "message": {"a": 1}}, ServerError, "{'a': 1}"),
         ({"type": "error", "error": 17}, ServerError, "17"),
-        ({"type": "error", "error": None}, ServerError, "The server says that it failed, and not why: ask again"),
+        ({"type": "error", "error": None}, ServerError, "The server reported an error without a message: ask again"),
         ({"type": "error", "error": "E", "message": "my KEY123 is"}, ServerError, "my *** is"),
     ],
 )

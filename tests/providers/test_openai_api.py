@@ -164,7 +164,7 @@ async def test_the_request(api, wire_server):
 
 
 async def test_images_need_a_message_of_the_user(api):
-    with pytest.raises(ValueError, match="attachments go along with a message of the user"):
+    with pytest.raises(ValueError, match="attachments need a message with the role 'user'"):
         await anext(api.create_async_generator("m", [{"role": "system", "content": ""}], media=[(PNG, None)]))
 
 
