@@ -133,7 +133,7 @@ def test_without_a_recorded_failure_the_last_exception_is_used(notebook, monkeyp
     assert "```python\nlate = 1\nlate / 0\n```" in LastFailure().prompt(notebook.shell)
     for none in (None, TimedOut("x")):
         monkeypatch.setattr(sys, "last_value", none)
-        with pytest.raises(ValueError, match="no exception to fix: run the cell"):
+        with pytest.raises(ValueError, match="no exception to fix: first run the cell"):
             LastFailure().prompt(notebook.shell)
 
 
