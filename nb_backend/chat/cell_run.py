@@ -1,4 +1,4 @@
-"""The execution of a cell, which prompts belong to."""
+"""Runs of cells, and which run a prompt belongs to."""
 
 from __future__ import annotations
 

@@ -46,8 +46,8 @@ class AnswerStream(AsyncIterator[RawResponse]):
     Images on the server that answers are fetched while the answer streams. The end waits for them; if the stream is
     left at that point, the answer is complete except for the missing images.
 
-    This is a class and not an async generator, so that leaving a loop early, or dropping the stream, still keeps the
-    text (see ``AsyncGeneratorProvider.create_async_generator``).
+    This is a class and not an async generator because asyncio closes all generators at once when a program ends: the
+    generator of the provider would be closed before this one has kept the text.
     """
 
     def __init__(
