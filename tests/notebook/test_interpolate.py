@@ -204,7 +204,7 @@ def test_a_hundred_thousand_openings_are_parsed_fast():
         ("{{ a\n}} {{ (b\n) }}", "{{ a }} and {{ (b ) }}: a and b are not defined: define them, or"),
         (
             "".join(f"{{{{ a{n} }}}}" for n in range(7)),
-            "{{ a0 }}, {{ a1 }}, {{ a2 }}, {{ a3 }}, {{ a4 }} and 2 more: a0, a1, a2, a3, a4, a5 and a6 are not defined",
+            "{{ a0 }}, {{ a1 }}, {{ a2 }}, {{ a3 }}, {{ a4 }} and 2 more: a0, a1, a2, a3, a4, a5 and a6 are not",
         ),
         ("{{ [i for i in r if j] + [i] }}", "i, r and j are not defined"),
         ("{{ (lambda a, b=c: a + b + d)(1) }}", "c and d are not defined"),
