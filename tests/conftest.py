@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import aiohttp
+import hypothesis
 import local_support
 import pytest
 from aiohttp import ClientResponse
@@ -23,6 +24,10 @@ from nb_backend import BackendApi, settings
 from nb_backend.local.scripted import ScriptedEngine
 from nb_backend.providers import base
 from nb_backend.providers import catalog as models
+
+# How long an example takes says nothing on a machine with much else to do.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 # A shell starts what runs in the background with SIGINT ignored, nohup with SIGHUP; child processes inherit that.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (getattr(signal, "SIGHUP", None), signal.SIG_DFL)):
