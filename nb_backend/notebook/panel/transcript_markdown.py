@@ -140,7 +140,6 @@ def _scale_down(uri: str) -> str:
         media_type, data = parse_data_uri(uri)
     except ValueError:
         return ""
-    media_type = media_type.replace("jpg", "jpeg")
     if media_type in BITMAPS and len(data) <= MAX_IMAGE_BYTES:
         return uri
     try:

@@ -29,7 +29,7 @@ _HERE = pathlib.Path(__file__).parent
 _COMMENTS = re.compile(r"(?ms)/\*\*.*?\*/\s*|(?<=[;\s])// .*?$")
 _INDENTATION = re.compile(r"(?m)^\s+|\s+$")
 _LINE_BREAKS = re.compile(r"(?<=[{;,(\[])\n")
-# Strings are kept, and spaces around signs go. In widget.js, only these quotes are used.
+# A string, which stays as it is, or a sign, whose spaces are removed. widget.js uses only these two kinds of quotes.
 _STRING_OR_SIGN = re.compile(r"""("[^"\n]*"|`[^`]*`)| ?([={}(),;:?<>|&]) ?""")
 
 

@@ -52,7 +52,7 @@ class ImageStore:
             media_type, data = parse_data_uri(uri)
         except ValueError:
             media_type, data = "", b""
-        if media_type.replace("jpg", "jpeg") not in BITMAPS:
+        if media_type not in BITMAPS:
             raise ValueError("this image cannot be shown here")
         return data, media_type
 
