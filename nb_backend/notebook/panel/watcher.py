@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ...chat.turn import Turn
 
 
-UNNAMED = "(not in chats)"  # shown as the name of a Chat without one; ``chats`` refuses names like it
+UNNAMED = "(not in chats)"  # shown as the name of a Chat without one; names in ``chats`` have no parentheses
 _turns_on_loop: WeakSet[Turn] = WeakSet()  # turns whose events arrive on the background loop itself
 _snapshots: WeakKeyDictionary[Turn, ItemContent] = WeakKeyDictionary()  # of the other turns, for all panels
 

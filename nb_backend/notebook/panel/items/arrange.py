@@ -16,7 +16,7 @@ class FailedTurn:
 
     turn: Turn
     after: object | None
-    """The message of the history behind which the turn is shown."""
+    """The message of the history after which the turn is shown; None if the history was empty."""
     messages: Sequence[dict[str, Any]] = ()
     """Prompt and partial answer as messages for the transcript; empty if no text arrived."""
 
@@ -35,7 +35,7 @@ class ItemSource:
     """The user message that ``message`` answers."""
 
     state: tuple[object, ...] = field(init=False)
-    """What a change of the item shows up in, as it was when this was made. Compared by identity."""
+    """The objects that are replaced when the item changes, as they were at the start. Compared by identity."""
 
     def __post_init__(self) -> None:
         content = self.message.get("content") if self.message is not None else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 FASTEST, SLOWEST = 0.1, 0.5  # seconds between two updates
 _FREE_BYTES = 8_000  # for the first messages, whose text is small compared with the envelope
 _RATIO_FASTEST, _RATIO_SLOWEST = 1.4, 2.3  # bytes sent for each byte of HTML; in between, the interval grows
-_RENDER_SHARE = 2  # a pause lasts at least twice the rendering time, which then takes a third of the time
+_PAUSE_FACTOR = 2  # times the rendering time: rendering takes at most a third of the time
 
 
 class Throttle:
@@ -17,7 +17,7 @@ class Throttle:
 
     def schedule_next(self, now: float, render_seconds: float, html_size: int) -> None:
         """Set the time of the next update from the last rendering time and the length of the HTML so far."""
-        self.due = now + max(interval(self.bytes_sent, html_size), _RENDER_SHARE * render_seconds)
+        self.due = now + max(interval(self.bytes_sent, html_size), _PAUSE_FACTOR * render_seconds)
 
 
 def interval(bytes_sent: int, html_size: int) -> float:
