@@ -1,4 +1,4 @@
-"""BackendApi on real sockets: what it sends, what it gives, how it fails, when it asks again."""
+"""BackendApi on real sockets: requests, events, failures and retries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEY = "sk-0123456789"
 
 
 async def ask(api: type[BackendApi], **options) -> tuple[list[str], BackendError | None]:
-    """Give the types of the events, text in place of ``content``, and how it failed."""
+    """Return the types of the events, with the text in place of ``content``, and the failure."""
     events, error = await received(api.create_async_generator("m", QUESTION, **options))
     return [str(event) or event.type for event in events], error
 
@@ -72,7 +72,7 @@ async def test_the_headers(api, wire_server):
         ({"api_key": "two\nlines"}, ValueError),
     ],
 )
-async def test_the_callers_own_mistakes_are_told_before_anything_is_sent(api, wire_server, options, kind):
+async def test_mistakes_of_the_caller_are_raised_before_anything_is_sent(api, wire_server, options, kind):
     with pytest.raises(kind):
         await ask(api, **options)
     assert wire_server.requests == []
@@ -132,7 +132,7 @@ async def test_how_an_answer_ends(api, wire_server, body, end, seen, kind, said)
     assert len(wire_server.requests) == 1
 
 
-async def test_a_message_at_the_end_is_an_error_though_the_end_of_the_text_waited_for_more_of_a_key(api, wire_server):
+async def test_a_message_at_the_end_is_an_error_also_after_text_that_was_held_back(api, wire_server):
     wire_server.answer(stream(content("Hi sk-1"), MESSAGE))
     events, error = await received(api.create_async_generator("m", QUESTION, api_key="sk-123456789"))
     assert "".join(str(event) for event in events if event.type == "content") == "Hi sk-1"
@@ -150,7 +150,7 @@ async def test_a_finished_answer_is_whole_whatever_follows(api, wire_server):
     assert got == ["content", "finish"]
 
 
-async def test_a_stall_keeps_what_came(api, wire_server):
+async def test_a_stall_keeps_the_received_text(api, wire_server):
     api.idle_timeout = 0.2
     wire_server.answer(CHUNKED + chunk(sse(content("Hel"))), end="stall")
     seen, error = await ask(api)
@@ -248,14 +248,14 @@ async def test_the_models_of_all_and_of_one_provider(mocked):
 
 @pytest.mark.parametrize("payload", [7, ["m"], {"A": 7}, {"error": [{"message": "x"}]}, [{"name": "x"}]])
 @pytest.mark.parametrize("provider", [None, "A"])
-async def test_what_is_no_list_of_models(mocked, payload, provider):
+async def test_a_document_that_is_not_a_list_of_models(mocked, payload, provider):
     settings.current.url = "http://server.invalid"
     mocked.get(f"http://server.invalid/backend-api/v2/models{'/A' if provider else ''}", payload=payload)
     with pytest.raises(ProtocolError, match="did not answer as a backend does"):
         await BackendApi.get_models(provider)
 
 
-async def test_the_scripted_backend_tells_its_models(backend):
+async def test_the_scripted_backend_lists_its_models(backend):
     assert await BackendApi.get_models() == ["scripted"]
     assert (await BackendApi.get_models("scripted"))[0].vision is None
 

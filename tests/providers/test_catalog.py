@@ -1,4 +1,4 @@
-"""Whether a model sees images: asked of the server, remembered, and never in the way of a question."""
+"""Model lists and vision flags: fetched from the server, cached, and never a reason to delay a prompt for long."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEY = "the-secret-key"
 
 
 class Server:
-    """Answers each path by its table: JSON, bytes as they are, or a status; and only once ``gate`` is open."""
+    """A server that answers each path by its table (JSON, raw bytes or a status) as soon as ``gate`` is open."""
 
     def __init__(self) -> None:
         self.tables: dict[str, Any] = {}
@@ -83,7 +83,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch) -> Clock:
-    """A clock that stands still, and nothing that another test has learnt."""
+    """A clock that stands still, and an empty cache."""
     clock = Clock()
     monkeypatch.setattr(models, "clock", clock)
     monkeypatch.setattr(models, "_lists", {})
@@ -105,7 +105,7 @@ def eyes(name: str, can: Any = True, **more: Any) -> dict[str, Any]:
         ("b", "P", False),
         ("c", "P", None),
         ("missing", "P", None),
-        ("", "P", True),  # some do: the server picks
+        ("", "P", True),  # some have vision: the server picks
         ("", "Q", None),
         ("a", "Missing", None),
         ("a", "Q", False),
@@ -127,7 +127,7 @@ async def test_the_flag_of_a_model(server, model, provider, expected):
 
 
 @pytest.mark.parametrize("flag", [None, 0, 1, "true", [], {}, 1.5])
-async def test_a_flag_that_is_no_bool_says_nothing(server, flag):
+async def test_a_flag_that_is_not_a_bool_is_ignored(server, flag):
     server.provides(P=[eyes("a", flag)])
     assert await sees_images(server.api, "a", "P") is None
 
@@ -144,21 +144,21 @@ async def test_a_server_with_several_providers_may_choose_any(server):
     assert server.asked == [ALL]
 
 
-async def test_what_is_said_oddly_is_not_said(server):
+async def test_fields_of_the_wrong_type_are_ignored(server):
     server.provides(P=[eyes("a", "yes", label=7)])
     assert await sees_images(server.api, "", "P") is None
     (model,) = await server.api.get_models("P")
     assert model.label == "a"
 
 
-async def test_an_owner_that_does_not_answer_is_not_known(server):
+async def test_a_service_that_does_not_answer_is_unknown(server):
     server.provides(P=[eyes("a", False)], Q=[eyes("a", False)])
     server.tables[f"{ALL}/Q"] = 500
     assert await sees_images(server.api, "a") is None
 
 
 @pytest.mark.parametrize(("count", "expected"), [(8, False), (9, None)])
-async def test_not_all_of_many_owners_are_asked(server, count, expected):
+async def test_not_all_of_many_services_are_asked(server, count, expected):
     server.provides(**{f"P{n}": [eyes("a", False)] for n in range(count)})
     assert await sees_images(server.api, "a") is expected
     assert len(server.asked) == (1 + count if expected is False else 1)
@@ -172,13 +172,13 @@ async def test_only_what_is_needed_is_asked(server):
     assert server.asked == [f"{ALL}/P", ALL, f"{ALL}/Q"]
 
 
-async def test_a_provider_of_an_odd_name(server):
+async def test_a_service_with_an_odd_name(server):
     server.tables[f"{ALL}/A/B ?é"] = [eyes("a")]
     assert await sees_images(server.api, "a", "A/B ?é") is True
     assert await sees_images(server.api, "a", {"order": ["A"]}) is None
 
 
-async def test_the_models_that_see(server):
+async def test_the_models_with_vision(server):
     server.provides(P=[eyes("p"), eyes("x"), eyes("b", False)], Q=[eyes("x"), eyes("q"), eyes("b", False), eyes("\n!")])
     assert models_with_vision(server.api, "Q") == []
     await sees_images(server.api, "b", "P")
@@ -194,7 +194,7 @@ async def test_the_models_that_see(server):
 
 
 @pytest.mark.parametrize("vision", [True, False, None])
-async def test_the_embedded_backend_has_one_model_whatever_is_named(monkeypatch, vision):
+async def test_the_embedded_backend_has_one_model_whatever_name_is_sent(monkeypatch, vision):
     with serving(ScriptedEngine(vision=vision)) as embedded:
 
         async def ensure_running() -> process.Address:
@@ -206,7 +206,7 @@ async def test_the_embedded_backend_has_one_model_whatever_is_named(monkeypatch,
         assert models_with_vision(BackendApi) == (["scripted"] if vision else [])
 
 
-async def test_what_the_embedded_backend_says_of_its_engine():
+async def test_the_vision_flag_of_the_embedded_engine():
     assert LazyEngine().vision is False
     with serving(ScriptedEngine(vision=True)) as embedded:
         async with (
@@ -236,11 +236,11 @@ async def test_what_the_embedded_backend_says_of_its_engine():
         ({"architecture": {"input_modalities": "image"}}, None),
         ({"architecture": "image"}, None),
         ({"vision": True, "provider": False}, True),  # g4f
-        ({"vision": False, "provider": False}, None),  # which says this of every model
+        ({"vision": False, "provider": False}, None),  # g4f sends this for every model
         ({"vision": False, "provider": True}, False),
     ],
 )
-async def test_what_openai_servers_say(server, said, expected):
+async def test_the_vision_flags_of_openai_servers(server, said, expected):
     server.url += "/v1"
     server.tables["/v1/models"] = {"data": [{"id": "m", "owned_by": ["odd"], **said}, eyes("other", not expected)]}
     assert issubclass(server.api, OpenAIApi)
@@ -265,7 +265,7 @@ ODD = [
 @pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
 @pytest.mark.parametrize("path", ["", "/v1"])
 @pytest.mark.parametrize("provider", [None, "P"])
-async def test_an_odd_answer_is_not_known_and_quiet(server, odd, path, provider, caplog, capsys):
+async def test_an_odd_answer_is_unknown_and_not_raised(server, odd, path, provider, caplog, capsys):
     server.url += path
     server.tables = {ALL: odd, f"{ALL}/P": odd, "/v1/models": odd}
     settings.current.api_key = KEY
@@ -277,12 +277,12 @@ async def test_an_odd_answer_is_not_known_and_quiet(server, odd, path, provider,
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://127.0.0.1:9/v1", "http://nowhere.invalid", "no url"])
-async def test_nobody_there_is_not_known(url):
+async def test_an_unreachable_server_is_unknown(url):
     for api in (BackendApi, OpenAIApi):
         assert await sees_images(type("Api", (api,), {"url": url}), "a") is None
 
 
-async def test_no_url_and_an_odd_key_are_not_known(server):
+async def test_an_invalid_url_and_an_invalid_key_are_unknown(server):
     assert await sees_images(OpenAIApi, "a") is None
     settings.current.api_key = "a\nb"
     assert await sees_images(server.api, "a") is None
@@ -290,7 +290,7 @@ async def test_no_url_and_an_odd_key_are_not_known(server):
 
 
 @pytest.mark.parametrize("path", ["", "/v1"])
-async def test_a_conversations_own_key_goes_in_place_of_the_settings(server, path):
+async def test_the_key_of_a_chat_replaces_that_of_the_settings(server, path):
     server.url += path
     settings.current.api_key = "of another server"
     await sees_images(server.api, "a", api_key=KEY)
@@ -307,7 +307,7 @@ async def test_each_key_has_its_own_models(server, answer):
     assert await sees_images(server.api, "a", api_key="A") is (None if answer == 401 else False)
     assert models_with_vision(server.api, api_key=KEY) == ["a"]
     assert models_with_vision(server.api, api_key="A") == []
-    settings.current.api_key = KEY  # the same, wherever it is from
+    settings.current.api_key = KEY  # the same key from another source
     assert models_with_vision(server.api) == ["a"]
     assert KEY not in f"{models._lists} {models._pending}"
 
@@ -317,21 +317,21 @@ async def test_each_key_has_its_own_models(server, answer):
 
 @pytest.fixture(params=["", "/v1"])
 def slow(server, request) -> Server:
-    """A server whose models are told only when the gate opens."""
+    """A server that lists its models only when the gate opens."""
     server.url += request.param
     server.tables = {f"{ALL}/P": [eyes("a")], "/v1/models": {"data": [eyes("a")]}}
     server.gate.clear()
     return server
 
 
-async def opened(server: Server) -> None:
-    """Open the gate, and wait until what was asked is answered."""
+async def open_gate(server: Server) -> None:
+    """Open the gate, and wait until all fetches have ended."""
     server.gate.set()
     for _, fetch in models._pending.values():
         await asyncio.to_thread(fetch.future.exception, 10)
 
 
-async def test_a_slow_server_is_not_waited_for_and_the_next_question_knows(slow, monkeypatch, clock):
+async def test_a_slow_server_is_not_awaited_and_the_next_prompt_has_the_list(slow, monkeypatch, clock):
     monkeypatch.setattr(models, "VISION_TIMEOUT", 0.01)
     assert await sees_images(slow.api, "a", "P") is None
     clock.now += 100
@@ -340,12 +340,12 @@ async def test_a_slow_server_is_not_waited_for_and_the_next_question_knows(slow,
         patch.setattr(models, "_wait_for", waits.append)
         assert await sees_images(slow.api, "a", "P") is None
     assert waits == []
-    await opened(slow)
+    await open_gate(slow)
     assert await sees_images(slow.api, "a", "P") is True
     assert len(slow.asked) == 1
 
 
-async def test_questions_at_once_ask_once(slow):
+async def test_concurrent_prompts_fetch_once(slow):
     here = [asyncio.ensure_future(sees_images(slow.api, "a", "P")) for _ in range(5)]
     there = [asyncio.to_thread(asyncio.run, sees_images(slow.api, "a", "P")) for _ in range(5)]
     there += [asyncio.to_thread(background.run, sees_images(slow.api, "a", "P"))]
@@ -356,28 +356,28 @@ async def test_questions_at_once_ask_once(slow):
     assert len(slow.asked) == 1
 
 
-async def test_cancelled_while_it_waits(slow):
+async def test_a_cancelled_wait_does_not_cancel_the_fetch(slow):
     asking = asyncio.ensure_future(sees_images(slow.api, "a", "P"))
     assert await asyncio.to_thread(slow.arrived.acquire, timeout=10)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    await opened(slow)
+    await open_gate(slow)
     assert await sees_images(slow.api, "a", "P") is True
     assert len(slow.asked) == 1
 
 
 @pytest.mark.parametrize("answer", [None, 500])
-async def test_a_loop_that_has_ended_is_not_told(slow, monkeypatch, caplog, capsys, answer):
+async def test_a_closed_loop_is_not_notified(slow, monkeypatch, caplog, capsys, answer):
     monkeypatch.setattr(models, "VISION_TIMEOUT", 0.01)
     slow.tables |= {path: answer for path in slow.tables if answer}
     assert await asyncio.to_thread(asyncio.run, sees_images(slow.api, "a", "P")) is None
-    await opened(slow)
+    await open_gate(slow)
     assert (caplog.text, *capsys.readouterr()) == ("", "", "")
 
 
 @pytest.mark.parametrize(("seconds", "asked"), [(299, 1), (301, 2)])
-async def test_what_was_learnt_is_forgotten(server, clock, seconds, asked):
+async def test_cached_lists_expire(server, clock, seconds, asked):
     server.provides(P=[eyes("a")])
     assert await sees_images(server.api, "a", "P") is True
     server.provides(P=[eyes("a", False)])
@@ -397,7 +397,7 @@ async def test_a_failure_is_remembered_for_a_short_time(server, clock, seconds, 
     assert len(server.asked) == asked
 
 
-async def test_a_fetch_without_end_is_given_up(slow, monkeypatch, clock):
+async def test_an_endless_fetch_is_replaced(slow, monkeypatch, clock):
     monkeypatch.setattr(models, "VISION_TIMEOUT", 0.01)
     assert await sees_images(slow.api, "a", "P") is None
     assert await asyncio.to_thread(slow.arrived.acquire, timeout=10)
@@ -410,7 +410,7 @@ async def test_a_fetch_without_end_is_given_up(slow, monkeypatch, clock):
     assert len(slow.asked) == 2
 
 
-async def test_servers_are_told_apart(server):
+async def test_each_server_has_its_own_list(server):
     server.provides(P=[eyes("a")])
     settings.current.url = server.url
     assert await sees_images(BackendApi, "a", "P") is True
@@ -422,17 +422,17 @@ async def test_servers_are_told_apart(server):
 # -- Tab and %backend share what is known
 
 
-def test_tab_knows_what_a_question_has_asked_for(server):
+def test_tab_uses_a_list_that_a_prompt_has_fetched(server):
     server.provides(P=[eyes("a")])
     settings.current.url = server.url
     background.run(sees_images(server.api, "a"))
     asked = len(server.asked)
     assert models.known_models() == ["a"]
     assert [model.vision for model in background.run(models.available_models())] == [True]
-    assert len(server.asked) == asked + 2  # who lists them wants to know what is so now
+    assert len(server.asked) == asked + 2  # listing always fetches
 
 
-def test_tab_asks_again_at_once_after_a_failure(server):
+def test_tab_fetches_again_at_once_after_a_failure(server):
     settings.current.url = server.url
     assert background.run(sees_images(server.api, "a")) is None
     server.provides(P=[eyes("a")])

@@ -1,4 +1,4 @@
-"""Bytes to events: both framings, every cut, every kind of damage."""
+"""Bytes to events: each framing, each cut, each kind of damage."""
 
 from __future__ import annotations
 
@@ -98,10 +98,10 @@ def test_a_line_too_long_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch,
         assert (len(events), decoder.damaged) == (2, 2)
 
 
-def test_data_without_end_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_data_lines_are_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines_module, "MAX_LINE", 50)
     events, decoder = decode(b"data: 0123456789\n" * 8, b'\n{"type":"content","content":"ok"}\n')
-    assert (len(events), decoder.damaged) == (1, 4)  # five lines at once, and the three that are left
+    assert (len(events), decoder.damaged) == (1, 4)  # five lines together, then the other three
     assert decode(b"data:\n" * 1000)[1].damaged > 10
 
 
@@ -167,18 +167,18 @@ def test_a_damaged_line_is_skipped_and_counted(damage: bytes) -> None:
         (b'data: {"type": "content", "content": "Hi"}', False),
     ],
 )
-def test_the_end_within_an_object_is_told(body: bytes, truncated: bool) -> None:
+def test_an_end_inside_an_object_is_reported(body: bytes, truncated: bool) -> None:
     assert decode(body)[1].truncated is truncated
 
 
-def test_streams_also_where_blank_lines_are_forgotten() -> None:
+def test_events_stream_also_if_blank_lines_are_missing() -> None:
     decoder = EventDecoder()
     line = b'data: {"type": "content", "content": "Hi"}\n'
     assert [len(decoder.feed(line)) for _ in range(3)] == [0, 1, 1]
 
 
 @pytest.mark.parametrize("body", [b"data: [DONE]\n\n", b"[DONE]\n", b"data: [DONE]"])
-def test_the_end_mark_is_no_event(body: bytes) -> None:
+def test_the_end_mark_is_not_an_event(body: bytes) -> None:
     events, decoder = decode(b'data: {"type": "content", "content": "Hi"}\n\n', body)
     assert (events, decoder.done, decoder.damaged) == ([HI], True, 0)
 
@@ -208,7 +208,7 @@ def test_the_text_of_content(value: str, text: str) -> None:
     assert text_of(b'{"type": "content", "content": %s}\n' % value.encode()) == text
 
 
-def test_half_a_character_in_a_field_without_name_does_no_harm() -> None:
+def test_a_lone_surrogate_in_a_field_without_name() -> None:
     events, _ = decode(b'{"type":"log","":"\\ud83d"}\n')
     assert [event.get_dict() for event in events] == [{"type": "log", "": "\ufffd"}]
 
@@ -329,7 +329,7 @@ def test_the_fast_path_gives_the_same_events_as_line_by_line(parts: list[bytes],
 
 
 @pytest.mark.parametrize("framing", [b"data: %s\n\n", b"event: content\ndata: %s\n\n", b"%s\n"])
-def test_damaged_objects_that_fit_together_are_damaged(framing: bytes) -> None:
+def test_damaged_objects_stay_damaged_if_they_are_valid_together(framing: bytes) -> None:
     lines = [b'{"a":[' * 20 + b"{}"] * 20 + [b"{}" + b"]}" * 80] * 5 + [b",".join([b'{"b":1}'] * 13)] * 2
     assert len(json.loads(b"[%s]" % b",".join(lines))) == len(lines)
     events, decoder = decode(b"".join(framing % line for line in lines))

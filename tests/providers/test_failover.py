@@ -1,4 +1,4 @@
-"""Several urls: the next one is asked where one fails before its first event, and never after it."""
+"""Several urls: if a server fails before its first event, the next one is asked; never after it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MESSAGES = [{"role": "user", "content": "Hi"}]
 
 @pytest.fixture
 def dead() -> str:
-    """A url at which nobody listens."""
+    """A url where no server listens."""
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         return f"http://127.0.0.1:{taken.getsockname()[1]}"
 
@@ -30,11 +30,11 @@ def other():
     server.stop()
 
 
-async def told(chat: Chat, question: str = "Hi") -> tuple[str, list[str]]:
-    """The answer, and what was said meanwhile."""
+async def ask_with_progress(chat: Chat, question: str = "Hi") -> tuple[str, list[str]]:
+    """Return the answer, and the labels of the progress events."""
     stream = chat.stream(question)
-    said = [event.get("progress")["label"] async for event in stream if event.type == "progress"]
-    return stream.answer.text, said
+    labels = [event.get("progress")["label"] async for event in stream if event.type == "progress"]
+    return stream.answer.text, labels
 
 
 # -- the next one is asked
@@ -53,30 +53,30 @@ async def told(chat: Chat, question: str = "Hi") -> tuple[str, list[str]]:
     ],
     ids=["500", "429", "404", "401", "no HTTP", "nothing", "no event"],
 )
-async def test_one_that_fails_leaves_it_to_the_next_at_once(wire_server, other, delays, failure):
+async def test_after_a_failure_the_next_server_is_asked_at_once(wire_server, other, delays, failure):
     wire_server.answer(failure)
     other.answer(stream(content("from the other")))
-    text, said = await told(Chat(url=[wire_server.url, other.url]))
+    text, said = await ask_with_progress(Chat(url=[wire_server.url, other.url]))
     assert text == "from the other"
     assert delays == []
     assert len(said) == 1
     assert said[0].endswith(f"asking {other.url}")
 
 
-async def test_a_dead_one_is_left_at_once(dead, other, delays):
+async def test_an_unreachable_server_is_left_at_once(dead, other, delays):
     other.answer(stream(content("here")))
-    text, said = await told(Chat(url=f"{dead}, {other.url}"))
+    text, said = await ask_with_progress(Chat(url=f"{dead}, {other.url}"))
     assert (text, delays) == ("here", [])
     assert "Nobody answers" in said[0]
 
 
-async def test_the_first_that_answers_is_the_only_one(wire_server, other):
+async def test_the_first_server_that_answers_is_the_only_one(wire_server, other):
     wire_server.answer(stream(content("first")))
-    assert await told(Chat(url=[wire_server.url, other.url])) == ("first", [])
+    assert await ask_with_progress(Chat(url=[wire_server.url, other.url])) == ("first", [])
     assert other.requests == []
 
 
-async def test_after_the_first_event_no_other_is_asked(wire_server, other, delays):
+async def test_after_the_first_event_no_other_server_is_asked(wire_server, other, delays):
     wire_server.answer(stream(content("Half"), end=b""))
     chat = Chat(url=[wire_server.url, other.url])
     with pytest.raises(BackendError) as caught:
@@ -86,24 +86,24 @@ async def test_after_the_first_event_no_other_is_asked(wire_server, other, delay
 
 
 @pytest.mark.parametrize("code", ["400 Bad", "413 Large", "422 Odd"])
-async def test_what_is_wrong_with_the_question_is_told_by_the_first(wire_server, other, code):
+async def test_an_error_of_the_request_is_raised_from_the_first_server(wire_server, other, code):
     wire_server.answer(status(code, {"error": {"message": "not so"}}))
     with pytest.raises(ServerError, match=f"{code[:3]} .not so"):
         await Chat(url=[wire_server.url, other.url]).ask("Hi")
     assert other.requests == []
 
 
-async def test_when_all_fail_they_are_asked_again_after_a_wait(wire_server, other, delays):
+async def test_when_all_servers_fail_they_are_asked_again_after_a_wait(wire_server, other, delays):
     for server in (wire_server, other):
         server.answer(status("503 Busy", {}))
     wire_server.answer(stream(content("again")))
-    text, said = await told(Chat(url=[wire_server.url, other.url]))
+    text, said = await ask_with_progress(Chat(url=[wire_server.url, other.url]))
     assert text == "again"
     assert len(delays) == 1
     assert "asking again in" in said[1]
 
 
-async def test_when_all_have_failed_each_is_named(wire_server, other, dead, delays):
+async def test_when_all_servers_have_failed_each_is_named(wire_server, other, dead, delays):
     for _ in range(3):
         wire_server.answer(status("503 Busy", {"error": {"message": "loading"}}))
         other.answer(status("500 Oops", {}))
@@ -115,7 +115,7 @@ async def test_when_all_have_failed_each_is_named(wire_server, other, dead, dela
     assert len(delays) == 2
 
 
-async def test_what_cannot_pass_is_not_tried_again(wire_server, other, delays):
+async def test_permanent_failures_are_not_retried(wire_server, other, delays):
     for server in (wire_server, other):
         server.answer(status("401 No", {}))
     with pytest.raises(AuthError, match="None of 2"):
@@ -123,7 +123,7 @@ async def test_what_cannot_pass_is_not_tried_again(wire_server, other, delays):
     assert delays == []
 
 
-async def test_the_key_goes_to_each_and_to_nobody_else(wire_server, other, delays):
+async def test_the_key_is_sent_to_each_server_and_nowhere_else(wire_server, other, delays):
     wire_server.answer(status("500 Oops", {}))
     other.answer(stream(content("hi")))
     await Chat(url=[wire_server.url, other.url], api_key="the-key-of-this-test").ask("Hi")
@@ -131,7 +131,7 @@ async def test_the_key_goes_to_each_and_to_nobody_else(wire_server, other, delay
         assert server.requests[-1].json["api_key"] == "the-key-of-this-test"
 
 
-async def test_images_are_fetched_from_the_one_that_answered(dead, image_server):
+async def test_images_are_fetched_from_the_server_that_answered(dead, image_server):
     image_server.engine.enqueue("![a](/media/x.png)", images("/media/second.png"))
     answer = await Chat(url=[dead, image_server.url]).ask("Draw")
     assert answer.images[0] == f"{image_server.url}/media/second.png"
@@ -139,7 +139,7 @@ async def test_images_are_fetched_from_the_one_that_answered(dead, image_server)
     assert uri(PNG) in answer.to_markdown()
 
 
-async def test_an_event_of_a_server_moves_nobody(image_server, other):
+async def test_an_event_from_the_wire_does_not_change_the_server(image_server, other):
     moved = {"type": "progress", "progress": {"label": "x"}, "server": other.url, "url": other.url}
     image_server.engine.enqueue(moved, f"![a]({other.url}/media/x.png)")
     answer = await Chat().ask("Draw")
@@ -147,7 +147,7 @@ async def test_an_event_of_a_server_moves_nobody(image_server, other):
     assert [image.data_uri for image in answer.images] == [None]
 
 
-async def test_a_provider_by_itself_does_the_same(dead, other, monkeypatch, delays):
+async def test_a_provider_without_a_chat_does_the_same(dead, other, monkeypatch, delays):
     monkeypatch.setenv("NB_BACKEND_URL", f"{dead} {other.url}")
     said = b'data: {"choices": [{"delta": {"content": "and here"}, "finish_reason": "stop"}]}\n\n'
     other.answer(stream(content("here")))
@@ -159,7 +159,7 @@ async def test_a_provider_by_itself_does_the_same(dead, other, monkeypatch, dela
     assert "progress" not in {event.type for event in events}
 
 
-async def test_what_is_too_long_is_asked_again_of_the_one_that_said_so(dead, backend, delays):
+async def test_a_trimmed_chat_is_sent_again_to_the_same_server(dead, backend, delays):
     chat = Chat(url=[dead, backend.url])
     await chat.ask("one")
     backend.engine.enqueue({"type": "error", "error": "PromptTooLongError", "message": "9 tokens long and m takes 8"})
@@ -194,7 +194,7 @@ def test_all_must_speak_one_dialect():
         Chat(url=["http://a/v1", "http://b"]).request("Hi")
 
 
-async def test_with_none_the_embedded_backend_answers(monkeypatch):
+async def test_without_a_url_the_embedded_backend_answers(monkeypatch):
     async def none() -> None:
         raise ConnectionFailed("the embedded one was asked")
 

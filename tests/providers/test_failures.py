@@ -1,4 +1,4 @@
-"""What a failure means: its kind, its words, what to do, how long to wait."""
+"""Failures as ``BackendError``: kind, message, hint and seconds to wait."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_the_code_of_the_server(body, code):
         (b"\x1b[31m \x1b]8;;x\x07 \xe2\x80\xae", " ([U+001B][31m [U+001B]]8;;x[U+0007] [U+202E])"),
     ],
 )
-def test_the_words_of_the_server(body, said):
+def test_the_message_of_the_server(body, said):
     assert str(status_error(URL, 400, {}, body)).startswith(f"http://server answered 400{said}: ")
 
 
@@ -131,7 +131,7 @@ def test_an_event(event, kind, message):
 
 
 @pytest.mark.parametrize("kind", BackendError.__subclasses__())
-def test_an_error_shows_itself_as_one_line(kind):
+def test_an_error_is_shown_as_one_line(kind):
     error = kind("two\n lines", partial="text", retry_after=1)
     assert error._render_traceback_() == [f"{kind.__name__}: two lines"]
     assert (error.partial, error.retry_after) == ("text", 1)

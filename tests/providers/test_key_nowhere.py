@@ -1,4 +1,4 @@
-"""The key is nowhere to be seen: in no text, no traceback's variables, not even where the server repeats it."""
+"""The key is shown nowhere: in no text and no variable of a traceback, also if the server repeats it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FRAGMENTS = st.sampled_from(
 
 
 @given(st.lists(FRAGMENTS, max_size=12), st.data())
-def test_no_cut_lets_the_key_through_and_all_else_stays(fragments, data):
+def test_no_cut_lets_the_key_through_and_other_text_stays(fragments, data):
     text = "".join(fragments)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
@@ -61,14 +61,14 @@ def test_one_character_at_a_time():
     assert through(SecretFilter([KEY, "another-key-1"]), list("another-kez sk-Zx81")) == "another-kez sk-Zx81"
 
 
-def test_a_piece_waits_only_if_it_may_be_the_key():
+def test_text_is_held_back_only_if_it_may_be_the_key():
     echo = SecretFilter([KEY])
     assert [str(echo.without(RawResponse(**content(piece)))) for piece in ("tasks", "sk-", "Z", "y")] == [
         *("tasks", "sk-", "", "Zy")
     ]
 
 
-def test_a_text_in_parts_and_a_key_of_odd_signs():
+def test_text_in_content_parts_and_a_key_with_odd_characters():
     key = 'sk/a+b"ü\\12345'
     for spelt in (key, "sk%2Fa%2Bb%22%C3%BC%5C12345", 'sk/a+b\\"\\u00fc\\\\12345'):
         for cut in range(len(spelt)):
@@ -109,7 +109,7 @@ def test_a_key_that_is_a_common_word_is_no_secret_in_an_answer(word):
 
 
 def leaks(error: BaseException) -> list[str]:
-    """Where a key can be seen: in the texts, or the variables, of a failure and of all it came from."""
+    """Return where a key is visible: in texts or variables of a failure and of its causes."""
     found, waiting, seen = [], [error], set()
     while waiting:
         one = waiting.pop()
@@ -140,14 +140,14 @@ def variables_with_key(frames: TracebackType | None) -> list[str]:
 
 
 def shows(value: Any, depth: int = 3) -> bool:
-    """Whether the key stands in a value as a debugger or an error reporter would write it out."""
+    """Whether the key is in a value as a debugger or an error reporter would write it."""
     if KEY in repr(value) or (isinstance(value, bytes | bytearray | memoryview) and KEY.encode() in bytes(value)):
         return True
     parts = [*value.keys(), *value.values()] if isinstance(value, dict) else value
     return depth > 0 and isinstance(parts, list | tuple | set) and any(shows(part, depth - 1) for part in parts)
 
 
-def test_what_would_leak_is_found():
+def test_the_search_for_leaks_finds_one():
     exec(compile("def fails(secret):\n raise ValueError", "elsewhere.py", "exec"), space := {})
     with pytest.raises(ValueError, match=r"^$") as caught:
         space["fails"](KEY)
@@ -231,13 +231,13 @@ async def test_a_call_that_is_cancelled_shows_no_key(kind, wire_server, call, se
 
 
 @pytest.mark.parametrize("sent", [b"", KEY.encode() * 3, status("200 OK", b"Hi")])
-async def test_a_cancellation_in_the_turn_of_the_end_logs_nothing_and_leaves_nothing(wire_server, sent, caplog):
+async def test_a_cancellation_at_the_moment_of_the_end_logs_nothing_and_leaves_nothing(wire_server, sent, caplog):
     for steps in range(12):
         wire_server._answers.clear()
         wire_server.answer(sent)
         api = type("Api", (BackendApi,), {"url": wire_server.url, "max_retries": 0})
         call = asyncio.ensure_future(received(api.create_async_generator("m", QUESTION, api_key=KEY)))
-        while not wire_server.ended.acquire(blocking=False):  # noqa: ASYNC110  the loop's turns are what counts
+        while not wire_server.ended.acquire(blocking=False):  # noqa: ASYNC110  each step of the loop counts
             await asyncio.sleep(0)
         for _ in range(steps):
             await asyncio.sleep(0)

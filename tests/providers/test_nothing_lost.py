@@ -1,4 +1,4 @@
-"""An answer that ends anywhere and in any way, on a real socket: all text before the end arrives."""
+"""All text arrives, wherever and however an answer ends, on a real socket."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _two(body: bytes) -> bytes:
 
 
 def expected(kind: type[ResponseReader], body: bytes) -> list[RawResponse]:
-    """The events of so much of an answer, read in one piece and without a connection."""
+    """Return the events of the first bytes of an answer, decoded in one chunk without a connection."""
     reading = kind("http://server")
     events = [*(reading.feed(body) or ())]
     return [*events, *reading.end(whole=False)]
@@ -93,7 +93,7 @@ async def test_stalled_anywhere(wire_server: WireServer, delays, body, transfer)
 
 
 @pytest.mark.parametrize("transfer", TRANSFERS)
-async def test_whole(wire_server: WireServer, delays, body, transfer):
+async def test_a_complete_answer(wire_server: WireServer, delays, body, transfer):
     provider = OpenAIApi if body is BODIES["openai"] else BackendApi
     api: Any = type("Api", (provider,), {"url": wire_server.url, "idle_timeout": 5})
     sent = TRANSFERS[transfer](body, True)

@@ -1,4 +1,4 @@
-"""OpenAIApi: the same events out of another dialect."""
+"""OpenAIApi: the same events from another dialect."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def test_the_events(api, wire_server, chunks, events):
     assert await ask(api) == (events, None)
 
 
-async def test_who_answers_is_told_when_it_changes(api, wire_server):
+async def test_a_change_of_the_model_is_an_event(api, wire_server):
     chunks = [
         {"model": "m1", **delta(content="a")},
         {"model": "m1", **delta(content="b")},
@@ -99,7 +99,7 @@ async def test_who_answers_is_told_when_it_changes(api, wire_server):
     assert [event["provider"] for event in events[::3]] == [{**who, "model": "m1"}, {**who, "model": "m2"}]
 
 
-async def test_an_answer_in_one_piece(api, wire_server):
+async def test_an_answer_that_is_not_streamed(api, wire_server):
     message = {
         "role": "assistant",
         "content": "Hi",
@@ -138,7 +138,7 @@ async def test_failures(api, wire_server, answer, kind, said, partial):
     assert not [event for event in events if event["type"] == "tool_calls"]
 
 
-async def test_the_end_mark_ends_it_though_the_connection_stays(api, wire_server):
+async def test_the_end_mark_ends_the_answer_though_the_connection_stays(api, wire_server):
     wire_server.answer(UNTIL_CLOSE + lines(delta(content="Hi")) + b"data: [DONE]\n\n", end="stall")
     assert await ask(api) == ([HI], None)
 
@@ -158,7 +158,7 @@ async def test_the_request(api, wire_server):
         ],
         "stream": True,
         "stream_options": None,
-        "logit_bias": {"50256": -100},  # a name is a text in JSON
+        "logit_bias": {"50256": -100},  # keys are strings in JSON
     }
     assert QUESTION[1] == {"role": "user", "content": "Hi?"}
 
@@ -168,7 +168,7 @@ async def test_images_need_a_message_of_the_user(api):
         await anext(api.create_async_generator("m", [{"role": "system", "content": ""}], media=[(PNG, None)]))
 
 
-async def test_without_a_url_nothing_is_asked():
+async def test_without_a_url_nothing_is_sent():
     with pytest.raises(ValueError, match="OpenAIApi needs a url"):
         await anext(OpenAIApi.create_async_generator("m", QUESTION))
 

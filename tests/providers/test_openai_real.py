@@ -1,4 +1,4 @@
-"""OpenAIApi against a server that others wrote: llama.cpp's own, with the embedded model."""
+"""OpenAIApi against the server of llama.cpp, with the embedded model."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class ToyApi(Provider):
 
 @pytest.fixture
 def toy(monkeypatch):
-    """The class in a module of its own, and its line in the registry."""
+    """A module with the class, and its line in the registry."""
     module = ModuleType("nb_backend.providers.toy_api")
     module.ToyApi = ToyApi  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)

@@ -1,4 +1,4 @@
-"""When the same question is asked again, after how long, and when not."""
+"""When a request is retried, after how long, and when not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ async def ask(api) -> tuple[str, BackendError | None]:
 
 
 @pytest.mark.parametrize("first", [status("503 Busy"), b""], ids=["503", "closed at once"])
-async def test_a_passing_failure_is_asked_again(api, wire_server, delays, first):
+async def test_a_temporary_failure_is_retried(api, wire_server, delays, first):
     wire_server.answer(first)
     wire_server.answer(first)
     wire_server.answer(stream(content("Hi")))
@@ -46,14 +46,14 @@ async def test_retry_after_is_obeyed(api, wire_server, delays, headers, waits):
 
 
 @pytest.mark.parametrize("code", [408, 409, 429, 500, 502, 503, 504, 529])
-async def test_a_status_that_may_pass_is_asked_again(api, wire_server, delays, code):
+async def test_a_temporary_status_is_retried(api, wire_server, delays, code):
     wire_server.answer(status(f"{code} No"))
     wire_server.answer(stream(content("Hi")))
     assert await ask(api) == ("Hi", None)
     assert len(delays) == 1
 
 
-async def test_never_more_often_than_it_may(api, wire_server, delays):
+async def test_at_most_max_retries(api, wire_server, delays):
     api.max_retries = 5
     wire_server.answer(status("503 Busy"))
     _, error = await ask(api)
@@ -62,7 +62,7 @@ async def test_never_more_often_than_it_may(api, wire_server, delays):
     assert "503: ask again later" in str(error)
 
 
-async def test_a_wait_is_told_if_it_is_asked_for_and_else_no_event(api, wire_server, delays):
+async def test_a_wait_is_an_event_only_if_it_is_requested(api, wire_server, delays):
     wire_server.answer(status("503 Busy", {"error": {"message": "loading"}}, retry_after="3"))
     wire_server.answer(stream(content("Hi")))
     wire_server.answer(status("503 Busy", {"error": {"message": "loading"}}, retry_after="3"))
@@ -83,14 +83,14 @@ async def test_a_refusal_is_final(api, wire_server, code):
 
 
 @pytest.mark.parametrize("event", [b'{"type": "provider"}\n', b'{"unknown": 1}\n', sse(content("Hi"))])
-async def test_never_again_after_the_first_event(api, wire_server, event):
+async def test_no_retry_after_the_first_event(api, wire_server, event):
     wire_server.answer(CHUNKED + chunk(event), end="reset")
     _, error = await ask(api)
     assert isinstance(error, ConnectionFailed)
     assert len(wire_server.requests) == 1
 
 
-async def test_nobody_there(api, wire_server, delays):
+async def test_an_unreachable_server_is_retried(api, wire_server, delays):
     wire_server.stop()
     _, error = await ask(api)
     assert isinstance(error, ConnectionFailed)

@@ -1,9 +1,9 @@
-"""A server that may be killed, and a network that fails: each a process of its own, which knows what arrived.
+"""A server that tests kill and a proxy that fails: each is a process that knows which bytes arrived.
 
-``python fault_network.py server PORT`` answers each question with bytes that follow from its number alone;
-``python fault_network.py proxy PORT SERVER_PORT SEED`` lies between and fails at random. On stdout both write a line
-when a question has come and for each piece of its answer that the client's kernel has acknowledged: the question's
-number, the bytes of the answer so far, and the time.
+``python fault_network.py server PORT`` answers each prompt with bytes that depend only on the prompt's number;
+``python fault_network.py proxy PORT SERVER_PORT SEED`` forwards to it and fails at random. Both write a line to stdout
+when a prompt arrives, and for each part of its answer that the client's kernel has acknowledged: the prompt's number,
+the bytes of the answer so far, and the time.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ import time
 from contextlib import suppress
 from typing import Any
 
-QUESTION = re.compile(rb"fault-(\d+)-([a-z]*)(-\d+)?")
-BREAKS_OFF = 7  # one answer in so many ends with an error of the server's own
+PROMPT = re.compile(rb"fault-(\d+)-([a-z]*)(-\d+)?")
+BREAKS_OFF = 7  # one in this many answers ends with an error event
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n%s\r\n"
-SHORT = 3  # pieces of an answer whose fault the question names
+SHORT = 3  # events of an answer whose fault the prompt names
 
 
 def texts(number: int) -> list[str]:
-    """Give the pieces of the text that answers a question."""
+    """Return the deltas of the answer to a prompt."""
     random_ = random.Random(number)
     signs = "abc äß€ 😀\n `<script>`\u2028"
     return [
@@ -39,12 +39,12 @@ def texts(number: int) -> list[str]:
 
 
 def breaks_off(number: int) -> bool:
-    """Whether the server ends this answer with an error."""
+    """Whether the server ends this answer with an error event."""
     return number % BREAKS_OFF == 0
 
 
 def events(number: int, openai: bool) -> list[bytes]:
-    """Give the events of an answer as they go over the wire, one for each piece of the text, then those of the end."""
+    """Return the events of an answer in bytes: one for each delta, then those of the end."""
     if openai:
         said: list[Any] = [{"choices": [{"delta": {"content": text}}]} for text in texts(number)]
         end: list[Any] = [{"choices": [{"delta": {}, "finish_reason": "stop"}]}]
@@ -63,13 +63,13 @@ def events(number: int, openai: bool) -> list[bytes]:
 
 
 def answer(number: int, openai: bool) -> bytes:
-    """Give all the bytes of an answer."""
+    """Return all bytes of an answer."""
     chunks = [b"%x\r\n%s\r\n" % (len(event), event) for event in events(number, openai)]
     return HEAD + b"".join(chunks) + b"0\r\n\r\n"
 
 
 def whole_texts(number: int, openai: bool, received: int) -> str:
-    """Give the text of those events that lie in the first ``received`` bytes of an answer."""
+    """Return the text of the events that are complete in the first ``received`` bytes of an answer."""
     end, said = len(HEAD), ""
     for text, event in zip(texts(number), events(number, openai), strict=False):
         end += len(b"%x\r\n" % len(event)) + len(event)
@@ -99,7 +99,7 @@ class Client:
         length = re.search(rb"(?i)content-length: (\d+)", head)
         while len(body) < int(length[1] if length else 0):
             body += _some(self.connection)
-        number, self.fault, self.serial = QUESTION.findall(body)[-1]
+        number, self.fault, self.serial = PROMPT.findall(body)[-1]
         self.number = int(number)
         self._note()
         return head + b"\r\n\r\n" + body
@@ -108,10 +108,10 @@ class Client:
         """Send a piece, and note it once the other side's kernel has acknowledged it."""
         self.connection.sendall(data)
         while self._unacknowledged():
-            if not self._is_open():  # what it has not acknowledged it never will
+            if not self._is_open():  # what is not acknowledged yet never will be
                 raise ConnectionResetError
             time.sleep(0.0005)
-        if not self._is_open():  # a reset has emptied the queue, perhaps
+        if not self._is_open():  # a reset may have emptied the queue
             raise ConnectionResetError
         self.sent += len(data)
         self._note()
@@ -121,7 +121,7 @@ class Client:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def _unacknowledged(self) -> int:
-        import fcntl  # here, for Windows has neither, and imports this file
+        import fcntl  # imported here, as Windows does not have them but imports this file
         import termios
 
         size: int = struct.unpack("i", fcntl.ioctl(self.connection, termios.TIOCOUTQ, bytes(4)))[0]
@@ -145,7 +145,7 @@ _attempts: dict[tuple[int, bytes], int] = {}
 
 
 def serve(client: Client) -> None:
-    """Answer a question; unless it names the fault, at once and shortly, one in ten attempts is refused for now."""
+    """Answer a prompt with the fault that it names; without one, refuse one in ten attempts with a 503."""
     openai = b"/chat/completions" in client.request().split(b"\r\n", 1)[0]
     question = client.number, client.serial
     attempt = _attempts[question] = _attempts.get(question, 0) + 1
@@ -166,7 +166,7 @@ def serve(client: Client) -> None:
 
 
 def fail(client: Client, openai: bool, attempt: int) -> None:
-    """Do what the question says: ``whole``, ``busy`` the first time, ``reset``, ``truncate`` or ``stall``."""
+    """Do what the prompt says: ``whole``, ``busy`` (only the first time), ``reset``, ``truncate`` or ``stall``."""
     if client.fault == b"busy" and attempt == 1:
         client.connection.sendall(BUSY % b"Retry-After: 0\r\n")
         return
@@ -183,7 +183,7 @@ def fail(client: Client, openai: bool, attempt: int) -> None:
 
 
 def carry(client: Client, server_port: int, random_: random.Random) -> None:
-    """Carry a question and its answer, until the network fails."""
+    """Forward a request and its answer until the network fails."""
     fault = random_.choice(("none", "none", "delay", "stall", "reset", "truncate", "refuse"))
     if fault == "refuse":
         client.reset()
@@ -204,7 +204,7 @@ def carry(client: Client, server_port: int, random_: random.Random) -> None:
 
 
 class Process:
-    """A server or a proxy in a process of its own, and what it says has arrived."""
+    """A server or a proxy in a process of its own, and the bytes that it reports as arrived."""
 
     def __init__(self, role: str, *arguments: object) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -214,7 +214,7 @@ class Process:
         self.start()
 
     def start(self) -> None:
-        """Start it, again too: it has the port it had."""
+        """Start the process, or start it again on the same port."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE)
         stdout = self._process.stdout
         assert stdout is not None
@@ -223,7 +223,7 @@ class Process:
         self._reader.start()
 
     def kill(self) -> None:
-        """Kill it, and hear what it still had said."""
+        """Kill the process, and read the rest of its output."""
         self._process.kill()
         self._process.wait()
         self._reader.join()

@@ -1,4 +1,4 @@
-"""A raw server that writes given bytes and ends as told, and the bytes to give it."""
+"""A raw server that writes given bytes and ends the connection as requested, and helpers to build the bytes."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def chunk(data: bytes) -> bytes:
 
 
 def stream(*events: dict[str, Any], end: bytes = LAST_CHUNK) -> bytes:
-    """A whole answer of events in one chunk."""
+    """Build a complete answer with the events in one chunk."""
     return CHUNKED + chunk(sse(*events)) + end
 
 
 def status(line: str, body: bytes | dict[str, Any] = b"", **headers: str) -> bytes:
-    """A whole answer with a length: ``status("429 Too Many Requests", retry_after="3")``."""
+    """Build a complete answer with a length: ``status("429 Too Many Requests", retry_after="3")``."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     lines = [f"HTTP/1.1 {line}", *(f"{key.replace('_', '-')}: {value}" for key, value in headers.items())]
     return "\r\n".join([*lines, f"Content-Length: {len(data)}", "", ""]).encode() + data
@@ -74,11 +74,11 @@ Piece = bytes | float | threading.Event
 
 
 class WireServer:
-    """Gives each connection the next of its answers, and the last one again and again.
+    """Sends each connection the next of its answers; the last answer is repeated.
 
-    A piece is bytes to write, seconds to be slow, or an event of the test to wait for. ``end`` is "close", "reset" (a
-    RST once the client's side has everything) or "stall", which waits for the client to leave. Blocking sockets on
-    threads of their own: what a test does to its event loop cannot disturb them. With ``tls`` it speaks that.
+    A piece of an answer is bytes to write, seconds to sleep, or a ``threading.Event`` to wait for. ``end`` is "close",
+    "reset" (a RST when the client's kernel has everything) or "stall" (wait until the client leaves). The sockets are
+    blocking and have threads of their own, so that a blocked event loop does not disturb them.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
@@ -163,7 +163,7 @@ async def chunks_of(response: StreamResponse) -> AsyncIterator[bytes]:
 async def received(
     items: AsyncIterator[T], after_each: Callable[[T], Awaitable[None]] | None = None
 ) -> tuple[list[T], BackendError | None]:
-    """Give all that came, and how it failed."""
+    """Return all items that arrived, and the failure."""
     got: list[T] = []
     try:
         async for item in items:
@@ -176,7 +176,7 @@ async def received(
 
 
 async def post(server: WireServer, body: Any = None, **options: Any) -> tuple[bytes, BackendError | None]:
-    """POST, and give all bytes of the answer and how it failed."""
+    """POST, and return all bytes of the answer and the failure."""
     try:
         async with StreamSession(**options) as session, session.post(f"{server.url}/x", json=body) as response:
             pieces, failure = await received(chunks_of(response))
@@ -186,8 +186,8 @@ async def post(server: WireServer, body: Any = None, **options: Any) -> tuple[by
 
 
 def _wait_until_received(connection: socket.socket) -> None:
-    """Wait until the other side's kernel has everything: a RST throws away what is still to be sent."""
-    if sys.platform != "linux":  # only Linux says how much is still to be sent
+    """Wait until the other side's kernel has everything: a RST discards what is not sent yet."""
+    if sys.platform != "linux":  # only Linux reports how much is not sent yet
         time.sleep(0.05)
         return
     import fcntl

@@ -1,4 +1,4 @@
-"""What calls that are made together share: connections that are whole, and the waits that a server asks for."""
+"""What concurrent calls share in a pool: connections, and the waits that a server asks for."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 @pytest.fixture
 def opened(monkeypatch):
-    """The connections that were made."""
+    """The connections that were opened."""
     made = []
     create = connection.Connector._create_connection
 
@@ -49,7 +49,7 @@ def api_for(url: str):
 # -- connections
 
 
-async def test_a_connection_serves_one_question_after_the_other(opened):
+async def test_a_connection_is_reused_for_the_next_call(opened):
     with serving(ScriptedEngine(), "/v1") as server:
         async with Pool():
             for number in range(5):
@@ -60,7 +60,7 @@ async def test_a_connection_serves_one_question_after_the_other(opened):
         assert len(opened) == 3
 
 
-async def test_each_who_asks_at_the_same_time_has_one_of_his_own(opened):
+async def test_concurrent_calls_have_a_connection_each(opened):
     with serving(ScriptedEngine("a ", 0.05, "b"), "/v1") as server:
         async with Pool():
             for _ in range(3):
@@ -69,7 +69,7 @@ async def test_each_who_asks_at_the_same_time_has_one_of_his_own(opened):
 
 
 @pytest.mark.parametrize("way", ["closed", "left", "failed"])
-async def test_one_that_was_not_read_to_its_end_is_closed(opened, way):
+async def test_a_connection_that_was_not_read_to_its_end_is_closed(opened, way):
     engine = ScriptedEngine()
     with serving(engine, "/v1") as server:
         async with Pool():
@@ -97,7 +97,7 @@ async def test_one_that_was_not_read_to_its_end_is_closed(opened, way):
 
 
 @pytest.mark.parametrize("unasked", [sse(content("of nobody")), b"no HTTP"])
-async def test_one_over_which_something_came_unasked_is_closed(opened, unasked):
+async def test_a_connection_that_received_unrequested_bytes_is_closed(opened, unasked):
     is_time = asyncio.Event()
 
     async def answer(reader, writer):
@@ -121,7 +121,7 @@ async def test_one_over_which_something_came_unasked_is_closed(opened, unasked):
         assert not opened[0].is_connected()
 
 
-async def test_at_its_end_all_are_closed_and_nothing_is_left(opened):
+async def test_all_connections_are_closed_when_the_pool_ends(opened):
     with serving(ScriptedEngine(), "/v1") as server:
         before = asyncio.all_tasks()
         async with Pool():
@@ -131,7 +131,7 @@ async def test_at_its_end_all_are_closed_and_nothing_is_left(opened):
     assert all(protocol.transport is None or protocol.transport.is_closing() for protocol in opened)
 
 
-async def test_a_key_of_another_is_not_on_it(opened):
+async def test_a_connection_is_not_shared_between_keys(opened):
     with serving(ScriptedEngine(), "/v1") as server:
         async with Pool():
             await ask(api_for(server.url))
@@ -142,7 +142,7 @@ async def test_a_key_of_another_is_not_on_it(opened):
 
 
 class Closing:
-    """Answers, keeps the connection, and closes it as soon as the second question comes; the next one it answers."""
+    """A server that closes a kept connection when the second prompt arrives on it, and answers on the next one."""
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -164,7 +164,7 @@ class Closing:
                     client.sendall(HEAD + chunk(sse(content(f"answer {self.questions}"), FINISH)) + LAST_CHUNK)
 
 
-async def test_one_that_the_server_closed_meanwhile_is_no_failure(delays):
+async def test_a_connection_that_the_server_closed_meanwhile_is_replaced(delays):
     server = Closing()
     async with Pool():
         assert await ask(api_for(server.url)) == "answer 1"
@@ -178,7 +178,7 @@ async def test_one_that_the_server_closed_meanwhile_is_no_failure(delays):
 
 @asynccontextmanager
 async def limited(most: int, **headers: str) -> AsyncIterator[tuple[str, list[int]]]:
-    """A server that takes so many at once and refuses the rest; and how many it had, each time it was asked."""
+    """A server that takes a number of calls at once and refuses the rest, and how many it had at each call."""
     active = []
     seen = []
 
@@ -203,14 +203,14 @@ async def limited(most: int, **headers: str) -> AsyncIterator[tuple[str, list[in
     await runner.cleanup()
 
 
-async def test_more_than_a_server_takes_at_once_are_all_answered():
+async def test_more_calls_than_the_server_takes_at_once_are_all_answered():
     async with limited(3, **{"retry-after-ms": "20"}) as (url, seen), Pool():
         answers = await asyncio.gather(*(ask(api_for(url)) for _ in range(100)))
     assert answers == ["ok"] * 100
-    assert len(seen) < 400  # without the pool each would come again and again
+    assert len(seen) < 400  # without the pool each call would be retried many times
 
 
-async def test_one_refusal_holds_back_all():
+async def test_one_refusal_delays_all_calls():
     pool = Pool()
     for _ in range(8):
         await pool.acquire()
@@ -220,7 +220,7 @@ async def test_one_refusal_holds_back_all():
         pool.release(answered=False)
     await asyncio.gather(*(pool.acquire() for _ in range(4)))
     assert time.monotonic() - started >= 0.2
-    waiting = asyncio.ensure_future(pool.acquire())  # half as many as there were
+    waiting = asyncio.ensure_future(pool.acquire())  # the limit is halved
     for _ in range(10):
         await asyncio.sleep(0)
     assert not waiting.done()
@@ -228,7 +228,7 @@ async def test_one_refusal_holds_back_all():
     await waiting
 
 
-async def test_fewer_at_once_once_for_each_wait_and_one_at_least():
+async def test_the_limit_is_halved_once_for_each_wait_and_is_at_least_one():
     pool = Pool()
     for _ in range(8):
         await pool.acquire()
@@ -241,7 +241,7 @@ async def test_fewer_at_once_once_for_each_wait_and_one_at_least():
     assert pool._limit == 1
 
 
-async def test_answers_make_room_for_more():
+async def test_answers_raise_the_limit():
     pool = Pool()
     for _ in range(4):
         await pool.acquire()
@@ -260,10 +260,10 @@ async def test_a_server_that_only_refuses_is_given_up(wire_server, delays):
     async with Pool():
         with pytest.raises(RateLimitError):
             await ask(api_for(wire_server.url))
-    assert len(wire_server.requests) == Pool.max_retries + 2  # the first refusal may be for others that are answered
+    assert len(wire_server.requests) == Pool.max_retries + 2  # the first refusal is not counted
 
 
-async def test_cancelled_in_the_wait_nothing_is_left(wire_server: WireServer):
+async def test_a_cancelled_wait_leaves_nothing_behind(wire_server: WireServer):
     wire_server.answer(b"HTTP/1.1 429 Busy\r\nRetry-After: 50\r\nContent-Length: 0\r\n\r\n")
     async with Pool() as pool:
         tasks = [asyncio.ensure_future(ask(api_for(wire_server.url))) for _ in range(3)]

@@ -40,7 +40,7 @@ async def test_a_redirect_to_another_server_is_refused(wire_server, location):
 @pytest.mark.parametrize(
     "host", ["localhost.", "a.localhost", "127.0.0.1.", "127.9.9.9", "::1", "::ffff:127.0.0.1", "0.0.0.0"]
 )
-def test_every_name_of_this_machine_goes_past_the_proxy(monkeypatch, host):
+def test_no_name_of_this_machine_uses_the_proxy(monkeypatch, host):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     assert proxy_for(URL.build(scheme="http", host=host, port=80)) is None
     assert proxy_for(URL("http://elsewhere.invalid")) == "http://127.0.0.1:9"
@@ -66,7 +66,7 @@ async def test_localhost_never_goes_through_a_proxy(wire_server, monkeypatch):
 
 
 @pytest.mark.parametrize("scheme", ["http://", ""])
-async def test_another_host_goes_through_the_proxy_but_for_no_proxy(wire_server, monkeypatch, scheme):
+async def test_another_host_uses_the_proxy_unless_no_proxy_names_it(wire_server, monkeypatch, scheme):
     monkeypatch.setenv("http_proxy", scheme + wire_server.url.removeprefix("http://"))
     monkeypatch.setenv("no_proxy", "excepted.invalid")
     wire_server.answer(status("200 OK", b"Hi"))

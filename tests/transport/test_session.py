@@ -1,4 +1,4 @@
-"""The HTTP client on real sockets: nothing lost, nothing hung, nothing sent elsewhere."""
+"""The HTTP client on real sockets: it loses nothing, never hangs, and sends nothing to another server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def ended(server: WireServer) -> None:
 
 
 def is_paused(response: StreamResponse) -> bool:
-    """Whether the server has to wait: nothing more is taken in."""
+    """Whether aiohttp has paused reading, so that the server has to wait."""
     connection = response._response.connection
     return connection is not None and not connection.transport.is_reading()
 
@@ -49,7 +49,7 @@ async def test_every_byte_arrives_however_the_connection_ends(wire_server, piece
 
 @pytest.mark.parametrize("bad", [b"zz\r\n", b"-1\r\n", b"ffffffffffffffffff\r\n", b"no chunk at all"])
 @pytest.mark.parametrize("interim", [b"", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"])
-async def test_what_comes_in_one_piece_with_the_head_and_bad_http_arrives(wire_server, bad, interim):
+async def test_text_in_one_chunk_with_the_head_and_bad_http_arrives(wire_server, bad, interim):
     wire_server.answer(interim + CHUNKED + chunk(BODY) + chunk(b"end") + bad, end="stall")
     got, error = await post(wire_server, idle_timeout=5)
     assert got == BODY + b"end"
@@ -67,8 +67,8 @@ async def test_what_comes_in_one_piece_with_the_head_and_bad_http_arrives(wire_s
     ],
     ids=["until close", "chunked", "length", "bare line end", "head in two pieces"],
 )
-async def test_a_reset_right_behind_the_first_piece_loses_nothing_and_is_told(wire_server, head, cut):
-    for _ in range(20):  # the client's loop sees piece and reset in one turn, or in two
+async def test_a_reset_right_after_the_first_chunk_loses_nothing_and_is_raised(wire_server, head, cut):
+    for _ in range(20):  # the client's loop sees the chunk and the reset in one step, or in two
         wire_server.answer(head[:cut], head[cut:] + b"all that came", end="reset")
         got, error = await post(wire_server)
         assert got == b"all that came"
@@ -142,7 +142,7 @@ async def test_a_bad_chunk_size_ends_and_keeps_what_came(wire_server, bad):
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nX-Endless: a"])
-async def test_a_head_that_does_not_come_times_out_and_is_not_asked_for_again(wire_server, head):
+async def test_a_head_that_does_not_come_times_out_and_is_not_retried(wire_server, head):
     wire_server.answer(head, end="stall")
     _, error = await post(wire_server, connect_timeout=0.1, idle_timeout=0.1)
     assert isinstance(error, TimedOut)
@@ -206,7 +206,7 @@ async def test_a_server_that_stalls_while_the_consumer_is_busy_times_out(wire_se
                 await response.read()
 
 
-async def test_a_connection_that_is_lost_while_the_consumer_is_busy_is_told(wire_server):
+async def test_a_connection_that_is_lost_while_the_consumer_is_busy_is_raised(wire_server):
     wire_server.answer(CHUNKED + chunk(b"part") + b"zz\r\n", end="reset")
     async with StreamSession() as session, session.post(wire_server.url, json={}) as response:
         assert await response.read() == b"part"
@@ -248,7 +248,7 @@ async def test_cancellation_closes_the_connection(wire_server):
 # -- what is sent and what is said
 
 
-async def test_the_head_of_a_request(wire_server):
+async def test_the_headers_of_a_request(wire_server):
     wire_server.answer(status("200 OK", b"Hi"))
     await post(wire_server, {"a": "ö"}, headers={"X-Mine": "1"})
     (request,) = wire_server.requests
@@ -264,7 +264,7 @@ async def test_a_large_body_is_sent_whole(wire_server):
     assert len(wire_server.requests[0].json["media"]) == 5_000_000
 
 
-async def test_a_refusal_is_heard_while_a_large_body_is_being_sent(wire_server):
+async def test_a_refusal_is_read_while_a_large_body_is_being_sent(wire_server):
     heard = threading.Event()
     wire_server.answer(status("413 Too Large", {"error": "64 MB at most"}), heard, read_body=False)
     _, error = await post(wire_server, {"media": "x" * 20_000_000})
@@ -272,14 +272,14 @@ async def test_a_refusal_is_heard_while_a_large_body_is_being_sent(wire_server):
     assert "413 (64 MB at most)" in str(error)
 
 
-async def test_a_refusal_is_heard_though_the_connection_is_reset_while_a_large_body_is_being_sent(wire_server):
+async def test_a_refusal_is_read_though_the_connection_is_reset_while_a_large_body_is_being_sent(wire_server):
     wire_server.answer(status("413 Too Large", {"error": "64 MB at most"}), end="reset", read_body=False)
     for _ in range(5):
         _, error = await post(wire_server, {"media": "x" * 8_000_000})
         assert "413 (64 MB at most)" in str(error)
 
 
-async def test_interim_responses_without_number(wire_server):
+async def test_many_interim_responses(wire_server):
     wire_server.answer(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 3000 + status("200 OK", b"Hi"))
     assert await post(wire_server) == (b"Hi", None)
 
@@ -295,14 +295,14 @@ async def test_interim_responses_without_number(wire_server):
     ],
     ids=["ssh", "header", "status", "zeros", "long"],
 )
-async def test_what_is_no_http_is_a_protocol_error(wire_server, answer):
+async def test_invalid_http_is_a_protocol_error(wire_server, answer):
     wire_server.answer(answer)
     _, error = await post(wire_server)
     assert isinstance(error, ProtocolError)
     assert str(error).startswith(f"{wire_server.url} did not answer in valid HTTP")
 
 
-async def test_https_where_http_is_spoken(wire_server):
+async def test_https_to_a_server_of_http(wire_server):
     wire_server.answer(status("400 Bad"))
     async with StreamSession() as session:
         with pytest.raises(ConnectionFailed, match="starts with http://"):
@@ -322,7 +322,7 @@ async def test_a_json_document_is_fetched_and_checked(wire_server):
             await session.get_json(wire_server.url)
 
 
-def test_json_that_cannot_be_said() -> None:
+def test_values_that_json_cannot_express() -> None:
     circle: list[Any] = []
     circle.append(circle)
     for value in ({1, 2}, {"a": object()}, circle, 2**70):

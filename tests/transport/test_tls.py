@@ -1,4 +1,4 @@
-"""Whose certificate is trusted: what the system or SSL_CERT_FILE says, unless somebody says ``ssl=False``."""
+"""Which certificates are trusted: those of the system or of SSL_CERT_FILE; all of them only with ``ssl=False``."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ async def ask(server: WireServer, **options: object) -> tuple[str, Exception | N
     return "".join(map(str, events)), error
 
 
-async def test_a_certificate_of_nobody_is_refused_and_nothing_is_sent(tls_server):
+async def test_an_untrusted_certificate_is_refused_and_nothing_is_sent(tls_server):
     said, error = await ask(tls_server)
     assert (said, type(error)) == ("", ConnectionFailed)
     assert str(error) == f"{tls_server.url} has no trusted certificate: check the url, or set SSL_CERT_FILE"
     assert tls_server.requests == []
 
 
-async def test_a_certificate_that_the_environment_names_by_now_is_trusted(tls_server, authority, monkeypatch, tmp_path):
+async def test_a_certificate_that_the_environment_names_later_is_trusted(tls_server, authority, monkeypatch, tmp_path):
     authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
     assert await ask(tls_server) == ("Hi", None)
@@ -68,7 +68,7 @@ async def test_an_error_status_over_tls(tls_server):
     assert "answered 401 (no)" in str((await ask(tls_server, ssl=False))[1])
 
 
-async def test_only_ssl_false_turns_it_off(tls_server, authority):
+async def test_only_ssl_false_turns_verification_off(tls_server, authority):
     assert await ask(tls_server, ssl=False) == ("Hi", None)
     assert isinstance((await ask(tls_server, ssl=True))[1], ConnectionFailed)
     context = ssl.create_default_context()
@@ -88,7 +88,7 @@ async def test_a_redirect_from_https_to_http_is_refused(tls_server, wire_server)
 async def test_a_tunnel_through_the_proxy_that_the_environment_names(tls_server, wire_server, monkeypatch):
     monkeypatch.setenv("https_proxy", wire_server.url)
     wire_server.answer(b"HTTP/1.1 403 No\r\n\r\n")
-    _, error = await post(wire_server)  # this machine's own never go there
+    _, error = await post(wire_server)  # urls of this machine never use the proxy
     assert "403" in str(error)
     api = type("Api", (BackendApi,), {"url": "https://elsewhere.invalid"})
     _, error = await received(api.create_async_generator("m", QUESTION, api_key="sk-12345678"))
