@@ -80,6 +80,18 @@ def test_no_file_is_long():
     assert [str(path.relative_to(PACKAGE)) for path, lines in lengths.items() if lines > 400] == []
 
 
+def test_docstrings_start_with_what_a_function_does():
+    """``Return`` and ``Raise`` say it; ``Give`` and ``Tell`` do not, and ``Let`` and ``Have`` hide the verb."""
+    unclear = []
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                words = (ast.get_docstring(node) or "").split()
+                if words and words[0] in ("Give", "Tell", "Let", "Have"):
+                    unclear.append(f"{name_of(path)}: {' '.join(words[:8])}")
+    assert unclear == []
+
+
 IMPORT = """
 import socket, sys
 

@@ -130,7 +130,7 @@ class PageSync:
             self.outbox.broadcast({"type": "settings", **now, **more})
 
     def send_transcript(self) -> None:
-        """Tell the pages which version of the transcript the notebook must hold."""
+        """Send the pages the version of the transcript that the notebook must hold."""
         if self.clients and not self.closed:
             message = {"version": self._transcript.version, "finished": self._transcript.finished}
             self.outbox.broadcast({"type": "transcript", "panel": self._panel_id, **message})
