@@ -9,7 +9,7 @@ from typing import Any
 from ..events import TEXT_KEYS, RawResponse, content_text
 from ..redaction import is_worth_hiding, spellings
 
-HELD = 4  # characters: the end of a text is held back if at least so many are the start of a secret
+_MIN_OVERLAP = 4  # characters: the end of a text is held back if at least this many could start a secret
 _STARS = "***"
 
 
@@ -97,7 +97,7 @@ class SecretFilter:
             pieces += [text[at : found.start()], _STARS]
             at = start = found.end()
         end = self._start_of_secret(text, start)
-        until = max(at, end if len(text) - end >= HELD else len(text))
+        until = max(at, end if len(text) - end >= _MIN_OVERLAP else len(text))
         if end < len(text):
             self._ends[kind] = text[end:until], text[until:]
         return "".join([*pieces, text[at:until]])
