@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN = $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 LAB_ARGS ?=
 BENCH ?=
-TEST_ARGS ?= -n 5 --dist loadfile --no-loadscope-reorder
+TEST_ARGS ?= -n 4 --dist loadfile --no-loadscope-reorder
 
 # Kernels and child processes start faster from compiled sources.
 unexport PYTHONDONTWRITEBYTECODE
