@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .. import settings
-from ..text import truncate
 
 LONGEST_MESSAGE = 1_000  # characters
 
@@ -18,7 +17,8 @@ class MagicError(ValueError):
     """A mistake in a cell. The message is one line of at most ``LONGEST_MESSAGE`` characters, with no key in it."""
 
     def __init__(self, error: Exception) -> None:
-        from ..redaction import redact
+        from ..redaction import redact  # not when the extension is loaded
+        from ..text import truncate
 
         text = " ".join(redact(str(error), settings.known_keys()).split())
         super().__init__(truncate(text, LONGEST_MESSAGE))
