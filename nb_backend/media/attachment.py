@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 
 from ..text import shorten
@@ -89,14 +89,6 @@ def unique_name(name: str, others: Iterable[str]) -> str:
     stem, suffix = os.path.splitext(name)
     numbered = (f"{stem}_{number}{suffix}" for number in count(2))
     return name if name.casefold() not in taken else next(free for free in numbered if free.casefold() not in taken)
-
-
-def with_unique_names(attachments: Iterable[Attachment]) -> list[Attachment]:
-    """Return the attachments, later ones renamed if an earlier one has their name: plot.png, plot_2.png."""
-    named: list[Attachment] = []
-    for one in attachments:
-        named.append(replace(one, name=unique_name(one.name, [other.name for other in named])))
-    return named
 
 
 def file_name(stem: str, media_type: str) -> str:

@@ -26,7 +26,6 @@ from nb_backend import Attachment, Chat, attach, background, settings, to_data_u
 from nb_backend.chat import transcript
 from nb_backend.local.scripted import ScriptedEngine
 from nb_backend.media import source
-from nb_backend.media.attachment import with_unique_names
 from nb_backend.media.convert import attachments
 from nb_backend.media.files import MAX_SIZE
 from nb_backend.media.message_parts import content_part
@@ -205,7 +204,7 @@ async def test_several_values_have_unique_names(server):
 
 def test_later_attachments_are_renamed_if_an_earlier_one_has_their_name():
     given = [attach(PNG, name) for name in ("plot.png", "Plot.png", "plot_2.png", "plot.png", "a", "a")]
-    renamed = with_unique_names(given)
+    renamed = attachments(given)
     assert [one.name for one in renamed] == ["plot.png", "Plot_2.png", "plot_2_2.png", "plot_3.png", "a", "a_2"]
     assert [one.uri for one in renamed] == [one.uri for one in given]
 
