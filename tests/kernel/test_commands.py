@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from driver import TIMEOUT
+from driver import TIMEOUT, one_line
 from serving import TOKEN
 from wire_server import status
 
@@ -127,6 +127,86 @@ def test_any_question_in_one_line(kernel, engine, question):
     kernel.run(f"%backend ask --once? {question}")  # no option: it is all the question
     expected = question.replace("{{ '?' }}", "?")
     assert engine.history[-1]["messages"][-1]["content"] == f"--once? {expected}"
+
+
+ASK = "get_ipython().run_line_magic('backend', 'ask Say {{ k }}')"
+WHERE = {
+    "the top of a cell": "k = 12\nanswer = %backend ask Say {{ k }}",
+    "a function": "def f(k):\n    answer = %backend ask Say {{ k }}\n    return answer\nf(12)",
+    "a question mark": "def f(k):\n    answer = %backend ask Say {{ k }}?\n    return answer\nf(12)",
+    "a statement": "def f(k):\n    %backend ask Say {{ k }}\nf(12)",
+    "a local that hides a global": "k = 'global'\ndef f():\n    k = 12\n    %backend ask Say {{ k }}\nf()",
+    "a global of a function": "k = 12\ndef f():\n    %backend ask Say {{ k }}\nf()",
+    "a method": "class A:\n    n = 3\n    def f(self, k):\n        %backend ask Say {{ self.n * k }}\nA().f(4)",
+    "a loop": "def f():\n    for k in [12]:\n        if k:\n            %backend ask Say {{ k }}\nf()",
+    "the body of a class": "class A:\n    k = 12\n    answer = %backend ask Say {{ k }}",
+    "an async function": "async def f(k):\n    %backend ask Say {{ k }}\nawait f(12)",
+    "a generator": "def f(k):\n    %backend ask Say {{ k }}\n    yield\nlist(f(12))",
+    "a nested function": "def f(k):\n    def g():\n        %backend ask Say {{ k }}\n    g()\nf(12)",
+    "a callback that outlives its function": "def f(k):\n    def g():\n        if True:\n            %backend ask Say {{ k }}\n    return g\nf(12)()",
+    "a callback of a callback": "def f(k):\n    def g():\n        def h():\n            %backend ask Say {{ k }}\n        return h\n    return g\n"
+    "f(12)()()",
+    "the right one of two callbacks": "def f(k):\n    def g():\n        answer = %backend ask Say {{ k }}\n    return g\n"
+    "twelve, other = f(12), f(13)\ntwelve()",
+    "a class in a function": "def f(k):\n    class A:\n        answer = %backend ask Say {{ k }}\nf(12)",
+    "a nonlocal": "def f(k):\n    def g():\n        nonlocal k\n        k += 1\n        %backend ask Say {{ k }}\n    g()\nf(11)",
+    "a lambda": f"(lambda k: {ASK})(12)",
+    "a lambda in a function": f"def f(k):\n    return (lambda: {ASK})()\nf(12)",
+    "a comprehension": f"def f():\n    return [{ASK} for k in [12]]\nf()",
+    "a comprehension that uses a local": f"def f(k):\n    return [{ASK} for _ in [1]]\nf(12)",
+    "a generator expression that uses a local": f"def f(k):\n    return list({ASK} for _ in [1])\nf(12)",
+    "a comprehension at the top": f"[{ASK} for k in [12]]",
+    "exec": f"exec({ASK!r}, {{'k': 12, 'get_ipython': get_ipython}})",
+    "exec in a function": f"def f(k):\n    exec({ASK!r})\nf(12)",
+    "a function of another module": f"names = {{'k': 12, 'get_ipython': get_ipython}}\nexec({f'def f(): {ASK}'!r}, names)\nnames['f']()",
+    "a cell magic": "def f(k):\n    get_ipython().run_cell_magic('backend', '--once', 'Say {{ k }}')\nf(12)",
+    "an image": "def f(k, fig):\n    get_ipython().run_cell_magic('backend', '--once -i fig', 'Say {{ k }}')\n"
+    "f(12, b'GIF89a\\x01\\x00\\x01\\x00\\x00\\x00\\x00;')",
+    "a thread": "import threading\ndef f(k):\n    %backend ask Say {{ k }}\n"
+    "t = threading.Thread(target=f, args=[12])\nt.start(); t.join()",
+    "a cell within a cell": "def f():\n    k = 13\n    get_ipython().run_cell('%backend ask Say {{ k }}')\nk = 12\nf()",
+    "%%time": "%%time\ndef f(k):\n    %backend ask Say {{ k }}\nf(12)",
+    "%%capture": "%%capture shown\ndef f(k):\n    %backend ask Say {{ k }}\nf(12)",
+    "an alias": "%alias_magic --cell b backend\ndef f(k):\n    get_ipython().run_cell_magic('b', '--once', 'Say {{ k }}')\nf(12)",
+    "a name that only a nested function has": "k = 12\ndef f():\n    g = lambda k: k\n    %backend ask Say {{ k }}\nf()",
+    "another name beside it": "x = 2\ndef f(k):\n    y = 3\n    %backend ask Say {{ k // x // y * len('123456') }}\nf(12)",
+}
+
+
+class TestTheVariablesOfAFunction:
+    @pytest.mark.parametrize("cell", WHERE.values(), ids=WHERE.keys())
+    def test_an_expression_sees_what_the_code_around_it_sees(self, kernel, engine, cell):
+        kernel.run("%reset_selective -f ^k$")
+        run = kernel.run(cell)
+        assert run.error is None, run.error
+        content = engine.history[-1]["messages"][-1]["content"]
+        assert content.rstrip("?") == "Say 12"
+
+    @pytest.mark.parametrize(
+        ("cell", "words"),
+        [
+            ("def f():\n    %backend ask Say {{ k }}\nf()", "{{ k }}: k is not defined"),
+            ("k = 1\ndef f():\n    if False: k = 2\n    %backend ask Say {{ k }}\nf()", "{{ k }}: k is not defined"),
+            ("def g(): k = 12; f()\ndef f():\n    %backend ask Say {{ k }}\ng()", "{{ k }}: k is not defined"),
+            ("def f(k):\n    %backend ask Say {{ k.x }}\nf(12)", "'int' object has no attribute 'x'"),
+        ],
+    )
+    def test_a_name_that_it_does_not_see_is_one_line(self, kernel, engine, cell, words):
+        kernel.run("%reset_selective -f ^k$")
+        one_line(kernel.run(cell), words)
+        assert engine.history == []
+
+    def test_they_are_not_kept(self, kernel):
+        kernel.run(
+            "import gc, weakref\nclass Big: pass\n"
+            "def f():\n    big = Big()\n    answer = %backend ask Say {{ type(big).__name__ }}\n"
+            "    return weakref.ref(big)\ngone = f()"
+        )
+        assert kernel.run("gone() is None").result == "True"
+
+    def test_an_assignment_in_an_expression_stays_in_it(self, kernel):
+        kernel.run("def f(k):\n    %backend ask Say {{ (k := 13) }}\n    return k\nafter = f(12)")
+        assert kernel.run("after").result == "12"
 
 
 def test_help_is_still_help(kernel):

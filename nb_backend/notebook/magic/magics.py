@@ -89,26 +89,30 @@ class BackendMagics(Magics):
         all commands.
         """
         with one_line_errors():
-            return self._command(line) if cell is None else self._ask_here(self.question(line, cell))
+            return self._command(line) if cell is None else self._ask_here(line, cell)
 
     def _command(self, line: str) -> Any:
         from .commands import command, verb_of
 
         verb, rest = verb_of(line)
         if verb == "ask":
-            return self._ask_here(self.question("", rest))
+            return self._ask_here("", rest)
         if verb == "fix":
-            return self._ask_here(self.question(f"--raw {rest}", self.failures.prompt(self.shell)))
+            return self._ask_here(f"--raw {rest}", self.failures.prompt(self.shell))
         return command(line)
 
-    def question(self, line: str, text: str) -> Question:
-        """Return what a cell asks, after evaluating its expressions: this runs the user's code."""
+    def question(self, line: str, text: str, names: dict[str, Any] | None = None) -> Question:
+        """Return what a cell asks, after evaluating its expressions with these names: this runs the user's code."""
         from .question import question
 
         with interruptible():
-            return question(parse(line), text.removesuffix("\n"), self.shell)
+            return question(parse(line), text.removesuffix("\n"), self.shell, names)
 
-    def _ask_here(self, question: Question) -> Any:
+    def _ask_here(self, line: str, text: str) -> Any:
+        """Ask where the magic is called, perhaps inside a function, with the names that the code there sees."""
+        from ..prompt.scope import names_of_caller
+
+        question = self.question(line, text, names_of_caller(self.shell))
         return run_without_loop(self.ask(question, block_cell))
 
     async def ask(self, question: Question, wait: Wait) -> Any:

@@ -68,15 +68,15 @@ class Question:
             chats.take_back(run)
 
 
-def question(options: Options, text: str, shell: InteractiveShell) -> Question:
-    """Evaluate the expressions of a cell's prompt and options.
+def question(options: Options, text: str, shell: InteractiveShell, names: dict[str, Any] | None = None) -> Question:
+    """Evaluate the expressions of a cell's prompt and options with these names, by default the user's variables.
 
     This runs the user's code, so call it on the thread that runs cells. ``ValueError`` or ``TypeError`` in one line if
     something cannot be sent.
     """
     chat = Chat() if options.once else chats.unlisted(options.chat)
     # In a copy: In holds the cells as typed, and what an expression assigns (":=") is for the others of this prompt.
-    names = {**shell.user_ns, "In": shell.history_manager.input_hist_raw}  # type: ignore[union-attr]
+    names = {**(shell.user_ns if names is None else names), "In": shell.history_manager.input_hist_raw}  # type: ignore[union-attr]
     images: dict[str, Attachment] = {}
     if not options.raw:
         prompt = render(text, partial(_evaluate, names), names=names)

@@ -1,4 +1,4 @@
-"""Rewrite cells before IPython reads them: a ``%%backend`` cell, and a line ``%backend ask …?``."""
+"""Rewrite cells before IPython reads them: a ``%%backend`` cell, and a line ``%backend ask …``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from IPython.core.inputtransformer2 import TokenTransformBase
 from IPython.core.interactiveshell import InteractiveShell
 
 _CELL = re.compile(r"\s*%%backend(?=[ \t\r\n]|$)[ \t]*(?P<line>[^\n]*)\n?(?P<body>.*)", re.DOTALL)
-_ASK = re.compile(r"(?P<before>\s*(?:[^=%?]*=\s*)?)%backend[ \t]+(?P<line>ask[ \t].*\?)\s*")
+_ASK = re.compile(r"(?P<before>\s*(?:[^=%?]*=\s*)?)%backend[ \t]+(?P<line>ask[ \t](?:.*\?|.*\{\{.*[^\s\\]))\s*")
 
 
 def cell_to_call(lines: list[str], shell: InteractiveShell) -> list[str]:
@@ -45,9 +45,10 @@ def _can_await(shell: InteractiveShell) -> bool:
 
 
 class AskLineTransform(TokenTransformBase):
-    """``%backend ask …?`` or ``answer = %backend ask …?`` at the beginning of a statement.
+    """``%backend ask …?`` or ``answer = %backend ask {{ x }} …`` at the beginning of a statement.
 
-    IPython would read a line that ends in a question mark as a request for help.
+    IPython would read a line that ends in a question mark as a request for help. And in a function Python would not
+    see that the line uses a variable of the function around it.
     """
 
     priority = 1  # before the transform of help requests, whose priority is 5
@@ -66,5 +67,15 @@ class AskLineTransform(TokenTransformBase):
         found = _ASK.fullmatch(lines[self.start_line])
         if found is None:
             raise SyntaxError(lines[self.start_line])
-        call = f"{found['before']}get_ipython().run_line_magic('backend', {found['line']!r})\n"
+        line = repr(found["line"])
+        if found["before"][:1].isspace() and (names := _names_read(found["line"])):
+            line = f"[{line}, lambda: ({', '.join(names)},)][0]"  # for a nested function, which keeps what it names
+        call = f"{found['before']}get_ipython().run_line_magic('backend', {line})\n"
         return [*lines[: self.start_line], call, *lines[self.start_line + 1 :]]
+
+
+def _names_read(prompt: str) -> list[str]:
+    """Return the names that the expressions of a prompt read."""
+    from ..prompt.expression import expressions
+
+    return sorted({name for found in expressions(prompt) if not found.escaped for name in found.reads})
