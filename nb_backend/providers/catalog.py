@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_PROVIDERS = 8  # services whose lists are fetched; g4f has dozens, and all of them take minutes
 VISION_TIMEOUT = 5.0  # seconds that a prompt with images waits for a model list
+NAMES_TIMEOUT = 3.0  # seconds that a prompt for several models waits for a model list
 CACHE_SECONDS = 300.0  # how long a list is used, as a server may load another model; also the limit of a fetch
 RETRY_SECONDS = 30.0  # between the starts of two fetches if the first one failed
 clock = time.monotonic
@@ -99,6 +100,24 @@ async def sees_images(
             return await _has_vision(api, model, provider, api_key)
     except Exception:  # the prompt will be sent anyway, and fail with the same reason
         return None
+
+
+async def names_listed(
+    api: type[Provider], provider: str | None = None, *, api_key: str | None = None, fresh: bool = False
+) -> list[str]:
+    """Return the names of the models that a server lists, or that a service of it has.
+
+    The list is empty if the server lists none, if that fails, or if it takes longer than ``NAMES_TIMEOUT`` seconds; the
+    fetch then goes on for the next prompt. ``fresh`` fetches a list that is cached once more.
+    """
+    try:
+        async with asyncio.timeout(NAMES_TIMEOUT):
+            url, owner = settings.url(api.url), None if api.lists_all_models else provider
+            if fresh:
+                await _wait_for(_fetch(api, CatalogKey.of(url, owner, api_key), api_key)[1])
+            return [str(model) for model in await _models_of(api, url, owner, api_key)]
+    except Exception:  # the prompt will be sent anyway, and fail with the same reason
+        return []
 
 
 def models_with_vision(api: type[Provider], provider: str | None = None, *, api_key: str | None = None) -> list[str]:

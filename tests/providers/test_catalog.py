@@ -17,7 +17,7 @@ from nb_backend.local import process
 from nb_backend.local.lazy_engine import LazyEngine
 from nb_backend.local.scripted import ScriptedEngine
 from nb_backend.providers import catalog as models
-from nb_backend.providers.catalog import models_with_vision, sees_images
+from nb_backend.providers.catalog import models_with_vision, names_listed, sees_images
 from nb_backend.providers.registry import provider_for
 
 ALL = "/backend-api/v2/models"
@@ -188,6 +188,36 @@ async def test_the_models_with_vision(server):
     assert models_with_vision(server.api) == ["p", "x", "q"]
     assert models_with_vision(provider_for("http://127.0.0.1:9")) == []
     assert len(server.asked) == asked
+
+
+# -- names
+
+
+async def test_the_names_of_a_server_or_of_a_service_are_fetched_once(server):
+    server.provides(P=[eyes("a"), eyes("b")], Q=[eyes("a"), eyes("c")])
+    assert await names_listed(server.api) == await names_listed(server.api) == ["a", "b", "a", "c"]
+    assert await names_listed(server.api, "Q") == ["a", "c"]
+    assert server.asked == [ALL, f"{ALL}/Q"]
+    server.provides(P=[eyes("new")])
+    assert await names_listed(server.api) == ["a", "b", "a", "c"]
+    assert await names_listed(server.api, fresh=True) == ["new"]
+
+
+@pytest.mark.parametrize("listed", [404, 500, {}, [], None, b"<html>"])
+async def test_a_server_that_lists_nothing_has_no_names(server, listed):
+    server.tables[ALL] = listed
+    assert await names_listed(server.api) == await names_listed(server.api, fresh=True) == []
+
+
+async def test_a_list_that_takes_long_is_used_for_the_next_prompt(server, monkeypatch):
+    monkeypatch.setattr(models, "NAMES_TIMEOUT", 0.05)
+    server.provides(P=[eyes("a")])
+    server.gate.clear()
+    assert await names_listed(server.api) == []
+    server.gate.set()
+    monkeypatch.setattr(models, "NAMES_TIMEOUT", 10)
+    assert await names_listed(server.api) == ["a"]
+    assert server.asked == [ALL]
 
 
 # -- the embedded backend
