@@ -63,8 +63,9 @@ class EventDecoder:
             self._decode_field(last_line, events)
         last_text = b"".join(self._data) or last_line
         self._end_event(events)
+        is_broken = self._json_events.skipped > skipped and b"{" in last_text
+        self.truncated = self._json_events.end(events) or is_broken
         self.events += len(events)
-        self.truncated = self._json_events.skipped > skipped and b"{" in last_text
         return events + self._json_events.flush()
 
     def _decode_lines(self, complete: list[bytes], events: list[RawResponse]) -> None:
@@ -79,8 +80,8 @@ class EventDecoder:
                     decode([(name, data.pop())], events)
                 else:
                     self._end_event(events)
-            elif line[0] == _BRACE:
-                decode([(b"", line)], events)
+            elif line[0] == _BRACE and not data:
+                decode([(None, line)], events)
             elif not data and line.startswith(b"data: "):
                 data.append(line[6:])
             else:
@@ -98,7 +99,9 @@ class EventDecoder:
         elif line.startswith((b":", b"id:", b"retry:")) or line in (b"data", b"event", b"id", b"retry"):
             pass
         else:
-            self._json_events.decode([(b"", line)], events)
+            self._end_event(events)  # the server forgot its blank line
+            is_error = line[:6].lower() == b"error:"  # llama.cpp
+            self._json_events.decode([(b"error", line[6:].strip()) if is_error else (None, line)], events)
 
     def _add_data(self, text: bytes, events: list[RawResponse]) -> None:
         data = self._data
@@ -118,7 +121,7 @@ class EventDecoder:
         self._data.clear()
         self._name = b""
         joined = b"\n".join(data)
-        if len(data) > 1 and not is_object(joined):
+        if len(data) > 1 and not is_object(joined) and b"error" not in name.lower():
             self._json_events.decode([(name, line) for line in data], events)
         elif data:
             self._json_events.decode([(name, joined)], events)

@@ -61,8 +61,8 @@ class FastPath:
             if sum([len(name) + len(data) + (16 if name else 8) for name, data in found]) != end:
                 return False
             self._json_events.decode(found, events)
-        elif self._json_events.pending_surrogates or not _load_all(objects, events):
-            self._json_events.decode(zip(repeat(b""), objects), events)
+        elif self._json_events.pending_surrogates or self._json_events.held or not _load_all(objects, events):
+            self._json_events.decode(zip(repeat(None if text[:1] == b"{" else b""), objects), events)
         return True
 
 

@@ -4,54 +4,118 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any, TypeAlias
 
 import orjson
 
-from ..events import TEXT_KEYS, RawResponse
+from ..events import TEXT_KEYS, RawResponse, event_of
 from ..transport.json_body import valid_unicode
+from .json_pieces import END_MARK, MAX_DEPTH, JsonPieces, Rest
 
-END_MARK = b"[DONE]"  # the last data of OpenAI-compatible servers
-MAX_DEPTH = 100  # objects and lists inside each other; code that walks far deeper ones raises RecursionError
 SHALLOW_BYTES = 2 * MAX_DEPTH  # a text of at most this many bytes cannot be nested too deeply
 
 
+NamedText: TypeAlias = tuple[bytes | None, bytes]
+"""The name of an event (``b""`` if it has none; ``None`` for a line that is not part of an event) and its data."""
+
+
 class JsonEvents:
-    """Decodes JSON objects into events.
+    """Decodes JSON texts into events.
+
+    A text is usually one object. It may also hold several, a part of one, or elements of an array.
 
     ``done`` says that the end mark was read; nothing after it becomes an event. ``skipped`` counts texts that are not
     JSON objects. ``pending_surrogates`` holds, by event type, a high surrogate at the end of a delta: a server may cut
-    a character between two events.
+    a character between two events. ``held`` holds the texts of an object that has begun and not ended.
     """
 
     def __init__(self) -> None:
         self.done = False
         self.skipped = 0
         self.pending_surrogates: dict[str, str] = {}
+        self.held: list[NamedText] = []
+        self._pieces = JsonPieces()
 
-    def decode(self, named_texts: Iterable[tuple[bytes, bytes]], events: list[RawResponse]) -> None:
-        """Append the event of each (event name, JSON text); a name is the ``type`` of an object that has none."""
-        if self.done:
+    def decode(self, named_texts: Iterable[NamedText], events: list[RawResponse]) -> None:
+        """Append the events of the texts; a name is the ``type`` of an object that has none."""
+        texts = iter(named_texts)
+        if self.done or (self.held and not self._read_pieces(texts, events)):
             return
         loads, new, pending, add = orjson.loads, object.__new__, self.pending_surrogates, events.append
-        for name, text in named_texts:
+        for name, text in texts:
             try:
                 value, is_valid = loads(text), not pending
             except orjson.JSONDecodeError:
                 value, is_valid = _loads_lenient(text), False
             if type(value) is not dict or (len(text) > SHALLOW_BYTES and exceeds_depth(value, text)):
-                if text.strip() == END_MARK:
-                    self.done = True
-                    return
-                if text.strip():
-                    self.skipped += 1
-                continue
-            if name and type(value.get("type")) is not str and (kind := name.strip()):
-                value["type"] = kind.decode("utf-8", "replace")
+                if self._read_pieces(chain([(name, text)], texts), events):
+                    continue
+                return
+            if name and (type(value.get("type")) is not str or b"rror" in name):
+                value = _named(value, name)
             event = new(RawResponse)
             event._data = value if is_valid else self._repair_unicode(value)
             add(event)
+
+    def end(self, events: list[RawResponse]) -> bool:
+        """Append the last events; return whether the body has ended inside an object or an array."""
+        found = len(events)
+        is_within = bool(self.held) or (self._pieces.is_in_array and not self.done)
+        self._drop_held(events)
+        return is_within and len(events) == found
+
+    def _read_pieces(self, texts: Iterator[NamedText], events: list[RawResponse]) -> bool:
+        """Read texts until an object ends where its text ends; return False if no such text follows."""
+        for name, text in texts:
+            if text.strip() == END_MARK:
+                self._drop_held(events)
+                self.done = True
+                return False
+            if text.strip():
+                self._read_piece(name, text, events)
+            if not self.held:
+                return not self.done
+        return False
+
+    def _read_piece(self, name: bytes | None, text: bytes, events: list[RawResponse]) -> None:
+        """Append the events of a text that is not one object."""
+        objects, rest = self._pieces.feed(text, b"\n" if name is None else b"")
+        if rest is Rest.NOT_CONTINUED:
+            self._drop_held(events)
+            objects, rest = self._pieces.feed(text, b"")
+        for found in objects:
+            self._add_object(self.held[0][0] if self.held else name, found, events)
+            self.held = []
+        if rest is Rest.STARTED:
+            self.held.append((name, text))
+        elif rest is Rest.DAMAGED:
+            self._add_damaged(name, text, events)
+        self.done = rest is Rest.END_MARK
+
+    def _drop_held(self, events: list[RawResponse]) -> None:
+        """Decode the held texts one by one: the object that the first of them has begun is damaged."""
+        held, self.held = self.held, []
+        self._pieces.drop()
+        for number, (name, text) in enumerate(held):
+            if number == 0 or _object(text) is None:
+                self._add_damaged(name, text, events)
+            else:
+                self._add_object(name, text, events)
+
+    def _add_object(self, name: bytes | None, text: bytes, events: list[RawResponse]) -> None:
+        if (value := _object(text)) is None:
+            self._add_damaged(name, text, events)
+        else:
+            events.append(event_of(self._repair_unicode(_named(value, name) if name else value)))
+
+    def _add_damaged(self, name: bytes | None, text: bytes, events: list[RawResponse]) -> None:
+        """Count a text that is not JSON; in an event that is named an error, it is the message."""
+        if name and b"error" in name.lower():
+            events.append(event_of({"type": "error", "message": text.decode("utf-8", "replace").strip().strip('"')}))
+        else:
+            self.skipped += 1
 
     def flush(self) -> list[RawResponse]:
         """Return an event with U+FFFD for each surrogate whose other half has not come."""
@@ -74,10 +138,22 @@ class JsonEvents:
 
 def is_object(text: bytes) -> bool:
     """Whether a text is a JSON object."""
-    try:
-        return isinstance(orjson.loads(text), dict)
-    except orjson.JSONDecodeError:
-        return isinstance(_loads_lenient(text), dict)
+    return isinstance(_loads(text), dict)
+
+
+def _object(text: bytes) -> dict[str, Any] | None:
+    """Return the JSON object of a text, or ``None`` if it is not one or nested too deeply."""
+    value = _loads(text)
+    return value if isinstance(value, dict) and not exceeds_depth(value, text) else None
+
+
+def _named(value: dict[str, Any], name: bytes) -> dict[str, Any]:
+    """Return an object with the event's name as its type; an object with a type of its own is in ``error`` then."""
+    kind = name.strip().decode("utf-8", "replace")
+    if not isinstance(own := value.get("type"), str):
+        return {**value, "type": kind} if kind else value
+    is_error = kind.lower() == "error" and own not in ("error", "auth")
+    return {"type": "error", "error": value} if is_error else value
 
 
 def exceeds_depth(value: Any, text: bytes) -> bool:
@@ -89,6 +165,13 @@ def exceeds_depth(value: Any, text: bytes) -> bool:
         inner = (item.values() if isinstance(item, dict) else item for item in level)
         level = [item for items in inner for item in items if isinstance(item, dict | list)]
     return bool(level)
+
+
+def _loads(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return _loads_lenient(text)
 
 
 def _loads_lenient(text: bytes) -> Any:
