@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -18,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, overload
+from typing import Literal, SupportsFloat, overload
 from urllib.parse import urlsplit
 
 DEFAULT_CACHE = "nb_backend_cache"
@@ -54,6 +55,8 @@ class Settings:
     max_image_bytes: int | None = 8 * 2**20  # of an image's file
     cache: bool | str | None = None  # whether answers are stored, or the folder
     max_cache_bytes: int = 256 * 2**20  # of all answers in the folder together
+    connect_timeout: float | None = None  # seconds until a connection is open; None: 10
+    idle_timeout: float | None = None  # seconds without data after which an answer fails; None: 120
 
 
 current = Settings()
@@ -137,6 +140,21 @@ def image_bounds() -> tuple[int, int]:
             raise ValueError(f"{name} is {bound!r}: it has to be a whole number of at least 1, or None for no limit")
     found_bytes, found_side = (sys.maxsize if bound is None else bound for bound in bounds)
     return found_bytes, found_side
+
+
+def seconds(name: str, argument: float | None = None) -> float | None:
+    """Return a time-out in seconds, ``connect_timeout`` or ``idle_timeout``; ``None`` if it is not set.
+
+    ``ValueError`` or ``TypeError`` if it is not a number above 0.
+    """
+    found = argument if argument is not None else getattr(current, name)
+    if found is None:
+        return None
+    if isinstance(found, bool) or not isinstance(found, SupportsFloat):
+        raise TypeError(f"{name} has to be a number of seconds, not {type(found).__name__}")
+    if not 0 < float(found) < math.inf:
+        raise ValueError(f"{name} is {found}: it has to be a number of seconds above 0")
+    return float(found)
 
 
 def known_keys() -> list[str]:

@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from ..chat.answer import Answer
 from ..chat.chat import Chat
+from ..providers.keywords import refuse_unknown
 from .awaitable import BatchCall, caller_can_await
 from .progress import choose_view
 from .runner import BatchRunner, Item, Result
 from .schema import Schema
 from .tables import Rows, read_rows
+
+_OF_CHAT = frozenset({"url", "api_key", "provider", "system", "cache", "connect_timeout", "idle_timeout"})
 
 
 def map(
@@ -54,6 +58,7 @@ def map(
     if it is used without ``await``, it waits by itself. An interrupt ends all requests. The same call again sends only
     the prompts that are not answered yet, those that failed included.
     """
+    refuse_unknown(params, "map", _OF_CHAT)
     rows = read_rows(prompts, template, images)
     parsed_schema = None if schema is None else Schema(schema)
     chat = {"system": system, "url": url, "api_key": api_key, "provider": provider, "cache": cache, **params}
@@ -88,10 +93,11 @@ def compare(
         raise ValueError("compare returns a DataFrame and needs pandas: pip install pandas") from None
     if "model" in chat:
         raise TypeError("compare takes models (a list of names) instead of model")
+    refuse_unknown(chat, "compare", _OF_CHAT)
     names = [models] if isinstance(models, str) else [*models]
     if not names:
         raise ValueError("models is empty: name at least one model")
-    rows = read_rows([prompts] if isinstance(prompts, str) else prompts, template, images)
+    rows = read_rows([prompts] if isinstance(prompts, str | Answer) else prompts, template, images)
     filled = [(make_prompt(), row_images) for make_prompt, row_images in rows.prompts()]
     items = (Item(partial(str, prompt), row_images, name) for prompt, row_images in filled for name in names)
     pairs = [(prompt, name) for prompt, _ in filled for name in names]

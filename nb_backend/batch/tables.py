@@ -12,6 +12,7 @@ from functools import partial
 from itertools import repeat
 from typing import Any
 
+from ..chat.answer import Answer
 from .template import Template, is_missing
 
 _PROMPT = "prompt"  # the name of a text in a template
@@ -61,7 +62,7 @@ class Rows:
 def read_rows(prompts: Any, template: str | None, images: Any) -> Rows:
     """Read the prompts of ``map``; ``ValueError`` or ``TypeError`` if they, the template or the images do not fit."""
     pandas = sys.modules.get("pandas")
-    if isinstance(prompts, str | bytes | Mapping):
+    if isinstance(prompts, str | bytes | Mapping | Answer):
         raise TypeError(f"prompts is a single {type(prompts).__name__}: put it into a list")
     if not isinstance(template, str | None):
         raise TypeError(f"template is {type(template).__name__}: it has to be a text")
@@ -123,7 +124,7 @@ def _make_template(text: str | None, names: list[str]) -> Template:
 def _check_texts(items: Iterable[Any], template: str | None) -> None:
     """Raise ``TypeError`` without a template if one of the items is not a text and not a missing value."""
     for number, item in enumerate(items if template is None else ()):
-        if not (isinstance(item, str) or is_missing(item)):
+        if not (isinstance(item, str | Answer) or is_missing(item)):
             raise TypeError(f"prompt {number} is {type(item).__name__}, not a text: use a template to make one")
 
 

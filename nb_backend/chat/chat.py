@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from .. import background, settings
 from ..media.convert import attachments
+from ..providers.keywords import refuse_unknown
 from ..providers.registry import provider_for
 from ..typing import Messages
 from .answer import Answer
@@ -25,6 +26,22 @@ from .stream import AnswerStream
 from .transcript import Transcript
 from .turn import Turn
 
+_OPTIONS = frozenset({"model", "system", "provider", "new", "keep", "instead", "cache", "refresh"})  # of a prompt
+
+
+def prompt_text(prompt: object, name: str = "the prompt") -> str:
+    """Return the text of a prompt, a ``str`` or an ``Answer``; ``TypeError`` for anything else, before it is sent."""
+    if isinstance(prompt, Answer):
+        return prompt.text
+    if not isinstance(prompt, str):
+        kind = "None" if prompt is None else f"of type {type(prompt).__name__}"
+        raise TypeError(f"{name} is {kind}, not a text: make it one, with str(…) or an f-string")
+    return prompt
+
+
+def _system_text(system: object) -> str | None:
+    return None if system is None else prompt_text(system, "the system prompt")
+
 
 class Chat:
     """Chat with a model.
@@ -35,8 +52,10 @@ class Chat:
 
     ``url`` and ``api_key`` come from the settings if they are not given; several urls are tried in turn. ``provider``
     names a service that the server can route to, as g4f has them. ``params`` are fields of every request
-    (``temperature=0.2``). ``cache`` is a folder: answers are stored there, and the same request is answered from it the
-    next time; ``True`` means the folder of the settings (see ``settings.cache``).
+    (``temperature=0.2``); a keyword that cannot be one, like ``base_url``, is a ``TypeError``. ``cache`` is a folder:
+    answers are stored there, and the same request is answered from it the next time; ``True`` means the folder of the
+    settings (see ``settings.cache``). ``connect_timeout`` is the seconds until the connection is open, 10 by default,
+    and ``idle_timeout`` the seconds without data after which an answer fails, 120 by default.
 
     ``messages`` is the history, a list of dicts of ``role`` and ``content``, which you may change. A failed exchange is
     not in it; a stopped answer has ``"stopped": True``. ``nb_backend.chat.history`` lists the other keys.
@@ -55,16 +74,23 @@ class Chat:
         provider: str | None = None,
         system: str | None = None,
         cache: bool | str | os.PathLike[str] | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
         **params: Any,
     ) -> None:
+        self._api_key, api_key = settings.Secret(api_key), None  # a traceback must not show the key
+        self._history = History()
         self.model = model
-        self.url = url if url is None or isinstance(url, str) else " ".join(url)
         self.provider = provider
         self.cache = cache
+        self.connect_timeout = connect_timeout
+        self.idle_timeout = idle_timeout
         self.params = params
-        self._system = system
-        self._api_key = settings.Secret(api_key)
-        self._history = History()
+        refuse_unknown(params, "Chat")
+        settings.seconds("connect_timeout", connect_timeout)
+        settings.seconds("idle_timeout", idle_timeout)
+        self.url = url if url is None or isinstance(url, str) else " ".join(url)
+        self._system = _system_text(system)
 
     @property
     def messages(self) -> Messages:
@@ -83,17 +109,18 @@ class Chat:
 
     @system.setter
     def system(self, prompt: str | None) -> None:
+        self._system = _system_text(prompt)
         self._history.clear_system_prompts()
-        self._system = prompt
 
     def stream(
-        self, prompt: str, images: Any = (), *, new: bool = False, keep: bool = True, **options: Any
+        self, prompt: str | Answer, images: Any = None, *, new: bool = False, keep: bool = True, **options: Any
     ) -> AnswerStream:
         """Send a prompt and return the events of the answer; leaving early stops the answer and keeps its text.
 
         The options are those of ``request``. ``new=True`` starts the chat over as soon as there is an answer;
         ``keep=False`` leaves the history as it is.
         """
+        refuse_unknown(options, "a prompt", _OPTIONS)
         request = self.request(prompt, images, new=new, **options)
         if not keep:
             request.state = None  # the server's state goes with the history
@@ -102,8 +129,8 @@ class Chat:
 
     def request(
         self,
-        prompt: str,
-        images: Any = (),
+        prompt: str | Answer,
+        images: Any = None,
         *,
         model: str | None = None,
         system: str | None = None,
@@ -115,7 +142,8 @@ class Chat:
     ) -> Request:
         """Build the request that ``stream`` would send, without sending it.
 
-        ``images`` are what ``to_data_uri`` accepts, each alone or as ``(image, file name)``. They are converted at
+        ``prompt`` is a text, or an ``Answer``, which stands for its text; anything else is a ``TypeError``. ``images``
+        are what ``to_data_uri`` accepts, each alone or as ``(image, file name)``, or ``None``. They are converted at
         once, on the caller's thread. ``model`` and ``params`` (fields of the body) apply to this request only;
         ``system`` is the system prompt from here on.
 
@@ -124,12 +152,16 @@ class Chat:
         ``instead``, a stored answer is not replayed, and the new one replaces it.
         """
         params = {**({"provider": self.provider} if self.provider else {}), **self.params, **params}
+        refuse_unknown(params, "a prompt")
+        prompt = prompt_text(prompt)
+        system = _system_text(system)
         run = cell_run.get()
         history, state = self._history.before(run, replaced=instead, new=new, provider=params.get("provider"))
         system = instead.get("system") if instead is not None and system is None else system
         latest = system_prompt(history) if system is None else system
         cache_folder = settings.cache(self.cache if cache is None else cache)
-        api = provider_for(*settings.urls(self.url))
+        timeouts = {name: settings.seconds(name, getattr(self, name)) for name in ("connect_timeout", "idle_timeout")}
+        api = provider_for(*settings.urls(self.url), **timeouts)
         if not api.has_server_state:
             state = None
         question = {"role": "user", "content": prompt, **({} if system is None else {"system": system})}
@@ -139,7 +171,7 @@ class Chat:
             question=Message(question, {"time": time.time()}),
             history=history,
             system=self._system if latest is None else latest,
-            media=attachments(images),
+            media=[] if images is None else attachments(images),
             params=params,
             state=state,
             api_key=self._api_key,
@@ -149,16 +181,18 @@ class Chat:
             refresh=refresh or instead is not None,
         )
 
-    async def ask(self, prompt: str, images: Any = (), **options: Any) -> Answer:
+    async def ask(self, prompt: str | Answer, images: Any = None, **options: Any) -> Answer:
         """Send a prompt and return the complete answer; the options are those of ``stream``."""
+        refuse_unknown(options, "a prompt", _OPTIONS)
         return await _drain(self.stream(prompt, images, **options))
 
-    def __call__(self, prompt: str, images: Any = (), *, nested: bool = False, **options: Any) -> Answer:
+    def __call__(self, prompt: str | Answer, images: Any = None, *, nested: bool = False, **options: Any) -> Answer:
         """Send a prompt and wait for the complete answer, without ``await``; the options are those of ``stream``.
 
         The calling thread blocks meanwhile, its event loop too. Inside a coroutine whose other tasks must go on,
         ``nested=True`` runs the request in the running loop and keeps that loop turning (nest-asyncio2).
         """
+        refuse_unknown(options, "a prompt", _OPTIONS)
         return background.run(_drain(self.stream(prompt, images, **options)), nested=nested)
 
     @property

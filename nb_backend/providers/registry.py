@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .base import Provider
@@ -20,12 +20,13 @@ _FALLBACK = "g4f"  # for urls that no dialect accepts, and for the embedded back
 
 
 @lru_cache(maxsize=64)
-def provider_for(*urls: str | None, api: str | None = None) -> type[Provider]:
+def provider_for(*urls: str | None, api: str | None = None, **options: float | None) -> type[Provider]:
     """Return a provider class that asks these servers in turn; without a url, the embedded backend.
 
-    ``api`` is the name of a dialect in ``DIALECTS``; if it is not given, the urls decide. The class reports its retries
-    and leaves it to the caller to collect the text. ``ValueError`` if there is no dialect of that name, or if the
-    urls belong to different dialects.
+    ``api`` is the name of a dialect in ``DIALECTS``; if it is not given, the urls decide. ``options`` are attributes of
+    the class, like ``idle_timeout``; ``None`` leaves the one of the dialect. The class reports its retries and leaves
+    it to the caller to collect the text. ``ValueError`` if there is no dialect of that name, or if the urls belong to
+    different dialects.
     """
     given = [url for url in urls if url]
     if api is not None:
@@ -33,9 +34,10 @@ def provider_for(*urls: str | None, api: str | None = None) -> type[Provider]:
     else:
         check_same_dialect(given)
         found = _accepting(given[0]) if given else provider_named(_FALLBACK)
-    options = {"reports_retries": True, "collects_partial": False}
+    attributes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     bases = " ".join(map(found.base_url, given))
-    return type(found.__name__, (found,), {**options, **({"url": bases} if bases else {})})
+    attributes |= {"reports_retries": True, "collects_partial": False, **({"url": bases} if bases else {})}
+    return type(found.__name__, (found,), attributes)
 
 
 def check_same_dialect(urls: Iterable[str]) -> None:

@@ -23,6 +23,7 @@ RETRYABLE_STATUS = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 MAX_RETRY_AFTER = 60  # seconds; if a server asks to wait longer, there is no automatic retry
 _YEAR = 366 * 86_400.0  # seconds
 _MAX_CHARS = 10_000  # of a server's message that are read
+MORE_TIME = "raise idle_timeout: Chat(…, idle_timeout=600), in a notebook %config BackendMagics.idle_timeout = 600"
 STATUS_HINTS = {
     401: "set NB_BACKEND_API_KEY to a key that it accepts",
     403: "set NB_BACKEND_API_KEY to a key that it accepts",
@@ -40,7 +41,8 @@ def connection_error(error: Exception, url: str) -> BackendError:
     origin = URL(url).origin()
     if isinstance(error, TimeoutError):
         retryable = isinstance(error, aiohttp.ServerTimeoutError)  # while connecting: the request was not sent
-        return TimedOut(f"{origin} did not answer in time: check the url and that the server runs", retryable=retryable)
+        hint = "that the server runs" if retryable else f"the server, or {MORE_TIME}"
+        return TimedOut(f"{origin} did not answer in time: check the url and {hint}", retryable=retryable)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return ConnectionFailed(f"{origin} has no trusted certificate: check the url, or set SSL_CERT_FILE")
     if isinstance(error, aiohttp.ClientSSLError):

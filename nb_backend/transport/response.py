@@ -11,7 +11,7 @@ import aiohttp
 
 from ..errors import BackendError, TimedOut
 from .connection import Connector, take_buffer
-from .errors import connection_error
+from .errors import MORE_TIME, connection_error
 from .lines import LineDecoder
 
 MAX_CHUNK = 8 * 2**10  # bytes that ``read`` returns at most: the events of many more would start garbage collections
@@ -149,7 +149,7 @@ class StreamResponse:
         if self._is_closed():
             self._failure = connection_error(RuntimeError(), str(self.url))
         else:
-            self._failure = TimedOut(f"{origin} sent almost nothing for {timeout}: ask again, or raise idle_timeout")
+            self._failure = TimedOut(f"{origin} sent almost nothing for {timeout}: ask again, or {MORE_TIME}")
         self._content.set_exception(TimeoutError())
 
     def _on_connection_closed(self, _: asyncio.Future[None]) -> None:

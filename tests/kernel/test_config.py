@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from driver import Kernel
+from driver import Kernel, one_line
 from jupyter_client.manager import start_new_kernel
 from serving import TOKEN
 
@@ -54,6 +54,18 @@ def test_the_aliases(kernel, engine):
     assert "BackendMagics" in kernel.run("%config BackendMagics.aliases = 7").printed
     kernel.run("%config BackendMagics.aliases = {}")
     assert asked(kernel, engine, "%%backend small\nhi") == "small"
+
+
+def test_the_idle_timeout_of_cells(kernel, engine):
+    refused = kernel.run("%%backend -p idle_timeout=600\nhi")
+    one_line(refused, "idle_timeout is not a parameter: use %config BackendMagics.idle_timeout = SECONDS")
+    kernel.run("%config BackendMagics.idle_timeout = 600")
+    assert asked(kernel, engine, "%%backend m\nhi") == "m"
+    assert "timeout" not in str(engine.history[-1])
+    kernel.run("import nb_backend; timeout = nb_backend.Chat().request('hi').provider.idle_timeout")
+    assert kernel.run("timeout").result == "600.0"
+    assert "above 0" in kernel.run("%config BackendMagics.idle_timeout = 0").printed
+    kernel.run("%config BackendMagics.idle_timeout = None")
 
 
 def test_the_key_is_not_shown(kernel):

@@ -16,7 +16,7 @@ from ...chat.cell_run import CellRun, cell_run
 from ..errors import interruptible, one_line_errors, report_interrupt
 from ..waiting import Wait, await_in_cell, block_cell, run_without_loop
 from .options import parse, with_options
-from .setting_traits import DictSetting, NumberSetting, TextSetting
+from .setting_traits import DictSetting, NumberSetting, SecondsSetting, TextSetting
 from .transform import cell_to_call
 
 if TYPE_CHECKING:
@@ -47,7 +47,11 @@ class BackendMagics(Magics):
         8 * 2**20, min=1, allow_none=True, help="Bytes; a larger image is scaled down before it is sent."
     )
     max_cache_bytes = NumberSetting(256 * 2**20, min=1, help="Bytes of all answers in the cache.")
-    for trait in (url, model, aliases, max_image_side, max_image_bytes, max_cache_bytes):
+    connect_timeout = SecondsSetting(None, allow_none=True, help="Seconds until a connection is open; None: 10.")
+    idle_timeout = SecondsSetting(
+        None, allow_none=True, help="Seconds without data after which an answer fails; None: 120."
+    )
+    for trait in (url, model, aliases, max_image_side, max_image_bytes, max_cache_bytes, connect_timeout, idle_timeout):
         trait.tag(config=True)
     del trait
 

@@ -12,9 +12,6 @@ from typing import Any
 
 from .line import KEY_ON_THE_LINE
 
-# Fields of the body that the magic fills itself, and names with a meaning in the signatures of Python methods.
-_RESERVED = frozenset({"model", "messages", "media", "prompt", "images", "system", "new", "self", "cls"})
-
 
 def temperature(text: str) -> float:
     """Read a finite number that is not negative."""
@@ -53,10 +50,10 @@ def parameter(text: str) -> tuple[str, Any]:
         raise ArgumentTypeError(f"{text!r} is not KEY=VALUE: write it like top_p=0.9")
     if is_secret_option(name):
         raise ArgumentTypeError(KEY_ON_THE_LINE)
-    if name in _RESERVED:
-        raise ArgumentTypeError(
-            f"{name} is not a parameter: the model and the prompt are in the cell, images follow -i, a system prompt -s"
-        )
+    from ...providers.keywords import refusal_in_cell  # not when the extension is loaded
+
+    if refusal := refusal_in_cell(name):
+        raise ArgumentTypeError(refusal)
     if value in ("True", "False", "None"):
         raise ArgumentTypeError(f"{text} is not JSON: write true, false or null")
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from traitlets import Dict, Int, TraitError, TraitType, Unicode
+from traitlets import Dict, Float, Int, TraitError, TraitType, Unicode
 
 from ... import settings
 
@@ -17,11 +17,13 @@ class _Setting(TraitType[Any, Any]):
         return getattr(settings.current, self.name or "")
 
     def set(self, obj: Any, value: Any) -> None:
-        """Change the setting of this process; ``TraitError`` if its type is wrong, or if a url is not valid."""
+        """Change the setting of this process; ``TraitError`` if its type is wrong, or its value not valid."""
         value = self._validate(obj, value)
         try:
             if self.name == "url" and value:
                 _check_urls(settings.urls(value))
+            elif self.name in ("connect_timeout", "idle_timeout"):
+                settings.seconds(self.name, value)
         except ValueError as error:
             raise TraitError(str(error)) from None
         setattr(settings.current, self.name or "", value)
@@ -40,6 +42,10 @@ class TextSetting(_Setting, Unicode[Any, Any]):
 
 class NumberSetting(_Setting, Int[Any, Any]):
     """A setting that is a whole number."""
+
+
+class SecondsSetting(_Setting, Float[Any, Any]):
+    """A setting that is a number of seconds above 0."""
 
 
 class DictSetting(_Setting, Dict):

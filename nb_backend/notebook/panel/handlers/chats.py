@@ -38,7 +38,16 @@ async def new(panel: PanelController, request: Request) -> dict[str, Any]:
     chat, numbers = panel.chat, range(2, 10_000)
     name = next(name for number in numbers if (name := f"chat {number}") not in chats)
     key = own_key(chat)
-    chats[name] = Chat(chat.model, url=chat.url, api_key=key, provider=chat.provider, system=chat.system, **chat.params)
+    chats[name] = Chat(
+        chat.model,
+        url=chat.url,
+        api_key=key,
+        provider=chat.provider,
+        system=chat.system,
+        connect_timeout=chat.connect_timeout,
+        idle_timeout=chat.idle_timeout,
+        **chat.params,
+    )
     return await _switch(panel, name)
 
 

@@ -1,0 +1,186 @@
+"""Keywords that are not fields of a request's body, and what is meant by them.
+
+A keyword that a call does not know becomes a field of the body. So ``base_url=…``, which other libraries take, would
+send the question to the server of the settings, and the address along with it. Such keywords are refused here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+
+class _Row(NamedTuple):
+    """What is meant by some keywords, and what to write in Python and in a cell instead.
+
+    ``level`` is where the argument ``python`` belongs: to the "chat", to a "prompt", or to "both"; if it is "", there
+    is no such argument and ``python`` says what to do. ``names`` are spelled as ``_plain`` returns them.
+    """
+
+    python: str
+    level: str
+    cell: str
+    names: str
+
+
+_SUBCLASS = "headers are set in a subclass of OpenAIApi or BackendApi"
+_TABLE: Final = (
+    _Row(
+        "url",
+        "chat",
+        "use %backend url URL",
+        "url urls ulr baseurl apibase apibaseurl apiurl openaiapibase openaibaseurl endpoint endpoints endpointurl"
+        " apiendpoint azureendpoint host hosts hostname port server servers serverurl serviceurl address uri",
+    ),
+    _Row(
+        "api_key",
+        "chat",
+        "use %backend key",
+        "apikey key keys token apitoken authtoken auth authorization bearer password secret openaiapikey azureapikey"
+        " azureadtoken azureadtokenprovider",
+    ),
+    _Row(
+        "model",
+        "both",
+        "name the model after %%backend",
+        "model modelname modelid engine deployment deploymentname deploymentid azuredeployment",
+    ),
+    _Row(
+        "system",
+        "both",
+        "use -s TEXT",
+        "system systemprompt systemmessage systeminstruction systeminstructions instructions sysprompt",
+    ),
+    _Row("provider", "both", "use --provider NAME", "provider providername"),
+    _Row("cache", "both", "use --cache", "cache"),
+    _Row(
+        "images",
+        "prompt",
+        "use -i EXPRESSION_OR_PATH",
+        "images image img imgs imageurl picture pictures media attachment attachments file files",
+    ),
+    _Row("new", "prompt", "use --new", "new"),
+    _Row("keep", "prompt", "use --once, or --keep MODEL", "keep"),
+    _Row("refresh", "prompt", "use --refresh", "refresh"),
+    _Row("instead", "prompt", "run the cell again", "instead"),
+    _Row("nested is for chat(prompt, nested=True) only", "", "a cell does not need it", "nested"),
+    _Row(
+        "connect_timeout",
+        "chat",
+        "use %config BackendMagics.connect_timeout = SECONDS",
+        "connecttimeout connectiontimeout sockconnect",
+    ),
+    _Row(
+        "idle_timeout",
+        "chat",
+        "use %config BackendMagics.idle_timeout = SECONDS",
+        "idletimeout timeout timeouts timeoutseconds timeoutms readtimeout requesttimeout totaltimeout sockread",
+    ),
+    _Row(
+        "assign chat.messages",
+        "",
+        "-c NAME continues a chat",
+        "messages message history chathistory conversationhistory",
+    ),
+    _Row("ask with chat(prompt)", "", "the prompt is in the lines below", "prompt question"),
+    _Row(
+        _SUBCLASS,
+        "",
+        _SUBCLASS,
+        "headers header extraheaders defaultheaders httpheaders customheaders organization organizationid orgid"
+        " openaiorganization project projectid extraquery defaultquery httpclient client session",
+    ),
+    _Row(
+        "set SSL_CERT_FILE, or ssl in a subclass of OpenAIApi or BackendApi",
+        "",
+        "set SSL_CERT_FILE",
+        "ssl sslverify verify verifyssl cert certfile certificate cafile cabundle sslcontext tls",
+    ),
+    _Row("set HTTPS_PROXY", "", "set HTTPS_PROXY", "proxy proxies httpproxy httpsproxy"),
+    _Row(
+        "temporary failures are retried without it",
+        "",
+        "temporary failures are retried without it",
+        "maxretries maxretry numretries retries retry",
+    ),
+    _Row(
+        "write it into the url, ?api-version=…",
+        "",
+        "write it into the url, ?api-version=…",
+        "apiversion openaiapiversion",
+    ),
+    _Row("the url says how to ask", "", "the url says how to ask", "api apitype dialect customllmprovider"),
+    _Row(
+        "write each field as a keyword: temperature=0.2",
+        "",
+        "write -p for each field",
+        "params param kwargs modelkwargs",
+    ),
+    _Row("it cannot be a field", "", "it cannot be a field", "self cls"),
+)
+_BY_NAME: Final = {name: row for row in _TABLE for name in row.names.split()}
+_OFTEN_MISSPELT: Final = (
+    *("model", "system", "systemprompt", "provider", "cache", "images", "refresh"),
+    *("idletimeout", "connecttimeout", "timeout", "apikey", "baseurl", "apibase", "endpoint"),
+)
+_SERVERS_TAKE: Final = frozenset({"mode", "models", "imagesize"})
+"""Fields that servers take although their names are close to others."""
+
+
+def refuse_unknown(given: dict[str, Any], place: str, taken: Collection[str] = ("provider",)) -> None:
+    """Raise ``TypeError`` in one line if a keyword is not a field of a request's body.
+
+    ``place`` is what got the keywords, like ``Chat``; the names in ``taken`` may stand there. The line names the
+    keyword and what to use instead, and has no value. ``given`` is emptied before, because a traceback may show it,
+    and the value may be a key.
+    """
+    refusals = (_refusal(name, place) for name in given if name not in taken)
+    if refusal := next(filter(None, refusals), None):
+        given.clear()
+        raise TypeError(refusal)
+
+
+def refusal_in_cell(name: str) -> str | None:
+    """Return why ``-p name=…`` is refused, and what to write in a cell; ``None`` if it is a field of the body."""
+    row, is_guess = _meant(name)
+    if row is None or name == "provider":
+        return None
+    return f"{name} is not a parameter: {f'did you mean {row.python}? ' if is_guess else ''}{row.cell}"
+
+
+def _refusal(name: str, place: str) -> str | None:
+    row, is_guess = _meant(name)
+    if row is None:
+        return None
+    is_here = row.level == "both" or (row.level == "prompt") == (place == "a prompt")
+    is_here |= row.python == "images" and place in ("map", "compare")
+    what = row.python
+    if row.level and is_here:
+        what = "connect_timeout= or idle_timeout=" if name == "timeout" else f"{row.python}="
+    elif row.level:
+        what = f"chat(prompt, {row.python}=…)" if row.level == "prompt" else f"Chat({row.python}=…)"
+    use = f"did you mean {what}?" if is_guess else f"use {what}" if row.level else what
+    return f"{place} has no argument {name}: {use}"
+
+
+@lru_cache(maxsize=512)  # each request checks its fields
+def _meant(name: str) -> tuple[_Row | None, bool]:
+    """Return the row of a keyword, and whether that is a guess; ``None`` for a field of the body."""
+    plain = _plain(name)
+    if row := _BY_NAME.get(plain):
+        return row, False
+    if plain in _SERVERS_TAKE:
+        return None, False
+    from ..redaction import is_secret_name
+
+    if is_secret_name(name):
+        return _BY_NAME["apikey"], False
+    close = get_close_matches(plain, _OFTEN_MISSPELT, 1, 0.8)
+    return (_BY_NAME[close[0]] if close else None), bool(close)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).lower()
