@@ -143,13 +143,15 @@ WHERE = {
     "an async function": "async def f(k):\n    %backend ask Say {{ k }}\nawait f(12)",
     "a generator": "def f(k):\n    %backend ask Say {{ k }}\n    yield\nlist(f(12))",
     "a nested function": "def f(k):\n    def g():\n        %backend ask Say {{ k }}\n    g()\nf(12)",
-    "a callback that outlives its function": "def f(k):\n    def g():\n        if True:\n            %backend ask Say {{ k }}\n    return g\nf(12)()",
-    "a callback of a callback": "def f(k):\n    def g():\n        def h():\n            %backend ask Say {{ k }}\n        return h\n    return g\n"
-    "f(12)()()",
+    "a callback after its function": "def f(k):\n    def g():\n        if True:\n            %backend ask Say {{ k }}\n"
+    "    return g\nf(12)()",
+    "a callback of a callback": "def f(k):\n    def g():\n        def h():\n            %backend ask Say {{ k }}\n"
+    "        return h\n    return g\nf(12)()()",
     "the right one of two callbacks": "def f(k):\n    def g():\n        answer = %backend ask Say {{ k }}\n    return g\n"
     "twelve, other = f(12), f(13)\ntwelve()",
     "a class in a function": "def f(k):\n    class A:\n        answer = %backend ask Say {{ k }}\nf(12)",
-    "a nonlocal": "def f(k):\n    def g():\n        nonlocal k\n        k += 1\n        %backend ask Say {{ k }}\n    g()\nf(11)",
+    "a nonlocal": "def f(k):\n    def g():\n        nonlocal k\n        k += 1\n"
+    "        %backend ask Say {{ k }}\n    g()\nf(11)",
     "a lambda": f"(lambda k: {ASK})(12)",
     "a lambda in a function": f"def f(k):\n    return (lambda: {ASK})()\nf(12)",
     "a comprehension": f"def f():\n    return [{ASK} for k in [12]]\nf()",
@@ -158,7 +160,8 @@ WHERE = {
     "a comprehension at the top": f"[{ASK} for k in [12]]",
     "exec": f"exec({ASK!r}, {{'k': 12, 'get_ipython': get_ipython}})",
     "exec in a function": f"def f(k):\n    exec({ASK!r})\nf(12)",
-    "a function of another module": f"names = {{'k': 12, 'get_ipython': get_ipython}}\nexec({f'def f(): {ASK}'!r}, names)\nnames['f']()",
+    "another module": f"names = {{'k': 12, 'get_ipython': get_ipython}}\nexec({f'def f(): {ASK}'!r}, names)\n"
+    f"names['f']()",
     "a cell magic": "def f(k):\n    get_ipython().run_cell_magic('backend', '--once', 'Say {{ k }}')\nf(12)",
     "an image": "def f(k, fig):\n    get_ipython().run_cell_magic('backend', '--once -i fig', 'Say {{ k }}')\n"
     "f(12, b'GIF89a\\x01\\x00\\x01\\x00\\x00\\x00\\x00;')",
@@ -167,9 +170,12 @@ WHERE = {
     "a cell within a cell": "def f():\n    k = 13\n    get_ipython().run_cell('%backend ask Say {{ k }}')\nk = 12\nf()",
     "%%time": "%%time\ndef f(k):\n    %backend ask Say {{ k }}\nf(12)",
     "%%capture": "%%capture shown\ndef f(k):\n    %backend ask Say {{ k }}\nf(12)",
-    "an alias": "%alias_magic --cell b backend\ndef f(k):\n    get_ipython().run_cell_magic('b', '--once', 'Say {{ k }}')\nf(12)",
-    "a name that only a nested function has": "k = 12\ndef f():\n    g = lambda k: k\n    %backend ask Say {{ k }}\nf()",
-    "another name beside it": "x = 2\ndef f(k):\n    y = 3\n    %backend ask Say {{ k // x // y * len('123456') }}\nf(12)",
+    "an alias": "%alias_magic --cell b backend\ndef f(k):\n"
+    "    get_ipython().run_cell_magic('b', '--once', 'Say {{ k }}')\nf(12)",
+    "a name that only a nested function has": "k = 12\ndef f():\n    g = lambda k: k\n    %backend ask Say {{ k }}\n"
+    "f()",
+    "another name beside it": "x = 2\ndef f(k):\n    y = 3\n    %backend ask Say {{ k // x // y * len('123456') }}\n"
+    "f(12)",
 }
 
 
