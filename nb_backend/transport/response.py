@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
 
 import aiohttp
 
 from ..errors import BackendError, TimedOut
+from .compression import decompressor_for
 from .connection import Connector, take_buffer
 from .errors import MORE_TIME, connection_error
 from .lines import LineDecoder
@@ -39,6 +40,8 @@ class StreamResponse:
         self._idle_timeout = idle_timeout
         self._loop = asyncio.get_running_loop()
         self._chunks: deque[bytes] = deque()  # taken from aiohttp, not yet returned by ``read``
+        self._decompressor = decompressor_for(response.headers.getall("Content-Encoding", ()), response.url)
+        self._pieces: Iterator[bytes] = iter(())  # of a compressed chunk that was taken from aiohttp
         self._failure: BackendError | None = None
         self._is_waiting = False  # whether ``read`` waits for data
         self._is_overdue = False  # whether the idle timeout passed while nobody was waiting
@@ -53,7 +56,9 @@ class StreamResponse:
 
         A failure is raised after all bytes that arrived before it were returned.
         """
-        if not self._chunks and self._failure is None and (chunk := await self._next()):
+        if self._decompressor is not None:
+            await self._decompress()
+        elif not self._chunks and self._failure is None and (chunk := await self._next()):
             self._take(chunk)
         if self._chunks:
             return self._chunks.popleft()
@@ -103,6 +108,21 @@ class StreamResponse:
             return  # the body was read to its end, and aiohttp has taken the connection back
         self._response.close()
         self._connector.abort()
+
+    async def _decompress(self) -> None:
+        """Decompress until there is something to return; nothing is at the end, or after a failure."""
+        while self._decompressor is not None and not self._chunks:
+            try:
+                if (piece := next(self._pieces, None)) is not None:
+                    self._take(piece)
+                elif chunk := b"" if self._failure is not None else await self._next():
+                    self._pieces = self._decompressor.feed(chunk)
+                else:
+                    self._pieces, self._decompressor = self._decompressor.end(), None
+                    for piece in self._pieces:
+                        self._take(piece)
+            except BackendError as error:
+                self._failure, self._decompressor = self._failure or error, None
 
     async def _next(self) -> bytes:
         """Return the next bytes from aiohttp; b"" at the end, and after a failure, which is kept in ``_failure``."""

@@ -80,6 +80,7 @@ class StreamSession:
                 headers=self.headers,
                 timeout=timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,  # ``compression`` does
                 read_bufsize=MAX_BACKLOG // 4,  # aiohttp buffers twice as many, and a read returns as many again
             )
         return self

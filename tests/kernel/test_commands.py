@@ -147,7 +147,7 @@ WHERE = {
     "    return g\nf(12)()",
     "a callback of a callback": "def f(k):\n    def g():\n        def h():\n            %backend ask Say {{ k }}\n"
     "        return h\n    return g\nf(12)()()",
-    "the right one of two callbacks": "def f(k):\n    def g():\n        answer = %backend ask Say {{ k }}\n    return g\n"
+    "the right one of two": "def f(k):\n    def g():\n        answer = %backend ask Say {{ k }}\n    return g\n"
     "twelve, other = f(12), f(13)\ntwelve()",
     "a class in a function": "def f(k):\n    class A:\n        answer = %backend ask Say {{ k }}\nf(12)",
     "a nonlocal": "def f(k):\n    def g():\n        nonlocal k\n        k += 1\n"
