@@ -25,7 +25,8 @@ class BackendError(Exception):
     ``partial`` is the text of the answer that had arrived before the failure. ``retryable`` tells whether the same
     request may succeed a moment later, ``retry_after`` how many seconds the server asks to wait (``None`` if it does
     not say). ``code`` is the server's name for the error (like ``context_length_exceeded``, or ``""``) and ``status``
-    the HTTP status (0 if the error did not come with one).
+    the HTTP status, or the one that an error inside an answer stands for (0 if there is none). ``no_credit`` tells
+    whether the account has no credit left, so that waiting does not help.
     """
 
     category: ClassVar[str] = "backend"
@@ -39,6 +40,7 @@ class BackendError(Exception):
         retryable: bool = False,
         code: str = "",
         status: int = 0,
+        no_credit: bool = False,
     ) -> None:
         super().__init__(" ".join(message.split()))
         self.partial = partial
@@ -46,6 +48,7 @@ class BackendError(Exception):
         self.retryable = retryable
         self.code = code
         self.status = status
+        self.no_credit = no_credit
 
     def _render_traceback_(self) -> list[str]:
         """Return what IPython shows in place of a traceback: one line. The cell still counts as failed."""

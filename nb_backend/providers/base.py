@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from .. import debug, settings
 from ..errors import BackendError, ConnectionFailed
 from ..redaction import is_secret_name
-from ..transport.errors import not_an_answer
+from ..transport.errors import not_an_answer, retry_after
 from ..transport.json_body import encode_json
 from ..transport.pool import current_pool
 from ..transport.routing import same_origin_url
@@ -24,6 +24,9 @@ from .reader import ResponseReader
 from .retry import RetryPolicy
 
 T = TypeVar("T")
+
+FINISH_SECONDS = 2.0
+"""How long the end of the connection, or a count of tokens, is waited for after a finish reason."""
 
 
 class ProviderModelMixin:
@@ -53,7 +56,7 @@ class AsyncGeneratorProvider:
     idle_timeout: ClassVar[float] = 120
     """Seconds without data after which the answer fails."""
     max_retries: ClassVar[int] = 2
-    """How many times a failed request is sent again, as long as no event has arrived."""
+    """How many times a failed request is sent again, as long as nothing of an answer has arrived."""
     reports_retries: ClassVar[bool] = False
     """Whether a ``progress`` event announces each retry and each change of server."""
     collects_partial: ClassVar[bool] = True
@@ -70,7 +73,8 @@ class AsyncGeneratorProvider:
 
         ``messages`` are dicts of ``role`` and ``content``. ``media`` is a list of ``(data, file name)``, where data is
         anything that ``to_data_uri`` accepts. Other keywords go into the body unchanged. Temporary failures are retried
-        as long as no event has arrived.
+        as long as nothing of an answer has arrived: neither an event, nor anything but the events that a server sends
+        before it refuses the request with an error event.
 
         Raises one of the six kinds of ``BackendError``; its ``partial`` is the text that arrived. Raises ``ValueError``
         or ``TypeError`` for arguments that cannot be sent, before anything is sent.
@@ -89,10 +93,15 @@ class AsyncGeneratorProvider:
                 reader.collects_partial = cls.collects_partial
                 try:
                     async with session, session.post(url + provider.path, json=body, ssl=provider.ssl) as response:
+                        reader.wait = retry_after(response.headers)
+                        endings = 0
                         # No inner generator: when a program ends, asyncio closes all generators at once
                         while not reader.done and (events := reader.feed(await response.read())) is not None:
                             for event in events:
                                 yield event
+                            if reader.endings > endings:
+                                endings = reader.endings
+                                response.end_within(FINISH_SECONDS)
                 except BackendError as error:
                     failure = error
                 for event in reader.end(whole=failure is None):
@@ -106,9 +115,14 @@ class AsyncGeneratorProvider:
             if session.is_reused and isinstance(failure, ConnectionFailed) and not reader.started:
                 continue  # the server has closed the idle connection
             failure = await provider.explain_error(url, failure)
-            if reader.started:
+            if reader.started and not reader.refusals:
                 raise failure
-            event = retries.next_step(failure)
+            try:
+                event = retries.next_step(failure)
+            except BackendError:
+                for event in reader.refusals:
+                    yield event
+                raise
             if cls.reports_retries:
                 yield event
             if retries.delay is not None:

@@ -60,6 +60,11 @@ class ChunkReader(ResponseReader):
         if isinstance(usage := chunk.get("usage"), dict):
             yield RawResponse(type="usage", usage=usage, model=self._model, provider=self._name)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether text, reasoning, an image or a part of a tool call has arrived."""
+        return super().has_begun or bool(self._tool_calls)
+
     def final_events(self, *, whole: bool) -> list[RawResponse]:
         """Return the tool calls, joined from their pieces; none if the body broke off, as they may be incomplete."""
         calls = [

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from .. import debug
-from ..errors import AuthError, BackendError, ProtocolError, RateLimitError
-from ..events import RawResponse
-from ..transport.errors import STATUS_HINTS, error_class, not_an_answer, one_line
+from ..errors import AuthError, BackendError, ProtocolError
+from ..events import RawResponse, reasoning_text, urls_of
+from ..transport.error_body import ErrorBody, one_line, sentence
+from ..transport.errors import not_an_answer
+from ..transport.refusal import NEW_KEY, refusal
 from .decoder import EventDecoder
 from .secret_filter import SecretFilter
 
@@ -33,11 +35,23 @@ class ResponseReader:
         self._message: RawResponse | None = None  # the last message event: an error if no text follows it
         self._texts_before_message = 0
         self._finished = False
+        self._has_begun = False  # whether reasoning, an image or a tool call has arrived
+        self.refusals: list[RawResponse] = []
+        """Error events that are held back, as nothing of an answer has arrived: the request may be sent again."""
+        self.wait: float | None = None
+        """Seconds that the head of the response asks to wait."""
+        self.endings = 0
+        """How many times the answer may have ended: at a finish reason, and when more of it came after one."""
 
     @property
     def started(self) -> bool:
         """Whether an event has arrived."""
         return self._decoder.events > 0
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether text, reasoning, an image or a tool call has arrived."""
+        return self._has_begun or any(self._texts)
 
     @property
     def done(self) -> bool:
@@ -56,12 +70,16 @@ class ResponseReader:
         held = self._secret_filter.flush()
         self._texts += map(str, held)
         self._texts_before_message += len(held)  # this text belongs before the last message
-        return events + held
+        events += held
+        if held and self.refusals:  # the text came before the error
+            events += self.refusals
+            self.refusals = []
+        return events
 
     def error(self, failure: BackendError | None) -> BackendError | None:
         """Return the failure of the answer, if any: an error of the server's comes before one of the connection."""
         if event := self._error or (self._message if self._texts_before_message == len(self._texts) else None):
-            failure = event_error(event, self._secrets)
+            failure = event_error(event, self._secrets, self.wait)
         elif self._finished or self.done:
             return None
         elif failure is None and not self._is_answer:
@@ -82,7 +100,7 @@ class ResponseReader:
 
     def _filter_and_note(self, events: list[RawResponse]) -> list[RawResponse]:
         events = self._secret_filter.filter(events)
-        texts = self._texts
+        texts, was_finished = self._texts, self._finished
         for event in events:
             data = event._data
             if data.get("type") == "content" and type(text := data.get("content")) is str:  # nearly all events
@@ -94,30 +112,49 @@ class ResponseReader:
             if self.collects_partial:
                 self._text.append("".join(texts))
             texts.clear()
-        return events
+            self._has_begun = True
+        if self._finished and (not was_finished or any(map(_adds_to_answer, events))):
+            self.endings += 1
+        return self._hold_back(events) if self.refusals else events
+
+    def _hold_back(self, events: list[RawResponse]) -> list[RawResponse]:
+        """Return the events without the refusals; with those held before, if a part of an answer follows."""
+        ids = {*map(id, self.refusals)}
+        if not self.has_begun:
+            return [event for event in events if id(event) not in ids]
+        new = {*map(id, events)}
+        held, self.refusals = [event for event in self.refusals if id(event) not in new], []
+        return held + events
 
     def _note(self, event: RawResponse) -> None:
         kind = event.type
         if kind in ("content", "reasoning", "tool_calls", "finish"):
             self._texts.append(str(event))
             self._finished = self._finished or kind == "finish"
+            self._has_begun = self._has_begun or _adds_to_answer(event)
         elif kind == "message":
             self._message, self._texts_before_message = event, len(self._texts)
         elif kind in ("error", "auth") or (not kind and event.get("error")):
             self._error = event
+            if not self.has_begun:
+                self.refusals.append(event)
 
 
-_KIND_HINTS = {AuthError: STATUS_HINTS[401], RateLimitError: STATUS_HINTS[429]}
+def _adds_to_answer(event: RawResponse) -> bool:
+    """Whether an event has text, reasoning, an image or a tool call."""
+    return bool(str(event) or reasoning_text(event) or urls_of(event) or event.get("tool_calls"))
 
 
-def event_error(event: RawResponse, secrets: Iterable[str] = ()) -> BackendError:
-    """Return the ``BackendError`` for an ``error``, ``auth`` or ``message`` event."""
+def event_error(event: RawResponse, secrets: Iterable[str] = (), wait: float | None = None) -> BackendError:
+    """Return the ``BackendError`` for an ``error``, ``auth`` or ``message`` event.
+
+    ``wait`` is the seconds that the response's head asks to wait.
+    """
     detail = event.get("error")
-    fields = detail if isinstance(detail, dict) else {"type": detail}
-    name = f"{fields.get('type')} {fields.get('code')}"
-    message = event.get("message") or fields.get("message") or detail or event.get("content") or event.get("auth")
-    code = fields.get("code", event.get("code"))
-    kind = AuthError if event.type == "auth" else error_class(code if isinstance(code, int) else 0, name)
-    text = one_line(message, secrets) or "The server reported an error without a message: ask again"
-    hint = _KIND_HINTS.get(kind)
-    return kind(f"{text.rstrip('.')}: {hint}" if hint else text)
+    fields = {key: value for key, value in event.get_dict().items() if key not in ("type", "choices")}
+    said = ErrorBody.of(fields)
+    message = event.get("message") or detail or event.get("content") or event.get("auth") or said.message
+    text = one_line(sentence(message), secrets) or "The server reported an error without a message: ask again"
+    if event.type == "auth":
+        return AuthError(f"{text.rstrip('.')}: {NEW_KEY}", code=said.code)
+    return refusal(text, said, wait=wait, secrets=secrets)

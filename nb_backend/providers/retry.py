@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from yarl import URL
 
-from ..errors import BackendError, RateLimitError
+from ..errors import BackendError, RateLimitError, ServerError
 from ..events import RawResponse, ServerChanged
 from ..transport.pool import current_pool
 
@@ -96,8 +96,12 @@ def _why(error: BackendError) -> str:
 
 
 def is_request_error(error: BackendError) -> bool:
-    """Whether the request itself is refused, as invalid or too large, so that another server would refuse it too."""
-    return error.status in (400, 413, 422)
+    """Whether the request itself is refused, as invalid or too large, so that another server would refuse it too.
+
+    An error inside an answer that stands for no HTTP status is one too: it may say that the prompt is too long.
+    """
+    is_refusal = isinstance(error, ServerError) and not error.no_credit
+    return is_refusal and error.status in (0, 400, 413, 422)
 
 
 def is_overload(error: BackendError) -> bool:
@@ -118,6 +122,7 @@ def all_servers_failed(failures: list[BackendError]) -> BackendError:
         retryable=last.retryable,
         code=last.code,
         status=last.status,
+        no_credit=last.no_credit,
     )
 
 

@@ -8,6 +8,8 @@
 - ``lines``       bytes to lines
 - ``json_body``   the JSON body of a request
 - ``errors``      HTTP failures as ``BackendError``
+- ``error_body``  what a server says about an error, as a sentence
+- ``refusal``     the ``BackendError`` for it, and whether a retry is worth it
 """
 
 from __future__ import annotations

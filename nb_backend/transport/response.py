@@ -44,6 +44,9 @@ class StreamResponse:
         self._pieces: Iterator[bytes] = iter(())  # of a compressed chunk that was taken from aiohttp
         self._failure: BackendError | None = None
         self._is_waiting = False  # whether ``read`` waits for data
+        self._ending: asyncio.TimerHandle | None = None  # set by ``end_within``
+        self._is_ended = False  # whether that time is over
+        self._rest = b""  # what had arrived then
         self._is_overdue = False  # whether the idle timeout passed while nobody was waiting
         self._last_byte = self._last_line = self._loop.time()
         self._line_bytes = 0  # bytes since ``_last_line``, without whitespace
@@ -62,9 +65,27 @@ class StreamResponse:
             self._take(chunk)
         if self._chunks:
             return self._chunks.popleft()
+        if self._is_ended:
+            return b""
         if self._failure is not None:
             raise self._failure
         return b""
+
+    def end_within(self, seconds: float) -> None:
+        """End the body after this time even if the server sends more; a new call replaces the last one."""
+        if self._ending is not None:
+            self._ending.cancel()
+        self._ending = self._loop.call_later(seconds, self._end)
+
+    def _end(self) -> None:
+        """End the body after what has arrived."""
+        if self._failure is None and not self._content.is_eof():
+            self._is_ended = True
+            self._watchdog.cancel()
+            if self._is_waiting:
+                self._content.set_exception(TimeoutError())  # wakes ``read``
+            else:
+                self._rest = take_buffer(self._content)
 
     async def iter_lines(self) -> AsyncGenerator[bytes, None]:
         """Yield the lines of the body without their ends, which are LF, CRLF or CR.
@@ -102,6 +123,8 @@ class StreamResponse:
                     while await self.read():
                         pass
         self._watchdog.cancel()
+        if self._ending is not None:
+            self._ending.cancel()
         if self._closed is not None:
             self._closed.remove_done_callback(self._on_connection_closed)  # the connection may outlive this response
         if not self._connector.force_close and self._failure is None and self._response.connection is None:
@@ -126,6 +149,9 @@ class StreamResponse:
 
     async def _next(self) -> bytes:
         """Return the next bytes from aiohttp; b"" at the end, and after a failure, which is kept in ``_failure``."""
+        if self._is_ended:
+            rest, self._rest = self._rest, b""
+            return rest
         self._is_waiting = True
         if self._is_overdue:
             self._check_idle()
@@ -134,7 +160,8 @@ class StreamResponse:
                 self._closed.result()  # type: ignore[union-attr]  # aiohttp also takes a broken connection for the end
             return chunk
         except Exception as error:
-            self._failure = self._failure or connection_error(error, str(self.url))
+            if not self._is_ended:
+                self._failure = self._failure or connection_error(error, str(self.url))
         finally:
             self._is_waiting = False
         return take_buffer(self._content)

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from yarl import URL
 
 from ..errors import ConnectionFailed
-from .errors import one_line
+from .error_body import one_line
 
 
 def default_ssl() -> ssl.SSLContext | bool:
