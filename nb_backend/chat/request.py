@@ -57,8 +57,7 @@ class Request:
 
     def messages(self, trim: int) -> Messages:
         """Return the messages as they are sent, without the ``trim`` oldest turns."""
-        history = wire_messages(self.history, trim, pictures=not self.lacks_vision)
-        return [*self._instructions, *history, *wire_messages([self.question])]
+        return wire_messages([*self._instructions, *self.history, self.question], trim, pictures=not self.lacks_vision)
 
     @property
     def _instructions(self) -> Messages:
@@ -119,11 +118,7 @@ class Request:
 
         if kind not in self._fields_by_dialect:
             asked = {**self.question, "media": self.media}
-            messages = [
-                *self._instructions,
-                *wire_messages(self.history, self.trimmed),
-                *wire_messages([asked]),
-            ]
+            messages = wire_messages([*self._instructions, *self.history, asked], self.trimmed)
             self._fields_by_dialect[kind] = cache_key_fields(kind, self.model, messages, self.params, self._secret)
         return self._fields_by_dialect[kind]
 

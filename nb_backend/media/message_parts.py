@@ -16,6 +16,13 @@ def text_of(message: Mapping[str, Any]) -> str:
     return "\n\n".join(text if isinstance(text := part.get("text"), str) else "(an attachment)" for part in content)
 
 
+def text_parts(content: Any) -> list[Any]:
+    """Return the content of a message as a list of parts; servers refuse a part with an empty text, so it has none."""
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content.strip() else []
+    return [*(content or ())]
+
+
 def content_part(uri: str, name: str | None = None) -> dict[str, Any]:
     """Return an attachment as a content part: ``image_url``, ``input_audio`` (wav and mp3) or ``file``.
 

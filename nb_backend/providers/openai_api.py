@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from .. import settings
 from ..media.attachment import Attachment
 from ..media.convert import attachments
-from ..media.message_parts import content_part
+from ..media.message_parts import content_part, text_parts
 from ..typing import MediaListType, Messages
 from .base import Provider
 from .chunk_reader import ChunkReader
@@ -69,10 +69,8 @@ def with_media(messages: Messages, media: list[Attachment]) -> Messages:
     if not places:
         raise ValueError("attachments need a message with the role 'user', and there is none")
     last = messages[places[-1]]
-    content = last.get("content") or []
-    text = [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
-    parts = [content_part(one.uri, one.name) for one in media]
-    return [*messages[: places[-1]], {**last, "content": [*parts, *text]}, *messages[places[-1] + 1 :]]
+    parts = [*(content_part(one.uri, one.name) for one in media), *text_parts(last.get("content"))]
+    return [*messages[: places[-1]], {**last, "content": parts}, *messages[places[-1] + 1 :]]
 
 
 def _vision(item: dict[str, Any]) -> bool | None:

@@ -303,11 +303,15 @@ async def test_no_file_contains_a_key(backend, folder, monkeypatch):
     with pytest.raises(AuthError):  # the server requires another key
         await Chat().ask(f"Is it {key}?")
     monkeypatch.setenv("NB_BACKEND_API_KEY", "the-token-of-the-tests")
-    await Chat(metadata={"token": "secret-parameter"}, user="the-token-of-the-tests").ask("Is it the-token-of-the-tests?")
+    await Chat(metadata={"token": "secret-parameter"}, user="the-token-of-the-tests").ask(
+        "Is it the-token-of-the-tests?"
+    )
     text = only_file(folder).read_text(encoding="utf-8")
     assert "the-token-of-the-tests" not in text + only_file(folder).name
     assert "secret-parameter" not in text
-    assert (await Chat(metadata={"token": "x"}, user="the-token-of-the-tests").ask("Is it the-token-of-the-tests?")).replayed
+    assert (
+        await Chat(metadata={"token": "x"}, user="the-token-of-the-tests").ask("Is it the-token-of-the-tests?")
+    ).replayed
 
 
 def _repeats(key):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 
 import pytest
-from wire_server import CHUNKED, chunk
+from wire_server import CHUNKED, FINISH, LAST_CHUNK, chunk
 
 import nb_backend
 from nb_backend import Answer, Chat, background, settings
+from nb_backend.chat.history import wire_messages
 from nb_backend.errors import TimedOut
 
 KEY = "sk-a-key-that-nobody-sees"
@@ -138,7 +140,7 @@ async def test_a_prompt_that_is_not_a_text_is_refused_before_anything_is_sent(ba
             Chat("m", system=prompt)
         with pytest.raises(TypeError, match=r"^the system prompt is of type"):
             chat.system = prompt
-        with pytest.raises(TypeError, match="not a text|need a template"):
+        with pytest.raises(TypeError, match=r"not a text|need a template"):
             nb_backend.map([prompt], progress=False)
     assert chat.messages == []
     assert backend.engine.history == []
@@ -157,3 +159,71 @@ def test_no_images_may_be_written_as_none(backend):
     nb_backend.map(["d"], images=None, progress=False)
     nb_backend.compare("e", ["m"], images=None, progress=False)
     assert [body["media"] for body in backend.engine.history] == [None] * 4
+
+
+# -- the messages
+
+
+def user(text):
+    return {"role": "user", "content": text}
+
+
+def model(content, **more):
+    return {"role": "assistant", "content": content, **more}
+
+
+CALL = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+EMPTY = [
+    *(model(content) for content in (None, "", " \n\t", [], [{"type": "text", "text": ""}])),
+    model("", stopped=True, trimmed=1, images={}),
+    model("", reasoning="Hm", reasoning_content="Hm"),
+    {"role": "assistant", "media": []},
+    {"role": "system", "content": " "},
+    {"role": "developer", "content": ""},
+]
+SAYS_SOMETHING = [
+    model("x"),
+    model([{"type": "text", "text": "x"}]),
+    model([{"type": "image_url", "image_url": {"url": "https://e.x"}}]),
+    *(model("", **{name: value}) for name, value in (("tool_calls", CALL), ("refusal", "No"), ("audio", {"id": 1}))),
+    {"role": "system", "content": "x"},
+    {"role": "tool", "content": "", "tool_call_id": "c"},
+    user(""),
+]
+
+
+@pytest.mark.parametrize("message", EMPTY)
+def test_an_empty_answer_or_system_prompt_is_not_sent(message):
+    assert wire_messages([user("a"), model("b"), message, user("c")]) == [user("a"), model("b"), user("c")]
+
+
+@pytest.mark.parametrize("message", SAYS_SOMETHING)
+def test_a_message_that_says_something_is_sent(message):
+    assert wire_messages([user("a"), message, model("c")]) == [user("a"), message, model("c")]
+
+
+def test_the_prompts_around_an_empty_answer_become_one_so_that_roles_alternate():
+    chat = Chat("m", url="http://localhost:9", system=" ")
+    chat.messages = [user("a"), model(""), user("b"), model(None), user("c"), model("d"), user("e"), model("")]
+    assert chat.request("f").body()["messages"] == [user("a\n\nb\n\nc"), model("d"), user("e\n\nf")]
+    picture = [{"type": "image_url", "image_url": {"url": "https://e.x"}}]
+    joined = [*picture, {"type": "text", "text": "b"}]
+    assert wire_messages([user(picture), model(""), user("b")]) == [user(joined)]
+    assert wire_messages([user("a"), user("b")]) == [user("a"), user("b")]  # as the user has written them
+
+
+@pytest.mark.parametrize("path", ["", "/v1"])
+def test_a_chat_goes_on_after_an_empty_answer(wire_server, path):
+    done = {"choices": [{"index": 0, "delta": {}, "finish_reason": "length"}]} if path else FINISH
+    wire_server.answer(CHUNKED + chunk(b"data: %s\n\n" % json.dumps(done).encode()) + LAST_CHUNK)
+    chat = Chat("m", url=f"{wire_server.url}{path}")
+    chat("one")
+    chat("two")
+    assert [message["content"] for message in chat.messages] == ["one", "", "two", ""]
+    assert wire_server.requests[1].json["messages"] == [user("one\n\ntwo")]
+
+
+def test_an_image_without_a_prompt_is_sent_without_an_empty_text():
+    png = "data:image/png;base64,iVBORw0KGgoAAAAAAAAAAA=="
+    body = Chat("m", url="http://localhost:9/v1").request("", images=png).body()
+    assert [part["type"] for part in body["messages"][0]["content"]] == ["image_url"]
