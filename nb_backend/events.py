@@ -86,7 +86,37 @@ def content_text(content: Any) -> str:
 
 def reasoning_text(event: RawResponse) -> str:
     """Return the text that an event adds to the reasoning, or ``""``."""
-    return content_text(event.get("token")) if event.type == "reasoning" else ""
+    return reasoning_of(event._data) if event._data.get("type") == "reasoning" else ""
+
+
+_REASONING_KEYS = ("token", "reasoning", "reasoning_content", "thinking", "text", "content", "summary")
+
+
+def reasoning_of(value: Any) -> str:
+    """Return the text of reasoning, which services send as a string, as a list of parts or inside an object.
+
+    Reasoning that is encrypted (``data``) has no text.
+    """
+    if isinstance(value, dict):
+        return next((text for key in _REASONING_KEYS if (text := reasoning_of(value.get(key)))), "")
+    if isinstance(value, list):
+        return "".join(map(reasoning_of, value))
+    return content_text(value)
+
+
+def with_token(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON object of an event; that of reasoning has its text in ``token``, wherever the server put it.
+
+    g4f passes on what a service sends: ``token`` may be an object or a list, or the text is in ``reasoning``.
+    """
+    kind = data.get("type")
+    if kind == "reasoning":
+        if "token" in data and (data["token"] is None or isinstance(data["token"], str)):
+            return data
+    elif kind is not None or "error" in data or not isinstance(data.get("reasoning"), dict | list | str):
+        return data
+    others = {key: value for key, value in data.items() if key not in _REASONING_KEYS}
+    return {**others, "type": "reasoning", "token": reasoning_of(data)}
 
 
 def urls_of(event: RawResponse) -> list[str]:

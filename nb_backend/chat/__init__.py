@@ -8,6 +8,7 @@
 ``rounds``         whether an answer needs another request
 ``context_limit``  whether a request exceeds the model's context
 ``answer``         ``Answer``: text, images, usage, status line
+``token_counts``   token counts under the names of all services
 ``text_buffer``    text attribute that collects deltas
 ``json_answer``    JSON in an answer
 ``images``         fetches the images of an answer
@@ -27,19 +28,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..providers.sources import Source as Source
+    from ..providers.tool_calls import ToolCall as ToolCall
     from .answer import Answer as Answer
     from .cell_run import from_cell as from_cell
     from .chat import Chat as Chat
     from .named_chats import chats as chats
     from .stream import AnswerStream as AnswerStream
 
-_HOMES = {"Answer": "answer", "AnswerStream": "stream", "Chat": "chat", "chats": "named_chats", "from_cell": "cell_run"}
+_HOMES = {
+    "Answer": ".answer",
+    "AnswerStream": ".stream",
+    "Chat": ".chat",
+    "Source": "..providers.sources",
+    "ToolCall": "..providers.tool_calls",
+    "chats": ".named_chats",
+    "from_cell": ".cell_run",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    value = globals()[name] = getattr(import_module(_HOMES[name], __name__), name)
     return value
 
 

@@ -7,14 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from ..events import RawResponse, reasoning_text, urls_of
+from ..events import RawResponse, content_text, reasoning_text, urls_of
 from ..markdown.data_uris import MAX_LIVE_BYTES, is_bitmap, shorten_data_uris
 from ..markdown.images import answer_markdown
 from ..media.message_parts import text_of
+from ..providers.sources import Source, SourceList
+from ..providers.think_tags import split_unopened
+from ..providers.tool_calls import ToolCall, ToolCallCollector
 from ..text import safe_terminal
 from .history import metadata
 from .images import ImageUrl
 from .text_buffer import TextAttribute
+from .token_counts import CACHED, INPUT, merged_usage, output_count, token_count
 
 MAX_ADDRESSES = 1000  # more image addresses in one answer are ignored
 
@@ -33,6 +37,9 @@ class Answer:
     ``provider`` says who answered (``name``, ``label``, ``model``). ``usage`` holds the token counts as the server
     spells them. ``images`` holds the full address of each image, at most 1000; ``data_uri`` of an address is the image
     itself, if the server sent it or the text contains it. The list is complete when the answer has ended.
+
+    ``tool_calls`` lists the functions that the model wants to be called, ``sources`` the pages that it names, in the
+    order of first mention. ``input_tokens``, ``output_tokens`` and ``cached_tokens`` are read from ``usage``.
 
     ``seconds`` is the time from the request to the end, ``first_token_seconds`` to the first text or reasoning.
     ``stopped`` is true if the answer was stopped early. ``trimmed`` is how many of the oldest turns were not sent,
@@ -60,6 +67,9 @@ class Answer:
     _alts: dict[str, str] = field(default_factory=dict, compare=False)  # alt texts of images that came beside the text
     _cached_images: dict[str, str] = field(default_factory=dict, compare=False)  # replayed from the cache, by address
     _cache_error: str = field(default="", compare=False)  # why the answer is not in the cache
+    _sources: SourceList = field(default_factory=SourceList, compare=False)
+    _tool_calls: ToolCallCollector = field(default_factory=ToolCallCollector, compare=False)
+    _pending: str = field(default="", compare=False)  # text that is held back, as it may be the start of a tag
 
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> Self:
@@ -82,6 +92,8 @@ class Answer:
             _failed=bool(known.get("failed")),
         )
         answer._restore_images(message.get("images") or {})
+        answer._sources.add(known.get("sources"))
+        answer._tool_calls.add(known.get("tool_calls"))
         return answer
 
     @property
@@ -93,12 +105,34 @@ class Answer:
         return [token.content.removesuffix("\n") for token in tokens if token.type == "fence"]
 
     @property
+    def tool_calls(self) -> list[ToolCall]:
+        """The calls that the model asks for, with their arguments as dicts; see ``ToolCall`` for damaged ones."""
+        return [*map(ToolCall.of, self._tool_calls.calls())]
+
+    @property
+    def sources(self) -> list[Source]:
+        """The pages that the answer names as its sources, each once: ``url``, ``title``, ``text``."""
+        return [*self._sources]
+
+    @property
+    def input_tokens(self) -> int | None:
+        """Number of tokens of the request, ``None`` if the server does not say. Names of all known services count."""
+        return token_count(self.usage, INPUT)
+
+    @property
+    def output_tokens(self) -> int | None:
+        """Number of tokens of the answer with its reasoning, ``None`` if the server does not say."""
+        return output_count(self.usage)
+
+    @property
+    def cached_tokens(self) -> int | None:
+        """Number of tokens of the request that the service had in its cache, ``None`` if it does not say."""
+        return token_count(self.usage, CACHED)
+
+    @property
     def tokens(self) -> int | None:
-        """Number of tokens of the answer, or ``None`` if the server does not say. Names of all known services count."""
-        for key in ("completion_tokens", "output_tokens", "completionTokens", "candidatesTokenCount", "eval_count"):
-            if isinstance(count := self.usage.get(key), int) and not isinstance(count, bool) and count >= 0:
-                return count
-        return None
+        """The same as ``output_tokens``."""
+        return self.output_tokens
 
     @property
     def summary(self) -> str:
@@ -126,10 +160,16 @@ class Answer:
             self.provider = {**self.provider, **who}
             self.model = str(who.get("model") or self.model)
         elif kind == "usage" and isinstance(usage := event.get("usage"), dict):
-            self.usage = usage
+            self.usage = merged_usage(self.usage, usage)
         elif kind == "finish":
             finish = event.get("finish")
             self.finish_reason = str((finish.get("reason") if isinstance(finish, dict) else finish) or "stop")
+        elif kind == "tool_calls":
+            self._tool_calls.add(event.get("tool_calls"))
+        elif kind == "sources":
+            self._sources.add(event.get("sources"))
+        elif kind == "pending":
+            self._pending = content_text(event.get("content"))
         self.seconds = time.monotonic() - self._started
         if self.first_token_seconds is None and (text or reasoning):
             self.first_token_seconds = self.seconds
@@ -138,6 +178,10 @@ class Answer:
         """Set the time and how the answer ended, and note the images in its text."""
         self.seconds = time.monotonic() - self._started
         self.stopped, self._failed = stopped, failed
+        pending, self._pending = self._pending, ""
+        self.__dict__["text"].grow(pending)
+        if (parts := split_unopened(self.text)) and not (parts[0] and self.reasoning):
+            self.reasoning, self.text = parts[0] or self.reasoning, parts[1]
         if "![" in self.text:
             from ..markdown.safe import image_addresses  # importing it would take half the time of a first answer
 
@@ -154,6 +198,8 @@ class Answer:
             "finish_reason": self.finish_reason,
             "seconds": round(self.seconds, 3),
             "first_token_seconds": self.first_token_seconds and round(self.first_token_seconds, 3),
+            **({"tool_calls": self._tool_calls.calls()} if self._tool_calls else {}),
+            **({"sources": self._sources.as_json()} if self._sources else {}),
             **({"recorded": self.recorded} if self.recorded else {}),
         }
 

@@ -13,12 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..events import RawResponse, reasoning_text
+from ..providers.think_tags import ThinkTagSplitter
 from ..typing import Messages
 from .answer import Answer
 from .history import LOCAL_KEYS
 from .jsonable import plain, without_secrets
 
-RECORDED = frozenset({"provider", "tool_calls", "finish", "usage", "suggestions", "title"})  # event types stored as is
+RECORDED = frozenset(
+    {"provider", "tool_calls", "sources", "finish", "usage", "suggestions", "title"}
+)  # event types stored as is
 _CONTENT = frozenset({"content", "reasoning", "tool_calls"})
 _line = re.compile(r"[^\n]*\n|[^\n]+")
 
@@ -37,9 +40,17 @@ class CachedAnswer:
     async def replay(self) -> AsyncGenerator[RawResponse, None]:
         """Yield the events; other tasks of the event loop run between them."""
         yield RawResponse(type="replayed", recorded=self.recorded)
-        for event in self.events:
+        for event in self._separated():
             await asyncio.sleep(0)
-            yield RawResponse(**event)
+            yield event
+
+    def _separated(self) -> list[RawResponse]:
+        """Return the events; if none is reasoning, it may be in the text of an answer that an older version stored."""
+        events = [RawResponse(**event) for event in self.events]
+        if any(event.type == "reasoning" for event in events):
+            return events
+        tags = ThinkTagSplitter()
+        return [*tags.split(events), *tags.flush()]
 
     def prepare(self, answer: Answer) -> None:
         """Set what an answer has to know before the first event."""

@@ -6,24 +6,42 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..events import RawResponse
-from ..transport.json_body import encode_json
+from ..events import RawResponse, content_text, reasoning_of
+from .content_parts import Content, images_in
 from .reader import ResponseReader
+from .sources import SourceList
+from .tool_calls import ToolCallCollector
+
+_REASONING_KEYS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
+_REASONING_DETAILS = ("reasoning_details", "thinking_blocks")  # repeat, in parts, what one of the keys above has
+_SOURCE_KEYS = ("annotations", "citations", "search_results", "executed_tools", "web_search", "search_info")
 
 
 class ChunkReader(ResponseReader):
-    """Translates ``chat.completion.chunk`` objects into the events of a g4f backend."""
+    """Translates ``chat.completion.chunk`` objects into the events of a g4f backend.
+
+    Beside ``delta``, a choice may have a ``message`` with all of the answer so far, or nothing but such a message. What
+    a message repeats is not added again.
+    """
 
     def __init__(self, url: str, secrets: Sequence[str] = ()) -> None:
         super().__init__(url, secrets)
         self._name = urlsplit(url).hostname or url
         self._model = ""
-        self._tool_calls: dict[int, dict[str, Any]] = {}  # by index, with lists of pieces
+        self._plain_sizes = (0, 0)  # numbers of keys of a chunk and its choice if nothing but the text has to be read
+        self._sent_text = SentText()
+        self._sent_reasoning = SentText()
+        self._images: set[int] = set()  # hashes of the images that were sent
+        self._sources = SourceList()
+        self._tool_calls = ToolCallCollector()
+        self._had_tool_calls = False
 
     def translate(self, events: list[RawResponse]) -> list[RawResponse]:
         """Return the events of these chunks."""
         found: list[RawResponse] = []
         add = found.append
+        length = 0
+        data_size, choice_size = self._plain_sizes
         for chunk in events:
             data = chunk._data
             try:  # nearly all chunks have a text and nothing else; a function call for each would take a third longer
@@ -34,16 +52,22 @@ class ChunkReader(ResponseReader):
                     type(text) is str
                     and text
                     and len(delta) == 1
+                    and len(data) == data_size
+                    and len(choice) == choice_size
                     and data["model"] == self._model
-                    and data["object"] == "chat.completion.chunk"
                     and not (choice["index"] or choice["finish_reason"] or data.get("usage") or data.get("error"))
                 ):
+                    length += len(text)
                     chunk._data = {"type": "content", "content": text}
                     add(chunk)
                     continue
             except (KeyError, TypeError, ValueError):
                 pass
+            self._sent_text.length += length
+            length = 0
             found += self._translated(chunk)
+            data_size, choice_size = self._plain_sizes
+        self._sent_text.length += length
         return found
 
     def _translated(self, chunk: RawResponse) -> Iterable[RawResponse]:
@@ -54,11 +78,13 @@ class ChunkReader(ResponseReader):
             self._model = model
             who = {"name": self._name, "label": self._name, "url": self._url, "model": model}
             yield RawResponse(type="provider", provider=who)
-        for choice in _dicts(chunk.get("choices")):
-            if not choice.get("index"):  # others are further answers, requested with n=2
-                yield from self._choice(choice)
-        if isinstance(usage := chunk.get("usage"), dict):
+        choices = [one for one in _dicts(chunk.get("choices")) if not one.get("index")]  # the others: asked with n=2
+        for choice in choices:
+            yield from self._choice(choice)
+        yield from self._sources_of(chunk.get_dict())
+        if usage := _usage(chunk, choices):
             yield RawResponse(type="usage", usage=usage, model=self._model, provider=self._name)
+        self._plain_sizes = _plain_sizes(chunk.get_dict(), choices)
 
     @property
     def has_begun(self) -> bool:
@@ -67,41 +93,92 @@ class ChunkReader(ResponseReader):
 
     def final_events(self, *, whole: bool) -> list[RawResponse]:
         """Return the tool calls, joined from their pieces; none if the body broke off, as they may be incomplete."""
-        calls = [
-            call | {"function": {key: "".join(pieces) for key, pieces in call["function"].items()}}
-            for call in self._tool_calls.values()
-        ]
-        self._tool_calls = {}
+        calls, self._tool_calls = self._tool_calls.calls(), ToolCallCollector()
         return [RawResponse(type="tool_calls", tool_calls=calls)] if calls and whole else []
 
     def _choice(self, choice: dict[str, Any]) -> Iterable[RawResponse]:
-        delta = choice.get("delta") or choice.get("message")  # servers that do not stream send a message
+        delta, message = choice.get("delta"), choice.get("message")
         if isinstance(delta, dict):
-            for key in ("reasoning_content", "reasoning"):
-                if delta.get(key):
-                    yield RawResponse(type="reasoning", token=delta[key])
-                    break
-            for key in ("content", "refusal"):
-                if delta.get(key):
-                    yield RawResponse(type="content", content=delta[key])
-            for call in _dicts(delta.get("tool_calls")):
-                self._add_tool_call(call)
+            yield from self._delta(delta)
+        if isinstance(message, dict):
+            yield from self._delta(message, is_message=True)
+        if not (delta or message) and (text := content_text(choice.get("text"))):  # of /completions
+            yield from self._content(text)
+        yield from self._sources_of(choice)
         if reason := choice.get("finish_reason"):
             yield from self.final_events(whole=True)
             yield RawResponse(type="finish", finish={"reason": reason})
 
-    def _add_tool_call(self, piece: dict[str, Any]) -> None:
-        index = piece.get("index")
-        if not isinstance(index, int):  # some servers do not send an index
-            index = len(self._tool_calls) - (0 if piece.get("id") or not self._tool_calls else 1)
-        call = self._tool_calls.setdefault(
-            index, {"id": None, "type": "function", "function": {"name": [], "arguments": []}}
-        )
-        call["id"] = piece.get("id") or call["id"]
-        if isinstance(function := piece.get("function"), dict):
-            for key in ("name", "arguments"):
-                if value := function.get(key):
-                    call["function"][key].append(value if isinstance(value, str) else encode_json(value).decode())
+    def _delta(self, delta: dict[str, Any], *, is_message: bool = False) -> Iterable[RawResponse]:
+        content = Content.of(delta.get("content"))
+        reasoning = self._reasoning_of(delta) or content.reasoning
+        text = content.text + content_text(delta.get("refusal"))
+        if not text and isinstance(audio := delta.get("audio"), dict):
+            text = content_text(audio.get("transcript"))
+        if is_message:
+            reasoning, text = self._sent_reasoning.rest_of(reasoning), self._sent_text.rest_of(text)
+        if reasoning:
+            self._sent_reasoning.length += len(reasoning)
+            yield RawResponse(type="reasoning", token=reasoning)
+        if text:
+            yield from self._content(text)
+        for image in [*content.images, *images_in(delta.get("images") or []), *images_in(delta.get("image") or [])]:
+            if hash(image) not in self._images:
+                self._images.add(hash(image))
+                yield RawResponse(type="content", content=None, urls=[image], alt="")
+        calls = delta.get("tool_calls") or ([{"function": old}] if (old := delta.get("function_call")) else [])
+        if calls and not (is_message and self._had_tool_calls):
+            self._tool_calls.add(calls)
+        self._had_tool_calls = self._had_tool_calls or bool(calls)
+        yield from self._sources_of({**delta, "annotations": [delta.get("annotations"), content.annotations]})
+
+    def _content(self, text: str) -> Iterable[RawResponse]:
+        self._sent_text.length += len(text)
+        yield RawResponse(type="content", content=text)
+
+    def _reasoning_of(self, delta: dict[str, Any]) -> str:
+        keys = _REASONING_KEYS if self._sent_reasoning.length else (*_REASONING_KEYS, *_REASONING_DETAILS)
+        return next((text for key in keys if (value := delta.get(key)) and (text := reasoning_of(value))), "")
+
+    def _sources_of(self, fields: dict[str, Any]) -> Iterable[RawResponse]:
+        for key in _SOURCE_KEYS:
+            if (value := fields.get(key)) and (sources := self._sources.add(value)):
+                yield RawResponse(type="sources", sources=sources)
+
+
+class SentText:
+    """How much of a text was sent, to find what a message adds to it."""
+
+    def __init__(self) -> None:
+        self.length = 0  # characters
+        self._last = ""  # message
+        self._messages_are_pieces = False
+
+    def rest_of(self, message: str) -> str:
+        """Return what a message adds: the messages of most servers hold all of the text so far, of some a piece."""
+        last, self._last = self._last, message or self._last
+        if last and message and not message.startswith(last) and not last.startswith(message):
+            self._messages_are_pieces = True
+        return message if self._messages_are_pieces else message[self.length :]
+
+
+def _usage(chunk: RawResponse, choices: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the token counts of a chunk, which Moonshot puts into the choice, and Groq into ``x_groq``."""
+    x_groq = chunk.get("x_groq")
+    places = [chunk.get("usage"), *(one.get("usage") for one in choices)]
+    places += [x_groq.get("usage")] if isinstance(x_groq, dict) else []
+    counts = (one for one in places if isinstance(one, dict))
+    return next((one for one in counts if any(value is not None for value in one.values())), None)
+
+
+def _plain_sizes(data: dict[str, Any], choices: list[dict[str, Any]]) -> tuple[int, int]:
+    """Return how many keys a chunk like this and its choice have, ``(0, 0)`` if more than its text has to be read."""
+    others = [*_SOURCE_KEYS, "x_groq"]
+    if len(choices) != 1 or any(data.get(key) for key in others):
+        return 0, 0
+    (choice,) = choices
+    has_more = any(choice.get(key) for key in ("message", "text", "usage", *_SOURCE_KEYS))
+    return (0, 0) if has_more else (len(data), len(choice))
 
 
 def _dicts(items: Any) -> list[dict[str, Any]]:

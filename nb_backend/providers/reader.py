@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from .. import debug
 from ..errors import AuthError, BackendError, ProtocolError
-from ..events import RawResponse, reasoning_text, urls_of
+from ..events import RawResponse, reasoning_text, urls_of, with_token
 from ..transport.error_body import ErrorBody, one_line, sentence
 from ..transport.errors import not_an_answer
 from ..transport.refusal import NEW_KEY, refusal
 from .decoder import EventDecoder
 from .secret_filter import SecretFilter
+from .think_tags import ThinkTagSplitter
 
 _MAX_TEXTS = 1000  # deltas that are kept apart; joined, they take a tenth of the memory
 
@@ -27,6 +28,7 @@ class ResponseReader:
         self._secrets = secrets
         self._secret_filter = SecretFilter(secrets)
         self._decoder = EventDecoder()
+        self._think_tags: ThinkTagSplitter | None = ThinkTagSplitter()  # until the text has begun
         self._is_answer = False  # whether an event had a type
         self.collects_partial = True
         self._text: list[str] = []  # joined deltas
@@ -60,11 +62,12 @@ class ResponseReader:
 
     def feed(self, chunk: bytes) -> list[RawResponse] | None:
         """Return the events that are complete with this chunk; ``None`` for b"", the end of the body."""
-        return self._filter_and_note(self.translate(self._decoder.feed(chunk))) if chunk else None
+        return self._filter_and_note(self._split(self.translate(self._decoder.feed(chunk)))) if chunk else None
 
     def end(self, *, whole: bool) -> list[RawResponse]:
         """Return the events that the end of the body completes; ``whole`` says whether the body is complete."""
-        events = self._filter_and_note([*self.translate(self._decoder.flush()), *self.final_events(whole=whole)])
+        last = self._split([*self.translate(self._decoder.flush()), *self.final_events(whole=whole)])
+        events = self._filter_and_note([*last, *(self._think_tags.flush() if self._think_tags else ())])
         if self._decoder.damaged:
             debug.log(f"skipped {self._decoder.damaged} damaged lines of an answer")
         held = self._secret_filter.flush()
@@ -98,6 +101,14 @@ class ResponseReader:
         """Return further events at the end of the body; ``whole`` says whether the body is complete."""
         return []
 
+    def _split(self, events: list[RawResponse]) -> list[RawResponse]:
+        """Separate reasoning that stands between tags from the text; nothing is to do once the text has begun."""
+        if self._think_tags is not None:
+            events = self._think_tags.split(events)
+            if self._think_tags.done:
+                self._think_tags = None
+        return events
+
     def _filter_and_note(self, events: list[RawResponse]) -> list[RawResponse]:
         events = self._secret_filter.filter(events)
         texts, was_finished = self._texts, self._finished
@@ -127,6 +138,7 @@ class ResponseReader:
         return held + events
 
     def _note(self, event: RawResponse) -> None:
+        event._data = with_token(event._data)
         kind = event.type
         if kind in ("content", "reasoning", "tool_calls", "finish"):
             self._texts.append(str(event))

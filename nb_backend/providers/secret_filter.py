@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ..events import TEXT_KEYS, RawResponse, content_text
+from ..events import TEXT_KEYS, RawResponse, content_text, with_token
 from ..redaction import is_worth_hiding, spellings
 
 _MIN_OVERLAP = 4  # characters: the end of a text is held back if at least this many could start a secret
@@ -50,6 +50,8 @@ class SecretFilter:
                     return None
                 texts[kind].append(text)
                 filtered.append(event)
+            elif kind is None and "reasoning" in data:
+                return None
             else:
                 filtered.append(self.without(event))
         for pieces in texts.values():
@@ -62,9 +64,9 @@ class SecretFilter:
         """Return the event with secrets masked."""
         if self._any is None:
             return event
-        kind = event.type
+        data = with_token(event.get_dict())
+        kind = str(data.get("type"))
         key = TEXT_KEYS.get(kind)
-        data = event.get_dict()
         text = content_text(data.get(key)) if key else ""  # content may also be a list of parts
         if not key or not text:
             return RawResponse(**self._masked(data))

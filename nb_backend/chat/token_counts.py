@@ -1,0 +1,52 @@
+"""Token counts in the usage of an answer, under the names of all known services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# OpenAI, Anthropic and OpenAI's responses, g4f, Bedrock, Gemini, Ollama, llama.cpp
+INPUT = (
+    *("prompt_tokens", "input_tokens", "promptTokens", "inputTokens", "promptTokenCount", "prompt_eval_count"),
+    *("tokens_evaluated", "prompt_n"),
+)
+OUTPUT = (
+    *("completion_tokens", "output_tokens", "completionTokens", "outputTokens", "candidatesTokenCount", "eval_count"),
+    *("generated_tokens", "tokens_predicted", "predicted_n"),
+)
+CACHED = (
+    *("cached_tokens", "cache_read_input_tokens", "prompt_cache_hit_tokens", "cachedContentTokenCount"),
+    *("cacheReadInputTokens", "cachedInputTokens", "cached_prompt_text_tokens", "cachedTokens", "cache_n"),
+)
+_DETAILS = ("prompt_tokens_details", "input_tokens_details", "promptTokensDetails", "inputTokensDetails")
+_NESTED = ("tokens", "billed_units", "timings")  # Cohere, llama.cpp
+
+
+def token_count(usage: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+    """Return the count under one of these names, ``None`` if the service does not say.
+
+    A service may fill several names and leave some at 0: the first count above 0 is taken.
+    """
+    counts = [*_counts(usage, names)]
+    return next(filter(None, counts), counts[0] if counts else None)
+
+
+def output_count(usage: Mapping[str, Any]) -> int | None:
+    """Return the count of the answer with its reasoning, which Gemini counts apart (``thoughtsTokenCount``)."""
+    count = token_count(usage, OUTPUT)
+    thoughts = token_count(usage, ("thoughtsTokenCount",))
+    return count if thoughts is None else (count or 0) + thoughts
+
+
+def merged_usage(before: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the usage after another event: what is empty or 0 in it does not replace what was known."""
+    return {**before, **{name: value for name, value in usage.items() if value or name not in before}}
+
+
+def _counts(usage: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[int]:
+    places = [usage, *(usage[key] for key in (*_DETAILS, *_NESTED) if isinstance(usage.get(key), Mapping))]
+    for place in places:
+        for name in names:
+            value = place.get(name)
+            if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 and value == value // 1:
+                yield int(value)
