@@ -52,6 +52,8 @@ class Connector(aiohttp.TCPConnector):
     """
 
     connection_closed: asyncio.Future[None] | None = None
+    head: bytearray = bytearray()
+    """The bytes that have arrived of a response's head; empty when it is complete."""
     _newest: asyncio.BaseTransport | None = None
     _socket: TransportSocket | None = None  # kept here, as a TLS transport forgets it when the connection is lost
 
@@ -73,7 +75,7 @@ class Connector(aiohttp.TCPConnector):
             connection.close()
             connection = await super().connect(*args, **options)
         if connection.protocol is not None:
-            _deliver_head_first(connection.protocol)
+            self.head = _deliver_head_first(connection.protocol)
         return connection
 
     @property
@@ -105,8 +107,11 @@ def _retrieve_exception(closed: asyncio.Future[None]) -> None:
         closed.exception()
 
 
-def _deliver_head_first(protocol: ResponseHandler) -> None:
-    """Pass the head of a response, and each interim head before it, to aiohttp's parser separately from the body."""
+def _deliver_head_first(protocol: ResponseHandler) -> bytearray:
+    """Pass the head of a response, and each interim head before it, to aiohttp's parser separately from the body.
+
+    Returns the buffer of the head that is arriving.
+    """
     head = bytearray()
     feed = protocol.data_received
 
@@ -128,6 +133,7 @@ def _deliver_head_first(protocol: ResponseHandler) -> None:
             feed(data)
 
     protocol.data_received = data_received  # type: ignore[method-assign]
+    return head
 
 
 def _drain_on_close(protocol: ResponseHandler, sock: TransportSocket) -> None:

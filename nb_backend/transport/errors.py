@@ -15,6 +15,7 @@ from ..errors import BackendError, ConnectionFailed, ProtocolError, TimedOut
 from .error_body import ErrorBody, body_value, one_line, page_title
 from .refusal import refusal
 
+_TLS_PORTS = (443, 8443)  # where a server closes a connection that does not begin with TLS
 _YEAR = 366 * 86_400.0  # seconds
 MORE_TIME = "raise idle_timeout: Chat(…, idle_timeout=600), in a notebook %config BackendMagics.idle_timeout = 600"
 _MAX_CHARS = 10_000  # of a page that are searched
@@ -52,7 +53,9 @@ def connection_error(error: Exception, url: str) -> BackendError:
             f"Nobody answers at {origin} ({reason}): start the server there, or set another url", retryable=True
         )
     if isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | OSError):
-        return ConnectionFailed(f"The connection to {origin} broke: ask again", retryable=True)
+        is_for_tls = origin.scheme == "http" and origin.port in _TLS_PORTS
+        hint = "write its url with https://" if is_for_tls else "ask again"
+        return ConnectionFailed(f"The connection to {origin} broke: {hint}", retryable=True)
     return ProtocolError(f"{origin} did not answer in valid HTTP: check the url, or ask again")
 
 

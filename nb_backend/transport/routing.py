@@ -35,12 +35,32 @@ def _context_for(file: str, folder: str, *modified: float) -> ssl.SSLContext:
 
 
 def proxy_for(url: URL) -> str | None:
-    """Return the proxy that the environment sets for a url; ``None`` for urls of this machine."""
+    """Return the proxy that the environment sets for a url; ``None`` for urls of this machine.
+
+    ``ALL_PROXY`` counts if there is none for the url's scheme. Raises ``ConnectionFailed`` for a proxy that is not
+    asked over HTTP, like a SOCKS proxy: the request must not go around it.
+    """
     host = url.host or ""
     if _is_this_machine(host) or urllib.request.proxy_bypass(f"{host}:{url.port}"):
         return None
-    proxy = urllib.request.getproxies().get(url.scheme)
-    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
+    proxies = urllib.request.getproxies()
+    name = url.scheme if proxies.get(url.scheme) else "all"
+    proxy = proxies.get(name)
+    if not proxy:
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    variable, kind = f"{name.upper()}_PROXY", proxy.partition("://")[0].lower()
+    instead = f"set {variable} to an http:// proxy, or NO_PROXY={host} to connect without one"
+    if kind not in ("http", "https"):
+        named = "a SOCKS proxy" if kind.startswith("socks") else f"a proxy of the kind {one_line(kind, (), 20)!r}"
+        raise ConnectionFailed(f"{variable} names {named}, which is not supported, so nothing was sent: {instead}")
+    try:
+        is_valid = URL(proxy).host is not None
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        raise ConnectionFailed(f"{variable} is not the url of a proxy, so nothing was sent: {instead}")
+    return proxy
 
 
 @lru_cache(maxsize=64)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import ssl as tls
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -27,13 +28,14 @@ from yarl import URL
 
 from ..errors import BackendError, ConnectionFailed, ProtocolError
 from .connection import Connector
-from .errors import connection_error, not_an_answer, status_error
+from .errors import connection_error, not_an_answer, speaks_tls, status_error
 from .json_body import encode_json
 from .response import RECHECK_SECONDS, StreamResponse
 from .routing import default_ssl, proxy_for, redirected
 
 MAX_BACKLOG = 4 * 2**20  # bytes that are read ahead of a busy consumer before the server has to wait
 MAX_REDIRECTS = 5
+_TLS_RECORD = re.compile(rb"[\x15\x16]\x03[\x00-\x04]")  # how an alert, or a handshake, begins
 MAX_DOCUMENT = 16 * 2**20  # bytes of a JSON document that is fetched
 
 
@@ -189,6 +191,8 @@ class StreamSession:
                 method, url, data=data, headers=headers, ssl=ssl, proxy=proxy_for(url), allow_redirects=False
             )
         except Exception as error:
+            if _TLS_RECORD.match(self._connector.head):
+                return speaks_tls(str(url))
             return connection_error(error, str(url))
 
 

@@ -79,6 +79,84 @@ async def test_another_host_uses_the_proxy_unless_no_proxy_names_it(wire_server,
     assert [request.path for request in wire_server.requests] == ["http://server.invalid/x"]
 
 
+# -- a proxy for all, and proxies that are not asked over HTTP
+
+
+@pytest.mark.parametrize("name", ["ALL_PROXY", "all_proxy"])
+@pytest.mark.parametrize("scheme", ["http://", ""])
+async def test_a_proxy_for_all_is_used_unless_no_proxy_names_the_host(wire_server, monkeypatch, name, scheme):
+    monkeypatch.setenv(name, scheme + wire_server.url.removeprefix("http://"))
+    monkeypatch.setenv("no_proxy", "excepted.invalid")
+    wire_server.answer(status("200 OK", b"Hi"))
+    async with StreamSession() as session:
+        async with session.post("http://server.invalid/x", json={}) as response:
+            assert response.status == 200
+        with pytest.raises(ConnectionFailed, match="Nobody answers"):
+            async with session.post("http://excepted.invalid/x", json={}):
+                pass
+    assert [request.path for request in wire_server.requests] == ["http://server.invalid/x"]
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy"])
+async def test_a_proxy_for_the_scheme_comes_before_the_one_for_all(wire_server, monkeypatch, name):
+    monkeypatch.setenv(name, wire_server.url)
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    wire_server.answer(status("200 OK", b"Hi"))
+    async with StreamSession() as session, session.post("http://server.invalid/x", json={}) as response:
+        assert response.status == 200
+
+
+async def test_a_proxy_for_all_opens_the_tunnel_of_https(wire_server, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", wire_server.url)
+    wire_server.answer(b"HTTP/1.1 403 No\r\n\r\n")
+    async with StreamSession() as session:
+        with pytest.raises(ConnectionFailed, match="The proxy for https://server"):
+            async with session.post("https://server.invalid/x", json={"api_key": "sk-123"}):
+                pass
+    assert wire_server.requests[-1].head.startswith("CONNECT server.invalid:443 HTTP/1.1")
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "SOCKS4", "socks4a", "socks"])
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("HTTP_PROXY", "http://server.invalid/x"),
+        ("http_proxy", "http://server.invalid/x"),
+        ("HTTPS_PROXY", "https://server.invalid/x"),
+        ("ALL_PROXY", "http://server.invalid/x"),
+        ("all_proxy", "https://server.invalid/x"),
+    ],
+)
+async def test_a_socks_proxy_is_named_and_nothing_is_sent_around_it(wire_server, monkeypatch, variable, url, scheme):
+    address = wire_server.url.removeprefix("http://")
+    monkeypatch.setenv(variable, f"{scheme}://user:pass-word@{address}")
+    async with StreamSession() as session:
+        with pytest.raises(ConnectionFailed) as caught:
+            async with session.post(url, json={}):
+                pass
+    assert str(caught.value) == (
+        f"{variable.upper()} names a SOCKS proxy, which is not supported, so nothing was sent: set {variable.upper()}"
+        " to an http:// proxy, or NO_PROXY=server.invalid to connect without one"
+    )
+    assert not caught.value.retryable
+    assert wire_server.requests == []
+
+
+async def test_a_socks_proxy_is_not_asked_for_this_machine_or_what_no_proxy_names(wire_server, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    wire_server.answer(status("200 OK", b"Hi"))
+    assert await post(wire_server) == (b"Hi", None)
+    monkeypatch.setenv("NO_PROXY", "server.invalid")
+    assert proxy_for(URL("http://server.invalid/x")) is None
+
+
+@pytest.mark.parametrize("proxy", ["ftp://127.0.0.1:9", "quic://x", "http://[::1", "http://", "http://h:port"])
+def test_a_proxy_that_cannot_be_asked_is_refused(monkeypatch, proxy):
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(ConnectionFailed, match="nothing was sent: set HTTPS_PROXY to an http:// proxy"):
+        proxy_for(URL("https://server.invalid"))
+
+
 async def test_netrc_is_never_read(wire_server, monkeypatch, tmp_path):
     netrc = tmp_path / "netrc"
     netrc.write_text("default login me password secret\n")

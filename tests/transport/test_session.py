@@ -310,6 +310,18 @@ async def test_https_to_a_server_of_http(wire_server):
                 pass
 
 
+@pytest.mark.parametrize(
+    "record", [b"\x15\x03\x03\x00\x02\x02\x46", b"\x15\x03\x01\x00\x02\x02\x0a", b"\x16\x03\x01\x00"]
+)
+@pytest.mark.parametrize("end", ["close", "reset"])
+async def test_http_to_a_server_of_tls_names_https(wire_server, record, end):
+    wire_server.answer(record, end=end)
+    _, error = await post(wire_server)
+    assert isinstance(error, ConnectionFailed)
+    assert str(error) == f"{wire_server.url} speaks TLS: write its url with https://"
+    assert not error.retryable
+
+
 async def test_a_json_document_is_fetched_and_checked(wire_server):
     wire_server.answer(CHUNKED + chunk(b'["a"]') + LAST_CHUNK)
     wire_server.answer(status("401 No", {"error": {"message": "no sk-123 here"}}))
