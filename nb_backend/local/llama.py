@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from .engine import Body, EngineError, Event, finish_event, provider_event, usage_event
+from .special_tokens import special_tokens
 
 if TYPE_CHECKING:
     import xllamacpp
@@ -39,9 +40,21 @@ SOCKET_PATH_MAX = 100  # bytes; operating systems allow 104 to 108
 
 PARAMETERS = frozenset(
     {"temperature", "top_p", "top_k", "min_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty"}
-    | {"repeat_penalty", "response_format", "tools", "tool_choice", "logit_bias", "json_schema", "grammar"}
+    | {
+        "max_completion_tokens",
+        "repeat_penalty",
+        "response_format",
+        "tools",
+        "tool_choice",
+        "logit_bias",
+        "json_schema",
+        "grammar",
+    }
 )
-"""The parameters that llama.cpp understands. Others in a request, such as g4f's own, are left out."""
+"""The parameters that are used. Others in a request, such as g4f's own, are left out.
+
+``max_completion_tokens`` is OpenAI's newer name of ``max_tokens``; if a request has both, the smaller one holds.
+"""
 
 
 class TextOnlyError(EngineError):
@@ -57,7 +70,10 @@ class EngineStuckError(EngineError):
 
 
 class LlamaEngine:
-    """A loaded GGUF model. ``stream`` may be called any number of times at once."""
+    """A loaded GGUF model. ``stream`` may be called any number of times at once.
+
+    Special tokens of the model in a request are text: see ``special_tokens``.
+    """
 
     vision: bool | None = False
     limit: int | None = PARALLEL + MAX_WAITING
@@ -77,6 +93,7 @@ class LlamaEngine:
         self.name = name or path.stem
         self._sampling = sampling or {}
         self._server = _load(path, parallel)
+        self._special_tokens = special_tokens(path)
         # As many threads as llama.cpp has slots: a request waits for a slot here, where it can be cancelled at once.
         self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="llama")
         self._last_chunk_at = time.monotonic()  # of any request
@@ -131,11 +148,14 @@ class LlamaEngine:
     def _request(self, body: Body) -> dict[str, Any]:
         """Return the request for llama.cpp. With ``return_progress`` it can be stopped while it reads the prompt."""
         parameters = {key: value for key, value in body.items() if key in PARAMETERS and value is not None}
+        limits = [parameters.pop(name) for name in ("max_tokens", "max_completion_tokens") if name in parameters]
+        if "tools" in parameters:
+            parameters["tools"] = self._special_tokens.as_text(parameters["tools"])
         return {
             **self._sampling,
             **parameters,
-            "max_tokens": min(parameters.get("max_tokens", MAX_TOKENS), CONTEXT),
-            "messages": body["messages"],
+            "max_tokens": min([*(limits or [MAX_TOKENS]), CONTEXT]),
+            "messages": [self._special_tokens.as_text(_with_one_text(message)) for message in body["messages"]],
             "stream": True,
             "stream_options": {"include_usage": True},
             "return_progress": True,
@@ -187,6 +207,14 @@ def refuse_media(name: str, body: Body) -> None:
             f"{name} reads text only, not images or files: leave the attachment out, or set url (NB_BACKEND_URL) "
             "to a server whose model has vision"
         )
+
+
+def _with_one_text(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message whose parts are one text: some templates put the parts together, and so make a special token."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    return {**message, "content": "\n".join(part.get("text", "") for part in content)}
 
 
 def _load(path: Path, parallel: int) -> xllamacpp.Server:

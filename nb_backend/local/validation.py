@@ -120,6 +120,7 @@ _PARAMETERS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "top_k": _INTEGER,
     "seed": _INTEGER,
     "max_tokens": (_is_positive_integer, "an integer above 0"),
+    "max_completion_tokens": (_is_positive_integer, "an integer above 0"),
     "stop": (_is_stop, f"a text of 1 to {MAX_STOP_CHARS:,} characters, or a list of at most {MAX_STOPS} such texts"),
     "logit_bias": (_is_logit_bias, f"an object with at most {MAX_LOGIT_BIASES:,} tokens"),
     "tools": (_is_tools, f"a list of objects, {_OF_SIZE}"),

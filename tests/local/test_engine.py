@@ -78,6 +78,22 @@ async def test_an_answer_is_limited_if_the_request_sets_no_limit(engine, monkeyp
     assert events[-1]["usage"]["completion_tokens"] == 7
 
 
+@pytest.mark.parametrize(
+    ("limits", "most"),
+    [
+        ({"max_completion_tokens": 4}, 4),
+        ({"max_tokens": 4, "max_completion_tokens": 6}, 4),
+        ({"max_tokens": 6, "max_completion_tokens": 4}, 4),
+        ({"max_tokens": None, "max_completion_tokens": 4}, 4),
+        ({"max_tokens": 4, "max_completion_tokens": None}, 4),
+    ],
+)
+async def test_the_smaller_of_both_limits_holds(engine, limits, most):
+    events = await answer(engine, question(grammar=ENDLESS["grammar"], **limits))
+    assert events[-1]["usage"]["completion_tokens"] == most
+    assert events[-2]["finish"]["reason"] == "length"
+
+
 async def test_more_conversations_than_slots(engine):
     words = [f"word{n}" for n in range(llama.PARALLEL * 3)]
     answers = await asyncio.gather(*(text(engine, question(grammar=f'root ::= "{word}"')) for word in words))

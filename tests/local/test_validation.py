@@ -55,6 +55,7 @@ FITTING: dict[str, list[Any]] = {
     "top_k": [-1, 0],
     "seed": [-1, 0],
     "max_tokens": [],
+    "max_completion_tokens": [],
     "stop": ["hot", []],
     "logit_bias": [[], {}, [[1]], {"a": 1}, [None]],
     "tools": [[]],
