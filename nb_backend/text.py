@@ -67,6 +67,11 @@ def has_hidden(text: str) -> bool:
     return _hidden.search(f"a{text}") is not None
 
 
+def without_hidden(text: str) -> str:
+    """Return the text without its invisible characters, those of ``HIDDEN``."""
+    return _hidden.sub("", text)
+
+
 def entities(text: str) -> str:
     """Write ASCII punctuation as HTML entities, so that no parser finds Markdown, maths or a link in the text."""
     return re.sub(r"[^A-Za-z0-9 \x80-\U0010ffff]", lambda match: f"&#{ord(match[0])};", visible(text))

@@ -145,6 +145,7 @@ def test_when_all_fail_the_cell_fails_in_one_line(kernel, engine):
 def test_errors_and_names_are_inert_and_have_no_key_in_them(kernel, engine):
     hostile = "<img src=x onerror=alert(1)> ![x](https://evil.example/x.png) $x$ **bold**"
     name = hostile.replace("=", "")
+    engine.listed.append(name)
     engine.scripts = {"a": ({**BROKEN, "message": f"{hostile} {TOKEN}"},), name: ("fine",)}
     run = kernel.run(f'%%backend a "{name}"\nhi')
     assert run.error is None

@@ -11,11 +11,15 @@ from nb_backend.local.scripted import ScriptedEngine
 
 
 class ByModel(ScriptedEngine):
-    """Engine that plays the script of the model that is asked; without one, it answers ``I am llama.``"""
+    """Engine that plays the script of the model that is asked; without one, it answers ``I am llama.``
+
+    ``listed`` are the models that its server lists.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.scripts: dict[str, tuple[Step, ...]] = {}
+        self.listed = ["a", "b", "c", "d", "llama", "gpt-4o"]
 
     def says(self, **scripts: tuple[Step, ...]) -> None:
         """Set the scripts by model; write ``gpt_4o`` for the model ``gpt-4o``."""

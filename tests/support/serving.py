@@ -58,6 +58,7 @@ def serving(engine: ScriptedEngine, path: str = "") -> Iterator[Backend]:
 
     async def start() -> web.AppRunner:
         app = openai_app(engine) if path else create_app(engine, token=TOKEN)
+        app.middlewares.append(_lists_its_models(engine))
         runner = web.AppRunner(app, handler_cancellation=bool(path))  # a client that leaves stops the answer
         await runner.setup()
         await web.SockSite(runner, listening).start()
@@ -72,6 +73,20 @@ def serving(engine: ScriptedEngine, path: str = "") -> Iterator[Backend]:
     runner = background.run(start())
     yield Backend(engine, f"http://127.0.0.1:{listening.getsockname()[1]}{path}")
     background.run(stop())
+
+
+def _lists_its_models(engine: ScriptedEngine) -> Any:
+    """Return a middleware that answers a request for the models with the names in ``engine.listed``, if it has them."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Any) -> Any:
+        listed = getattr(engine, "listed", None)
+        if listed is None or not request.path.endswith("/models"):
+            return await handler(request)
+        is_openai = request.path.startswith("/v1")
+        return web.json_response({"data": [{"id": name} for name in listed]} if is_openai else {"tests": listed})
+
+    return middleware
 
 
 def openai_app(engine: ScriptedEngine) -> web.Application:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -15,25 +16,32 @@ from ...chat.chat import Chat
 from ...chat.history import describe_length
 from ...chat.named_chats import chats
 from ...errors import BackendError
-from ...providers.catalog import available_models, listed_models
-from ...text import truncate
+from ...providers.catalog import available_models, known_models, listed_models
+from ...redaction import is_secret_name
+from ...text import shorten, truncate
 from ..report import EMBEDDED, Report
-from .line import KEY_ON_THE_LINE, refuse_key, words
+from .line import KEY_ON_THE_LINE, Word, refuse_key, words
+from .mistakes import refuse_text, refuse_variable
+from .model_names import can_be_name, looks_like_name
 
 if TYPE_CHECKING:
     from ...providers.model import Model
 
 
-_Run: TypeAlias = Callable[[str], Report | Chat]
+_Run: TypeAlias = Callable[..., Report | Chat]
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command of ``%backend``: its arguments, as the help writes them, what it does, and its function."""
+    """A command of ``%backend``: its arguments, as the help writes them, what it does, and its function.
+
+    The function takes the words after the verb, and ``most`` is how many of them; ``None`` if it checks that itself.
+    """
 
     arguments: str
     summary: str
     run: _Run
+    most: int | None
 
 
 COMMANDS: Final[dict[str, Command]] = {}
@@ -43,17 +51,32 @@ _ASKING = {  # what the magic does itself, as a cell's prompt
     "ask PROMPT": "Ask in one line.",
     "fix [OPTIONS]": "Ask about the last exception. The options are those of a cell: -f code adds a corrected cell.",
 }
+_MEANT = {  # words that people try, and the verb that does it
+    **dict.fromkeys(("new", "clear", "restart", "delete", "forget"), "reset"),
+    **dict.fromkeys(("model", "list", "ls"), "models"),
+    **dict.fromkeys(("set", "select", "choose", "switch"), "use"),
+    **dict.fromkeys(("server", "host", "address", "connect"), "url"),
+    **dict.fromkeys(("login", "auth"), "key"),
+    **dict.fromkeys(("show", "log"), "history"),
+}
 _ABILITIES = {"vision": "sees images", "audio": "audio", "image": "makes images"}
 
 
 def command(line: str) -> Report | Chat:
-    """Run the command of ``%backend LINE``; ``ValueError`` if there is no such command."""
+    """Run the command of ``%backend LINE``; ``ValueError`` if there is no such command, or if its words are wrong."""
     refuse_key(line)
-    verb, rest = verb_of(line.strip().rstrip(";"))
+    verb, rest = verb_of(line.lstrip("\ufeff\u200b"))
+    verb = "" if verb.startswith("#") else verb.rstrip(";")
+    if verb == "key" and rest and not rest.startswith("#"):  # no message may repeat it
+        raise ValueError(KEY_ON_THE_LINE)
     if verb not in COMMANDS:
-        known = sorted([*filter(None, COMMANDS), *(usage.split()[0] for usage in _ASKING)])
-        raise ValueError(f"%backend has no command {verb!r}: choose from {', '.join(known)}")
-    return COMMANDS[verb].run(rest)
+        raise _no_command(verb, rest)
+    found, given = COMMANDS[verb], words(rest) if verb else []
+    if found.most is not None and len(given) > found.most:
+        form = " ".join(["%backend", verb, *(f'"{one}"' if " " in one else one for one in given[: found.most])])
+        names = "; a name with spaces goes in quotes" if found.most else ""
+        raise ValueError(f"%backend {verb} takes {_COUNTS[found.most]}: write {shorten(form)}{names}")
+    return found.run(*given)
 
 
 def verb_of(line: str) -> tuple[str, str]:
@@ -62,19 +85,43 @@ def verb_of(line: str) -> tuple[str, str]:
     return verb, rest[0].strip() if rest else ""
 
 
-def _command(usage: str) -> Callable[[_Run], _Run]:
+_COUNTS = ("nothing after it", "one word", "at most two words")
+
+
+def _no_command(verb: str, rest: str) -> ValueError:
+    """Return the error for an unknown verb, with what was probably meant."""
+    known = sorted([*filter(None, COMMANDS), *(usage.split()[0] for usage in _ASKING)])
+    shown, plain = shorten(verb, 40), verb.lower().strip(":,.!\"'")
+    if is_secret_name(verb):
+        return ValueError(KEY_ON_THE_LINE)
+    if verb.startswith("-"):
+        return ValueError(f"options belong to a cell: write %%backend {shown} …, and the prompt in the lines below")
+    close = [_MEANT[plain]] if plain in _MEANT else get_close_matches(plain, known, 1, 0.7)
+    if close:
+        return ValueError(f"%backend has no command {shown!r}: did you mean %backend {close[0]}?")
+    if looks_like_name(verb):
+        return ValueError(
+            f"%backend has no command {shown!r}: write %backend use {shown} to ask this model from now on, or "
+            f"%%backend {shown} with the prompt in the lines below"
+        )
+    if rest:
+        return ValueError(f"%backend has no command {shown!r}: to ask in one line, write %backend ask {shown} …")
+    return ValueError(f"%backend has no command {shown!r}: choose from {', '.join(known)}")
+
+
+def _command(usage: str, most: int | None = 0) -> Callable[[_Run], _Run]:
     """Register a function as a command: its docstring is what the help says about it."""
     verb, arguments = verb_of(usage)
 
     def register(function: _Run) -> _Run:
-        COMMANDS[verb] = Command(arguments, " ".join((function.__doc__ or "").split()), function)
+        COMMANDS[verb] = Command(arguments, " ".join((function.__doc__ or "").split()), function, most)
         return function
 
     return register
 
 
 @_command("")
-def show_state(_: str) -> Report:
+def show_state() -> Report:
     """Show the server, whether it answers, the model, and whether a key is set."""
     urls = settings.urls()
     try:
@@ -94,38 +141,39 @@ def show_state(_: str) -> Report:
     )
 
 
-@_command("models [WORD]")
-def list_models(wanted: str) -> Report:
+@_command("models [WORD]", 1)
+def list_models(wanted: str = "") -> Report:
     """List the server's models, or those with WORD in their name, and what each can do."""
     found = [model for model in run(available_models()) if wanted.lower() in f"{model.provider} {model}".lower()]
     if not found:
-        return Report(f"no model has {wanted!r} in its name" if wanted else "the server lists no models")
+        has_none = f"no model has {wanted!r} in its name: `%backend models` lists all"
+        return Report(has_none if wanted else "the server lists no models")
     rows = [f"| {_cell(model)} | {_cell(model.provider)} | {_abilities(model)} |" for model in found]
     return Report("| model | provider | besides text |", "| --- | --- | --- |", *rows)
 
 
-@_command("use [MODEL]")
-def use_model(model: str) -> Report:
+@_command("use [MODEL]", None)
+def use_model(*given: Word) -> Report:
     """Ask this model in every cell that names none. Without MODEL, the server chooses again."""
-    settings.current.model = " ".join(words(model)) or None
+    settings.current.model = _model_name("use", given) if given else None
     return Report(f"cells that name no model ask {settings.model() or 'the one that the server chooses'}")
 
 
-@_command("url [URL ...]")
-def set_url(address: str) -> Report:
+@_command("url [URL ...]", None)
+def set_url(*given: Word) -> Report:
     """Ask the server at this url; of several, the next one if one fails. The word default goes back to NB_BACKEND_URL,
     or to the embedded backend.
     """
-    if address:
-        settings.current.url = None if address == "default" else " ".join(settings.urls(address))
+    refuse_variable(given, "url")
+    addresses = " ".join(word.strip(",") for word in given)
+    if addresses:
+        settings.current.url = None if addresses == "default" else " ".join(settings.urls(addresses))
     return Report(f"the server is {', or '.join(settings.urls()) or EMBEDDED}")
 
 
 @_command("key")
-def ask_for_key(typed: str) -> Report:
+def ask_for_key() -> Report:
     """Ask for the key without showing it. It is kept in this process only."""
-    if typed:
-        raise ValueError(KEY_ON_THE_LINE)
     try:
         entered = settings.Secret(getpass.getpass("key: ").strip())  # a kernel replaces getpass.getpass
     except (RuntimeError, EOFError):
@@ -134,19 +182,18 @@ def ask_for_key(typed: str) -> Report:
     return Report(f"the key is {'set' if settings.api_key() else 'not set'}")
 
 
-@_command("alias [NAME [MODEL]]")
-def set_alias(text: str) -> Report:
+@_command("alias [NAME [MODEL]]", None)
+def set_alias(*given: Word) -> Report:
     """Name a model NAME for short. Without MODEL, the short name is removed."""
-    name, *model = words(text) or [""]
-    if model:
-        settings.current.aliases[name] = " ".join(model)
-    elif name:
-        settings.current.aliases.pop(name, None)
+    if given[1:]:
+        settings.current.aliases[str(given[0])] = _model_name(f"alias {given[0]}", given[1:])
+    elif given:
+        settings.current.aliases.pop(given[0], None)
     return Report(f"aliases: {_aliases() or 'none'}")
 
 
 @_command("chats")
-def list_chats(_: str) -> Report:
+def list_chats() -> Report:
     """List the chats."""
     rows = [
         f"| {_cell(name)} | {describe_length(chat.messages)} | {_cell(_last_prompt(chat))} |"
@@ -157,30 +204,30 @@ def list_chats(_: str) -> Report:
     return Report("| chat | length | last prompt |", "| --- | --- | --- |", *rows)
 
 
-@_command("history [NAME]")
-def show_history(name: str) -> Chat:
+@_command("history [NAME]", None)
+def show_history(*name: str) -> Chat:
     """Show a chat; without NAME, the one of the cells that name none."""
-    return _chat(name)
+    return _chat(" ".join(name))
 
 
-@_command("reset [NAME]")
-def reset_chat(name: str) -> Report:
+@_command("reset [NAME]", None)
+def reset_chat(*words_of_name: str) -> Report:
     """Start a chat over: its messages are deleted, its system prompt and parameters stay."""
+    name = " ".join(words_of_name)
     chat = _chat(name)
     had = describe_length(chat.messages)
     chat.reset()
     return Report(f"the chat {name or 'main'} starts over; it had {had}")
 
 
-@_command("cache [on, on FOLDER, off, clear or info]")
-def use_cache(line: str) -> Report:
+@_command("cache [on, on FOLDER, off, clear or info]", None)
+def use_cache(verb: str = "", *folder: str) -> Report:
     """Show whether answers are stored and replayed, and where. on and off switch this, clear deletes the answers."""
-    verb, folder = verb_of(line)
-    if verb not in ("", "on", "off", "clear", "info") or (folder and verb != "on"):
+    if verb not in ("", "on", "off", "clear", "info") or len(folder) > (verb == "on"):
+        line = shorten(" ".join((verb, *folder)))
         raise ValueError(f"%backend cache does not take {line!r}: write on, on FOLDER, off, clear or info")
     if verb in ("on", "off"):
-        named = "".join(words(folder)[:1])
-        settings.current.cache = str(settings.cache(named or True)) if verb == "on" else False
+        settings.current.cache = str(settings.cache("".join(folder) or True)) if verb == "on" else False
     active = settings.cache()
     store = AnswerCache(active or settings.cache(True))
     where = store.folder.relative_to(Path.cwd()) if store.folder.is_relative_to(Path.cwd()) else store.folder
@@ -195,7 +242,7 @@ def use_cache(line: str) -> Report:
 
 
 @_command("help")
-def show_help(_: str) -> Report:
+def show_help() -> Report:
     """Show this table."""
     rows = {f"%backend {verb} {one.arguments}": one.summary for verb, one in COMMANDS.items()}
     rows |= {f"%backend {usage}": summary for usage, summary in _ASKING.items()}
@@ -205,12 +252,27 @@ def show_help(_: str) -> Report:
 
 
 def _chat(name: str) -> Chat:
-    """Return the chat of this name, which may be in quotes; "main" is made if it is not there yet."""
-    name = name.strip("\"'") or "main"
+    """Return the chat of this name; "main" is made if it is not there yet."""
+    name = name or "main"
     if name != "main" and name not in chats:
         existing = f"choose from {', '.join(chats)}" if chats else "there are none yet"
         raise ValueError(f"there is no chat {name!r}: {existing}")
     return chats[name]
+
+
+def _model_name(verb: str, given: Sequence[Word]) -> str:
+    """Return the one model that words name; ``ValueError`` with the correct form if they do not."""
+    refuse_variable(given, "model" if verb == "use" else "aliases")
+    name, verb = str(" ".join(given)), f"%backend {shorten(verb)}"
+    if len(given) == 1 and (given[0].is_quoted or can_be_name(name)):
+        return name
+    if name in (*settings.current.aliases, *known_models(0)):
+        return name
+    refuse_text(given[:1], verb)
+    raise ValueError(
+        f"{verb} takes one model, not {shorten(name)!r}: write {verb} {shorten(given[0])}; a name with spaces goes in "
+        f"quotes"
+    )
 
 
 def _last_prompt(chat: Chat) -> str:

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult
 
+from .declaration import Option, option_of
+from .line import words
+from .model_names import can_be_name
+from .options import declared
+
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
-
-    from .options import Option
 
 
 _IDENTIFIER = "nb_backend"
@@ -21,7 +24,6 @@ _LINE = re.compile(r"\s*(?:[^%=\s][^%=]*=\s*)?%backend[ \t]+(?P<line>.*)|\s*%%ba
 _HEAD = re.compile(r"\s*%%backend(\s|$)")
 # As ``line.words`` splits a line, except that the end of the line closes every quote.
 _WORD = re.compile(r"""(?:"(?:\\"|[^"])*(?:"|\Z)|'[^']*(?:'|\Z)|[^\s"'])+""")
-_NEEDS_QUOTES = re.compile(r"[\s'\"]")
 _IMAGE_WORDS = ("@output", "@clipboard")  # of -i
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".svg", ".tif", ".tiff", ".avif", ".heic")
 
@@ -78,7 +80,6 @@ class Completer:
         from ... import settings
         from ...providers.catalog import known_models
         from .commands import COMMANDS
-        from .options import declared
 
         space, hidden = self._shell.user_ns, self._shell.user_ns_hidden
         return Known(
@@ -127,6 +128,8 @@ def candidates(before: str, known: Known) -> tuple[str, list[str]]:
         return _complete_argument(found["options"], known)
     verb, space, rest = found["line"].partition(" ")
     rest = rest.lstrip()
+    if verb != "ask" and (verb.startswith("#") or re.search(r"(?:^|\s)#", rest)):  # in a comment
+        return "", []
     if not space:
         return _fitting(verb, [*filter(None, known.verbs), "ask", "fix"])
     match verb:
@@ -165,11 +168,13 @@ def image_paths(start: str) -> list[str]:
 def _complete_argument(text: str, known: Known) -> tuple[str, list[str]]:
     """Complete the last word of what follows the magic: a value of an option, a model, or an option."""
     *earlier, word = _split(text)
-    option, start = _option_of(word, known.options)
+    if any(one.startswith("#") for one in (*earlier, word)):  # in a comment
+        return "", []
+    option, start = option_of(word, known.options)
     if option is not None and start and option.takes_value:  # --chat=NAME, -cNAME
         values = _values_of(option, word[len(start) :], known)
         if not start.endswith("="):  # only a whole word, or what follows its "=", is quoted
-            values = [value for value in values if not _NEEDS_QUOTES.search(value)]
+            values = [value for value in values if not _needs_quotes(value)]
         return _fitting(word, [start + value for value in values])
     given, expects_value = _options_in(earlier, known.options)
     if expects_value is not None:
@@ -184,12 +189,12 @@ def _complete_argument(text: str, known: Known) -> tuple[str, list[str]]:
     return _fitting(word, found)
 
 
-def _options_in(words: Iterable[str], options: Sequence[Option]) -> tuple[list[Option], Option | None]:
+def _options_in(typed: Iterable[str], options: Sequence[Option]) -> tuple[list[Option], Option | None]:
     """Return the options that words name, and the last one if the next word is its value."""
     given: list[Option] = []
     expects_value: Option | None = None
-    for word in words:
-        option, start = _option_of(word, options)
+    for word in typed:
+        option, start = option_of(word, options)
         if option is not None:
             given.append(option)
             expects_value = option if option.takes_value and not start else None
@@ -198,21 +203,13 @@ def _options_in(words: Iterable[str], options: Sequence[Option]) -> tuple[list[O
     return given, expects_value
 
 
-def _option_of(word: str, options: Sequence[Option]) -> tuple[Option | None, str]:
-    """Return the option that a word names, and the part of the word before a value: ``--chat=``, ``-c`` or ``""``."""
-    name, equals, _ = word.partition("=")
-    if not word.startswith("--"):
-        name, equals = word[:2], ""
-    for option in options:
-        if name in option.flags:
-            return option, name + equals if len(word) > len(name) else ""
-    return None, ""
-
-
 def _values_of(option: Option, word: str, known: Known) -> list[str]:
     if option.choices is not None:
         return list(option.choices)
-    return _quoted(known.values(option.completes, word.lstrip("'\"")), word)
+    names = _quoted(known.values(option.completes, word.lstrip("'\"")), word)
+    if option.completes != "models":
+        return names
+    return [name if can_be_name(name) or name in known.aliases else _in_quotes(name) for name in names]
 
 
 def _split(text: str) -> list[str]:
@@ -227,10 +224,22 @@ def _quoted(names: Iterable[str], word: str) -> list[str]:
     typed = word[:1] if word[:1] in ("'", '"') else ""
     found = []
     for name in names:
-        quote = typed or ("" if not _NEEDS_QUOTES.search(name) else "'" if '"' in name else '"')
+        quote = typed or ("" if not _needs_quotes(name) else "'" if '"' in name else '"')
         if not quote or not (quote in name or "\\" in name):
             found.append(quote + name + ("" if name.endswith("/") else quote))  # a folder's path continues
     return found
+
+
+def _in_quotes(name: str) -> str:
+    return name if name[:1] in ("'", '"') else f'"{name}"'
+
+
+def _needs_quotes(name: str) -> bool:
+    """Whether the line reads a name as something else if it is not in quotes."""
+    try:
+        return words(name) != [name] or bool(re.search("['\"]", name))
+    except ValueError:  # a quote is not closed
+        return True
 
 
 def _fitting(word: str, names: Iterable[str]) -> tuple[str, list[str]]:

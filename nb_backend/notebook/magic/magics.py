@@ -121,9 +121,13 @@ class BackendMagics(Magics):
 
     async def ask(self, question: Question, wait: Wait) -> Any:
         """Ask, and return the value of the cell; ``wait`` says how to wait for the background loop."""
-        if question.options.dry_run:
-            return self._preview(question)
         with report_interrupt(lambda: question.kept):
+            if question.options.models:
+                from .several import check_models
+
+                await wait(check_models(question))
+            if question.options.dry_run:
+                return self._preview(question)
             return self._value_of_cell(question, await wait(self._answer(question, self._attached(question))))
 
     def _preview(self, question: Question) -> Report:

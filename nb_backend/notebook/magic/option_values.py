@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import keyword
 import math
+import re
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import suppress
@@ -54,6 +55,8 @@ def parameter(text: str) -> tuple[str, Any]:
 
     if refusal := refusal_in_cell(name):
         raise ArgumentTypeError(refusal)
+    if re.fullmatch(r"\$(?:\w+|\{\w+\})", value):
+        raise ArgumentTypeError(f"{text}: a variable is not replaced on this line: write its value")
     if value in ("True", "False", "None"):
         raise ArgumentTypeError(f"{text} is not JSON: write true, false or null")
     try:

@@ -6,68 +6,27 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, TypeVar
 
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser
 
-from .line import KEY_ON_THE_LINE, refuse_key, words
+from .declaration import Option, flag, option
+from .line import KEY_ON_THE_LINE, Word, refuse_key, words
 from .option_values import is_secret_option, parameter, positive_integer, temperature, variable_name
 
 FORMATS: Final = ("markdown", "text", "code", "json")
 
 
 @dataclass(frozen=True)
-class Option:
-    """How an option is written on the line.
-
-    ``flags`` are its spellings, the long one last; there are none if it is a positional argument. ``arguments`` are
-    those of argparse's ``add_argument``. ``completes`` names what Tab offers for its value, a source of
-    ``completion.Known``. ``in_body``: the value is sent as a field of the request's body, under the option's name.
-    """
-
-    flags: tuple[str, ...]
-    arguments: Mapping[str, Any]
-    completes: str
-    in_body: bool
-    name: str = ""
-
-    @property
-    def takes_value(self) -> bool:
-        """Whether a value follows."""
-        return self.arguments.get("action") != "store_true"
-
-    @property
-    def may_repeat(self) -> bool:
-        """Whether the option may be given more than once."""
-        return self.arguments.get("action") == "append"
-
-    @property
-    def choices(self) -> Sequence[str] | None:
-        """The values that are allowed; ``None`` if any is."""
-        return self.arguments.get("choices")
-
-
-def option(*flags: str, default: Any = None, completes: str = "", in_body: bool = False, **arguments: Any) -> Any:
-    """Declare a field of ``Options``; the parameters are those of ``Option``."""
-    metadata = {"option": Option(flags, arguments, completes, in_body)}
-    if arguments.get("action") == "append":
-        return field(default_factory=list, metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-def flag(*flags: str, help: str) -> Any:
-    """Declare a field of ``Options`` that is true if the option is given."""
-    return option(*flags, default=False, action="store_true", help=help)
-
-
-@dataclass(frozen=True)
 class Options:
     """What the line of a cell says.
 
-    ``models`` is empty unless there are several; ``model`` is the one whose answer continues the chat.
+    ``models`` is empty unless there are several; ``model`` is the one whose answer continues the chat. ``unsure`` are
+    those of several that may be words of a text: they are asked only if the server lists them.
     """
 
     models: Sequence[str] = option(
@@ -146,6 +105,7 @@ class Options:
     raw: bool = flag("--raw", help="send {{ expressions }} as typed, without evaluating them")
     dry_run: bool = flag("--dry-run", help="show what would be sent, and where, without sending it")
     model: str | None = None
+    unsure: Sequence[str] = ()
 
     @property
     def params(self) -> dict[str, Any]:
@@ -165,12 +125,12 @@ class Options:
         }
 
 
-OptionsT = TypeVar("OptionsT", bound=Options)
-
-
 def declared(options: type[Options] = Options) -> tuple[Option, ...]:
     """Return the options that the fields of a class declare, in their order."""
     return tuple(replace(one.metadata["option"], name=one.name) for one in fields(options) if "option" in one.metadata)
+
+
+OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 def build_parser(options: type[Options] = Options, description: str | None = None) -> MagicArgumentParser:
@@ -192,10 +152,19 @@ def with_options(magic: Callable[..., Any]) -> Any:
 
 def parse(line: str, options: type[OptionsT] = Options) -> OptionsT:  # type: ignore[assignment]
     """Read the line of a cell; ``ValueError`` in one line if it is not valid."""
+    from .mistakes import refuse_mistakes, refuse_text
+    from .model_names import looks_like_name
+
     refuse_key(line)
-    found = words(line)
+    try:
+        found = words(line)
+    except ValueError:
+        if any(map(is_secret_option, re.findall(r"--(\w[\w-]*)", line))):  # no message may repeat it
+            raise ValueError(KEY_ON_THE_LINE) from None
+        raise
     if any(word.startswith("--") and is_secret_option(word[2:].partition("=")[0]) for word in found):
         raise ValueError(KEY_ON_THE_LINE)
+    refuse_mistakes(found, declared(options))
     try:
         given = vars(build_parser(options).parse_intermixed_args(found))
     except UsageError as error:
@@ -204,9 +173,24 @@ def parse(line: str, options: type[OptionsT] = Options) -> OptionsT:  # type: ig
         given.pop("chat", None)
     if "once" in given and ("chat" in given or "new" in given):
         raise ValueError("--once asks outside every chat: leave out --chat and --new, or leave out --once")
-    models = given.pop("models", [])
+    named: list[Word] = given.pop("models", [])
+    refuse_text(named)
+    unsure = [str(word) for word in named if not (_is_alias(word) or looks_like_name(word) or _is_one_quoted(word))]
+    models = [*map(str, named)]
     model = _kept_model(models, given.get("keep"))
-    return options(**given, models=models if len(models) > 1 else (), model=model)
+    several = models if len(models) > 1 else ()
+    return options(**given, models=several, model=model, unsure=unsure if several else ())
+
+
+def _is_alias(word: str) -> bool:
+    from ... import settings
+
+    return word in settings.current.aliases
+
+
+def _is_one_quoted(word: Word) -> bool:
+    """Whether this is one word in quotes: a model that is named like a word of a text."""
+    return word.is_quoted and len(word.split()) == 1
 
 
 def _kept_model(models: list[str], keep: str | None) -> str | None:

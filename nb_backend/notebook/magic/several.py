@@ -5,19 +5,52 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from ... import settings
 from ...chat.answer import Answer
 from ...chat.stream import AnswerStream
 from ...errors import BackendError
+from ...providers.catalog import names_listed
 from ..cell.answers import Answers
 from ..cell.formats import FormatError, value_of
 from ..cell.view import View, show_stream
 from ..errors import MagicError
+from .mistakes import not_listed, refuse_unsure
+from .model_names import is_listed
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from .options import Options
     from .question import Question
+
+
+async def check_models(question: Question) -> None:
+    """Raise ``ValueError`` if the server does not list each of several models, before any of them is asked.
+
+    Aliases are not checked. If the server lists no models, those whose names may be words of a text are refused.
+    Answers in the cache are replayed without a check, as nothing is sent for them.
+    """
+    requests = [question.request(model) for model in question.options.models]
+    if settings.cache_only():
+        return
+    requests = [request for request in requests if request.recorded() is None]
+    if not requests:
+        return
+    api, provider, key = requests[0].provider, requests[0].params.get("provider"), requests[0].api_key.value
+    if requests[0].url is None:
+        raise ValueError(
+            "the embedded backend has one model, which would answer under each of these names: name one, or choose a "
+            "server with %backend url"
+        )
+    aliased = {settings.model(name) for name in settings.current.aliases}
+    named = [request.model for request in requests if request.model not in aliased]
+    listed = await names_listed(api, provider, api_key=key) if named else []
+    if listed and not all(is_listed(name, listed) for name in named):
+        listed = await names_listed(api, provider, api_key=key, fresh=True)  # a model may have been added
+    if not listed:
+        refuse_unsure(question.options.models, [name for name in named if name in question.options.unsure])
+    elif missing := [name for name in named if not is_listed(name, listed)]:
+        raise not_listed(question.options.models, missing, listed)
 
 
 class MultiModelRun:

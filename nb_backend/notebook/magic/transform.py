@@ -10,7 +10,7 @@ from typing import Any
 from IPython.core.inputtransformer2 import TokenTransformBase
 from IPython.core.interactiveshell import InteractiveShell
 
-_CELL = re.compile(r"\s*%%backend(?=[ \t\r\n]|$)[ \t]*(?P<line>[^\n]*)\n?(?P<body>.*)", re.DOTALL)
+_CELL = re.compile(r"\s*%%backend(?=\s|$)[^\S\n]*(?P<line>[^\n]*)\n?(?P<body>.*)", re.DOTALL)
 _ASK = re.compile(r"(?P<before>\s*(?:[^=%?]*=\s*)?)%backend[ \t]+(?P<line>ask[ \t](?:.*\?|.*\{\{.*[^\s\\]))\s*")
 
 

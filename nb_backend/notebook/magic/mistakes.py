@@ -1,0 +1,197 @@
+"""Mistakes on the line of ``%%backend``: each is refused in one line that shows the correct form.
+
+Without this, the words of a text or of a comment would be asked as models, several at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from html import unescape
+from typing import TYPE_CHECKING, Final
+
+from ... import settings
+from ...text import shorten
+from .declaration import option_of
+from .line import KEY_ON_THE_LINE, Word
+from .model_names import CONNECTING, can_be_name, can_be_quoted_name, is_file, looks_like_name, meant_names
+
+if TYPE_CHECKING:
+    from .declaration import Option
+
+
+_ENTITY = re.compile(
+    r"&(?:quot|apos|nbsp|[lr][sd]?quo|[lr]aquo"
+    r"|#0*(?:34|39|160|171|187|82[12]\d)|#x0*(?:22|27|a0|ab|bb|20[12][\da-f]));",
+    re.IGNORECASE,
+)
+_VARIABLE = re.compile(r"(?P<start>\S*?)(?:\{\{?\s*(?P<braced>[^{}]+?)\s*\}?\}|(?<!\S)\$\{?(?P<name>[^\W\d]\w*)\}?)")
+_TAKES_CODE: Final = ("image", "param")  # options whose values may contain braces
+
+
+def refuse_mistakes(found: Sequence[Word], options: Sequence[Option]) -> None:
+    """Raise ``ValueError`` for a mistyped option, a variable, a text without quotes, or a line that does not end."""
+    if found and not found[-1].has_quoted_value and found[-1].endswith("\\"):
+        raise ValueError("a line of %%backend has no second line: write all options in it, without the \\ at its end")
+    for word in found:
+        if not word.has_quoted_value and _ENTITY.search(word):
+            raise ValueError(f"{shorten(word)} has HTML in place of characters: write {shorten(unescape(word))}")
+    for at, word in enumerate(found):
+        if word.startswith("-") and not word.has_quoted_value:
+            _refuse_option(word, "".join(found[at + 1 : at + 2]), options)
+    roles = _roles(found, options)
+    refuse_variable([word for word, role in zip(found, roles, strict=True) if role == "model"], "model")
+    refuse_variable([word for word, role in zip(found, roles, strict=True) if role not in _TAKES_CODE])
+    for at, (word, role) in enumerate(zip(found, roles, strict=True)):
+        if role == "system" and not word.has_quoted_value:
+            _refuse_rest_of_text(found, roles, at, options)
+
+
+def refuse_variable(words: Iterable[Word], setting: str = "") -> None:
+    """Raise ``ValueError`` if words without quotes contain ``{name}``, ``{{ name }}`` or ``$name``.
+
+    ``setting`` is the setting of the magic that can take the value of a variable instead.
+    """
+    found = _VARIABLE.search(" ".join(word for word in words if not word.has_quoted_value))
+    if found is None:
+        return
+    name = found["braced"] or found["name"]
+    value = f'f"{found["start"]}{{{name}}}"' if found["start"] else name
+    instead = f", or run %config BackendMagics.{setting} = {shorten(value)} and leave it out here" if setting else ""
+    raise ValueError(f"{shorten(found[0])} is not replaced on this line: write the value itself{instead}")
+
+
+def refuse_text(models: Sequence[Word], form: str = "%%backend") -> None:
+    """Raise ``ValueError`` if any of these words cannot be the name of a model: aliases and most texts in quotes can.
+
+    ``form`` is what the words follow.
+    """
+    from ...redaction import is_secret_name
+
+    wrong = [word for word in models if not _can_be_model(word)]
+    if len(models) > 1:
+        connect = [word for word in models if word in CONNECTING and not (word.is_quoted or _is_alias(word))]
+        wrong = wrong or (connect if meant_names(models) else [])
+    if any(is_secret_name(re.split("[=:]", word)[0]) for word in models if not _is_alias(word)):
+        raise ValueError(KEY_ON_THE_LINE)
+    if not wrong or (len(models) > 1 and not all(map(str.strip, models))):  # which is another mistake
+        return
+    first = wrong[0]
+    option, equals, value = first.partition("=")
+    if first.lower().startswith(("http://", "https://")):
+        raise ValueError(f"{shorten(first)} is an address: choose the server with %backend url {shorten(first)}")
+    if equals and option.isidentifier() and option not in ("model", "models") and not first.is_quoted:
+        raise ValueError(f"{shorten(first)} is not a model: write a parameter with -p: -p {option}={shorten(value)}")
+    if is_file(first) and not first.is_quoted:
+        raise ValueError(f"{shorten(first)} is a file: write -i {shorten(first)} to send it with the prompt")
+    names = meant_names(models)
+    is_prompt = first.is_quoted or (first.endswith(("?", "!", ".", "…")) and not any(map(looks_like_name, names)))
+    if names and not is_prompt:
+        named = shorten(" ".join(f'"{name}"' if " " in name else name for name in names))
+        raise ValueError(
+            f"{shorten(' '.join(models))} does not name a model: write {form} {named} (a name with other characters "
+            f"goes in quotes)"
+        )
+    raise not_models(models)
+
+
+def not_models(models: Sequence[str], reason: str = "cannot be the name of a model") -> ValueError:
+    """Return the error for words that are probably a text; the first of them may be names."""
+    names = [word.rstrip(":,") for word in models]
+    known = next((at for at, name in enumerate(names) if not looks_like_name(name)), 0)
+    line = shorten(" ".join(["%%backend", *names[:known]]))
+    text = shorten(" ".join(models[known:]), 60)
+    return ValueError(
+        f"{text!r} {reason}, so nothing was sent: write a prompt in the lines below {line} or after %backend ask, a "
+        f'system prompt as -s "…", and a model whose name is unusual in quotes'
+    )
+
+
+def refuse_unsure(models: Sequence[str], unsure: Sequence[str]) -> None:
+    """Raise ``ValueError`` if some of the models may be words of a text, and the server does not list its models."""
+    if not unsure:
+        return
+    if len(unsure) > 2 or any(" " in name for name in unsure):
+        raise not_models(models, "may be a text, and the server does not list its models")
+    named = " ".join(f'"{name}"' if name in unsure or " " in name else name for name in models)
+    raise ValueError(
+        f"{_listing(unsure)} may be a word of a text, as the server does not list its models; nothing was sent. Put "
+        f"each model in quotes: %%backend {shorten(named)}; a prompt goes into the lines below"
+    )
+
+
+def not_listed(models: Sequence[str], missing: Sequence[str], listed: Sequence[str]) -> ValueError:
+    """Return the error for models that the server does not list, with the names that are close."""
+    close = [name for wanted in missing for name in get_close_matches(wanted, listed, 2, 0.5)]
+    if not close and all(not looks_like_name(name) for name in missing):
+        return not_models(models, "is not a model that the server lists")
+    hint = f"did you mean {_listing(close)}?" if close else "%backend models shows what it lists."
+    return ValueError(
+        f"the server does not list {_listing(missing)}, so nothing was sent: {hint} A model that it has all the same "
+        f"needs an alias: %backend alias NAME {shorten(missing[0])}"
+    )
+
+
+def _listing(names: Sequence[str]) -> str:
+    return " and ".join(shorten(name, 60) for name in dict.fromkeys(names[:5])) + (" …" if len(names) > 5 else "")
+
+
+def _roles(found: Sequence[Word], options: Sequence[Option]) -> list[str]:
+    """Return what each word is: ``model``, ``option``, or the name of the option whose value the word is or has."""
+    roles: list[str] = []
+    expecting = ""
+    for word in found:
+        option, start = option_of(word, options) if word.startswith("-") and not word.is_quoted else (None, "")
+        if option is not None:
+            expecting = option.name if option.takes_value and not start else ""
+            roles.append(option.name if option.takes_value and start else "option")
+        else:
+            roles.append(expecting or "model")
+            expecting = ""
+    return roles
+
+
+def _refuse_option(word: Word, following: str, options: Sequence[Option]) -> None:
+    """Refuse ``--model m``, ``-temperature 0.2`` and options that do not exist."""
+    name, equals, value = word.partition("=")
+    flags = [flag for option in options for flag in option.flags]
+    bare = name.lstrip("-")
+    if not bare[:1].isalpha():
+        return
+    if bare in ("m", "model", "models"):
+        model = value if equals else following
+        raise ValueError(f"a model is named without an option: write %%backend {shorten(model) or 'MODEL'}")
+    meant = [flag for flag in flags if flag == f"--{bare}" or (len(bare) > 2 and flag.startswith(f"--{bare}"))]
+    if not name.startswith("--") and meant:
+        raise ValueError(f"{shorten(name)} would be read as {name[:2]}: write {meant[0]}")
+    if option_of(name, options)[0] is None and not (name.startswith("--") and meant):
+        close = get_close_matches(f"--{bare}", flags, 1, 0.6)
+        raise ValueError(f"there is no option {shorten(name)}{f': write {close[0]},' if close else ':'} see %%backend?")
+
+
+def _refuse_rest_of_text(found: Sequence[Word], roles: Sequence[str], at: int, options: Sequence[Option]) -> None:
+    """Refuse ``-s Answer briefly``, where the value is one word of a text, unless models follow."""
+    rest = at + 1
+    while rest < len(found) and roles[rest] == "model" and not found[rest].is_quoted:
+        rest += 1
+    following = found[at + 1 : rest]
+    if all(looks_like_name(word) or _is_alias(word) for word in following):
+        return
+    first = found[at]
+    start = option_of(first, options)[1] if first.startswith("-") else ""
+    value = first[len(start) :].removeprefix("=")
+    text = shorten(" ".join([value, *following]))
+    quote = "'" if '"' in text else '"'
+    last = following[-1]
+    is_one = len(following) == 1 and can_be_name(last)
+    other = f"; if {last} is a model, write it first: %%backend {last} -s {shorten(value)}" if is_one else ""
+    raise ValueError(f"put a text of several words in quotes: -s {quote}{text}{quote}{other}")
+
+
+def _can_be_model(word: Word) -> bool:
+    return _is_alias(word) or (can_be_quoted_name(word) if word.is_quoted else can_be_name(word))
+
+
+def _is_alias(word: str) -> bool:
+    return word in settings.current.aliases

@@ -1,0 +1,84 @@
+"""What the name of a model can look like.
+
+Names that servers use: ``gpt-4o``, ``o3``, ``llama3.2:1b``, ``hf.co/bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M``,
+``@cf/meta/llama-3-8b``, ``~latest``, ``arn:aws:bedrock:us-east-1::foundation-model/…``, ``C:\\models\\x.gguf``.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from html import unescape
+from typing import Final
+
+from .line import DASHES, Word
+
+_ASCII = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:/@~+#%()[]*\\=")
+_LAST_NOT: Final = ".:#\\=-@~+(["
+_PARAMETER = re.compile(r"[A-Za-z]\w*=")  # temperature=0.2
+_WRAPPING: Final = "[](){}<>`'\"*_,;!?“”„‟‘’‚‛«»‹›″′…\u200b"
+CONNECTING: Final = frozenset({"and", "or", "vs", "vs.", "versus", "with", "model", "models", "use"})
+"""Words that people write between the names of models, or before one."""
+_FILE = re.compile(r".\.(?:png|jpe?g|gif|webp|bmp|svg|tiff?|avif|heic|pdf|csv|txt|docx|xlsx|ipynb|py)\Z", re.IGNORECASE)
+_MARKS_OF_A_NAME = re.compile(r"[\d:/.@\\_~-]")
+
+
+def can_be_name(word: str) -> bool:
+    """Whether a word without quotes can be the name of a model: it can be typed, and does not look like a text."""
+    is_of_letters = any(map(str.isalpha, word)) and all(
+        char in _ASCII if char.isascii() else unicodedata.category(char)[0] in "LMN" for char in word
+    )
+    if not is_of_letters or word[-1] in _LAST_NOT or not (word[0].isalnum() or word[0] in "@~./\\_"):
+        return False
+    is_other = _PARAMETER.match(word) or is_file(word) or re.match(r"https?://", word, re.IGNORECASE)
+    return not is_other and unicodedata.normalize("NFKC", word) == unicodedata.normalize("NFC", word)
+
+
+def is_file(word: str) -> bool:
+    """Whether a word is the name of a file that is sent with a prompt, and not of a model."""
+    return _FILE.search(word) is not None
+
+
+def looks_like_name(word: str) -> bool:
+    """Whether a word is hardly one of a text: it has a digit, or one of ``-:/._@\\~`` in it."""
+    return can_be_name(word) and _MARKS_OF_A_NAME.search(word) is not None
+
+
+def can_be_quoted_name(text: str) -> bool:
+    """Whether a text in quotes can be the name of a model: it may have spaces, but is not a sentence."""
+    is_sentence = len(text.split()) > 1 and text.rstrip().endswith((".", "?", "!", "…", ":", "。", "？", "！"))
+    return bool(text.strip()) and not is_sentence and "\n" not in text and len(text) <= 300
+
+
+def meant_names(words: Iterable[Word]) -> Sequence[str]:
+    """Return the names that were meant by words with commas, HTML entities, full-width characters or the like.
+
+    The result is empty if the words are not clearly names.
+    """
+    parts = [part for word in words for part in ([word] if word.is_quoted else re.split("[,;|、，]", _plain(word)))]
+    found = [name for part in parts if part not in CONNECTING and (name := part.strip(_WRAPPING).rstrip(".:#\\=-"))]
+    are_names = all(map(looks_like_name, found)) if len(found) > 1 else all(map(can_be_name, found))
+    return found if are_names else ()
+
+
+def is_listed(name: str, listed: Iterable[str]) -> bool:
+    """Whether a server that lists these names has a model.
+
+    Servers take more names than they list: ``llama3.2`` for ``llama3.2:latest``, ``gemini-2.0-flash`` for
+    ``models/gemini-2.0-flash``, ``claude-3-5-sonnet-latest`` for ``claude-3-5-sonnet-20241022``, and
+    ``qwen/qwen3-32b:nitro``, a variant of ``qwen/qwen3-32b``.
+    """
+    name = name.casefold()
+    known = {one.casefold() for one in listed}
+    ends = {one.rpartition("/")[2] for one in known}
+    undated = {re.sub(r"[-@]\d{4}-?\d\d-?\d\d\Z", "", one) for one in known}
+    spellings = {name, f"{name}:latest", name.removeprefix("models/"), name.rpartition(":")[0]}
+    spellings.discard("")
+    return not spellings.isdisjoint(known | ends) or not {name, name.removesuffix("-latest")}.isdisjoint(undated)
+
+
+def _plain(word: str) -> str:
+    """Return a word with plain characters in place of typographic and full-width ones and of HTML entities."""
+    text = re.sub(f"[{DASHES}]", "-", unicodedata.normalize("NFKC", unescape(word)))
+    return re.sub(r"\Amodels?[=:]", "", text)
