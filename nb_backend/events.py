@@ -119,6 +119,12 @@ def with_token(data: dict[str, Any]) -> dict[str, Any]:
     return {**others, "type": "reasoning", "token": reasoning_of(data)}
 
 
+def finish_reason(event: RawResponse) -> str:
+    """Return the reason of a ``finish`` event; ``stop`` if it has none."""
+    finish = event.get("finish")
+    return str((finish.get("reason") if isinstance(finish, dict) else finish) or "stop")
+
+
 def urls_of(event: RawResponse) -> list[str]:
     """Return the addresses of the images in a ``content`` event."""
     urls = event.get("urls") if event.type == "content" else None

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from ..events import RawResponse, content_text, reasoning_text, urls_of
+from ..events import RawResponse, content_text, finish_reason, reasoning_text, urls_of
 from ..markdown.data_uris import MAX_LIVE_BYTES, is_bitmap, shorten_data_uris
 from ..markdown.images import answer_markdown
 from ..media.message_parts import text_of
+from ..providers.finish_reasons import describe, is_done
 from ..providers.sources import Source, SourceList
 from ..providers.think_tags import split_unopened
 from ..providers.tool_calls import ToolCall, ToolCallCollector
@@ -21,13 +22,6 @@ from .text_buffer import TextAttribute
 from .token_counts import CACHED, INPUT, merged_usage, output_count, token_count
 
 MAX_ADDRESSES = 1000  # more image addresses in one answer are ignored
-
-_ENDINGS = {  # by finish reason, where the answer is not complete
-    "length": "cut off at the token limit",
-    "max_tokens": "cut off at the token limit",
-    "content_filter": "stopped by a content filter",
-    "tool_calls": "asks for a tool",
-}
 
 
 @dataclass(repr=False)
@@ -42,7 +36,10 @@ class Answer:
     order of first mention. ``input_tokens``, ``output_tokens`` and ``cached_tokens`` are read from ``usage``.
 
     ``seconds`` is the time from the request to the end, ``first_token_seconds`` to the first text or reasoning.
-    ``stopped`` is true if the answer was stopped early. ``trimmed`` is how many of the oldest turns were not sent,
+    ``complete`` is true if the server said that the answer is whole, by its finish reason or an end mark, and sent
+    nothing that could not be read. It is false while the answer streams, if it was stopped or failed, if a limit or a
+    filter cut it, and if the stream just ended; ``summary`` says which. ``stopped`` is true if the answer was stopped
+    early. ``trimmed`` is how many of the oldest turns were not sent,
     because they exceeded the model's context. ``recorded`` is when the answer was put into the cache (UTC, ISO 8601),
     or ``""``; ``replayed`` is true if it came from there, and its seconds are then those of the original answer.
     """
@@ -56,12 +53,16 @@ class Answer:
     images: list[ImageUrl] = field(default_factory=list)
     seconds: float = 0.0
     first_token_seconds: float | None = None
+    complete: bool = False
     stopped: bool = False
     trimmed: int = 0
     recorded: str = ""
     replayed: bool = False
     _started: float = field(default_factory=time.monotonic, compare=False)
     _failed: bool = field(default=False, compare=False)
+    _has_end_mark: bool = field(default=False, compare=False)
+    _just_ended: bool = field(default=False, compare=False)  # without a finish reason or an end mark
+    _damaged_lines: int = field(default=0, compare=False)
     _server: str = field(default="", compare=False)  # base url of relative image addresses
     _addresses: dict[str, ImageUrl] = field(default_factory=dict, compare=False)  # by address as written in the text
     _alts: dict[str, str] = field(default_factory=dict, compare=False)  # alt texts of images that came beside the text
@@ -86,11 +87,13 @@ class Answer:
             finish_reason=str(finish) if finish else None,
             seconds=seconds if isinstance(seconds, int | float) else 0.0,
             first_token_seconds=first if isinstance(first, int | float) else None,
+            complete=known.get("complete") is True,
             stopped=message.get("stopped") is True,
             trimmed=trimmed if isinstance(trimmed := message.get("trimmed"), int) else 0,
             recorded=str(known.get("recorded") or ""),
             _failed=bool(known.get("failed")),
         )
+        answer._restore_ending(known)
         answer._restore_images(message.get("images") or {})
         answer._sources.add(known.get("sources"))
         answer._tool_calls.add(known.get("tool_calls"))
@@ -162,14 +165,16 @@ class Answer:
         elif kind == "usage" and isinstance(usage := event.get("usage"), dict):
             self.usage = merged_usage(self.usage, usage)
         elif kind == "finish":
-            finish = event.get("finish")
-            self.finish_reason = str((finish.get("reason") if isinstance(finish, dict) else finish) or "stop")
+            if self.finish_reason is None or is_done(self.finish_reason):  # the first reason that cuts it counts
+                self.finish_reason = finish_reason(event)
         elif kind == "tool_calls":
             self._tool_calls.add(event.get("tool_calls"))
         elif kind == "sources":
             self._sources.add(event.get("sources"))
         elif kind == "pending":
             self._pending = content_text(event.get("content"))
+        elif kind == "ending":
+            self._has_end_mark, self._damaged_lines = event.get("marked") is True, int(event.get("damaged") or 0)
         self.seconds = time.monotonic() - self._started
         if self.first_token_seconds is None and (text or reasoning):
             self.first_token_seconds = self.seconds
@@ -178,6 +183,9 @@ class Answer:
         """Set the time and how the answer ended, and note the images in its text."""
         self.seconds = time.monotonic() - self._started
         self.stopped, self._failed = stopped, failed
+        is_whole = self._has_end_mark if self.finish_reason is None else is_done(self.finish_reason)
+        self.complete = is_whole and not (stopped or failed or self._damaged_lines)
+        self._just_ended = self.finish_reason is None and not (self._has_end_mark or stopped or failed)
         pending, self._pending = self._pending, ""
         self.__dict__["text"].grow(pending)
         if (parts := split_unopened(self.text)) and not (parts[0] and self.reasoning):
@@ -196,12 +204,34 @@ class Answer:
             "provider": self.provider,
             "usage": self.usage,
             "finish_reason": self.finish_reason,
+            "complete": self.complete,
+            **({"damaged_lines": self._damaged_lines} if self._damaged_lines else {}),
             "seconds": round(self.seconds, 3),
             "first_token_seconds": self.first_token_seconds and round(self.first_token_seconds, 3),
             **({"tool_calls": self._tool_calls.calls()} if self._tool_calls else {}),
             **({"sources": self._sources.as_json()} if self._sources else {}),
             **({"recorded": self.recorded} if self.recorded else {}),
         }
+
+    @property
+    def shortcomings(self) -> list[str]:
+        """Why the answer is known to be incomplete, in words; not that it was stopped or failed, which is known."""
+        reason, damaged = self.finish_reason, self._damaged_lines
+        found = [describe(reason)] if reason is not None and not is_done(reason) else []
+        if self._just_ended:
+            found.append("the server closed the stream without a finish reason")
+        if damaged:
+            found.append("1 damaged line was skipped" if damaged == 1 else f"{damaged} damaged lines were skipped")
+        return found
+
+    def _restore_ending(self, known: Mapping[str, Any]) -> None:
+        """Restore how the answer ended from its metadata. Older metadata has only the finish reason."""
+        damaged = known.get("damaged_lines")
+        self._damaged_lines = damaged if type(damaged) is int and damaged > 0 else 0
+        if isinstance(known.get("complete"), bool):
+            self._just_ended = not (self.complete or self.finish_reason or self.stopped or self._failed or damaged)
+        elif self.finish_reason is not None:
+            self.complete = is_done(self.finish_reason) and not (self.stopped or self._failed)
 
     def _restore_images(self, images: Mapping[str, str]) -> None:
         """Restore the images from what ``stored_images`` returned."""
@@ -278,7 +308,8 @@ def summarize(answer: Answer, *, failed: bool) -> str:
         parts.append("broke off" if answer.text else "no answer")
     if not (answer.stopped or failed or answer.text.strip() or answer.images):
         parts.append("an answer without text")
-    if ending := _ENDINGS.get(answer.finish_reason or ""):
+    parts += answer.shortcomings
+    if answer.finish_reason and is_done(answer.finish_reason) and (ending := describe(answer.finish_reason)):
         parts.append(ending)
     if answer.trimmed:
         parts.append(f"without the {f'{answer.trimmed} oldest turns' if answer.trimmed > 1 else 'oldest turn'}")

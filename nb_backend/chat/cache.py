@@ -7,6 +7,7 @@ JSON object of
 ``version``              1
 ``recorded``             time in UTC, ISO 8601
 ``question``             the hashed request: ``server``, ``model``, ``messages``, ``params`` (see ``cache_key_fields``)
+``complete``             true, as only complete answers are stored; without it, the finish reason decides
 ``seconds``, ``first_token_seconds``, ``trimmed``        as in ``Answer``
 ``images``               images that the server sent, as data URIs by their addresses
 ``events``               one in a line, each with a line of the answer
@@ -31,8 +32,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import debug, settings
+from ..events import RawResponse, finish_reason
 from ..files import replace
 from ..markdown.data_uris import is_bitmap
+from ..providers.finish_reasons import is_done
 from .answer import Answer
 from .jsonable import plain
 from .recording import RECORDED, CachedAnswer, cache_key
@@ -58,7 +61,7 @@ class AnswerCache:
         self.max_bytes = settings.current.max_cache_bytes if max_bytes is None else max_bytes
 
     def get(self, question: dict[str, Any]) -> CachedAnswer | None:
-        """Return the answer to a request, or ``None`` if there is none or its file is damaged."""
+        """Return the answer to a request; ``None`` if there is no file, or its answer is incomplete or damaged."""
         path = self.path(question)
         try:
             status = path.lstat()
@@ -70,8 +73,9 @@ class AnswerCache:
         except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
             debug.warn(f"{path.name} is damaged or answers another request: it is not used")
             return None
-        with suppress(OSError):
-            os.utime(path)  # marks it as used now
+        if found is not None:
+            with suppress(OSError):
+                os.utime(path)  # marks it as used now
         return found
 
     def put(self, question: dict[str, Any], answer: Answer, events: Iterable[dict[str, Any]]) -> None:
@@ -84,6 +88,7 @@ class AnswerCache:
             "version": VERSION,
             "recorded": answer.recorded,
             "question": question,
+            "complete": True,
             "seconds": answer.seconds,
             "first_token_seconds": answer.metadata()["first_token_seconds"],
             "trimmed": answer.trimmed,
@@ -140,8 +145,8 @@ def now() -> str:
     return datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _read(record: dict[str, Any], question: dict[str, Any]) -> CachedAnswer:
-    """Parse what ``put`` wrote.
+def _read(record: dict[str, Any], question: dict[str, Any]) -> CachedAnswer | None:
+    """Parse what ``put`` wrote; ``None`` if the answer is not complete.
 
     Raises ``ValueError``, ``KeyError``, ``TypeError`` or ``AttributeError`` for anything else.
     """
@@ -149,6 +154,8 @@ def _read(record: dict[str, Any], question: dict[str, Any]) -> CachedAnswer:
         raise ValueError
     if not _time.fullmatch(record["recorded"]) or not all(isinstance(event, dict) for event in record["events"]):
         raise ValueError
+    if not _is_complete(record):
+        return None
     first = record["first_token_seconds"]
     return CachedAnswer(
         recorded=record["recorded"],
@@ -158,6 +165,14 @@ def _read(record: dict[str, Any], question: dict[str, Any]) -> CachedAnswer:
         trimmed=max(0, int(record["trimmed"])),
         images={str(url): target for url, target in plain(record["images"]).items() if isinstance(target, str)},
     )
+
+
+def _is_complete(record: dict[str, Any]) -> bool:
+    """Whether a file says that its answer is complete; of files without that mark, the finish reasons decide."""
+    if "complete" in record:
+        return record["complete"] is True
+    reasons = [finish_reason(RawResponse(**event)) for event in record["events"] if event["type"] == "finish"]
+    return bool(reasons) and all(map(is_done, reasons))
 
 
 def _seconds(value: Any) -> float:

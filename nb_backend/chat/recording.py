@@ -54,7 +54,7 @@ class CachedAnswer:
 
     def prepare(self, answer: Answer) -> None:
         """Set what an answer has to know before the first event."""
-        answer.recorded, answer.replayed = self.recorded, True
+        answer.recorded, answer.replayed, answer._has_end_mark = self.recorded, True, True
         answer.trimmed, answer._cached_images = self.trimmed, self.images
 
     def restore(self, answer: Answer) -> None:

@@ -37,7 +37,7 @@ class AnswerStream(AsyncIterator[RawResponse]):
     out, comes before the server's own events.
 
     If the request's cache has the answer, it is replayed and no server is asked. An event of type ``replayed``, with
-    the time of the answer (``recorded``), comes first. An answer that arrives completely is put into the cache.
+    the time of the answer (``recorded``), comes first. A complete answer is put into the cache.
 
     ``on_finish`` is called at most once, with the answer and the states that providers want back, if there is something
     to keep: at the end, or when the stream is left early. ``kept`` is true from then on. ``on_change`` is called
@@ -142,8 +142,12 @@ class AnswerStream(AsyncIterator[RawResponse]):
         if event is None:
             self._finish(complete=True)
             raise StopAsyncIteration
-        if event.type == "error" and self._next_round(event) is not None:
+        kind = event.type
+        if kind == "error" and self._next_round(event) is not None:
             self._held_back = event
+            return None
+        if kind == "ending":
+            self.answer.add(event)
             return None
         self._handle_event(event)
         return event
@@ -252,5 +256,5 @@ class AnswerStream(AsyncIterator[RawResponse]):
         """Put the answer into the cache, or give a replayed one its original times."""
         if self._cached is not None:
             self._cached.restore(self.answer)
-        elif self._recorder and self._recorder.has_content:
+        elif self._recorder and self._recorder.has_content and self.answer.complete:
             self._request.record(self.answer, self._recorder)

@@ -59,6 +59,8 @@ class AsyncGeneratorProvider:
     """How many times a failed request is sent again, as long as nothing of an answer has arrived."""
     reports_retries: ClassVar[bool] = False
     """Whether a ``progress`` event announces each retry and each change of server."""
+    reports_ending: ClassVar[bool] = False
+    """Whether the last event of an answer that did not fail says how it ended (``ending``)."""
     collects_partial: ClassVar[bool] = True
     """Whether the text is collected for ``partial`` of a failure. ``Chat`` collects it itself."""
 
@@ -111,6 +113,8 @@ class AsyncGeneratorProvider:
             finally:
                 retries.end(answered=answered)
             if failure is None:
+                if cls.reports_ending:
+                    yield reader.ending()
                 return
             if session.is_reused and isinstance(failure, ConnectionFailed) and not reader.started:
                 continue  # the server has closed the idle connection

@@ -10,6 +10,7 @@ from ..events import RawResponse, content_text, reasoning_of
 from .content_parts import Content, images_in
 from .reader import ResponseReader
 from .sources import SourceList
+from .stream_errors import find_error, find_message
 from .tool_calls import ToolCallCollector
 
 _REASONING_KEYS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
@@ -23,6 +24,8 @@ class ChunkReader(ResponseReader):
     Beside ``delta``, a choice may have a ``message`` with all of the answer so far, or nothing but such a message. What
     a message repeats is not added again.
     """
+
+    usage_ends_answer = False
 
     def __init__(self, url: str, secrets: Sequence[str] = ()) -> None:
         super().__init__(url, secrets)
@@ -55,7 +58,8 @@ class ChunkReader(ResponseReader):
                     and len(data) == data_size
                     and len(choice) == choice_size
                     and data["model"] == self._model
-                    and not (choice["index"] or choice["finish_reason"] or data.get("usage") or data.get("error"))
+                    and not (choice["index"] or choice["finish_reason"] or choice.get("error"))
+                    and not (data.get("usage") or data.get("error"))
                 ):
                     length += len(text)
                     chunk._data = {"type": "content", "content": text}
@@ -71,19 +75,23 @@ class ChunkReader(ResponseReader):
         return found
 
     def _translated(self, chunk: RawResponse) -> Iterable[RawResponse]:
-        if chunk.get("error") or chunk.get("object") == "error":
-            yield RawResponse(type="error", error=chunk.get("error") or chunk.get_dict())
-            return
+        choices = [one for one in _dicts(chunk.get("choices")) if not one.get("index")]  # the others: asked with n=2
+        told = chunk.get("error")
+        if not told and (not choices or chunk.get("base_resp")):
+            told = find_error(chunk.get_dict())
+            if not (choices or told or chunk.get("usage")) and (message := find_message(chunk.get_dict())):
+                yield RawResponse(type="message", message=message)
         if (model := chunk.get("model")) and model != self._model:
             self._model = model
             who = {"name": self._name, "label": self._name, "url": self._url, "model": model}
             yield RawResponse(type="provider", provider=who)
-        choices = [one for one in _dicts(chunk.get("choices")) if not one.get("index")]  # the others: asked with n=2
         for choice in choices:
             yield from self._choice(choice)
         yield from self._sources_of(chunk.get_dict())
         if usage := _usage(chunk, choices):
             yield RawResponse(type="usage", usage=usage, model=self._model, provider=self._name)
+        if told:
+            yield RawResponse(type="error", error=told)
         self._plain_sizes = _plain_sizes(chunk.get_dict(), choices)
 
     @property
@@ -105,9 +113,12 @@ class ChunkReader(ResponseReader):
         if not (delta or message) and (text := content_text(choice.get("text"))):  # of /completions
             yield from self._content(text)
         yield from self._sources_of(choice)
-        if reason := choice.get("finish_reason"):
+        reason = choice.get("finish_reason")
+        if reason and reason not in ("null", "None"):
             yield from self.final_events(whole=True)
             yield RawResponse(type="finish", finish={"reason": reason})
+        if told := choice.get("error"):
+            yield RawResponse(type="error", error=told)
 
     def _delta(self, delta: dict[str, Any], *, is_message: bool = False) -> Iterable[RawResponse]:
         content = Content.of(delta.get("content"))

@@ -148,7 +148,7 @@ def _object(text: bytes) -> dict[str, Any] | None:
 
 
 def _named(value: dict[str, Any], name: bytes) -> dict[str, Any]:
-    """Return an object with the event's name as its type; an object with a type of its own is in ``error`` then."""
+    """Return the object with the event's name as its type; an object of another type is the ``error`` of an error event."""
     kind = name.strip().decode("utf-8", "replace")
     if not isinstance(own := value.get("type"), str):
         return {**value, "type": kind} if kind else value

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 from .. import debug
 from ..errors import AuthError, BackendError, ProtocolError
-from ..events import RawResponse, reasoning_text, urls_of, with_token
+from ..events import RawResponse, finish_reason, reasoning_text, urls_of, with_token
 from ..transport.error_body import ErrorBody, one_line, sentence
 from ..transport.errors import not_an_answer
 from ..transport.refusal import NEW_KEY, refusal
 from .decoder import EventDecoder
+from .finish_reasons import is_error
 from .secret_filter import SecretFilter
+from .stream_errors import find_error
 from .think_tags import ThinkTagSplitter
 
 _MAX_TEXTS = 1000  # deltas that are kept apart; joined, they take a tenth of the memory
@@ -22,6 +25,9 @@ class ResponseReader:
 
     ``secrets`` are masked in the events and in the error. With ``collects_partial`` the error has the text so far.
     """
+
+    usage_ends_answer: ClassVar[bool] = True
+    """Whether a ``usage`` event after the last text means that the answer is whole, as it does in g4f's dialect."""
 
     def __init__(self, url: str, secrets: Sequence[str] = ()) -> None:
         self._url = url
@@ -36,6 +42,8 @@ class ResponseReader:
         self._error: RawResponse | None = None
         self._message: RawResponse | None = None  # the last message event: an error if no text follows it
         self._texts_before_message = 0
+        self._finish_error: RawResponse | None = None  # the finish event, if its reason is an error
+        self._untyped_error: RawResponse | None = None  # of an object without a type, as proxies send it
         self._finished = False
         self._has_begun = False  # whether reasoning, an image or a tool call has arrived
         self.refusals: list[RawResponse] = []
@@ -44,6 +52,9 @@ class ResponseReader:
         """Seconds that the head of the response asks to wait."""
         self.endings = 0
         """How many times the answer may have ended: at a finish reason, and when more of it came after one."""
+        self._texts_joined = 0  # how many deltas are no longer in ``_texts``
+        self._texts_before_usage = -1  # of all deltas
+        self._damaged = 0
 
     @property
     def started(self) -> bool:
@@ -66,32 +77,54 @@ class ResponseReader:
 
     def end(self, *, whole: bool) -> list[RawResponse]:
         """Return the events that the end of the body completes; ``whole`` says whether the body is complete."""
+        damaged = self._decoder.damaged
         last = self._split([*self.translate(self._decoder.flush()), *self.final_events(whole=whole)])
-        events = self._filter_and_note([*last, *(self._think_tags.flush() if self._think_tags else ())])
-        if self._decoder.damaged:
-            debug.log(f"skipped {self._decoder.damaged} damaged lines of an answer")
+        kept_back = self._think_tags.flush() if self._think_tags else []
+        events = self._filter_and_note([*last, *kept_back])
+        # nothing that is left of an answer behind its finish belongs to its text
+        self._damaged = damaged if self._finished else self._decoder.damaged
+        if self._damaged:
+            debug.log(f"skipped {self._damaged} damaged lines of an answer")
         held = self._secret_filter.flush()
         self._texts += map(str, held)
-        self._texts_before_message += len(held)  # this text belongs before the last message
+        late = len(held) + len(kept_back)  # these texts belong before the last message, and before the usage
+        self._texts_before_message += late
+        self._texts_before_usage += late
         events += held
         if held and self.refusals:  # the text came before the error
             events += self.refusals
             self.refusals = []
         return events
 
+    def ending(self) -> RawResponse:
+        """Return an event that says how the body ended: with an end mark or not, and how many lines were damaged."""
+        has_usage_last = self._texts_before_usage == self._texts_joined + len(self._texts)
+        is_marked = self.done or (self.usage_ends_answer and has_usage_last)
+        return RawResponse(type="ending", marked=is_marked and self.has_begun, damaged=self._damaged)
+
     def error(self, failure: BackendError | None) -> BackendError | None:
         """Return the failure of the answer, if any: an error of the server's comes before one of the connection."""
-        if event := self._error or (self._message if self._texts_before_message == len(self._texts) else None):
+        if event := self._error_event():
             failure = event_error(event, self._secrets, self.wait)
-        elif self._finished or self.done:
+        elif self._finished or (self.done and self.has_begun):
             return None
         elif failure is None and not self._is_answer:
             failure = not_an_answer(self._url, self._decoder.start, self._secrets)
         elif failure is None and self._decoder.truncated:
             failure = ProtocolError("The answer broke off in the middle of an event: ask again")
+        elif failure is None and not self.has_begun:
+            start = one_line(self._decoder.start.decode("utf-8", "replace"), self._secrets, 60)
+            failure = ProtocolError(f"The server ended the answer before any text (it sent {start!r}): ask again")
         if failure is not None:
             failure.partial = "".join([*self._text, *self._texts]) if self.collects_partial else ""
         return failure
+
+    def _error_event(self) -> RawResponse | None:
+        if self._error or self._finish_error:
+            return self._error or self._finish_error
+        if self._message and self._texts_before_message == len(self._texts):
+            return self._message
+        return self._untyped_error if self._is_answer else None
 
     def translate(self, events: list[RawResponse]) -> list[RawResponse]:
         """Return the events in the form of g4f's backend API; readers of other dialects override this."""
@@ -122,6 +155,7 @@ class ResponseReader:
         if len(texts) > _MAX_TEXTS and self._message is None:
             if self.collects_partial:
                 self._text.append("".join(texts))
+            self._texts_joined += len(texts)
             texts.clear()
             self._has_begun = True
         if self._finished and (not was_finished or any(map(_adds_to_answer, events))):
@@ -142,14 +176,24 @@ class ResponseReader:
         kind = event.type
         if kind in ("content", "reasoning", "tool_calls", "finish"):
             self._texts.append(str(event))
-            self._finished = self._finished or kind == "finish"
             self._has_begun = self._has_begun or _adds_to_answer(event)
+            if kind == "finish":
+                self._finished = True
+                if is_error(finish_reason(event)):
+                    self._finish_error = RawResponse(type="error", message=_FINISH_ERROR)
         elif kind == "message":
             self._message, self._texts_before_message = event, len(self._texts)
+        elif kind == "usage":
+            self._texts_before_usage = self._texts_joined + len(self._texts)
         elif kind in ("error", "auth") or (not kind and event.get("error")):
             self._error = event
             if not self.has_begun:
                 self.refusals.append(event)
+        elif not kind and (told := find_error(event.get_dict())):
+            self._untyped_error = RawResponse(type="error", error=told)
+
+
+_FINISH_ERROR = "The server ended the answer with an error and no message: ask again"
 
 
 def _adds_to_answer(event: RawResponse) -> bool:

@@ -323,6 +323,7 @@ def _repeats(key):
             yield {"type": "content", "content": name}
             yield {"type": "title", "title": name}
             yield {"type": "request", "request": {"api_key": name}}
+        yield {"type": "finish", "finish": {"reason": "stop"}}
 
     return stream
 
