@@ -148,7 +148,7 @@ def _object(text: bytes) -> dict[str, Any] | None:
 
 
 def _named(value: dict[str, Any], name: bytes) -> dict[str, Any]:
-    """Return the object with the event's name as its type; an object of another type is the ``error`` of an error event."""
+    """Return the object with the event's name as its type; an error of another type becomes ``error`` of the event."""
     kind = name.strip().decode("utf-8", "replace")
     if not isinstance(own := value.get("type"), str):
         return {**value, "type": kind} if kind else value

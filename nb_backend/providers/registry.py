@@ -25,8 +25,8 @@ def provider_for(*urls: str | None, api: str | None = None, **options: float | N
 
     ``api`` is the name of a dialect in ``DIALECTS``; if it is not given, the urls decide. ``options`` are attributes of
     the class, like ``idle_timeout``; ``None`` leaves the one of the dialect. The class reports its retries and how an
-    answer ends, and leaves it to the caller to collect the text. ``ValueError`` if there is no dialect of that name, or if the urls belong to
-    different dialects.
+    answer ends, and leaves it to the caller to collect the text. ``ValueError`` if there is no dialect of that name, or
+    if the urls belong to different dialects.
     """
     given = [url for url in urls if url]
     if api is not None:
@@ -36,7 +36,8 @@ def provider_for(*urls: str | None, api: str | None = None, **options: float | N
         found = _accepting(given[0]) if given else provider_named(_FALLBACK)
     attributes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     bases = " ".join(map(found.base_url, given))
-    attributes |= {"reports_retries": True, "reports_ending": True, "collects_partial": False, **({"url": bases} if bases else {})}
+    attributes |= {"reports_retries": True, "reports_ending": True, "collects_partial": False}
+    attributes |= {"url": bases} if bases else {}
     return type(found.__name__, (found,), attributes)
 
 
