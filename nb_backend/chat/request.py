@@ -145,14 +145,15 @@ class Request:
 
     def body(self) -> dict[str, Any]:
         """Return the body of the request without the key. Raises ``ValueError`` for an image that cannot be sent."""
-        body = self.provider.body(self.model, self.messages(self.trimmed), self._media(), settings.Secret())
-        return {name: value for name, value in (body | self._fields(self.trimmed)).items() if name != "api_key"}
+        messages, fields = self.messages(self.trimmed), self._fields(self.trimmed)
+        body = self.provider.request_body(self.model, messages, self._media(), settings.Secret(), fields)
+        return {name: value for name, value in body.items() if name != "api_key"}
 
     @property
     def url(self) -> str | None:
         """Url that the request is posted to; ``None`` is the embedded backend."""
         server = settings.url(self.provider.url)
-        return server and server + self.provider.path
+        return server and self.provider.address(server, self.provider.path)
 
     def _media(self) -> MediaListType:
         return [(one, one.name) for one in self.media] or None

@@ -6,11 +6,15 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from .. import settings
-from ..errors import BackendError, ConnectionFailed
+from ..errors import BackendError, ConnectionFailed, ProtocolError
 from ..media.convert import attachments
 from ..typing import MediaListType, Messages
 from .base import Provider
 from .model import ABILITIES, Model
+
+_OTHER_DIALECT = (
+    "if it is an OpenAI-compatible server, set its url that ends in /v1, or the full address of /chat/completions"
+)
 
 
 class BackendApi(Provider):
@@ -36,8 +40,12 @@ class BackendApi(Provider):
         return address.url, {**cls.headers, "Authorization": f"Bearer {address.token}"}
 
     @classmethod
-    async def explain_error(cls, url: str, failure: BackendError) -> BackendError:
-        """Return the failure; if the embedded backend has exited, a failure that says so."""
+    async def explain_error(
+        cls, url: str, failure: BackendError, body: dict[str, Any], key: settings.Secret
+    ) -> BackendError:
+        """Return the failure; if the embedded backend has exited, or this is no server of g4f, it says so."""
+        if settings.url(cls.url) is not None and _is_another_server(failure):
+            failure.args = (f"{failure}; {_OTHER_DIALECT}",)
         if isinstance(failure, ConnectionFailed) and settings.url(cls.url) is None:
             from ..local.process import exit_reason
 
@@ -64,6 +72,11 @@ class BackendApi(Provider):
             return [_model(item, provider) for item in document]
 
         return await cls.get_document(f"/backend-api/v2/{path}", settings.secret(given), read)
+
+
+def _is_another_server(failure: BackendError) -> bool:
+    """Whether the server does not have the address of g4f's call, or answers with a page of another kind."""
+    return failure.status in (404, 405, 501) or isinstance(failure, ProtocolError) or BackendApi.path in str(failure)
 
 
 def _model(item: dict[str, Any], provider: str) -> Model:

@@ -84,17 +84,18 @@ class AsyncGeneratorProvider:
         given, api_key = settings.Secret(api_key), None  # keeps the key out of the frames of a traceback
         key = settings.secret(given)
         debug.log(f"{cls.__name__}: model={model!r} api_key={'set' if key.value else 'none'}")
-        body = cls.body(model, messages, media, key) | kwargs
+        body = cls.request_body(model, messages, media, key, kwargs)
         retries = RetryPolicy(cls.servers(), cls.max_retries)
         while True:
             provider, failure, answered = retries.server, None, False
             await retries.begin()
             try:
-                url, session = await provider.connect(key, "text/event-stream")
+                url, session = await provider.connect(key, provider.accepted(body))
                 reader = provider.make_reader(url, session.secrets)
                 reader.collects_partial = cls.collects_partial
                 try:
-                    async with session, session.post(url + provider.path, json=body, ssl=provider.ssl) as response:
+                    sent, address = provider.fitted(url, body), provider.address(url, provider.path)
+                    async with session, session.post(address, json=sent, ssl=provider.ssl) as response:
                         reader.wait = retry_after(response.headers)
                         endings = 0
                         # No inner generator: when a program ends, asyncio closes all generators at once
@@ -118,7 +119,9 @@ class AsyncGeneratorProvider:
                 return
             if session.is_reused and isinstance(failure, ConnectionFailed) and not reader.started:
                 continue  # the server has closed the idle connection
-            failure = await provider.explain_error(url, failure)
+            if not reader.has_begun and await provider.learn(url, body, failure, key):
+                continue
+            failure = await provider.explain_error(url, failure, body, key)
             if reader.started and not reader.refusals:
                 raise failure
             try:
@@ -141,7 +144,45 @@ class AsyncGeneratorProvider:
         return tuple(type(cls.__name__, (cls,), {"url": url}) for url in urls)
 
     @classmethod
-    async def explain_error(cls, url: str, failure: BackendError) -> BackendError:
+    def address(cls, url: str, path: str) -> str:
+        """Return the address of a path below a server's url, with the url's query behind it."""
+        base, mark, query = url.partition("?")
+        return f"{base.rstrip('/')}{path}{mark}{query}"
+
+    @classmethod
+    def request_body(
+        cls, model: str, messages: Messages, media: MediaListType, key: settings.Secret, fields: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Return the body of a request with the keywords of the call; without a ``model`` if that is ``""``."""
+        body = cls.body(model, messages, media, key)
+        if body.get("model") == "":
+            del body["model"]
+        return cls.with_fields(body, fields)
+
+    @classmethod
+    def with_fields(cls, body: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the body with the keywords of the call, unchanged."""
+        return body | fields
+
+    @classmethod
+    def accepted(cls, body: dict[str, Any]) -> str:
+        """Return the header ``Accept`` of a request."""
+        return "text/event-stream"
+
+    @classmethod
+    def fitted(cls, url: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the body as the server at this url accepts it, as far as that is known."""
+        return body
+
+    @classmethod
+    async def learn(cls, url: str, body: dict[str, Any], failure: BackendError, key: settings.Secret) -> bool:
+        """Whether the failure says what the server does not accept, so that the next ``fitted`` body differs."""
+        return False
+
+    @classmethod
+    async def explain_error(
+        cls, url: str, failure: BackendError, body: dict[str, Any], key: settings.Secret
+    ) -> BackendError:
         """Return the failure of a request, or one that explains it better; ``url`` is the server that failed."""
         return failure
 
@@ -169,7 +210,7 @@ class AsyncGeneratorProvider:
         """Fetch a JSON document and return ``read(document)``; ``ProtocolError`` if its shape is wrong."""
         url, session = await cls.connect(key, "application/json", key_in_header=True)
         async with session:
-            document = await session.get_json(url + path, ssl=cls.ssl)
+            document = await session.get_json(cls.address(url, path), ssl=cls.ssl)
         with suppress(AttributeError, KeyError, TypeError):
             return read(document)
         failure = not_an_answer(url, encode_json(document), session.secrets)
@@ -198,10 +239,10 @@ class AsyncGeneratorProvider:
         """Return the server's url and a session that is not open yet.
 
         The session masks the key, and the values of secret headers, in errors. With ``key_in_header`` the key is sent
-        as ``x-api-key`` unless there is an ``Authorization`` header.
+        as ``x-api-key`` unless a header has one already.
         """
         url, headers = await cls.endpoint(key)
-        if key_in_header and key.value and "Authorization" not in headers:
+        if key_in_header and key.value and not any(map(is_secret_name, headers)):
             headers = {"x-api-key": key.value, **headers}
         in_headers = [value.removeprefix("Bearer ") for name, value in headers.items() if is_secret_name(name)]
         pool = current_pool.get()

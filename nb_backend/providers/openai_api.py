@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from .. import settings
+from ..errors import BackendError
 from ..media.attachment import Attachment
 from ..media.convert import attachments
 from ..media.message_parts import content_part, text_parts
 from ..typing import MediaListType, Messages
+from . import refused_fields
 from .base import Provider
 from .chunk_reader import ChunkReader
 from .model import Model
@@ -43,7 +46,52 @@ class OpenAIApi(Provider):
     def body(cls, model: str, messages: Messages, media: MediaListType, key: settings.Secret) -> dict[str, Any]:
         """Return the body of a streamed chat completion, with ``media`` as content parts of the last user message."""
         messages = with_media(messages, attachments((data, name) for data, name in media or []))
-        return {"model": model, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
+        return {"model": model, "messages": messages, "stream": True, "stream_options": refused_fields.USAGE}
+
+    @classmethod
+    def with_fields(cls, body: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the body with the keywords of the call.
+
+        A field that is ``None`` is left out: ``stream_options=None``. Without a stream there are no ``stream_options``.
+        The fields of the dict ``extra_body`` go into the body as they are, under any name, as in the openai library.
+        """
+        fields = dict(fields)
+        extra = fields.pop("extra_body", None)
+        if not isinstance(extra, dict | None):
+            raise TypeError(f"extra_body has to be a dict of fields, not {type(extra).__name__}")
+        body = {name: value for name, value in (body | fields).items() if value is not None} | (extra or {})
+        if not body.get("stream"):
+            body.pop("stream_options", None)
+        return body
+
+    @classmethod
+    def accepted(cls, body: dict[str, Any]) -> str:
+        """Return the header ``Accept`` of a request: JSON if the answer is not streamed."""
+        return "text/event-stream" if body.get("stream") else "application/json"
+
+    @classmethod
+    def fitted(cls, url: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the body without what this server is known to refuse."""
+        return refused_fields.fitted(url, body)
+
+    @classmethod
+    async def learn(cls, url: str, body: dict[str, Any], failure: BackendError, key: settings.Secret) -> bool:
+        """Whether the server has refused ``stream_options``, or has only one model and wants it to be named."""
+        return await refused_fields.learn(url, body, failure, partial(cls._names, url, key, fresh=True))
+
+    @classmethod
+    async def explain_error(
+        cls, url: str, failure: BackendError, body: dict[str, Any], key: settings.Secret
+    ) -> BackendError:
+        """Return the failure; it asks for the name of a model, or for ``stream=False``, if the server wants that."""
+        names = await cls._names(url, key) if "model" not in body else []
+        return refused_fields.explained(body, failure, names)
+
+    @classmethod
+    async def _names(cls, url: str, key: settings.Secret, *, fresh: bool = False) -> list[str]:
+        from .catalog import names_listed
+
+        return await names_listed(type(cls.__name__, (cls,), {"url": url}), api_key=key.value, fresh=fresh)
 
     @classmethod
     def make_reader(cls, url: str, secrets: Sequence[str]) -> ChunkReader:

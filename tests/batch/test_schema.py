@@ -132,7 +132,6 @@ def test_a_byte_order_mark_is_ignored(backend):
     ("answer", "complaint"),
     [
         ("I like it.", "it is not JSON"),
-        ("", "it is not JSON"),
         ('{"label": "kind"', "it is not JSON"),
         ('{"label": "kind", "stars": NaN}', "NaN is not allowed in JSON"),
         ("[" * 100_000, "it is not JSON"),
@@ -153,6 +152,15 @@ def test_if_an_answer_does_not_fit_the_model_is_asked_once_more_in_the_same_chat
     assert "\n" not in asked["content"]
     assert len(asked["content"]) < 500
     assert again["response_format"] == first["response_format"]
+
+
+def test_after_an_empty_answer_the_complaint_follows_the_prompt(backend):
+    enqueue(backend, "", GOOD)
+    assert nb_backend.map(["Nice!"], schema=SCHEMA) == [json.loads(GOOD)]
+    first, again = backend.engine.history
+    *before, asked = again["messages"]
+    assert before == first["messages"][:-1]
+    assert asked["content"].startswith("Nice!\n\nThat does not fit the schema: it is not JSON")
 
 
 def test_the_complaint_of_a_class_is_one_line_without_links(backend):

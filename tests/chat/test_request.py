@@ -9,7 +9,7 @@ import pytest
 from wire_server import CHUNKED, FINISH, LAST_CHUNK, chunk
 
 import nb_backend
-from nb_backend import Answer, Chat, background, settings
+from nb_backend import Answer, BackendApi, Chat, background, settings
 from nb_backend.chat.history import wire_messages
 from nb_backend.errors import TimedOut
 
@@ -97,7 +97,7 @@ def test_the_idle_timeout_of_the_settings_and_of_map(wire_server):
 
 def test_the_connect_timeout_reaches_the_provider():
     request = Chat("m", url="http://localhost:9", connect_timeout=3).request("Hi")
-    assert (request.provider.connect_timeout, request.provider.idle_timeout) == (3, 120)
+    assert (request.provider.connect_timeout, request.provider.idle_timeout) == (3, BackendApi.idle_timeout)
 
 
 @pytest.mark.parametrize("name", ["connect_timeout", "idle_timeout"])

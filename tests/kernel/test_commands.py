@@ -62,7 +62,7 @@ def test_use_and_alias_choose_the_model_of_the_cells_after(kernel, engine):
     kernel.run("%%backend\nhi")
     kernel.run("%backend alias big;")
     kernel.run("%%backend big\nhi")
-    assert [body["model"] for body in engine.history] == ["gpt-9", "other", "gpt-huge", "", "big"]
+    assert [body.get("model", "") for body in engine.history] == ["gpt-9", "other", "gpt-huge", "", "big"]
 
 
 def test_url_and_back(kernel, engine, server):

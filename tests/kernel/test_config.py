@@ -19,7 +19,7 @@ def unset(kernel):
 
 def asked(kernel, engine, cell):
     assert kernel.run(cell).error is None
-    return engine.history[-1]["model"]
+    return engine.history[-1].get("model", "")
 
 
 def test_the_model_for_cells_that_name_none(kernel, engine):

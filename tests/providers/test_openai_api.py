@@ -157,7 +157,6 @@ async def test_the_request(api, wire_server):
             {"role": "user", "content": [image, {"type": "text", "text": "Hi?"}]},
         ],
         "stream": True,
-        "stream_options": None,
         "logit_bias": {"50256": -100},  # keys are strings in JSON
     }
     assert QUESTION[1] == {"role": "user", "content": "Hi?"}

@@ -1,0 +1,211 @@
+"""What a server of OpenAI's dialect does not accept is left out, added or explained; only one request fails."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from wire_server import WireServer, status
+
+from nb_backend import Chat, OpenAIApi, map
+from nb_backend.errors import BackendError, ServerError
+
+CHUNK = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}
+ANSWER = status("200 OK", b"data: %s\n\ndata: [DONE]\n\n" % json.dumps(CHUNK).encode())
+WHOLE = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]}
+
+
+def refused(message: object, line: str = "400 Bad Request") -> bytes:
+    return status(line, {"error": message if isinstance(message, dict) else {"message": message}})
+
+
+def models(*names: str) -> bytes:
+    return status("200 OK", {"data": [{"id": name} for name in names]})
+
+
+def chat(server: WireServer, model: str | None = "m") -> Chat:
+    return Chat(model, url=f"{server.url}/v1")
+
+
+def sent(server: WireServer, name: str) -> list[object]:
+    return [request.json.get(name, "-") for request in server.requests if request.head.startswith("POST")]
+
+
+# -- stream_options
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        refused("Unrecognized request argument supplied: stream_options"),
+        refused({"message": "unsupported parameter", "param": "stream_options"}),
+        refused("stream_options is not permitted", "422 Unprocessable Entity"),
+        refused("Extra inputs are not permitted", "422 Unprocessable Entity"),
+        refused("Additional properties are not allowed ('stream_options' was unexpected)"),
+        refused("unknown field `include_usage`"),
+        refused("create() got an unexpected keyword argument 'stream_options'", "500 Internal Server Error"),
+        refused("Invalid field: streamOptions"),
+        status(
+            "422 Unprocessable Entity",
+            {"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs"}]},
+        ),
+        status("200 OK", b'data: {"error": {"message": "stream_options: not supported", "code": 400}}\n\n'),
+    ],
+)
+def test_a_server_that_refuses_stream_options_is_asked_without_them_from_then_on(wire_server, refusal):
+    wire_server.answer(refusal)
+    wire_server.answer(ANSWER)
+    assert chat(wire_server)("a").text == "Hi"
+    assert chat(wire_server)("b").text == "Hi"
+    assert sent(wire_server, "stream_options") == [{"include_usage": True}, "-", "-"]
+    assert chat(wire_server)("c", stream_options={"include_usage": False}).text == "Hi"
+    assert sent(wire_server, "stream_options")[-1] == {"include_usage": False}  # what the user sets, is sent
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        refused("temperature: Extra inputs are not permitted"),
+        refused("The model does not exist", "404 Not Found"),
+        refused("Unknown parameter: 'seed'"),
+        refused("bad request"),
+    ],
+)
+def test_another_refusal_is_not_taken_for_it(wire_server, refusal):
+    wire_server.answer(refusal)
+    with pytest.raises(ServerError):
+        chat(wire_server)("a", temperature=2, seed=1)
+    assert len(wire_server.requests) == 1
+
+
+def test_an_unnamed_field_that_was_another_one_does_not_cost_the_count_of_tokens(wire_server):
+    unnamed = refused("Extra inputs are not permitted", "422 Unprocessable Entity")
+    for answer in (unnamed, unnamed, ANSWER):
+        wire_server.answer(answer)
+    with pytest.raises(ServerError):
+        chat(wire_server)("a", odd=1)
+    chat(wire_server)("b")
+    assert sent(wire_server, "stream_options") == [{"include_usage": True}, "-", {"include_usage": True}]
+
+
+def test_many_prompts_of_a_strict_server_are_all_answered(wire_server):
+    wire_server.answer(refused("unknown field stream_options"))
+    wire_server.answer(ANSWER)
+    answers = map(["a", "b", "c"], model="m", url=f"{wire_server.url}/v1", concurrency=1, progress=False)
+    assert [answer.text for answer in answers] == ["Hi"] * 3
+    assert len(wire_server.requests) == 4
+
+
+# -- fields
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({"stream_options": None}, {"model", "messages", "stream"}),
+        ({"stream": False}, {"model", "messages", "stream"}),
+        ({"stream": None}, {"model", "messages"}),
+        ({"temperature": None, "seed": 0}, {"model", "messages", "stream", "stream_options", "seed"}),
+        (
+            {"extra_body": {"timeout": 5, "x": None}, "y": 1},
+            {"model", "messages", "stream", "stream_options", "timeout", "x", "y"},
+        ),
+        ({"extra_body": None}, {"model", "messages", "stream", "stream_options"}),
+    ],
+)
+def test_a_field_that_is_none_is_left_out_and_extra_body_is_sent_as_it_is(wire_server, given, names):
+    wire_server.answer(ANSWER)
+    asking = chat(wire_server)
+    assert asking.request("a", **given).body().keys() == names
+    asking("a", **given)
+    assert wire_server.requests[0].json.keys() == names
+
+
+def test_extra_body_has_to_be_a_dict(wire_server):
+    with pytest.raises(TypeError, match="extra_body has to be a dict of fields, not list"):
+        chat(wire_server)("a", extra_body=[1])
+    assert wire_server.requests == []
+
+
+def test_an_answer_that_is_not_streamed_is_asked_for_as_json(wire_server):
+    wire_server.answer(status("200 OK", WHOLE))
+    assert chat(wire_server)("a", stream=False).text == "Hi"
+    (request,) = wire_server.requests
+    assert (request.header("Accept"), request.json["stream"]) == ("application/json", False)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Your organization must be verified to stream this model.",
+        "Streaming is not supported for this model",
+        "stream must be false",
+        "This deployment doesn't support streaming",
+    ],
+)
+def test_a_server_that_does_not_stream_is_named_with_the_way_to_ask_it(wire_server, message):
+    wire_server.answer(refused(message))
+    with pytest.raises(BackendError) as failure:
+        chat(wire_server)("a")
+    assert str(failure.value).endswith(": turn streaming off with stream=False, in a cell with -p stream=false")
+    assert message.rstrip(".") in str(failure.value)
+    assert len(wire_server.requests) == 1
+
+
+# -- no model named
+
+
+@pytest.mark.parametrize("path", ["", "/v1"])
+def test_a_model_that_is_not_named_is_not_sent(wire_server, path):
+    wire_server.answer(ANSWER if path else status("200 OK", b'{"type": "content", "content": "Hi"}\n'))
+    asking = Chat(url=f"{wire_server.url}{path}")
+    assert "model" not in asking.request("a").body()
+    assert asking("a").text == "Hi"
+    (request,) = wire_server.requests
+    assert "model" not in request.json
+
+
+@pytest.mark.parametrize("line", ["400 Bad Request", "404 Not Found", "422 Unprocessable Entity"])
+def test_the_only_model_of_a_server_that_wants_a_name_is_asked(wire_server, line):
+    for answer in (refused("you must provide a model", line), models("only"), ANSWER):
+        wire_server.answer(answer)
+    assert chat(wire_server, None)("a").text == "Hi"
+    assert chat(wire_server, None)("b").text == "Hi"
+    assert sent(wire_server, "model") == ["-", "only", "only"]
+    assert chat(wire_server, "mine")("c").text == "Hi"
+    assert sent(wire_server, "model")[-1] == "mine"
+
+
+def test_a_server_with_several_models_wants_the_user_to_name_one(wire_server):
+    wire_server.answer(refused("you must provide a model parameter"))
+    wire_server.answer(models("a", "b", "c", "d", "e", "f"))
+    with pytest.raises(
+        ServerError, match=r"\(you must provide a model parameter\): name a model, one of a, b, c, d, e, …$"
+    ):
+        chat(wire_server, None)("Hi")
+    assert sent(wire_server, "model") == ["-"]
+
+
+def test_a_server_without_a_list_wants_the_user_to_name_a_model(wire_server):
+    wire_server.answer(refused("model is required"))
+    wire_server.answer(status("404 Not Found"))
+    with pytest.raises(ServerError, match=r"\(model is required\): name a model$"):
+        chat(wire_server, None)("Hi")
+
+
+def test_a_model_that_the_server_has_replaced_is_looked_up_again(wire_server):
+    gone = refused("no such model", "404 Not Found")
+    for answer in (refused("no model"), models("old"), ANSWER, gone, models("new"), ANSWER):
+        wire_server.answer(answer)
+    asking = chat(wire_server, None)
+    asking("a")
+    assert asking("b").text == "Hi"
+    assert sent(wire_server, "model") == ["-", "old", "old", "new"]
+
+
+async def test_the_provider_leaves_an_empty_model_out(wire_server):
+    wire_server.answer(ANSWER)
+    api = type("Api", (OpenAIApi,), {"url": f"{wire_server.url}/v1"})
+    async for _ in api.create_async_generator("", [{"role": "user", "content": "Hi"}]):
+        pass
+    assert "model" not in wire_server.requests[0].json
