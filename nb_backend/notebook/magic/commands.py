@@ -96,17 +96,17 @@ def _no_command(verb: str, rest: str) -> ValueError:
         return ValueError(KEY_ON_THE_LINE)
     if verb.startswith("-"):
         return ValueError(f"options belong to a cell: write %%backend {shown} …, and the prompt in the lines below")
-    close = [_MEANT[plain]] if plain in _MEANT else get_close_matches(plain, known, 1, 0.7)
-    if close:
-        return ValueError(f"%backend has no command {shown!r}: did you mean %backend {close[0]}?")
-    if looks_like_name(verb):
-        return ValueError(
-            f"%backend has no command {shown!r}: write %backend use {shown} to ask this model from now on, or "
-            f"%%backend {shown} with the prompt in the lines below"
+    ask = f"to ask in one line, write %backend ask {shown} …" if rest else ""
+    if close := [_MEANT[plain]] if plain in _MEANT else get_close_matches(plain, known, 1, 0.6):
+        meant = f"did you mean %backend {close[0]}?{f' Or, {ask}' if ask and close != ['ask'] else ''}"
+    elif looks_like_name(verb):
+        meant = (
+            f"write %backend use {shown} to ask this model from now on, or %%backend {shown} with the prompt in the "
+            f"lines below"
         )
-    if rest:
-        return ValueError(f"%backend has no command {shown!r}: to ask in one line, write %backend ask {shown} …")
-    return ValueError(f"%backend has no command {shown!r}: choose from {', '.join(known)}")
+    else:
+        meant = ask or f"choose from {', '.join(known)}"
+    return ValueError(f"%backend has no command {shown!r}: {meant}")
 
 
 def _command(usage: str, most: int | None = 0) -> Callable[[_Run], _Run]:
@@ -165,7 +165,9 @@ def set_url(*given: Word) -> Report:
     or to the embedded backend.
     """
     refuse_variable(given, "url")
-    addresses = " ".join(word.strip(",") for word in given)
+    addresses = " ".join(word.strip(",<>") for word in given)
+    if len(given) > 1 and "default" in given:
+        raise ValueError("%backend url default takes no other url: write %backend url default")
     if addresses:
         settings.current.url = None if addresses == "default" else " ".join(settings.urls(addresses))
     return Report(f"the server is {', or '.join(settings.urls()) or EMBEDDED}")
@@ -262,7 +264,7 @@ def _chat(name: str) -> Chat:
 
 def _model_name(verb: str, given: Sequence[Word]) -> str:
     """Return the one model that words name; ``ValueError`` with the correct form if they do not."""
-    refuse_variable(given, "model" if verb == "use" else "aliases")
+    refuse_variable(given, "model" if verb == "use" else "")
     name, verb = str(" ".join(given)), f"%backend {shorten(verb)}"
     if len(given) == 1 and (given[0].is_quoted or can_be_name(name)):
         return name

@@ -102,27 +102,30 @@ class BackendMagics(Magics):
         if verb == "ask":
             return self._ask_here("", rest)
         if verb == "fix":
-            return self._ask_here(f"--raw {rest}", self.failures.prompt(self.shell))
+            return self._ask_here(f"--raw {rest}", self.failures.prompt(self.shell), trust_one=False)
         return command(line)
 
-    def question(self, line: str, text: str, names: dict[str, Any] | None = None) -> Question:
-        """Return what a cell asks, after evaluating its expressions with these names: this runs the user's code."""
+    def question(self, line: str, text: str, names: dict[str, Any] | None = None, trust_one: bool = True) -> Question:
+        """Return what a cell asks, after evaluating its expressions with these names: this runs the user's code.
+
+        ``trust_one`` is that of ``parse``.
+        """
         from .question import question
 
         with interruptible():
-            return question(parse(line), text.removesuffix("\n"), self.shell, names)
+            return question(parse(line, trust_one=trust_one), text.removesuffix("\n"), self.shell, names)
 
-    def _ask_here(self, line: str, text: str) -> Any:
+    def _ask_here(self, line: str, text: str, trust_one: bool = True) -> Any:
         """Ask where the magic is called, perhaps inside a function, with the names that the code there sees."""
         from ..prompt.scope import names_of_caller
 
-        question = self.question(line, text, names_of_caller(self.shell))
+        question = self.question(line, text, names_of_caller(self.shell), trust_one)
         return run_without_loop(self.ask(question, block_cell))
 
     async def ask(self, question: Question, wait: Wait) -> Any:
         """Ask, and return the value of the cell; ``wait`` says how to wait for the background loop."""
         with report_interrupt(lambda: question.kept):
-            if question.options.models:
+            if question.options.models or question.options.unsure:
                 from .several import check_models
 
                 await wait(check_models(question))

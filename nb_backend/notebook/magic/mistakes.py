@@ -6,7 +6,7 @@ Without this, the words of a text or of a comment would be asked as models, seve
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from html import unescape
 from typing import TYPE_CHECKING, Final
@@ -93,14 +93,19 @@ def refuse_text(models: Sequence[Word], form: str = "%%backend") -> None:
             f"{shorten(' '.join(models))} does not name a model: write {form} {named} (a name with other characters "
             f"goes in quotes)"
         )
-    raise not_models(models)
+    if form != "%%backend":
+        raise ValueError(
+            f"{shorten(first)!r} cannot be the name of a model: write it like {form} gpt-4o; a name with other "
+            f"characters goes in quotes"
+        )
+    raise _text(models, "cannot be the name of a model")
 
 
-def not_models(models: Sequence[str], reason: str = "cannot be the name of a model") -> ValueError:
-    """Return the error for words that are probably a text; the first of them may be names."""
-    names = [word.rstrip(":,") for word in models]
-    known = next((at for at, name in enumerate(names) if not looks_like_name(name)), 0)
-    line = shorten(" ".join(["%%backend", *names[:known]]))
+def _text(models: Sequence[str], reason: str, names: Collection[str] = ()) -> ValueError:
+    """Return the error for words that are probably a text; the first of them may be models, as those in ``names``."""
+    heads = [word.rstrip(":,") for word in models]
+    known = next((at for at, head in enumerate(heads) if head not in names and not looks_like_name(head)), 0)
+    line = shorten(" ".join(["%%backend", *heads[:known]]))
     text = shorten(" ".join(models[known:]), 60)
     return ValueError(
         f"{text!r} {reason}, so nothing was sent: write a prompt in the lines below {line} or after %backend ask, a "
@@ -113,7 +118,7 @@ def refuse_unsure(models: Sequence[str], unsure: Sequence[str]) -> None:
     if not unsure:
         return
     if len(unsure) > 2 or any(" " in name for name in unsure):
-        raise not_models(models, "may be a text, and the server does not list its models")
+        raise _text(models, "may be a text, and the server does not list its models")
     named = " ".join(f'"{name}"' if name in unsure or " " in name else name for name in models)
     raise ValueError(
         f"{_listing(unsure)} may be a word of a text, as the server does not list its models; nothing was sent. Put "
@@ -124,12 +129,12 @@ def refuse_unsure(models: Sequence[str], unsure: Sequence[str]) -> None:
 def not_listed(models: Sequence[str], missing: Sequence[str], listed: Sequence[str]) -> ValueError:
     """Return the error for models that the server does not list, with the names that are close."""
     close = [name for wanted in missing for name in get_close_matches(wanted, listed, 2, 0.5)]
-    if not close and all(not looks_like_name(name) for name in missing):
-        return not_models(models, "is not a model that the server lists")
+    if len(missing) > 1 and not any(map(looks_like_name, missing)):
+        return _text(models, "is not in the server's list of models", set(models) - set(missing))
     hint = f"did you mean {_listing(close)}?" if close else "%backend models shows what it lists."
     return ValueError(
-        f"the server does not list {_listing(missing)}, so nothing was sent: {hint} A model that it has all the same "
-        f"needs an alias: %backend alias NAME {shorten(missing[0])}"
+        f"the server does not list {_listing(missing)}, so nothing was sent: {hint} A prompt goes into the lines "
+        f"below; a model that it has all the same needs an alias: %backend alias NAME {shorten(missing[0])}"
     )
 
 
@@ -173,15 +178,15 @@ def _refuse_option(word: Word, following: str, options: Sequence[Option]) -> Non
 def _refuse_rest_of_text(found: Sequence[Word], roles: Sequence[str], at: int, options: Sequence[Option]) -> None:
     """Refuse ``-s Answer briefly``, where the value is one word of a text, unless models follow."""
     rest = at + 1
-    while rest < len(found) and roles[rest] == "model" and not found[rest].is_quoted:
+    while rest < len(found) and roles[rest] == "model":
         rest += 1
     following = found[at + 1 : rest]
-    if all(looks_like_name(word) or _is_alias(word) for word in following):
+    if all(word.is_quoted or looks_like_name(word) or _is_alias(word) for word in following):
         return
     first = found[at]
     start = option_of(first, options)[1] if first.startswith("-") else ""
     value = first[len(start) :].removeprefix("=")
-    text = shorten(" ".join([value, *following]))
+    text = shorten(" ".join([value, *(f'"{word}"' if word.is_quoted else word for word in following)]))
     quote = "'" if '"' in text else '"'
     last = following[-1]
     is_one = len(following) == 1 and can_be_name(last)

@@ -57,7 +57,8 @@ def meant_names(words: Iterable[Word]) -> Sequence[str]:
     The result is empty if the words are not clearly names.
     """
     parts = [part for word in words for part in ([word] if word.is_quoted else re.split("[,;|、，]", _plain(word)))]
-    found = [name for part in parts if part not in CONNECTING and (name := part.strip(_WRAPPING).rstrip(".:#\\=-"))]
+    parts = [part for part in parts if part not in CONNECTING and any(map(str.isalnum, part))]
+    found = [part.strip(_WRAPPING).rstrip(".:#\\=-") for part in parts]
     are_names = all(map(looks_like_name, found)) if len(found) > 1 else all(map(can_be_name, found))
     return found if are_names else ()
 

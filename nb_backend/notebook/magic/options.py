@@ -26,7 +26,7 @@ class Options:
     """What the line of a cell says.
 
     ``models`` is empty unless there are several; ``model`` is the one whose answer continues the chat. ``unsure`` are
-    those of several that may be words of a text: they are asked only if the server lists them.
+    those that may be words of a text: they are asked only if the server lists them.
     """
 
     models: Sequence[str] = option(
@@ -150,8 +150,16 @@ def with_options(magic: Callable[..., Any]) -> Any:
     return magic
 
 
-def parse(line: str, options: type[OptionsT] = Options) -> OptionsT:  # type: ignore[assignment]
-    """Read the line of a cell; ``ValueError`` in one line if it is not valid."""
+def parse(
+    line: str,
+    options: type[OptionsT] = Options,  # type: ignore[assignment]
+    *,
+    trust_one: bool = True,
+) -> OptionsT:
+    """Read the line of a cell; ``ValueError`` in one line if it is not valid.
+
+    ``trust_one``: a word that is alone is a model, even if it looks like a word of a text.
+    """
     from .mistakes import refuse_mistakes, refuse_text
     from .model_names import looks_like_name
 
@@ -179,7 +187,7 @@ def parse(line: str, options: type[OptionsT] = Options) -> OptionsT:  # type: ig
     models = [*map(str, named)]
     model = _kept_model(models, given.get("keep"))
     several = models if len(models) > 1 else ()
-    return options(**given, models=several, model=model, unsure=unsure if several else ())
+    return options(**given, models=several, model=model, unsure=unsure if several or not trust_one else ())
 
 
 def _is_alias(word: str) -> bool:

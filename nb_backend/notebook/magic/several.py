@@ -30,7 +30,8 @@ async def check_models(question: Question) -> None:
     Aliases are not checked. If the server lists no models, those whose names may be words of a text are refused.
     Answers in the cache are replayed without a check, as nothing is sent for them.
     """
-    requests = [question.request(model) for model in question.options.models]
+    names = question.options.models or [*filter(None, (question.options.model,))]
+    requests = [question.request(name) for name in names]
     if settings.cache_only():
         return
     requests = [request for request in requests if request.recorded() is None]
@@ -38,6 +39,8 @@ async def check_models(question: Question) -> None:
         return
     api, provider, key = requests[0].provider, requests[0].params.get("provider"), requests[0].api_key.value
     if requests[0].url is None:
+        if len(names) == 1:
+            return
         raise ValueError(
             "the embedded backend has one model, which would answer under each of these names: name one, or choose a "
             "server with %backend url"
@@ -48,9 +51,9 @@ async def check_models(question: Question) -> None:
     if listed and not all(is_listed(name, listed) for name in named):
         listed = await names_listed(api, provider, api_key=key, fresh=True)  # a model may have been added
     if not listed:
-        refuse_unsure(question.options.models, [name for name in named if name in question.options.unsure])
+        refuse_unsure(names, [name for name in named if name in question.options.unsure])
     elif missing := [name for name in named if not is_listed(name, listed)]:
-        raise not_listed(question.options.models, missing, listed)
+        raise not_listed(names, missing, listed)
 
 
 class MultiModelRun:

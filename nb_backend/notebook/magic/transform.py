@@ -11,7 +11,7 @@ from IPython.core.inputtransformer2 import TokenTransformBase
 from IPython.core.interactiveshell import InteractiveShell
 
 _CELL = re.compile(r"\s*%%backend(?=\s|$)[^\S\n]*(?P<line>[^\n]*)\n?(?P<body>.*)", re.DOTALL)
-_ASK = re.compile(r"(?P<before>\s*(?:[^=%?]*=\s*)?)%backend[ \t]+(?P<line>ask[ \t](?:.*\?|.*\{\{.*[^\s\\]))\s*")
+_ASK = re.compile(r"(?P<before>\s*(?:[^=%?]*=\s*)?)%backend[ \t]+(?P<line>\S+[ \t].*\?|ask[ \t].*\{\{.*[^\s\\])\s*")
 
 
 def cell_to_call(lines: list[str], shell: InteractiveShell) -> list[str]:
