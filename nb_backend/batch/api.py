@@ -47,16 +47,18 @@ def map(
     accepts, a list of such, or ``None``), or names columns of the DataFrame. ``concurrency`` is the number of requests
     at a time, ``progress=False`` shows no bar. The other options are those of ``Chat``.
 
-    A prompt that fails has its exception in place of the answer. ``ValueError`` or ``TypeError`` is raised, before
-    anything is sent, if the arguments cannot be used.
+    A prompt that fails has its exception in place of the answer. ``complete`` of an answer says whether it is whole;
+    the progress line counts those that are not. ``ValueError`` or ``TypeError`` is raised, before anything is sent, if
+    the arguments cannot be used.
 
     ``schema``, a pydantic class or a JSON schema, asks for JSON and returns objects instead of ``Answer``; for a
-    DataFrame, it returns a DataFrame with the schema's columns, and a column ``error`` if any prompt failed. The model
-    is asked once more if its answer does not fit the schema.
+    DataFrame, it returns a DataFrame with the schema's columns, a column ``error`` if any prompt failed, and a boolean
+    column ``complete`` if any answer is incomplete. A list of objects has the attribute ``complete``, a Series has
+    ``attrs["complete"]``: a bool for each prompt. The model is asked once more if its answer does not fit the schema.
 
     In a coroutine, or in a cell with an ``await``, the requests start at once and the call returns what can be awaited;
     if it is used without ``await``, it waits by itself. An interrupt ends all requests. The same call again sends only
-    the prompts that are not answered yet, those that failed included.
+    the prompts that are not answered yet, with those that failed or have an incomplete answer.
     """
     refuse_unknown(params, "map", _OF_CHAT)
     rows = read_rows(prompts, template, images)
@@ -84,8 +86,8 @@ def compare(
     >>> nb_backend.compare("Why is the sky blue?", ["llama", "gpt-4o"])
 
     The columns are ``prompt``, ``model``, ``answer`` (the text, as much as arrived), ``tokens``, ``seconds`` and
-    ``error`` (the message of a failure, else ``None``). ``prompts`` may be a single text. The other arguments, and
-    ``await``, are as for ``map``.
+    ``error`` (the message of a failure, else ``None``); if any answer is incomplete, there is a boolean column
+    ``complete``. ``prompts`` may be a single text. The other arguments, and ``await``, are as for ``map``.
     """
     try:
         import pandas  # type: ignore[import-untyped]
@@ -129,11 +131,30 @@ def _make_call(
     return BatchCall(batch, make_value, partial(choose_view, progress, plain=has_cache), timed=not has_cache)
 
 
+class Values(list[Any]):
+    """The objects of a schema in the order of the prompts; ``complete`` says for each whether its answer is whole."""
+
+    complete: list[bool]
+
+
 def _answers(rows: Rows, schema: Schema | None, results: list[Result]) -> Any:
     if schema is not None and rows.is_table:
         errors = [None if result.error is None else str(result.error) for result in results]
-        return rows.table(schema.columns, [result.value for result in results], errors)
-    return rows.series([result.value if result.error is None else result.error for result in results])
+        return rows.table(schema.columns, [result.value for result in results], errors, _completeness(results))
+    values = Values(result.value if result.error is None else result.error for result in results)
+    if schema is None:
+        return rows.series([*values])
+    values.complete = [result.is_complete for result in results]
+    found = rows.series(values)
+    if hasattr(found, "attrs"):
+        found.attrs["complete"] = values.complete
+    return found
+
+
+def _completeness(results: list[Result]) -> list[bool] | None:
+    """Return whether each answer is complete; ``None`` if no column has to say it, as all are that did not fail."""
+    complete = [result.is_complete for result in results]
+    return None if all(complete[at] or result.error is not None for at, result in enumerate(results)) else complete
 
 
 def _comparison(pandas: Any, pairs: list[tuple[str, str]], results: list[Result]) -> Any:
@@ -145,4 +166,6 @@ def _comparison(pandas: Any, pairs: list[tuple[str, str]], results: list[Result]
     table["seconds"] = table["seconds"].astype(float)
     errors = [None if result.error is None else str(result.error) for result in results]
     table["error"] = pandas.Series(errors, dtype=object)
+    if (complete := _completeness(results)) is not None:
+        table["complete"] = complete
     return table

@@ -13,11 +13,15 @@ from ..background import POLL_SECONDS
 
 
 class Progress:
-    """How many of the prompts are done; ``started`` is a time of ``time.monotonic``."""
+    """How many of the prompts are done; ``started`` is a time of ``time.monotonic``.
+
+    ``answered`` includes the answers that are ``incomplete``.
+    """
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.answered = 0
+        self.incomplete = 0
         self.failed = 0
         self.tokens = 0
         self.started = time.monotonic()
@@ -29,8 +33,9 @@ class Progress:
 
     @property
     def rate(self) -> str:
-        """The text after the bar: failures, and tokens per second."""
+        """The text after the bar: failures, incomplete answers, and tokens per second."""
         parts = [f"{self.failed:,} failed"] if self.failed else []
+        parts += [f"{self.incomplete:,} incomplete"] if self.incomplete else []
         if self.tokens:
             parts.append(f"{self.tokens / max(time.monotonic() - self.started, POLL_SECONDS):,.0f} tokens/s")
         return ", ".join(parts)
@@ -48,6 +53,7 @@ class Progress:
     def line(self, *, timed: bool) -> str:
         """Return the totals in one line; ``timed`` adds the seconds, which differ from run to run."""
         parts = [f"{self.answered:,} answered"]
+        parts += [f"{self.incomplete:,} of them incomplete"] if self.incomplete else []
         parts += [f"{self.failed:,} failed"] if self.failed else []
         parts += [f"{self.tokens:,} tokens"] if self.tokens else []
         parts += [f"{time.monotonic() - self.started:.1f} s"] if timed else []

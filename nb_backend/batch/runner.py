@@ -44,10 +44,15 @@ class Result:
     value: Any = None
     error: Exception | None = None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether there is a value, and the server said that its answer is complete."""
+        return self.error is None and self.answer is not None and self.answer.complete
+
 
 @dataclass
 class _ResumeState:
-    """Answers that the last call left behind because it was stopped or because some items failed.
+    """Answers that the last call left behind because it was stopped, or some items failed or are incomplete.
 
     ``results`` are listed by resume key. ``ended`` is the time at which the call ended (``time.monotonic``).
     """
@@ -92,14 +97,14 @@ class BatchRunner:
         async with Pool(), asyncio.TaskGroup() as workers:
             for _ in range(self._concurrency):
                 workers.create_task(self._work(numbered))
-        if self.counts.failed:
+        if self.counts.failed or self.counts.incomplete:
             self.keep()
         elif self._used_resume:
             _set_resume_state(_ResumeState())
         return [result or Result() for result in self._results]
 
     def keep(self) -> None:
-        """Keep the answers so far for the next call, and set ``kept`` to their number.
+        """Keep the complete answers so far for the next call, and set ``kept`` to their number.
 
         If this call has used some answers of an earlier one, the rest of those is kept too.
         """
@@ -109,7 +114,7 @@ class BatchRunner:
         others = _resume_state.results if _resume_state.ended > self.counts.started else {}
         kept = {key: [*results] for key, results in others.items()}
         keyed = zip(self._resume_keys, self._results, strict=True)
-        done = [(key, result) for key, result in keyed if result is not None and result.error is None]
+        done = [(key, result) for key, result in keyed if result is not None and result.is_complete]
         unused = [(key, result) for key, results in self._reusable.items() for result in results if self._used_resume]
         for key, result in (done + unused)[: self.counts.total]:
             kept.setdefault(key, []).append(result)
@@ -128,6 +133,7 @@ class BatchRunner:
             self._results[number] = result
             self.counts.answered += result.error is None
             self.counts.failed += result.error is not None
+            self.counts.incomplete += result.error is None and not result.is_complete
 
     async def _answer(self, number: int, item: Item, result: Result) -> None:
         """Fill the result of one item: from an earlier call, from the cache, or from the server."""

@@ -45,10 +45,13 @@ class Rows:
         name = None if self.is_table else self.like.name
         return sys.modules["pandas"].Series(values, index=self.like.index, name=name, dtype=object)
 
-    def table(self, columns: list[str], values: list[Any], errors: list[str | None]) -> Any:
+    def table(
+        self, columns: list[str], values: list[Any], errors: list[str | None], complete: list[bool] | None = None
+    ) -> Any:
         """Return a DataFrame of the fields of objects, with the index of the prompts.
 
-        A row that failed is empty; then there is a column ``error`` (``error_`` if the objects have an ``error``).
+        A row that failed is empty; then there is a column ``error``. If ``complete`` is given, it is a column too. A
+        name that the objects have gets an underscore: ``error_``.
         """
         pandas, rows = sys.modules["pandas"], [_fields(value) for value in values]
         names = columns or [*dict.fromkeys(name for row in rows for name in row)]
@@ -56,6 +59,8 @@ class Rows:
         if any(error is not None for error in errors):
             name = "error" if "error" not in names else "error_"
             table[name] = pandas.Series(errors, index=table.index, dtype=object)
+        if complete is not None:
+            table["complete" if "complete" not in names else "complete_"] = complete
         return table
 
 

@@ -285,7 +285,8 @@ class Answer:
     def __repr__(self) -> str:
         text = self.text
         start = text if len(text) <= 60 else f"{text[:59]}…"
-        return f"Answer({start!r}, model={self.model!r}{', stopped=True' if self.stopped else ''})"
+        mark = ", stopped=True" if self.stopped else ", complete=False" if self.shortcomings else ""
+        return f"Answer({start!r}, model={self.model!r}{mark})"
 
     def _repr_markdown_(self) -> str:
         return self.to_markdown()
