@@ -1,11 +1,14 @@
-"""Text that is safe to show: shortened to one line, and without characters that act instead of being seen."""
+"""Text that is safe to show: shortened to one line, without characters that act instead of being seen; numbers."""
 
 from __future__ import annotations
 
 import re
+import struct
 from contextlib import suppress
 
 _SUMMARY_LENGTH = 100  # characters
+_MAX_WHOLE = 1e22  # from here on, the digits of a whole float are noise
+_FLOAT_DIGITS = {"f": range(6, 10), "e": range(3, 6)}  # of the floats of struct, by their form
 
 
 def error_summary(error: BaseException) -> str:
@@ -35,6 +38,21 @@ def shorten(text: str, limit: int = 80) -> str:
 def truncate(text: str, limit: int) -> str:
     """Return the text, cut at its end with an ellipsis if it has more than ``limit`` characters."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def float_text(value: float, form: str = "d") -> str:
+    """Return a float as a decimal number. A whole number keeps all its digits.
+
+    ``form`` says how the float was stored, as in ``struct``: a double ("d") has 15 digits, which are those that every
+    decimal number keeps in it; a single ("f") and a half ("e") have as few as distinguish it from the next one.
+    """
+    if value.is_integer() and abs(value) < _MAX_WHOLE:
+        return str(int(value))
+    for digits in _FLOAT_DIGITS.get(form, ()):
+        text = f"{value:.{digits}g}"
+        if struct.pack(form, float(text)) == struct.pack(form, value):
+            return text
+    return f"{value:.15g}"
 
 
 _JOINER_SCRIPTS = "\u0600-\u109f\u1780-\u18af\ufb50-\ufefe"  # scripts written with zero-width (non-)joiners

@@ -8,9 +8,10 @@
 ``png``  arrays and images of Pillow, encoded as PNG
 ``svg``  SVG to PNG, in a subprocess
 ``clipboard``  images and files from the clipboard
-``resize``  images scaled down, and thumbnails
+``resize``  images scaled down, turned upright and converted, and thumbnails
 ``types``  the table of media types, one row each
 ``formats``  how file formats begin, whether they end, how many pixels they declare
+``orientation``  how an image has to be turned
 ``sniff``  media types recognized by content, and data URIs
 ``probe``  truncation and pixel size
 ``message_parts``  attachments as content parts of a message

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from ..text import error_summary, shorten
 
 MAX_SIZE = 64 * 2**20  # bytes of one attachment
 _READ_AT_ONCE = 2**20  # bytes
+_FILE_URL = re.compile(r"\s*file:/", re.IGNORECASE)
 
 
 def check_size(size: int, name: str) -> None:
@@ -22,11 +25,31 @@ def check_size(size: int, name: str) -> None:
 
 
 def path_of(path: str | os.PathLike[Any]) -> Path:
-    """Return the path, with ``~`` replaced by the home directory. ``ValueError`` if ``__fspath__`` fails."""
+    """Return the path, with ``~`` replaced by the home directory; ``file:///home/me/a%20b.png`` is a path, too.
+
+    ``ValueError`` if ``__fspath__`` fails, or if the address names another machine.
+    """
     try:
-        return Path(os.path.expanduser(os.fsdecode(path)))
+        text = os.fsdecode(path)
     except Exception as error:  # __fspath__ may be anybody's code
         raise ValueError(f"the {shorten(type(path).__name__)} is not a path: {error_summary(error)}") from error
+    return Path(_path_of_url(text, os.name == "nt") if _FILE_URL.match(text) else os.path.expanduser(text))
+
+
+def _path_of_url(url: str, on_windows: bool) -> str:
+    """Return the path in the address of a file. Source: RFC 8089."""
+    rest = url.strip()[len("file:") :]
+    if rest.startswith("//"):
+        host, slash, rest = rest[2:].partition("/")
+        if on_windows and re.fullmatch("[A-Za-z][:|]", host):  # file://C:/a.png
+            host, rest = "", f"{host}/{rest}"
+        if host.lower() not in ("", "localhost"):
+            raise ValueError(f"{shorten(url)} names a file on the machine {shorten(host, 40)}: give a path")
+        rest = slash + rest
+    path = os.fsdecode(unquote_to_bytes(rest))
+    if on_windows and (drive := re.match("/*([A-Za-z])[:|]", path)):
+        path = f"{drive[1]}:{path[drive.end() :]}"
+    return path
 
 
 def read(path: Path) -> bytes:

@@ -29,6 +29,8 @@ _PDF_WITH_END = 512  # bytes; a shorter PDF need not have an end mark
 _RIFF_SIZE_UNKNOWN = 0x7FFFFFFF  # sizes from here on are written by programs that write to a pipe
 _MAX_CHUNKS = 2**17  # visited in search of the end
 _MAX_BOXES = 4096  # segments and boxes visited in search of the size
+_NETPBM = re.compile(rb"P[1-6]\s(?:#[^\n]*\n|\s)*[0-9]+(?:#[^\n]*\n|\s)+[0-9]+\s")
+_TGA_END = b"TRUEVISION-XFILE.\0"
 _JPEG_MARKER = re.compile(rb"\xff++(.)", re.DOTALL)
 _JPEG_SCAN = 0xDA
 _JPEG_WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD9))
@@ -51,6 +53,32 @@ def is_riff(form: bytes) -> Callable[[bytes], bool]:
 def is_bmp(data: bytes) -> bool:
     """Whether this is a Windows bitmap; many texts begin with "BM", so the size of its header is checked, too."""
     return data[:2] == b"BM" and len(data) >= 26 and int.from_bytes(data[14:18], "little") in _BMP_HEADER_SIZES
+
+
+def is_ico(data: bytes) -> bool:
+    """Whether this is a Windows icon: its directory has an entry, whose fourth byte is always 0."""
+    return data[:4] == b"\0\0\1\0" and data[4:6] not in (b"", b"\0\0") and data[9:10] == b"\0"
+
+
+def is_netpbm(data: bytes) -> bool:
+    """Whether this is a PBM, PGM or PPM: P1 to P6, width and height. Source: https://netpbm.sourceforge.net/doc/."""
+    return _NETPBM.match(data[:1024]) is not None
+
+
+def is_tga(data: bytes) -> bool:
+    """Whether this is a Targa: it ends with its name, or has exactly the length that its header says.
+
+    Source: Truevision TGA file format specification 2.0.
+    """
+    if len(data) < 18 or data[1] > 1 or data[2] not in (1, 2, 3, 9, 10, 11):
+        return False
+    if data.endswith(_TGA_END):
+        return True
+    width, height = _two_numbers("<HH", data, 12)
+    colors = int.from_bytes(data[5:7], "little") * (data[7] // 8) if data[1] else 0
+    pixels = width * height * -(-data[16] // 8)
+    is_uncompressed = data[2] <= 3 and data[16] in (8, 15, 16, 24, 32)
+    return is_uncompressed and pixels > 0 and len(data) == 18 + data[0] + colors + pixels
 
 
 def is_svg(data: bytes) -> bool:
@@ -229,7 +257,9 @@ def bmp_size(data: bytes) -> Size:
 
 
 def tiff_size(data: bytes) -> Size:
-    """Read the tags ImageWidth (256) and ImageLength (257) of the first directory."""
+    """Read the tags ImageWidth (256) and ImageLength (257) of the first directory; a BigTIFF is not read."""
+    if 43 in data[2:4]:
+        return None
     order = "<" if data[:2] == b"II" else ">"
     (at,) = struct.unpack_from(order + "I", data, 4)
     (count,) = struct.unpack_from(order + "H", data, at)

@@ -14,13 +14,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from .files import path_of, read, read_open
 from .png import MAX_PIXELS, check_pixels, png_of_array, png_of_image, render_lock
+from .probe import is_truncated
 from .sniff import DISPLAY_TYPES, media_type, shown_bytes
 
 _MAX_PARTS = 1000  # items of a list that are examined
 _MAX_STEPS_UP = 8  # from an artist to its figure
 # Attributes that lead from a color bar, a figure manager, an animation, a pie chart, ... towards the figure.
 _TOWARDS_FIGURE = ("figure", "ax", "canvas", "_fig", "wedges", "lines")
+_JPEG = ("JPEG", "MPO")  # Pillow's names; a camera writes MPO: a JPEG with more pictures behind it
 _MAX_GROWTH = 4  # times the pixels of a figure; artists that would make it larger, far outside of it, are left out
 
 
@@ -30,7 +33,7 @@ def picture_of(value: Any) -> bytes | str | None:
     Raises ``ValueError`` in half a line if it has one that cannot be read. The object's own code may raise anything.
     """
     if is_of(value, "PIL", "Image"):
-        return png_of_image(value)
+        return _original_jpeg(value) or png_of_image(value)
     if is_of(value, "IPython", "Image", "SVG", "Audio"):
         return _of_display_object(value)
     if (found := _of_repr_methods(value)) is not None:
@@ -55,6 +58,34 @@ def is_of(value: Any, package: str, *names: str) -> bool:
     """Whether a value is an instance of a package's class of one of these names, or of any class of the package."""
     classes = [one for one in type(value).__mro__ if str(one.__module__).partition(".")[0] == package]
     return any(not names or one.__name__ in names for one in classes)
+
+
+def _original_jpeg(image: Any) -> bytes | None:
+    """Return the JPEG that Pillow has opened, if it has the pixels of the image; ``None`` if it is not there.
+
+    An image that Pillow has not loaded yet is left so: its file would be closed, and could not be read again.
+    ``ValueError`` if Pillow has not read the file yet and its end is missing, whatever the format: with the setting
+    ``LOAD_TRUNCATED_IMAGES`` Pillow would make the rest grey.
+    """
+    file, kind = getattr(image, "fp", None), getattr(image, "format", None)
+    if kind is None:  # it was not opened, but made
+        return None
+    try:
+        data = read_open(file) if file is not None else read(path_of(image.filename)) if kind in _JPEG else b""
+    except Exception:  # the file is closed, or gone
+        return None
+    found_type = media_type(data) or ""
+    if file is not None and is_truncated(data, found_type):
+        raise ValueError("its file is truncated: copy or save it again")
+    if found_type != "image/jpeg":
+        return None
+    from PIL import Image
+
+    with render_lock, Image.open(io.BytesIO(data), formats=["JPEG"]) as original:
+        same = (original.mode, original.size, original.tell()) == (image.mode, image.size, image.tell())
+        if same and not image.tile:  # it was loaded, and may have been drawn on since
+            same = original.tobytes() == image.tobytes()
+    return data if same else None
 
 
 def _of_display_object(value: Any) -> bytes | str:

@@ -9,12 +9,14 @@ import threading
 import zlib
 from typing import Any
 
+from ..text import float_text
 from .formats import PNG
+from .orientation import EXIF_ORIENTATION
 
 MAX_PIXELS = 2**27
 """Pixels of one image: more than a camera gives, and few enough for the memory."""
-EXIF_ORIENTATION = 0x0112
-"""The EXIF tag that says how an image has to be turned."""
+UNIT_TOLERANCE = 1e-3
+"""How far outside of 0..1 the floats of an image may be by rounding, as after resizing; they are clipped."""
 render_lock = threading.RLock()
 """Held while a figure is drawn or an image is read: Matplotlib and Pillow are not safe to use from several threads."""
 
@@ -29,6 +31,7 @@ _CONVERTED_MODES = {
 }
 _PNG_COLOR_TYPES = {1: 0, 3: 2, 4: 6}  # by the number of channels
 _ENCODED_AT_ONCE = 2**20  # values
+_EXIF_IFD, _EXIF_SIZE = 0x8769, (0xA002, 0xA003)  # tags of EXIF: its directory, PixelXDimension, PixelYDimension
 
 
 def check_pixels(height: int, width: int) -> None:
@@ -41,44 +44,64 @@ def check_pixels(height: int, width: int) -> None:
 
 
 def png_of_image(image: Any) -> bytes:
-    """Return an image of Pillow as PNG; the image is not changed.
+    """Return an image of Pillow as PNG, upright; the image is not changed.
 
-    16 bits per pixel and the EXIF orientation are kept. The values of mode I have to be 0..65535, those of mode F 0..1,
-    or 0..255 as Pillow converts them. ``ValueError`` for other values or a mode that PNG does not have.
+    16 bits per pixel are kept. The values of mode I have to be 0..65535, those of mode F 0..1, or 0..255 as Pillow
+    converts them. ``ValueError`` for other values or a mode that PNG does not have.
     """
     check_pixels(image.height, image.width)
     with render_lock:
-        return _encode_image(image)
+        try:
+            image.load()  # before its EXIF is read: Pillow turns a TIFF upright as it loads it
+        except (AssertionError, AttributeError):  # Pillow has no message for it
+            raise ValueError("its file is closed, and it was not loaded before: open it again") from None
+        turned = _turned_upright(image)
+        ready = in_png_mode(turned)
+        profile = ready.info.get("icc_profile") if ready is turned else None  # else of the colors before the conversion
+        ready.save(file := io.BytesIO(), format="PNG", icc_profile=profile)
+    return file.getvalue()
 
 
-def _encode_image(image: Any) -> bytes:
+def in_png_mode(image: Any) -> Any:
+    """Return an image of Pillow in a mode that PNG has, or the image itself; raises as ``png_of_image`` does."""
     mode = image.mode
-    options: dict[str, Any] = {}
-    orientation = image.getexif().get(EXIF_ORIENTATION, 1)
     if mode in _CONVERTED_MODES:
         image = image.convert(_CONVERTED_MODES[mode])
-        options["icc_profile"] = None  # it describes the colors before the conversion
     if image.mode == "I":
         low, high = image.getextrema()
         if low < 0 or high > 0xFFFF:
             raise ValueError(f"it has the mode {mode} and values of {low}..{high}: give 0..65535, or the mode L")
-        image = image.convert("L" if high <= 0xFF and mode == "I" else "I;16")
-    elif image.mode == "F":
+        return image.convert("L" if high <= 0xFF and mode == "I" else "I;16")
+    if image.mode == "F":
         low, high = image.getextrema()
-        if not (low >= 0 and high <= 0xFF):
-            raise ValueError(f"it has the mode F and values of {low:.4g}..{high:.4g}: give 0..1, or the mode L")
-        scale = 0xFF if high <= 1 else 1
-        image = image.point(lambda value: value * scale + 0.5).convert("L")
-    elif image.mode == "LAB":
-        image = _from_lab(image)
-        options["icc_profile"] = None
-    elif image.mode not in _PNG_MODES:
+        if not (low >= -UNIT_TOLERANCE and high <= 0xFF + UNIT_TOLERANCE):
+            found = f"{float_text(low, 'f')}..{float_text(high, 'f')}"
+            raise ValueError(f"it has the mode F and values of {found}: give 0..1, or the mode L")
+        scale = 0xFF if high <= 1 + UNIT_TOLERANCE else 1
+        return image.point(lambda value: value * scale + 0.5).convert("L")  # which clips
+    if image.mode == "LAB":
+        return _from_lab(image)
+    if image.mode not in _PNG_MODES:
         raise ValueError(f"it has the mode {mode}, which PNG does not have: give image.convert('RGB')")
-    if orientation != 1:
-        options["exif"] = image.getexif().__class__()
-        options["exif"][EXIF_ORIENTATION] = orientation
-    image.save(file := io.BytesIO(), format="PNG", **options)
-    return file.getvalue()
+    return image
+
+
+def _turned_upright(image: Any) -> Any:
+    """Return an image turned as its EXIF orientation says, or the image itself.
+
+    An image that was made from an opened one keeps its EXIF, even if the user has turned it by hand. This shows if EXIF
+    tells the stored size: one is upright, the other is not.
+    """
+    exif = image.getexif()
+    if exif.get(EXIF_ORIENTATION, 1) not in range(2, 9):
+        return image
+    from PIL import ImageOps
+
+    if image.format is None and exif[EXIF_ORIENTATION] >= 5:
+        width, height = (exif.get_ifd(_EXIF_IFD).get(tag, 0) for tag in _EXIF_SIZE)
+        if (width - height) * (image.width - image.height) < 0:
+            return image
+    return ImageOps.exif_transpose(image)
 
 
 def _from_lab(image: Any) -> Any:
@@ -106,8 +129,9 @@ def png_of_array(value: Any) -> bytes:
     array = numpy.asarray(array)  # a subclass may define other arithmetic
     if array.dtype.kind == "f":
         low, high = array.min(), array.max()
-        if not (low >= 0 and high <= 1):
-            raise ValueError(f"its floats are {low:.4g}..{high:.4g} and have to be in 0..1: scale them, or give uint8")
+        if not (low >= -UNIT_TOLERANCE and high <= 1 + UNIT_TOLERANCE):
+            found = "..".join(float_text(float(one), one.dtype.char) for one in (low, high))
+            raise ValueError(f"its floats are {found} and have to be in 0..1: scale them, or give uint8")
     elif array.dtype != numpy.uint8 and array.dtype != bool:
         raise ValueError(f"it has values of {array.dtype}: give uint8 (0..255), bool, or floats in 0..1")
     return _encode_array(array)
@@ -147,7 +171,7 @@ def _encode_array(array: Any) -> bytes:
 
 def _as_uint8(block: Any) -> Any:
     if block.dtype.kind == "f":
-        return (block.astype("float64") * 255).round().astype("uint8")
+        return (block.astype("float64").clip(0, 1) * 255).round().astype("uint8")
     return block if block.dtype.kind == "u" else block.astype("uint8") * 255
 
 

@@ -1,25 +1,31 @@
-"""Images scaled down, and thumbnails. Pillow is imported only when an image has to be read."""
+"""Images scaled down, turned upright and converted, and thumbnails. Pillow is imported when an image has to be read."""
 
 from __future__ import annotations
 
+import importlib
 import io
 import math
 import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
-from .png import EXIF_ORIENTATION, MAX_PIXELS
+from ..text import shorten
+from .orientation import EXIF_ORIENTATION
+from .png import MAX_PIXELS, in_png_mode
 from .probe import is_truncated, pixel_size
 from .sniff import BITMAPS, data_uri, format_size
-from .types import TYPES, PillowFormat
+from .types import TYPES, MediaType, PillowFormat
 
 _KEPT_INFO = ("icc_profile", "loop", "default_image")  # keys of Pillow's ``info`` that are saved again
 _MAX_ANIMATION_PIXELS = 2**26  # of all frames together
 _MIN_FRAME_PIXELS = 2**16  # a smaller frame counts as this many, which limits the number of small frames
+_WEBP_HEADER = 2**16  # bytes, within which a lossless WebP shows that it is one
+_MUCH_SMALLER = 2  # a picture is sent as JPEG if its PNG is more than this many times as large
+_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations of 90 degrees
 _MAX_ENCODINGS = 8  # attempts to reach the number of bytes
 _PILLOW_MODULES = re.compile(r"(?:PIL|pillow_heif)\b")
 # An entry of warnings.filters. Pillow warns of large images and of odd metadata.
@@ -40,37 +46,78 @@ class _Image:
     options: dict[str, Any]
     left_out: str = ""
     """What the user is told if frames or pages were left out."""
+    same_quality: dict[str, Any] = field(default_factory=dict)
+    """Options that lose as little as possible if an image is only turned."""
 
 
 def fit_within(data: bytes, media_type: str, max_bytes: int, max_side: int) -> tuple[bytes, str]:
-    """Return an image of at most ``max_bytes`` and ``max_side`` pixels a side, and how it was changed, or "".
+    """Return an image that every service reads, of at most ``max_bytes`` and ``max_side`` pixels a side.
 
-    Format, orientation, transparency, color profile and animation are kept; EXIF, which may hold places, is not.
+    PNG, JPEG, WebP and GIF keep their format; other bitmaps become PNG or JPEG. EXIF, which may hold places, is not
+    kept if the image is changed: the orientation goes into the pixels. Transparency, color profile and animation are
+    kept. The text says how the image was changed, or is "".
+
     Other media types and SVGs are returned as they are. Raises ``ValueError`` in half a line if it cannot be done.
     """
     if not media_type.startswith("image/") or media_type == "image/svg+xml":
         return data, ""
-    size, has_few_bytes = pixel_size(data, media_type), len(data) <= max_bytes
-    if has_few_bytes and (size is None or max(size) <= max_side):
+    known = TYPES.get(media_type) or MediaType(media_type, "")
+    if (reason := _reason(data, known, max_bytes, max_side)) is None:
         return data, ""
-    if size and max(size) > max_side:
-        too_large = f"it has {_times(size)} pixels, and the limit is {max_side}"
-    else:
-        too_large = f"it has {format_size(len(data))}, and the limit is {format_size(max_bytes)}"
     try:
-        image = _read(data, media_type, max_side)
-        if has_few_bytes and max(image.size) <= max_side:
+        image = _read(data, media_type, max_side, for_png=known.is_converted)
+        if reason.verb == "scale" and len(data) <= max_bytes and max(image.size) <= max_side:
             return data, ""
-        scaled, reached = _encode_within(image, _format_of(media_type), max_bytes)
+        if reason.verb == "turn":
+            image.options |= image.same_quality
+        changed, reached = _encode_within(image, _formats_of(known), max_bytes)
     except _CannotFitError:
         raise
     except ImportError:
-        raise ValueError(f"{too_large}: to scale it, pip install pillow") from None
+        if reason.verb == "turn":
+            return data, "not turned upright: to turn it, pip install pillow"
+        refused = ", which many services refuse" if reason.verb == "convert" else ""
+        raise ValueError(f"{reason.problem}{refused}: to {reason.verb} it, pip install pillow") from None
     except Exception as error:  # Pillow raises many kinds of errors
-        raise ValueError(f"{too_large}; Pillow cannot scale it: make it smaller yourself") from error
-    if reached == image.size:
-        return scaled, f"made smaller, from {format_size(len(data))} to {format_size(len(scaled))}{image.left_out}"
-    return scaled, f"scaled from {_times(image.size)} to {_times(reached)}{image.left_out}"
+        why = f" ({shorten(str(error), 40)})" if reason.verb != "scale" and isinstance(error, OSError) else ""
+        raise ValueError(f"{reason.problem}; Pillow cannot {reason.verb} it{why}: {reason.advice}") from error
+    parts = [f"converted from {known.suffix.upper()}"] if reason.verb == "convert" else []
+    if reached != image.size:
+        parts.append(f"scaled from {_times(image.size)} to {_times(reached)}")
+    elif reason.verb == "turn":
+        parts.append("turned upright")
+    elif reason.verb == "scale":
+        parts.append(f"made smaller, from {format_size(len(data))} to {format_size(len(changed))}")
+    return changed, f"{', '.join(parts)}{image.left_out}"
+
+
+def is_reduced(remark: str) -> bool:
+    """Whether a remark of ``fit_within`` says that less is sent than was given: pixels, bytes, frames or pages."""
+    return any(word in remark for word in ("scaled", "smaller", "only", "not turned"))
+
+
+class _Reason(NamedTuple):
+    """Why an image cannot be sent as it is, what has to be done, and what the user can do instead."""
+
+    problem: str
+    verb: str
+    advice: str
+
+
+def _reason(data: bytes, known: MediaType, max_bytes: int, max_side: int) -> _Reason | None:
+    size = pixel_size(data, known.name)
+    if known.is_converted:
+        return _Reason(f"it is {known.suffix.upper()}", "convert", "save it as PNG or JPEG")
+    if size and max(size) > max_side:
+        return _Reason(
+            f"it has {_times(size)} pixels, and the limit is {max_side}", "scale", "make it smaller yourself"
+        )
+    if len(data) > max_bytes:
+        too_large = f"it has {format_size(len(data))}, and the limit is {format_size(max_bytes)}"
+        return _Reason(too_large, "scale", "make it smaller yourself")
+    if known.orientation(data) != 1:
+        return _Reason("it is turned by its EXIF", "turn", "save it again, upright")
+    return None
 
 
 def thumbnail(data: bytes, media_type: str, side: int = 160, most: int = 40_000) -> str | None:
@@ -94,11 +141,10 @@ def thumbnail(data: bytes, media_type: str, side: int = 160, most: int = 40_000)
         return None
 
 
-def _format_of(media_type: str) -> PillowFormat:
-    """Return how Pillow writes a type. ``LookupError`` if it does not."""
-    if (pillow := TYPES[media_type].pillow) is None:
-        raise LookupError(media_type)
-    return pillow
+def _formats_of(known: MediaType) -> list[PillowFormat]:
+    """Return the formats that an image of this type can be sent in, the preferred one first."""
+    types = [TYPES["image/png"], TYPES["image/jpeg"]] if known.is_converted else [known]
+    return [one.pillow for one in types if one.pillow is not None]
 
 
 def _times(size: tuple[int, int]) -> str:
@@ -134,13 +180,18 @@ def _pillow_unwarned() -> Iterator[None]:
             filters.remove(_IGNORE_PILLOW)
 
 
-def _read(data: bytes, media_type: str, side: int, *, animated: bool = True) -> _Image:
-    """Read an image, scaled down to ``side`` pixels. Pillow raises many kinds of errors if it cannot."""
+def _read(data: bytes, media_type: str, side: int, *, animated: bool = True, for_png: bool = False) -> _Image:
+    """Read an image, scaled down to ``side`` pixels. Pillow raises many kinds of errors if it cannot.
+
+    ``for_png`` converts it to a mode that PNG has.
+    """
     _check_pixels(pixel_size(data, media_type) or (0, 0))  # before Pillow opens it: some decoders allocate then
     from PIL import Image
 
-    pillow = _format_of(media_type)
+    if (pillow := TYPES[media_type].pillow) is None:
+        raise LookupError(media_type)
     animated = animated and pillow.animation is not None
+    _load_plugin(pillow, media_type)
     with _pillow_unwarned(), Image.open(io.BytesIO(data), formats=[pillow.name]) as image:
         _check_pixels(image.size)
         if pillow.name == "TIFF":
@@ -157,16 +208,57 @@ def _read(data: bytes, media_type: str, side: int, *, animated: bool = True) -> 
                 break
             image.load()
             orientation = image.getexif().get(EXIF_ORIENTATION)
-            frames.append(_upright(_resized(_interpolable(image), target), orientation))
+            frame = _for_png(image) if for_png else image
+            frames.append(_upright(_resized(_interpolable(frame), target), orientation))
             durations.append(image.info.get("duration", 0))
         options = {key: image.info[key] for key in _KEPT_INFO if key in image.info}
-        is_cut = len(frames) == 1 and pillow.name != "JPEG" and getattr(image, "is_animated", False)
+        if for_png and frame is not image:
+            options.pop("icc_profile", None)  # it describes the colors before the conversion
+        is_cut = len(frames) == 1 and bool(pillow.parts) and getattr(image, "is_animated", False)
+        same_quality = _same_quality(data, image, orientation in _SIDEWAYS)
     if len(frames) > 1 and pillow.animation is not None:
         del durations[: bool(options.get("default_image"))]  # this first frame is not part of the animation
         options |= {**pillow.animation, "save_all": True, "duration": durations}
-    left_out = f", its first {'page' if pillow.name == 'TIFF' else 'frame'} only" if is_cut else ""
-    upright_size = (size[1], size[0]) if orientation in (5, 6, 7, 8) else size
-    return _Image(upright_size, frames, {**pillow.save, **options}, left_out)
+    left_out = f", its first {pillow.parts} only" if is_cut else ""
+    upright_size = (size[1], size[0]) if orientation in _SIDEWAYS else size
+    return _Image(upright_size, frames, options, left_out, same_quality)
+
+
+def _for_png(image: Any) -> Any:
+    try:
+        return in_png_mode(image)
+    except ValueError as error:
+        raise _CannotFitError(str(error)) from None
+
+
+def _load_plugin(pillow: PillowFormat, media_type: str) -> None:
+    """Make sure that Pillow reads this format; the error names the package to install if it does not."""
+    from PIL import Image
+
+    Image.init()
+    if pillow.name in Image.OPEN:
+        return
+    try:
+        plugin = importlib.import_module(pillow.plugin.removesuffix("-plugin").replace("-", "_"))
+    except (ImportError, ValueError):
+        install = f"pip install {pillow.plugin or '--upgrade pillow'}"
+        found = f"it is {TYPES[media_type].suffix.upper()}, which many services refuse"
+        raise _CannotFitError(f"{found}: to convert it, {install}") from None
+    if callable(register := getattr(plugin, "register_heif_opener", None)):
+        register()
+
+
+def _same_quality(data: bytes, image: Any, sideways: bool) -> dict[str, Any]:
+    """Return the options that encode an image again as well as it was; the tables of a JPEG are turned with it."""
+    if hasattr(image, "quantization"):
+        from PIL.JpegImagePlugin import get_sampling
+
+        sampling = 2 if get_sampling(image) == 2 else 0  # 4:2:0 or 4:4:4; 4:2:2 would have to be turned, too
+        tables = {key: [*table] for key, table in image.quantization.items()}
+        if sideways:
+            tables = {key: [table[at % 8 * 8 + at // 8] for at in range(64)] for key, table in tables.items()}
+        return {"quality": -1, "qtables": tables, "subsampling": sampling}
+    return {"lossless": True} if b"VP8L" in data[:_WEBP_HEADER] else {}
 
 
 def _seek_frames(image: Any) -> Iterator[int]:
@@ -209,18 +301,29 @@ def _upright(image: Any, orientation: object) -> Any:
     return ImageOps.exif_transpose(image)
 
 
-def _encode_within(image: _Image, pillow: PillowFormat, max_bytes: int) -> tuple[bytes, tuple[int, int]]:
+def _encode_within(image: _Image, formats: list[PillowFormat], max_bytes: int) -> tuple[bytes, tuple[int, int]]:
     """Encode an image, smaller each time until it has at most ``max_bytes``; return it and its size in pixels."""
     size = image.frames[0].size
     for _ in range(_MAX_ENCODINGS):
-        data = _encoded([_resized(frame, size) for frame in image.frames], pillow.name, image.options)
+        data = _encoded([_resized(frame, size) for frame in image.frames], formats, image.options)
         if len(data) <= max_bytes:
             return data, size
         size = _within(size, int(max(size) * min(0.9, 0.95 * math.sqrt(max_bytes / len(data)))) or 1)
     raise _CannotFitError(f"it cannot be scaled to {format_size(max_bytes)}, the limit: make it smaller yourself")
 
 
-def _encoded(frames: list[Any], format_name: str, options: dict[str, Any]) -> bytes:
+def _encoded(frames: list[Any], formats: list[PillowFormat], options: dict[str, Any]) -> bytes:
+    """Encode an image in the first format, or in the next one that has it much smaller: a photo is smaller as JPEG."""
+    best = b""
+    for one in formats:
+        if one.name == "JPEG" and best and frames[0].mode not in ("L", "RGB"):  # it is transparent, or has 16 bits
+            continue
+        data = _saved(frames, one.name, {**one.save, **options})
+        best = data if not best or len(data) * _MUCH_SMALLER < len(best) else best
+    return best
+
+
+def _saved(frames: list[Any], format_name: str, options: dict[str, Any]) -> bytes:
     if format_name == "GIF":
         frames = [_clear_or_opaque(frame) for frame in frames]
     more = {"append_images": frames[1:]} if len(frames) > 1 else {}
@@ -252,4 +355,4 @@ def _thumbnails(image: Any) -> Iterator[str]:
     for divisor in (1, 2, 4):
         small = _resized(image, (max(1, image.width // divisor), max(1, image.height // divisor)))
         for format_name, options in (("PNG", {}), (lossy, {"quality": 85}), (lossy, {"quality": 50})):
-            yield data_uri(_encoded([small], format_name, options), f"image/{format_name.lower()}")
+            yield data_uri(_saved([small], format_name, options), f"image/{format_name.lower()}")

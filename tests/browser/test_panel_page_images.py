@@ -124,6 +124,22 @@ def test_a_large_or_empty_file_or_one_that_is_not_an_image_is_refused_at_once(pa
     assert panel.requests("upload") == []
 
 
+def test_a_converted_image_shows_the_thumbnail_of_what_is_sent(panel: PanelPage) -> None:
+    panel.open()
+    sent = image("i1", name="scan.png", thumbnail="data:image/png;base64,c2Nhbg==", note="converted from TIFF")
+    panel.run("kernel.answers.upload = request => ({image: given})", sent)
+    panel.run(FILES + PASTE, {"files": [["scan.tiff", "image/tiff", 500]]})
+    panel.root.locator(".nbb-images img[src='data:image/png;base64,c2Nhbg==']").wait_for(state="attached")
+    panel.root.get_by_text("converted from TIFF").wait_for(state="attached")
+
+
+def test_a_file_whose_type_the_browser_does_not_know_is_left_to_the_kernel(panel: PanelPage) -> None:
+    panel.open()
+    panel.run("kernel.answers.upload = request => ({image: given})", image("i1", name="photo.jpeg", type="image/jpeg"))
+    panel.run(FILES + PASTE, {"files": [["photo.heic", "", 500]]})
+    assert panel.asked("upload")["name"] == "photo.heic"
+
+
 def test_a_note_says_why_the_kernel_refuses_an_image(panel: PanelPage) -> None:
     panel.open()
     panel.answers("upload", error="this is not an image")

@@ -24,6 +24,10 @@ bars = pd.Series([1, 2]).plot.bar(ax=plt.figure(figsize=(2, 1)).subplots())
 plt.close('all')
 path = pathlib.Path('a photo.jpg')
 text_path = 'a photo.jpg'
+address = path.absolute().as_uri()
+photo.save('scan.tiff')
+exif = Image.Exif(); exif[0x0112] = 6
+photo.save('on its side.jpg', exif=exif)
 chart = altair.Chart(altair.Data(values=[{'a': 1}])).mark_bar().encode(x='a:Q')
 pie = go.Figure(go.Pie(values=[1, 2]), {'width': 200, 'height': 100})
 photos = [photo, path]
@@ -72,6 +76,10 @@ def opened(uri):
         ("-i 'a photo.jpg'", "a photo.jpg", (30, 20)),
         ("-i path", "a photo.jpg", (30, 20)),
         ("-i text_path", "a photo.jpg", (30, 20)),
+        ("-i address", "a photo.jpg", (30, 20)),
+        ("-i {address}", "a photo.jpg", (30, 20)),
+        ("-i scan.tiff", "scan.png", (30, 20)),
+        ("-i 'on its side.jpg'", "on its side.jpg", (20, 30)),
         ("-i blob", "blob.png", (30, 20)),
         ("-i raw", "raw.png", (30, 20)),
         ("-i ready", "before.png", (30, 20)),
@@ -79,7 +87,9 @@ def opened(uri):
         ("-i 'attach(rgb)'", "image.png", (30, 20)),
     ],
 )
-def test_an_image_is_sent_unchanged_under_its_name(kernel, engine, line, name, size):
+def test_an_image_is_sent_upright_under_its_name(kernel, engine, line, name, size):
+    if line == "-i {address}":  # typed by hand
+        line = f"-i {kernel.run('print(address)').printed.strip()}"
     (uri,), names, run = attached(kernel, engine, line)
     assert names in ([name], None)
     assert opened(uri).size == size

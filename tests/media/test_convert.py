@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from nb_backend import attach, to_data_uri
 from nb_backend.media import files
+from nb_backend.media.sniff import media_type
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 PNG_URI = "data:image/png;base64," + base64.b64encode(PNG).decode()
@@ -25,10 +26,6 @@ SAMPLES = {
     "image/jpeg": [b"\xff\xd8\xff\xe0", b"\xff\xd8\xff\xdb"],
     "image/gif": [b"GIF87a", b"GIF89a"],
     "image/webp": [b"RIFF\x00\x00\x00\x00WEBPVP8 "],
-    "image/bmp": [b"BM" + bytes(12) + b"\x28" + bytes(11)],
-    "image/tiff": [b"II*\x00", b"MM\x00*"],
-    "image/avif": [b"\x00\x00\x00\x20ftypavif"],
-    "image/heic": [b"\x00\x00\x00\x20ftypheic"],
     "image/svg+xml": [
         b"<svg xmlns='x'/>",
         b"\xef\xbb\xbf <?xml version='1.0'?>\n<!-- a --><!-- b -->\n<!DOCTYPE svg PUBLIC>\n<svg>",
@@ -51,9 +48,33 @@ def test_the_bytes_decide_the_type(kind, data, tmp_path):
         assert to_data_uri(value) == uri
 
 
+CONVERTED = {
+    "image/bmp": [b"BM" + bytes(12) + b"\x28" + bytes(11)],
+    "image/tiff": [b"II*\x00", b"MM\x00*", b"II+\x00"],
+    "image/avif": [b"\x00\x00\x00\x20ftypavif"],
+    "image/heic": [b"\x00\x00\x00\x20ftypheic"],
+    "image/jp2": [b"\xff\x4f\xff\x51"],
+    "image/x-icon": [b"\0\0\1\0\1\0\x20\x20\0\0"],
+    "image/x-portable-anymap": [b"P6\n# made by hand\n2 3\n255\n", b"P1 7 5\n"],
+}
+
+
+@pytest.mark.parametrize(("kind", "data"), [(kind, data) for kind, samples in CONVERTED.items() for data in samples])
+def test_the_bytes_decide_what_has_to_be_converted(kind, data):
+    assert media_type(data) == kind
+    with pytest.raises(ValueError, match=r"^a\.png cannot be sent: it is [A-Z0-9]+; Pillow cannot convert it"):
+        to_data_uri(data, "a.png")
+
+
 @pytest.mark.parametrize(
     "data",
     [
+        b"P6 is a processor",
+        b"P5 3 x",
+        b"\0\0\1\0",
+        b"\0\0\1\0\0\0" + bytes(20),
+        bytes(2) + b"\2" + bytes(15),
+        b"8BPS",
         b"BMW is a car, and this is a text",
         b"plain text",
         b"\xff\xfe\x00\x00",

@@ -6,13 +6,14 @@ import array
 import io
 import os
 import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from media_support import PNG, content, refusal
 
-from nb_backend import to_data_uri
+from nb_backend import attach, to_data_uri
 from nb_backend.media import files
 
 
@@ -112,7 +113,53 @@ def test_odd_paths(tmp_path, monkeypatch):
     assert "character" in refusal("data:image/png,\ud800")
 
 
-@given(st.text(st.characters(), max_size=300))
+@pytest.mark.parametrize(
+    "name", ["photo.png", "my photo.png", "ä b%20c#1?.png", "100%.png", "a+b&c.png", "\U0001f642.png"]
+)
+def test_the_address_of_a_file_is_its_path(name, tmp_path):
+    (path := tmp_path / name).write_bytes(PNG)
+    address = path.as_uri()
+    spellings = [
+        address,
+        address.replace("file://", "file://localhost"),
+        address.replace("file://", "FILE:"),
+        f" {address}\n",
+    ]
+    if "%" not in name:
+        spellings.append(f"file://{path}")  # typed by hand
+    for one in [*spellings, Path(address)]:
+        assert attach(one).data == PNG
+        assert attach(one).name == name
+
+
+@pytest.mark.parametrize(
+    ("url", "on_windows", "path"),
+    [
+        ("file:///home/me/a.png", False, "/home/me/a.png"),
+        ("file:/home/me/a.png", False, "/home/me/a.png"),
+        ("file:///C:/My%20Pictures/a.png", True, "C:/My Pictures/a.png"),
+        ("file:///c|/a.png", True, "c:/a.png"),
+        ("file:/C:/a.png", True, "C:/a.png"),
+        ("file://C:/a.png", True, "C:/a.png"),
+        ("file://localhost/C:/a.png", True, "C:/a.png"),
+        ("file:///C:/a.png", False, "/C:/a.png"),
+        ("file:////server/share/a.png", True, "//server/share/a.png"),
+    ],
+)
+def test_the_path_in_an_address(url, on_windows, path):
+    assert files._path_of_url(url, on_windows) == path
+
+
+@pytest.mark.parametrize("url", ["file://server/share/a.png", "file://tmp/a.png", "file://~/a.png"])
+def test_the_address_of_a_file_elsewhere_is_refused(url):
+    assert refusal(url) == f"{url} names a file on the machine {url.split('/')[2]}: give a path"
+
+
+def test_a_missing_file_is_named_by_its_path():
+    assert refusal("file:///no%20where/a.png").startswith("there is no file /no where/a.png in ")
+
+
+@given(st.text().map("file:/".__add__) | st.text(st.characters(), max_size=300))
 def test_any_text_is_a_file_or_a_short_error(text):
     try:
         to_data_uri(text)

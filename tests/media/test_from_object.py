@@ -19,7 +19,7 @@ from IPython.display import Image as Displayed
 from matplotlib.animation import FuncAnimation
 from matplotlib.figure import Figure
 from media_support import PNG, RGBA, SVG_TEXT, content, encoded, opened, refusal
-from PIL import Image
+from PIL import Image, ImageFile
 
 from nb_backend import to_data_uri
 
@@ -227,6 +227,71 @@ def test_objects_without_an_image_are_refused():
     loop: list = []
     loop.append(loop)
     assert "is of type list" in refusal(loop, TypeError)
+
+
+def test_a_jpeg_that_pillow_has_opened_is_sent_as_that_jpeg(tmp_path):
+    (path := tmp_path / "me.jpg").write_bytes(data := encoded("JPEG", quality=77, comment=b"mine"))
+    in_memory, on_disk, loaded = Image.open(io.BytesIO(data)), Image.open(path), Image.open(path)
+    loaded.load()
+    with Image.open(path) as closed:
+        pass
+    for image in (in_memory, in_memory, on_disk, on_disk, loaded, loaded, closed):
+        assert content(image) == data
+    assert in_memory.tobytes() == loaded.tobytes() == on_disk.tobytes()  # Pillow can still read them
+    (both := tmp_path / "both.jpg").write_bytes(data)
+    with Image.open(path) as first:
+        first.save(both, "MPO", save_all=True, append_images=[Image.new("RGB", (64, 64))])
+    with Image.open(both) as image:
+        assert content(image) == both.read_bytes()
+        image.load()
+        assert content(image) == both.read_bytes()
+        image.seek(1)
+        assert opened(image).format == "PNG"
+
+
+CHANGES = {
+    "drawn on": lambda image: image.putpixel((3, 4), (1, 2, 3)),
+    "pasted into": lambda image: image.paste((9, 9, 9), (0, 0, 20, 20)),
+    "made transparent": lambda image: image.putalpha(99),
+    "made small": lambda image: image.thumbnail((20, 20)),
+    "read small": lambda image: image.draft("L", (16, 16)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_jpeg_that_was_changed_since_is_sent_as_it_is_now(change, tmp_path):
+    (path := tmp_path / "me.jpg").write_bytes(encoded("JPEG"))
+    image = Image.open(path)
+    CHANGES[change](image)
+    sent = opened(image)
+    assert sent.format == "PNG"
+    assert np.array_equal(np.asarray(sent), np.asarray(image))
+
+
+def test_a_jpeg_whose_file_is_another_one_by_now_is_sent_as_it_was(tmp_path):
+    (path := tmp_path / "me.jpg").write_bytes(encoded("JPEG"))
+    (image := Image.open(path)).load()
+    Image.new("RGB", (64, 64), "red").save(path)
+    assert np.array_equal(np.asarray(opened(image)), np.asarray(image))
+    path.unlink()
+    assert opened(image).format == "PNG"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP"])
+@pytest.mark.parametrize("lenient", [False, True])
+def test_an_image_that_pillow_has_not_read_whole_is_refused(kind, lenient, monkeypatch, tmp_path):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", lenient)
+    data = encoded(kind)
+    (path := tmp_path / "cut").write_bytes(data[: len(data) * 2 // 3])
+    with Image.open(io.BytesIO(path.read_bytes())) as in_memory, Image.open(path) as on_disk:
+        for image in (in_memory, in_memory, on_disk):
+            assert refusal(image).endswith("cannot be sent: its file is truncated: copy or save it again")
+
+
+def test_an_image_whose_file_was_closed_too_early_is_refused():
+    with Image.open(io.BytesIO(PNG)) as image:
+        pass
+    assert "its file is closed, and it was not loaded before: open it again" in refusal(image)
 
 
 LAZY = """

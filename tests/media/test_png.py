@@ -21,6 +21,16 @@ def test_the_pixels_of_an_array_survive(name):
     assert np.array_equal(given, before)
 
 
+NEAR = np.float32([[np.nextafter(np.float32(1), np.float32(2)), 1.0009], [-1e-7, 0.5]])
+
+
+@pytest.mark.parametrize(
+    "value", [NEAR, NEAR.astype(float), np.float16([[1.001, 1], [-0.0009, 0.5]]), Image.fromarray(NEAR)]
+)
+def test_floats_that_rounding_has_moved_out_of_0_to_1_are_clipped(value):
+    assert np.asarray(opened(value)).tolist() == [[255, 255], [0, 128]]
+
+
 def test_lab_is_seen_as_it_is():
     from PIL import ImageCms
 
@@ -68,6 +78,11 @@ def test_objects_with_an_array_method():
         (np.float32([[0, 255]]), "its floats are 0..255 and have to be in 0..1"),
         (np.float32([[-0.1, 1]]), "its floats are -0.1..1"),
         (np.float32([[0, np.nan]]), "its floats are nan..nan"),
+        (np.float32([[0.5, 1.01]]), "its floats are 0.5..1.01 and"),
+        (np.float64([[0.5, 1.0012345678901]]), "its floats are 0.5..1.0012345678901 and"),
+        (np.float16([[-0.1, 65504]]), "its floats are -0.1..65504 and"),
+        (np.float64([[0, 1234567890123.0]]), "its floats are 0..1234567890123 and"),
+        (np.float64([[0, np.inf]]), "its floats are 0..inf and"),
         (np.ma.masked_array(GREY, GREY > 9), "are masked"),
         (
             np.broadcast_to(np.float64(0), (120_000, 125_000)),
@@ -103,6 +118,7 @@ def test_the_pixels_of_an_image_survive(name):
         (Image.new("I", (2, 2), 70_000), "values of 70000..70000: give 0..65535"),
         (Image.new("I", (2, 2), -1), "values of -1..-1"),
         (Image.new("F", (2, 2), 256), "values of 256..256: give 0..1"),
+        (Image.new("F", (2, 2), -0.1), "values of -0.1..-0.1: give 0..1"),
         (Image.new("F", (2, 2), float("nan")), "values of nan..nan"),
         (Image.new("L", (0, 2)), "no pixels"),
         (Image.open(io.BytesIO(PNG[:-60])), "truncated"),

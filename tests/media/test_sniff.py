@@ -16,12 +16,14 @@ from nb_backend import to_data_uri
 from nb_backend.media import formats, probe
 from nb_backend.media.probe import pixel_size
 from nb_backend.media.sniff import data_uri, format_size, media_type, shown_bytes
+from nb_backend.media.types import TYPES
 
 
 @pytest.mark.parametrize("kind", WHOLE)
 def test_truncated_files_are_refused(kind, tmp_path):
     whole = WHOLE[kind]
-    assert to_data_uri(whole).startswith(f"data:{kind};base64,")
+    assert media_type(whole) == kind
+    assert to_data_uri(whole)
     (path := tmp_path / "cut").write_bytes(whole[: len(whole) * 3 // 4])
     if kind != "image/tiff":  # whose first directory may stand anywhere
         assert f"cut is {kind} and cut off: copy or save it again" in refusal(str(path))[-80:]
@@ -75,7 +77,7 @@ def test_damaged_files_give_their_type_or_a_short_error(whole, at, other):
         except ValueError as error:
             assert len(str(error)) < 200  # noqa: PT017
         else:
-            assert kind == f"data:{media_type(data)}"
+            assert kind == f"data:{media_type(data)}" or TYPES[media_type(data)].is_converted
 
 
 def saved(kind: str, mode: str, **options) -> bytes | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
+import pillow_heif
 from IPython.display import Audio
 from media_support import GREY, RGB, RGBA, SVG_TEXT, UNIT, encoded
 from PIL import Image
@@ -83,8 +85,29 @@ IMAGES = {
     "a JPEG": Image.open(io.BytesIO(encoded("JPEG"))),
     "a GIF": Image.open(io.BytesIO(encoded("GIF", save_all=True, append_images=[Image.new("RGB", (64, 64))]))),
 }
+
+
+def heic(image: Image.Image, **options) -> bytes:
+    """Return an image as HEIC, as phones write it."""
+    pillow_heif.from_pillow(image).save(file := io.BytesIO(), **options)
+    return file.getvalue()
+
+
+def psd(image: Image.Image) -> bytes:
+    """Return an image as a Photoshop file with its merged picture only, which Pillow does not write."""
+    head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, image.height, image.width, 8, 3)
+    return head + bytes(12) + b"\0\0" + b"".join(band.tobytes() for band in image.convert("RGB").split())
+
+
 MORE_TYPES = {
-    "image/heic": HEIC,
+    "image/heic": heic(Image.fromarray(RGB).resize((64, 64))),
+    "image/jp2": encoded("JPEG2000"),
+    "image/jxl": b"\xff\x0a" + bytes(30),  # Pillow reads it with a plugin only
+    "image/x-icon": encoded("ICO"),
+    "image/x-portable-anymap": encoded("PPM"),
+    "image/vnd.adobe.photoshop": psd(Image.fromarray(RGB).resize((64, 64))),
+    "image/qoi": encoded("QOI"),
+    "image/x-tga": encoded("TGA"),
     "audio/mpeg": MP3,
     "audio/mp4": box(b"ftyp", b"M4A \0\0\0\0"),
     "video/quicktime": box(b"ftyp", b"qt  \0\0\0\0"),

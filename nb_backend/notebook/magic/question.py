@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...chat.cell_run import cell_run
@@ -17,6 +16,7 @@ from ...chat.request import Request
 from ...chat.stream import AnswerStream
 from ...media.attachment import Attachment
 from ...media.convert import attach
+from ...media.files import path_of
 from ...media.from_object import figure_of
 from ...media.source import is_address
 from ...text import shorten
@@ -98,7 +98,7 @@ def _add_option_image(
         return
     reads = names_read(named) or ()
     missing = [name for name in reads if name not in names and not hasattr(builtins, name)]
-    if named not in names and (not reads or os.path.exists(os.path.expanduser(named))):
+    if named not in names and (not reads or os.path.exists(path_of(named))):
         add_named_image(images, found := attach(named), found.name)
         return
     if missing:
@@ -131,11 +131,12 @@ def _is_one_figure(values: Sequence[Any]) -> bool:
 def _add_value(images: dict[str, Attachment], value: Any, code: str) -> None:
     """Add the value of an expression; a text is a path, an address or a data URI."""
     if isinstance(value, str) and value[:5].lower() != "data:" and not is_address(value):
-        if not os.path.exists(os.path.expanduser(value)):
+        path = path_of(value)
+        if not os.path.exists(path):
             raise ValueError(
                 f"{shorten(code)} is a text that does not name a file: give a figure, a picture, bytes or a path"
             )
-        value = Path(value)
+        value = path
     has_name = isinstance(value, Attachment | os.PathLike) or (isinstance(value, str) and is_address(value))
     if has_name:
         add_named_image(images, found := attach(value), found.name)

@@ -35,6 +35,8 @@
 
 const KERNEL_GONE = "The kernel was restarted. Run this cell again to continue; the messages stay here.";
 const KERNEL_BUSY = "The kernel is running a cell and answers the panel when the cell ends (ipykernel 7.3 or newer answers at once).";
+/** What the file dialog offers: browsers do not count all of these among the images. */
+const IMAGE_FILES = "image/*,.heic,.heif,.avif,.tif,.tiff,.jp2,.jxl,.psd,.tga,.qoi,.ppm,.pgm,.pbm";
 const SLOW_REQUESTS = /models|figures|export|picture|attach/;
 const ICONS = {
 	send: "M12 19V5M6 11l6-6 6 6",
@@ -495,12 +497,12 @@ class Store {
 		return text;
 	}
 
-	/** Attach files; a note lists those that cannot be attached. @param {Iterable<File>} files */
+	/** Attach files; a note lists those that cannot be attached. The kernel looks into those whose type the browser does not know (HEIC). @param {Iterable<File>} files */
 	addFiles(files) {
 		const wrong = [];
 		const most = this.limits.image;
 		for (const file of files) {
-			if (!file.type.startsWith("image/")) wrong.push(`${file.name} is not an image.`);
+			if (file.type && !file.type.startsWith("image/")) wrong.push(`${file.name} is not an image.`);
 			else if (!file.size) wrong.push(`${file.name} is empty.`);
 			else if (file.size > most) wrong.push(`${file.name} is too large: ${formatSize(file.size)}, and the limit is ${formatSize(most)}.`);
 			else void this.#upload(file);
@@ -517,7 +519,7 @@ class Store {
 		try {
 			const image = await this.#sendChunks(file, upload);
 			if (upload.stopped) void this.attempt("remove", { image: image?.id });
-			else this.attached({ ...image, thumbnail: url });
+			else this.attached({ ...image, thumbnail: image.type === file.type ? url : image.thumbnail }); // no browser shows a TIFF
 		} catch (error) {
 			if (!upload.stopped) this.notify(`${file.name}: ${/** @type {Error} */ (error).message}`, "error", () => this.addFiles([file]));
 		}
@@ -1104,7 +1106,7 @@ function settingsDialog(store) {
 
 /** Attach an image: a file, or one that a recent cell shows. @param {Store} store */
 function attachMenu(store) {
-	const files = h("input", { type: "file", accept: "image/*", multiple: true, hidden: true, label: "Image files" });
+	const files = h("input", { type: "file", accept: IMAGE_FILES, multiple: true, hidden: true, label: "Image files" });
 	on(files, "change", () => {
 		store.addFiles([...(files.files ?? [])]);
 		files.value = "";
