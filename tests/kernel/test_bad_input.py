@@ -46,6 +46,13 @@ def closed_port():
         ("%%backend m\n  \n\n", ["nothing to ask", "below"]),
         ("%%backend -i no_such_thing\nhi", ["no file no_such_thing"]),
         ("%%backend -i 7\nhi", ["no file 7"]),
+        ("%%backend Why is the sky blue?", ["'Why is the sky blue?' cannot be the name of a model", "below %%backend"]),
+        ("%%backend -s Answer briefly\nhi", ['-s "Answer briefly"']),
+        ("%%time\n%%backend -s Answer briefly\nhi", ['-s "Answer briefly"']),
+        ("%%backend {model}\nhi", ["%config BackendMagics.model = model"]),
+        ("%%backend m \\\n-t 0.2\nhi", ["without the \\ at its end"]),
+        ("%%backend --dry-run m,\nhi", ["write %%backend m "]),
+        ("%backend fix please", ["no exception to fix"]),
     ],
 )
 def test_a_cell_that_cannot_be_asked(kernel, engine, cell, words):
@@ -99,3 +106,16 @@ def test_the_line_that_failed_leaves_no_value(kernel, engine):
     kernel.run("%%backend\nhi")
     kernel.run("%%backend --nonsense\nhi")
     assert kernel.run("str(_)").result == "'fine'"
+
+
+@pytest.mark.parametrize(
+    "line", ["m # my favourite model", "m;", "m\u200b # it's", "–t 0.2 m", "-s “Be brief” m", "\u00a0m"]
+)
+def test_comments_and_what_editors_make_of_a_line_are_understood(kernel, engine, line):
+    assert kernel.run(f"%%backend {line}\nhi").error is None
+    assert [body["model"] for body in engine.history] == ["m"]
+
+
+def test_a_space_that_does_not_break_behind_the_magic(kernel, engine):
+    assert kernel.run("%%backend\u00a0m\nhi").error is None
+    assert [body["model"] for body in engine.history] == ["m"]

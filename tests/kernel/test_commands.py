@@ -12,6 +12,7 @@ from wire_server import status
 
 @pytest.fixture(autouse=True)
 def fresh(kernel):
+    kernel.run("from nb_backend import settings")
     yield
     kernel.run("from nb_backend import chats, settings; settings.current = settings.Settings()")
     kernel.run("for name in list(chats): del chats[name]")
@@ -226,6 +227,67 @@ def test_an_unknown_command_is_one_line(kernel, engine, line):
     assert run.error is not None
     assert "\n" not in run.error[1]
     assert engine.history == []
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("use gpt-4o please", "write %backend use gpt-4o;"),
+        ("use m1 m2", "write %backend use m1;"),
+        ("use gpt-4o,", "write %backend use gpt-4o "),
+        ("use –m", "write it like %backend use gpt-4o"),
+        ("use {model}", "%config BackendMagics.model = model"),
+        ("use http://localhost:8080", "%backend url http://localhost:8080"),
+        ("url $url", "%config BackendMagics.url = url"),
+        ("url http://127.0.0.1:9 please", "'please' is not a server's url"),
+        ("url http://127.0.0.1:9/#frag", "is not a server's url"),
+        ("url default please", "write %backend url default"),
+        ("models gpt 4", "write %backend models gpt;"),
+        ("modls", "did you mean %backend models?"),
+        ("chats all", "write %backend chats"),
+        ("help me", "write %backend help"),
+        ("alias small gpt-4o please", "write %backend alias small gpt-4o;"),
+        ("cache on a b", "write on, on FOLDER"),
+        ("new chat", "did you mean %backend reset?"),
+        ("Ask hello", "did you mean %backend ask?"),
+        ("Why is the sky blue", "write %backend ask Why"),
+        ("Why is the sky blue?", "write %backend ask Why"),
+        ("gpt-4o Why is the sky blue?", "%%backend gpt-4o with the prompt"),
+        ("-s 'Be brief' hello", "write %%backend -s"),
+        ("use 'm", "a quote is not closed"),
+    ],
+)
+def test_words_that_a_command_does_not_take_are_refused_with_the_form(kernel, engine, line, words):
+    before = kernel.run("vars(settings.current)").result
+    one_line(kernel.run(f"%backend {line}"), words)
+    assert kernel.run("vars(settings.current)").result == before
+    assert engine.history == []
+
+
+@pytest.mark.parametrize("typed", ["abc-secret", "abc'secret", "# abc", "“abc-secret”"])
+def test_no_message_repeats_what_follows_key(kernel, typed):
+    run = kernel.run(f"%backend key {typed}")
+    assert run.error is not None
+    assert "secret" not in run.error[1]
+    assert ("was not used" in run.error[1]) == (typed[0] != "#")
+
+
+def test_comments_and_what_editors_make_of_a_command_are_understood(kernel, engine, server):
+    assert "ask m" in said(kernel.run("%backend use m # my favourite"))
+    assert "ask my # model" in said(kernel.run("%backend use “my # model”;"))
+    assert "- model: my # model" in said(kernel.run("%backend # the state")).replace("\\", "")
+    assert server.url in said(kernel.run(f"%backend url <{server.url}>, # here")).replace("\\", "")
+    assert "big = gpt-9" in said(kernel.run("%backend alias big gpt-9 # x"))
+    for line in ("models # all", "chats # all", "history # x", "reset # x", "help # x", "cache info # x"):
+        said(kernel.run(f"%backend {line}"))
+    kernel.run("x = %backend use m # it's a comment")
+    assert "- model: m\n" in said(kernel.run("%backend"))
+
+
+@pytest.mark.parametrize("prompt", ["what does # mean", "# what", "is it # or ; or \\; said “who”"])
+def test_a_number_sign_after_ask_is_text(kernel, engine, prompt):
+    assert kernel.run(f"%backend ask {prompt}").error is None
+    assert engine.history[-1]["messages"][-1]["content"] == prompt
 
 
 def test_the_chats(kernel, engine):

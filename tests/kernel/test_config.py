@@ -26,6 +26,9 @@ def test_the_model_for_cells_that_name_none(kernel, engine):
     kernel.run("%config BackendMagics.model = 'from-config'")
     assert asked(kernel, engine, "%%backend\nhi") == "from-config"
     assert asked(kernel, engine, "%%backend named\nhi") == "named"
+    kernel.run("names = ['from-a-variable']\n%config BackendMagics.model = names[0]")
+    assert asked(kernel, engine, "%%backend\nhi") == "from-a-variable"
+    kernel.run("%config BackendMagics.model = f\"{'from'}-config\"")
     kernel.run("%reload_ext nb_backend")
     assert kernel.run("%config BackendMagics.model").result == "'from-config'"
     assert asked(kernel, engine, "%%backend\nhi") == "from-config"

@@ -54,6 +54,11 @@ def test_the_options_are_those_of_a_cell(kernel, engine):
     assert "ZeroDivisionError" in kernel.run("%backend fix --dry-run").markdown[-1]
     assert engine.history == []
     one_line(kernel.run("%backend fix --nonsense"), "--nonsense")
+    for words in ("please", "please?", "it", "this cell", "the error, please"):
+        one_line(kernel.run(f"%backend fix {words}"), words.rstrip("?"))
+    assert engine.history == []
+    assert kernel.run("%backend fix scripted # which the server lists").error is None
+    assert engine.history[-1]["model"] == "scripted"
 
 
 @pytest.mark.parametrize(

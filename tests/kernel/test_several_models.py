@@ -212,3 +212,59 @@ def test_attachments_are_shown_once_and_sent_to_all(kernel, engine):
 def test_a_line_that_cannot_be_asked(kernel, engine, cell, words):
     one_line(kernel.run(cell), words)
     assert engine.history == []
+
+
+@pytest.mark.parametrize("dry_run", ["", " --dry-run"])
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("llama gpt-5 # cheap", ["does not list gpt-5", "did you mean gpt-4o?"]),
+        ("lama gpt-4o", ["does not list lama", "did you mean llama?"]),
+        ("llama mistral", ["does not list mistral", "%backend models", "%backend alias NAME mistral"]),
+        ("llama 'mistral'", ["does not list mistral"]),
+        ("llama Answer briefly", ["'Answer briefly' is not in", "below %%backend llama or"]),
+        ("llama 'Answer briefly'", ["does not list Answer briefly"]),
+        ("Why is the sky blue", ["'Why is the sky blue' is not in"]),
+    ],
+)
+def test_none_is_asked_if_the_server_does_not_list_each(kernel, engine, line, words, dry_run):
+    one_line(kernel.run(f"%%backend {line}{dry_run}\nhi"), *words)
+    assert engine.history == []
+
+
+def test_a_model_that_the_server_has_since_or_that_is_an_alias_is_asked(kernel, engine):
+    one_line(kernel.run("%%backend llama new-1\nhi"), "does not list new-1")
+    engine.listed.append("new-1")
+    kernel.run("%backend alias mine not-listed")
+    assert kernel.run("%%backend llama new-1 mine\nhi").error is None
+    assert sorted(body["model"] for body in engine.history) == ["llama", "new-1", "not-listed"]
+    kernel.run("%backend alias mine")
+
+
+def test_if_the_server_lists_none_each_has_to_look_like_a_name(kernel, engine):
+    engine.listed.clear()
+    one_line(kernel.run("%%backend phi x-2\nhi"), "phi may be a word", '%%backend "phi" x-2;')
+    one_line(kernel.run("%%backend x-2 Answer in brief\nhi"), "'Answer in brief' may be a text")
+    assert engine.history == []
+    for cell in ("%%backend x-1 x-2 # both\nhi", '%%backend "phi" x-2\nhi'):
+        assert kernel.run(cell).error is None
+    assert sorted(body["model"] for body in engine.history) == ["phi", "x-1", "x-2", "x-2"]
+
+
+def test_stored_answers_are_replayed_whatever_the_server_lists(kernel, engine, tmp_path):
+    kernel.run(f"%backend cache on '{tmp_path}'")
+    engine.listed[:] = ["old", "older"]
+    assert kernel.run("%%backend old older --once\nhi").error is None
+    engine.listed[:] = ["other"]
+    assert len(engine.history) == 2
+    one_line(kernel.run("%%backend gone older --once\nhi"), "does not list gone")
+    for option in ("", " --dry-run"):
+        assert kernel.run(f"%%backend old older --once{option}\nhi").error is None
+    assert len(engine.history) == 2
+    kernel.run("%backend cache off")
+
+
+@pytest.mark.parametrize("name", ["phi", "o3", "my-model", "'my model'"])
+def test_one_model_alone_is_asked_as_given(kernel, engine, name):
+    assert kernel.run(f"%%backend {name} # as given\nhi").error is None
+    assert engine.history[-1]["model"] == name.strip("'")

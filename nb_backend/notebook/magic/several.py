@@ -47,11 +47,12 @@ async def check_models(question: Question) -> None:
         )
     aliased = {settings.model(name) for name in settings.current.aliases}
     named = [request.model for request in requests if request.model not in aliased]
+    unsure = [name for name in named if name in question.options.unsure]
     listed = await names_listed(api, provider, api_key=key) if named else []
-    if listed and not all(is_listed(name, listed) for name in named):
+    if not all(is_listed(name, listed) for name in (named if listed else unsure)):
         listed = await names_listed(api, provider, api_key=key, fresh=True)  # a model may have been added
     if not listed:
-        refuse_unsure(names, [name for name in named if name in question.options.unsure])
+        refuse_unsure(names, unsure)
     elif missing := [name for name in named if not is_listed(name, listed)]:
         raise not_listed(names, missing, listed)
 
