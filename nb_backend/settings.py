@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, SupportsFloat, overload
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 DEFAULT_CACHE = "nb_backend_cache"
 
@@ -96,9 +96,23 @@ def _parse_url(url: str) -> str:
 
         shown = redact(url.partition("?")[0])
         raise ValueError(f"{shown!r} is not a server's url: write it like http://localhost:8080 or https://host/v1")
-    for call in ("/conversation", "/backend-api/v2", "/chat/completions"):
-        url = url.rstrip("/").removesuffix(call)
-    return url.rstrip("/")
+    base, mark, query = url.partition("?")
+    if _has_secret(query):
+        raise ValueError("a url with a key in it is refused: set NB_BACKEND_API_KEY instead")
+    for call in ("/conversation", "/backend-api/v2"):
+        base = base.rstrip("/").removesuffix(call)
+    # where the rest does not end in /v1, the address of the call says which dialect the server speaks
+    base = re.sub(r"(/v\d+\w*)/chat/completions$", r"\1", base.rstrip("/"))
+    return f"{base}{mark}{query}"
+
+
+def _has_secret(query: str) -> bool:
+    if not query:
+        return False
+    from .redaction import has_key, is_secret_name
+
+    names = [name for name, _ in parse_qsl(query, keep_blank_values=True)]
+    return any(is_secret_name(name) or name in ("sig", "signature", "code") for name in names) or has_key(query)
 
 
 def _is_server_url(url: str) -> bool:
@@ -108,7 +122,8 @@ def _is_server_url(url: str) -> bool:
             parts.scheme in ("http", "https")
             and bool(parts.hostname)
             and parts.port != 0
-            and not (parts.query or parts.fragment or re.search(r"\s", url))
+            and not (parts.fragment or re.search(r"\s", url))
+            and (not parts.query or len(parts.path) > 1)  # Azure's ?api-version=… follows a path
         )
     except ValueError:  # the port is not a number, or the brackets of an IPv6 address do not match
         return False

@@ -39,6 +39,9 @@ def test_argument_wins_over_setting_wins_over_environment(monkeypatch, find, fie
         ("http://host/g4f/backend-api/v2/conversation", "http://host/g4f"),
         ("http://[::1]:80", "http://[::1]:80"),
         ("http://host/@me", "http://host/@me"),
+        ("https://host/inference/chat/completions/", "https://host/inference/chat/completions"),
+        ("https://host/openai/deployments/d?api-version=1", "https://host/openai/deployments/d?api-version=1"),
+        ("https://host/v1/chat/completions?api-version=1", "https://host/v1?api-version=1"),
         ("", None),
     ],
 )
@@ -72,6 +75,15 @@ def test_a_text_that_is_not_a_url_is_refused(given):
 def test_a_url_with_a_password_is_refused_and_not_shown(given):
     with pytest.raises(ValueError, match="set NB_BACKEND_API_KEY instead") as refusal:
         settings.url(given)
+    assert "hidden" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "query", ["key=hidden", "api-key=hidden", "a=b&sig=hidden", "code=hidden", "x=sk-hidden-0123456"]
+)
+def test_a_url_with_a_key_is_refused_and_not_shown(query):
+    with pytest.raises(ValueError, match="a url with a key in it is refused: set NB_BACKEND_API_KEY") as refusal:
+        settings.url(f"https://host/openai?{query}")
     assert "hidden" not in str(refusal.value)
 
 

@@ -272,7 +272,8 @@ class Provider(AsyncGeneratorProvider, ProviderModelMixin):
     @classmethod
     def base_url(cls, url: str) -> str:
         """Return the url without the path of the call, which many people paste along with it."""
-        return url.removesuffix(cls.path).rstrip("/")
+        base, mark, query = url.partition("?")
+        return f"{base.rstrip('/').removesuffix(cls.path).rstrip('/')}{mark}{query}"
 
 
 def _is_below(server: str, url: str) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from .. import settings
 from ..errors import BackendError
@@ -16,11 +17,12 @@ from ..typing import MediaListType, Messages
 from . import refused_fields
 from .base import Provider
 from .chunk_reader import ChunkReader
+from .known_hosts import known_path, takes_api_key_header
 from .model import Model
 
 
 class OpenAIApi(Provider):
-    """Streams answers from ``{url}/chat/completions``, where the url ends in ``/v1`` or the like.
+    """Streams answers from ``{url}/chat/completions``. A query of the url, as Azure's, is kept behind it.
 
     The format is https://platform.openai.com/docs/api-reference/chat-streaming, with ``reasoning_content`` in the form
     of DeepSeek, vLLM and llama.cpp. The events are those of ``BackendApi``.
@@ -31,8 +33,17 @@ class OpenAIApi(Provider):
 
     @classmethod
     def accepts(cls, url: str) -> bool:
-        """Whether the url ends in ``/v1`` or the like."""
-        return re.search(r"/v\d+\w*$", url) is not None
+        """Whether the url ends in ``/v1`` or the like, contains ``/openai``, or has the host of a known service."""
+        parts = urlsplit(url)
+        if re.search(r"/v\d+(?:\.\d+)?\w*/?$|/openai", parts.path, re.IGNORECASE):
+            return True
+        return known_path(parts.hostname or "") is not None
+
+    @classmethod
+    def base_url(cls, url: str) -> str:
+        """Return the url without the path of the call; the url of a known service gets the path of its API."""
+        parts = urlsplit(base := super().base_url(url))
+        return base if parts.path else f"{base}{known_path(parts.hostname or '') or ''}"
 
     @classmethod
     async def endpoint(cls, key: settings.Secret) -> tuple[str, dict[str, str]]:
@@ -40,7 +51,12 @@ class OpenAIApi(Provider):
         url = settings.url(cls.url)
         if url is None:
             raise ValueError("OpenAIApi needs a url, like http://localhost:11434/v1: set NB_BACKEND_URL")
-        return url, {**cls.headers, **({"Authorization": f"Bearer {key.value}"} if key.value else {})}
+        if not key.value:
+            return url, dict(cls.headers)
+        parts, is_token = urlsplit(url), key.value.startswith("eyJ")  # of Entra ID, for Azure
+        if takes_api_key_header(parts.hostname or "", parts.query) and not is_token:
+            return url, {"api-key": key.value, **cls.headers}
+        return url, {**cls.headers, "Authorization": f"Bearer {key.value}"}
 
     @classmethod
     def body(cls, model: str, messages: Messages, media: MediaListType, key: settings.Secret) -> dict[str, Any]:

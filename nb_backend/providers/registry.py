@@ -14,7 +14,8 @@ DIALECTS = {
     "openai-chat": "openai_api.OpenAIApi",
     "g4f": "backend_api.BackendApi",
 }
-"""Name of a dialect: module in this package and class. The first one that accepts a url is used for it."""
+"""Name of a dialect: module in this package and class. A url that is the address of a dialect's call names it; for
+other urls the first one that accepts it is used."""
 
 _FALLBACK = "g4f"  # for urls that no dialect accepts, and for the embedded backend
 
@@ -57,9 +58,12 @@ def provider_named(name: str) -> type[Provider]:
 
 
 def _accepting(url: str) -> type[Provider]:
-    providers = map(provider_named, DIALECTS)
-    found = (provider for provider in providers if provider.accepts(provider.base_url(url)))
-    return next(found, None) or provider_named(_FALLBACK)
+    """Return the provider class whose call the url is the address of, else the first one that accepts it."""
+    providers = [*map(provider_named, DIALECTS)]
+    address = url.partition("?")[0].rstrip("/")
+    found = [provider for provider in providers if address.endswith(provider.path)]
+    found += [provider for provider in providers if provider.accepts(provider.base_url(url))]
+    return found[0] if found else provider_named(_FALLBACK)
 
 
 def all_dialects() -> list[str]:

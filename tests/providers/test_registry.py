@@ -10,10 +10,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from wire_server import CHUNKED, LAST_CHUNK, WireServer, chunk
+from wire_server import CHUNKED, LAST_CHUNK, WireServer, chunk, status
 
 import nb_backend
-from nb_backend import BackendApi, Chat, OpenAIApi, RawResponse, settings
+from nb_backend import BackendApi, BackendError, Chat, OpenAIApi, RawResponse, settings
 from nb_backend.providers import catalog, registry
 from nb_backend.providers.base import Provider
 from nb_backend.providers.model import Model
@@ -133,15 +133,97 @@ async def test_its_answers_are_replayed_if_no_server_is_named_or_asked(
         ([None], BackendApi),
         (["http://host"], BackendApi),
         (["http://host/v1/g4f"], BackendApi),
+        (["http://openai.host/api"], BackendApi),
+        (["http://host/g4f?a=v1"], BackendApi),
         (["http://host/v1"], OpenAIApi),
         (["http://host/v1beta"], OpenAIApi),
         (["http://host/api/v4", "http://other/v1"], OpenAIApi),
+        (["http://host/v1beta/openai"], OpenAIApi),
+        (["http://host/v3/openai"], OpenAIApi),
+        (["http://host/api/paas/v4"], OpenAIApi),
+        (["http://host/openai-compatible/models"], OpenAIApi),
+        (["https://host/openai/deployments/d?api-version=2024-10-21"], OpenAIApi),
+        (["https://models.github.ai/inference"], OpenAIApi),
+        (["https://api.perplexity.ai"], OpenAIApi),
+        (["https://adb-1.2.azuredatabricks.net/serving-endpoints"], OpenAIApi),
+        (["https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/l/endpoints/openapi"], OpenAIApi),
     ],
 )
 def test_the_urls_decide_on_the_dialect(urls, expected):
     provider = registry.provider_for(*urls)
     assert issubclass(provider, expected)
     assert provider.url == (" ".join(filter(None, urls)) or None)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "asked"),
+    [
+        ("http://host/any/chat/completions", OpenAIApi, "http://host/any/chat/completions"),
+        ("http://host/chat/completions/", OpenAIApi, "http://host/chat/completions"),
+        ("http://host/v1/chat/completions", OpenAIApi, "http://host/v1/chat/completions"),
+        ("http://host/a/chat/completions?x=1", OpenAIApi, "http://host/a/chat/completions?x=1"),
+        (
+            "https://n.openai.azure.com/openai/deployments/d/chat/completions?api-version=1",
+            OpenAIApi,
+            "https://n.openai.azure.com/openai/deployments/d/chat/completions?api-version=1",
+        ),
+        (
+            "https://n.services.ai.azure.com/models/chat/completions?api-version=1",
+            OpenAIApi,
+            "https://n.services.ai.azure.com/models/chat/completions?api-version=1",
+        ),
+        ("https://api.openai.com", OpenAIApi, "https://api.openai.com/v1/chat/completions"),
+        ("https://api.perplexity.ai/", OpenAIApi, "https://api.perplexity.ai/chat/completions"),
+        ("https://n.openai.azure.com", OpenAIApi, "https://n.openai.azure.com/openai/v1/chat/completions"),
+        ("http://host/x/backend-api/v2/conversation", BackendApi, "http://host/x/backend-api/v2/conversation"),
+        ("http://host/x?y=1", BackendApi, "http://host/x/backend-api/v2/conversation?y=1"),
+    ],
+)
+def test_the_address_of_a_call_names_the_dialect_and_is_asked(given, expected, asked):
+    request = Chat("m", url=given).request("Hi")
+    assert issubclass(request.provider, expected)
+    assert request.url == asked
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "header"),
+    [
+        ("/openai/deployments/d?api-version=1", "the-key-of-azure", ("api-key", "the-key-of-azure")),
+        ("/openai/deployments/d?api-version=1", "eyJ0.of.entra", ("Authorization", "Bearer eyJ0.of.entra")),
+        ("/v1beta/openai", "the-key-of-google", ("Authorization", "Bearer the-key-of-google")),
+    ],
+)
+async def test_the_query_stays_behind_the_path_and_the_key_is_sent_as_the_server_takes_it(
+    wire_server, path, key, header
+):
+    chunk_ = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}
+    wire_server.answer(words(chunk_))
+    chat = Chat("m", url=f"{wire_server.url}{path}", api_key=key)
+    assert (await chat.ask("Hello")).text == "Hi"
+    with pytest.raises(BackendError):
+        await chat.request("x").provider.get_models(api_key=key)
+    base, mark, query = path.partition("?")
+    asked, listed = wire_server.requests
+    assert (asked.path, listed.path) == (f"{base}/chat/completions{mark}{query}", f"{base}/models{mark}{query}")
+    for request in (asked, listed):
+        sent = {name: request.header(name) for name in ("api-key", "Authorization", "x-api-key")}
+        assert sent == {**dict.fromkeys(sent), header[0]: header[1]}
+    assert "api_key" not in asked.json
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        status("404 Not Found", {"detail": "Not Found"}),
+        status("405 Method Not Allowed"),
+        status("200 OK", b"<!doctype html><title>Open WebUI</title>"),
+        status("200 OK", {"error": "Unexpected endpoint or method. (POST /backend-api/v2/conversation)"}),
+    ],
+)
+async def test_the_error_of_a_server_of_another_dialect_says_how_to_name_its_url(wire_server, answer):
+    wire_server.answer(answer)
+    with pytest.raises(BackendError, match=r"set its url that ends in /v1, or the full address of /chat/completions$"):
+        await Chat("m", url=wire_server.url).ask("Hi")
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
