@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -10,7 +11,8 @@ from ..errors import BackendError, ConnectionFailed, ProtocolError
 from ..media.convert import attachments
 from ..typing import MediaListType, Messages
 from .base import Provider
-from .model import ABILITIES, Model
+from .model import Model
+from .model_list import read_models
 
 _OTHER_DIALECT = (
     "if it is an OpenAI-compatible server, set its url that ends in /v1, or the full address of /chat/completions"
@@ -65,20 +67,10 @@ class BackendApi(Provider):
         """Return the ids of all models, or one service's models with their abilities, for which g4f takes long."""
         path = "models" if provider is None else f"models/{quote(provider, safe='')}"
         given, api_key = settings.Secret(api_key), None
-
-        def read(document: Any) -> list[Model]:
-            if provider is None:
-                return [Model.of(name, provider=owner) for owner, names in document.items() for name in names]
-            return [_model(item, provider) for item in document]
-
+        read = partial(read_models, owner=provider or "")
         return await cls.get_document(f"/backend-api/v2/{path}", settings.secret(given), read)
 
 
 def _is_another_server(failure: BackendError) -> bool:
     """Whether the server does not have the address of g4f's call, or answers with a page of another kind."""
     return failure.status in (404, 405, 501) or isinstance(failure, ProtocolError) or BackendApi.path in str(failure)
-
-
-def _model(item: dict[str, Any], provider: str) -> Model:
-    abilities = {ability: item.get(ability) for ability in ABILITIES}
-    return Model.of(item["id"], label=item.get("label"), provider=provider, **abilities)

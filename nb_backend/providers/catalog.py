@@ -26,6 +26,14 @@ RETRY_SECONDS = 30.0  # between the starts of two fetches if the first one faile
 clock = time.monotonic
 
 
+_NO_LIST = frozenset({200, 404, 405, 410, 501})  # 200: of another document, like a web page
+
+
+def does_not_list(failure: BackendError) -> bool:
+    """Whether a server that was asked for its models has answered that it has no list; it may answer prompts."""
+    return failure.status in _NO_LIST
+
+
 class CatalogKey(NamedTuple):
     """Identifies a list of models: the server (``None``: the embedded backend), the service that it routes to
     (``None``: all), and a hash of the key, as a server may list other models for another key.

@@ -19,6 +19,7 @@ from .base import Provider
 from .chunk_reader import ChunkReader
 from .known_hosts import known_path, takes_api_key_header
 from .model import Model
+from .model_list import read_models
 
 
 class OpenAIApi(Provider):
@@ -118,11 +119,7 @@ class OpenAIApi(Provider):
     async def get_models(cls, provider: str | None = None, *, api_key: str | None = None) -> list[Model]:
         """Return all models that the server lists; ``vision`` is None unless the server reports it."""
         given, api_key = settings.Secret(api_key), None
-        return await cls.get_document("/models", settings.secret(given), _models)
-
-
-def _models(document: Any) -> list[Model]:
-    return [Model.of(item["id"], provider=item.get("owned_by"), vision=_vision(item)) for item in document["data"]]
+        return await cls.get_document("/models", settings.secret(given), read_models)
 
 
 def with_media(messages: Messages, media: list[Attachment]) -> Messages:
@@ -135,15 +132,3 @@ def with_media(messages: Messages, media: list[Attachment]) -> Messages:
     last = messages[places[-1]]
     parts = [*(content_part(one.uri, one.name) for one in media), *text_parts(last.get("content"))]
     return [*messages[: places[-1]], {**last, "content": parts}, *messages[places[-1] + 1 :]]
-
-
-def _vision(item: dict[str, Any]) -> bool | None:
-    """Return whether a model has vision, from the fields of g4f, Mistral or OpenRouter; ``None`` if none has them."""
-    match item:
-        case {"vision": False, "provider": False}:  # g4f's /v1 sends this for every model
-            return None
-        case {"vision": bool(vision)} | {"capabilities": {"vision": bool(vision)}}:
-            return vision
-        case {"architecture": {"input_modalities": [_, *_] as inputs}}:
-            return "image" in inputs
-    return None

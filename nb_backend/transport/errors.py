@@ -72,7 +72,7 @@ def not_an_answer(url: str, body: bytes, secrets: Iterable[str] = ()) -> Protoco
         )
     start = one_line(text, secrets, 60)
     sent = f"it sent the web page {title!r}" if title else f"it sent {start!r}" if start else "it sent nothing"
-    return ProtocolError(f"{origin} did not answer as a backend does ({sent}): check the url")
+    return ProtocolError(f"{origin} did not answer as a backend does ({sent}): check the url", status=200)
 
 
 def status_error(

@@ -66,6 +66,27 @@ def test_use_and_alias_choose_the_model_of_the_cells_after(kernel, engine):
     assert [body.get("model", "") for body in engine.history] == ["gpt-9", "other", "gpt-huge", "", "big"]
 
 
+@pytest.mark.parametrize(
+    ("answer", "state", "listed"),
+    [
+        (status("404 Not Found"), "(reachable; it does not list its models)", "ask one by its name"),
+        (status("200 OK", b"<html>"), "(reachable; it does not list its models)", "ask one by its name"),
+        (status("200 OK", {"data": None}), "(reachable; it does not list its models)", "ask one by its name"),
+        (status("200 OK", b'[{"id": "a"}, "b", null]'), "(reachable, 2 models: a, b)", "| b |"),
+        (status("401 Unauthorized"), "(it answers, but not with its models: ", "AuthError"),
+    ],
+)
+def test_a_server_that_does_not_list_its_models_is_reachable(kernel, wire_server, answer, state, listed):
+    wire_server.answer(answer)
+    kernel.run(f"%backend url {wire_server.url}/v1")
+    try:
+        assert state in said(kernel.run("%backend"))
+        run = kernel.run("%backend models")
+        assert listed in (str(run.error) if listed == "AuthError" else said(run))
+    finally:
+        kernel.run("%backend url default")
+
+
 def test_url_and_back(kernel, engine, server):
     assert "127.0.0.1" in said(kernel.run("%backend url http://127.0.0.1:9/v1"))
     state = said(kernel.run("%backend"))

@@ -6,6 +6,7 @@ import pytest
 from panel_client import PanelPage, text_of
 from serving import TOKEN
 from wait import eventually
+from wire_server import status
 
 SHOW = "from nb_backend import ChatPanel, chats\npanel = ChatPanel('main')\npanel"
 BROKEN = {"type": "error", "error": "Broken", "message": f"the engine broke with {TOKEN}"}
@@ -224,6 +225,14 @@ def test_models_export_and_invalid_requests(page, engine, kernel, tmp_path):
         data = {"comm_id": page.panel, "data": {"method": "custom", "content": broken}}
         kernel.client.shell_channel.send(kernel.client.session.msg("comm_msg", data))
     page.hello()
+
+
+def test_a_server_that_does_not_list_its_models_is_not_an_error(page, engine, kernel, wire_server):
+    wire_server.answer(status("404 Not Found"))
+    wire_server.answer(status("500 Internal Server Error"))
+    kernel.run(f"chats['main'].url = '{wire_server.url}/v1'")
+    assert page.ask("models", refresh=True)["models"] == []
+    assert "500" in page.refused("models", refresh=True)
 
 
 def test_a_page_that_missed_messages_gets_the_whole_state(page, engine, kernel):

@@ -246,7 +246,7 @@ async def test_the_models_of_all_and_of_one_provider(mocked):
     ]
 
 
-@pytest.mark.parametrize("payload", [7, ["m"], {"A": 7}, {"error": [{"message": "x"}]}, [{"name": "x"}]])
+@pytest.mark.parametrize("payload", [7, [7], {"A": 7}, {"error": [{"message": "x"}]}, [{"label": "x"}]])
 @pytest.mark.parametrize("provider", [None, "A"])
 async def test_a_document_that_is_not_a_list_of_models(mocked, payload, provider):
     settings.current.url = "http://server.invalid"

@@ -176,6 +176,6 @@ async def test_the_models(mocked, monkeypatch):
     monkeypatch.setenv("NB_BACKEND_URL", "http://server.invalid/v1")
     mocked.get("http://server.invalid/v1/models", payload={"data": [{"id": "m1", "owned_by": "me"}, {"id": "m2"}]})
     assert [(m, m.provider) for m in await OpenAIApi.get_models()] == [("m1", "me"), ("m2", "")]
-    mocked.get("http://server.invalid/v1/models", payload={"models": []})
+    mocked.get("http://server.invalid/v1/models", payload={"error": "no"})
     with pytest.raises(ProtocolError):
         await OpenAIApi.get_models()

@@ -16,7 +16,7 @@ from ...chat.chat import Chat
 from ...chat.history import describe_length
 from ...chat.named_chats import chats
 from ...errors import BackendError
-from ...providers.catalog import available_models, known_models, listed_models
+from ...providers.catalog import available_models, does_not_list, known_models, listed_models
 from ...redaction import is_secret_name
 from ...text import shorten, truncate
 from ..report import EMBEDDED, Report
@@ -59,6 +59,7 @@ _MEANT = {  # words that people try, and the verb that does it
     **dict.fromkeys(("login", "auth"), "key"),
     **dict.fromkeys(("show", "log"), "history"),
 }
+_NO_MODELS = "reachable; it does not list its models"
 _ABILITIES = {"vision": "sees images", "audio": "audio", "image": "makes images"}
 
 
@@ -127,9 +128,11 @@ def show_state() -> Report:
     try:
         models = run(listed_models(settings.url()))
         named = ", ".join(_cell(model) for model in models[:3]) + (", …" if len(models) > 3 else "")
-        reachable = f"reachable, {len(models)} model{'' if len(models) == 1 else 's'}: {named}"
+        count = f"{len(models)} model{'' if len(models) == 1 else 's'}"
+        reachable = f"reachable, {count}: {named}" if models else _NO_MODELS
     except BackendError as error:
-        reachable = f"not reachable: {error}"
+        answered = f"it answers, but not with its models: {error}" if error.status else f"not reachable: {error}"
+        reachable = _NO_MODELS if does_not_list(error) else answered
     return Report(
         f"- server: {urls[0] if urls else EMBEDDED} ({reachable})",
         *([f"- if that fails: {', '.join(urls[1:])}"] if urls[1:] else []),
@@ -144,10 +147,17 @@ def show_state() -> Report:
 @_command("models [WORD]", 1)
 def list_models(wanted: str = "") -> Report:
     """List the server's models, or those with WORD in their name, and what each can do."""
-    found = [model for model in run(available_models()) if wanted.lower() in f"{model.provider} {model}".lower()]
+    try:
+        models = run(available_models())
+    except BackendError as error:
+        if not does_not_list(error):
+            raise
+        models = []
+    if not models:
+        return Report("the server does not list its models: ask one by its name, `%%backend MODEL`")
+    found = [model for model in models if wanted.lower() in f"{model.provider} {model}".lower()]
     if not found:
-        has_none = f"no model has {wanted!r} in its name: `%backend models` lists all"
-        return Report(has_none if wanted else "the server lists no models")
+        return Report(f"no model has {wanted!r} in its name: `%backend models` lists all")
     rows = [f"| {_cell(model)} | {_cell(model.provider)} | {_abilities(model)} |" for model in found]
     return Report("| model | provider | besides text |", "| --- | --- | --- |", *rows)
 

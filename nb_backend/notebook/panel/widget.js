@@ -1055,7 +1055,7 @@ function modelPicker(store) {
 		message = "Loading the list of models …";
 		draw();
 		await store.request("models", { refresh }).then(
-			(reply) => ((models = reply.models), (message = "")),
+			(reply) => ((models = reply.models), (message = reply.models.length ? "" : "The server does not list its models: type a name.")),
 			(error) => (message = `The list could not be loaded: ${error.message}`),
 		);
 		draw();

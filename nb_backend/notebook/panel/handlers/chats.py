@@ -11,6 +11,7 @@ from typing import Any
 from .... import settings
 from ....chat.chat import Chat
 from ....chat.named_chats import chats
+from ....errors import BackendError
 from ....media.attachment import unique_name
 from ....providers import catalog
 from ....providers.registry import provider_for
@@ -68,10 +69,15 @@ async def list_models(panel: PanelController, request: Request) -> dict[str, Any
     url = settings.url(chat.url)
     if panel.models is None or panel.models[0] != (url, chat.provider) or request.fields.get("refresh"):
         server = url, chat.provider
-        if chat.url is None:
-            models = await catalog.available_models()
-        else:
-            models = await provider_for(url).get_models(chat.provider, api_key=own_key(chat))
+        try:
+            if chat.url is None:
+                models = await catalog.available_models()
+            else:
+                models = await provider_for(url).get_models(chat.provider, api_key=own_key(chat))
+        except BackendError as error:
+            if not catalog.does_not_list(error):
+                raise
+            models = []  # which the page says
         listed = [
             {"name": mask(str(one)), "provider": mask(one.provider), "label": mask(one.label), "vision": one.vision}
             for one in models
