@@ -147,7 +147,7 @@ class ResponseReader:
         texts, was_finished = self._texts, self._finished
         for event in events:
             data = event._data
-            if data.get("type") == "content" and type(text := data.get("content")) is str:  # nearly all events
+            if data.get("type") == "content" and type(text := data.get("content")) is str and len(data) == 2:  # most
                 texts.append(text)
             else:
                 self._note(event)
@@ -181,6 +181,8 @@ class ResponseReader:
                 self._finished = True
                 if is_error(finish_reason(event)):
                     self._finish_error = RawResponse(type="error", message=_FINISH_ERROR)
+                    if not self.has_begun:
+                        self.refusals.append(event)
         elif kind == "message":
             self._message, self._texts_before_message = event, len(self._texts)
         elif kind == "usage":

@@ -11,6 +11,7 @@ from yarl import URL
 from ..errors import BackendError, RateLimitError, ServerError
 from ..events import RawResponse, ServerChanged
 from ..transport.pool import current_pool
+from ..transport.refusal import CREDIT
 
 
 class Server(Protocol):
@@ -45,10 +46,19 @@ class RetryPolicy(Generic[S]):
         return self._servers[len(self._failures)]
 
     async def begin(self) -> None:
-        """Wait until the pool lets the attempt start; the caller must call ``end`` after it."""
+        """Wait until the pool lets the attempt start; the caller must call ``end`` after it.
+
+        Raises ``ServerError`` if the pool knows that the only server refuses every call for want of credit.
+        """
         self.delay = None
         if self._pool:
             await self._pool.acquire()
+            if len(self._servers) == 1 and self._pool.is_without_credit(self.server.url):
+                self._pool.release(answered=False)
+                raise ServerError(
+                    f"Nothing was sent, as the calls before were refused because the account has no credit: {CREDIT}",
+                    no_credit=True,
+                )
 
     def end(self, *, answered: bool) -> None:
         """Note that an attempt has ended."""
@@ -57,6 +67,8 @@ class RetryPolicy(Generic[S]):
 
     def next_step(self, failure: BackendError) -> RawResponse:
         """Return the progress event for the next attempt (another server, or a wait); raise if no attempt is left."""
+        if self._pool and failure.no_credit:
+            self._pool.note_no_credit(self.server.url)
         if is_request_error(failure):
             raise failure
         self._failures.append(failure)

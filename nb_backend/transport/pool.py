@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _JITTER = 0.2  # part of a wait that is added at random, so that not all calls go on at the same moment
 _MIN_LIMIT = 1.0  # calls at once
+_MAX_NO_CREDIT = 3  # refusals in a row for want of credit, after which nothing is sent to that server
 _GROWTH = 0.2  # added to the limit when as many calls as the limit have been answered
 
 
@@ -24,7 +26,8 @@ class Pool:
     A connection is reused when an answer was read to its end. If a server asks one call to slow down (``back_off``),
     all calls wait, and from then on half as many run at once; each answer raises that limit a little (additive
     increase, multiplicative decrease, as in RFC 5681). Such a refusal does not count against the ``max_retries`` of a
-    call as long as other calls are answered meanwhile.
+    call as long as other calls are answered meanwhile. If a server tells one call after the other that the account has
+    no credit, the remaining calls fail without being sent there.
     """
 
     max_retries = 5
@@ -34,6 +37,7 @@ class Pool:
         self._idle: dict[int, list[StreamSession]] = {}  # by a hash of their options, which include the key
         self._paused_until = 0.0  # on the monotonic clock
         self._limit = float("inf")  # calls at once
+        self._no_credit: Counter[str | None] = Counter()  # such refusals since the last answer, by url
         self._active = 0
         self._room = asyncio.Event()
         self._token: Token[Pool | None] | None = None
@@ -68,8 +72,17 @@ class Pool:
         self._active -= 1
         if answered:
             self.answered += 1
+            self._no_credit.clear()
             self._limit += _GROWTH / self._limit
         self._room.set()
+
+    def note_no_credit(self, url: str | None) -> None:
+        """Note that a server refused a call because the account has no credit."""
+        self._no_credit[url] += 1
+
+    def is_without_credit(self, url: str | None) -> bool:
+        """Whether a server would refuse another call because the account has no credit."""
+        return self._no_credit[url] >= _MAX_NO_CREDIT
 
     def back_off(self, seconds: float) -> None:
         """Delay all calls for these seconds, and halve the limit of calls at once, only once for each wait."""

@@ -223,6 +223,24 @@ async def test_an_error_page_that_drips_for_ever_ends(wire_server):
     assert 0 < str(error).count("x") < 40
 
 
+@pytest.mark.parametrize("is_waiting", [True, False])
+async def test_a_body_that_is_ended_early_ends_after_what_has_arrived(wire_server, is_waiting):
+    wire_server.answer(UNTIL_CLOSE + b"part", end="stall")
+    async with StreamSession() as session, session.post(wire_server.url, json={}) as response:
+        if is_waiting:
+            assert await response.read() == b"part"
+            response.end_within(0.05)
+        else:
+            await until(lambda: response._content.total_bytes == 4)
+            response.end_within(60)
+            response.end_within(0)
+            await until(lambda: response._is_ended)
+            assert await response.read() == b"part"
+        async with asyncio.timeout(10):
+            assert [await response.read() for _ in range(2)] == [b"", b""]
+    assert await asyncio.to_thread(wire_server.left.acquire, timeout=10)
+
+
 # -- leaving
 
 
