@@ -26,7 +26,7 @@ from .retry import RetryPolicy
 T = TypeVar("T")
 
 FINISH_SECONDS = 2.0
-"""How long the end of the connection, or a count of tokens, is waited for after a finish reason."""
+"""How long the end of the connection, a count of tokens or a log is waited for after a finish reason or an error."""
 
 
 class ProviderModelMixin:

@@ -51,7 +51,7 @@ class ResponseReader:
         self.wait: float | None = None
         """Seconds that the head of the response asks to wait."""
         self.endings = 0
-        """How many times the answer may have ended: at a finish reason, and when more of it came after one."""
+        """How many times the answer may have ended: at a finish reason or an error, and with what came after it."""
         self._texts_joined = 0  # how many deltas are no longer in ``_texts``
         self._texts_before_usage = -1  # of all deltas
         self._damaged = 0
@@ -65,6 +65,11 @@ class ResponseReader:
     def has_begun(self) -> bool:
         """Whether text, reasoning, an image or a tool call has arrived."""
         return self._has_begun or any(self._texts)
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether a finish reason or an error has come; counts of tokens and logs may follow it."""
+        return self._finished or self._error is not None
 
     @property
     def done(self) -> bool:
@@ -144,7 +149,7 @@ class ResponseReader:
 
     def _filter_and_note(self, events: list[RawResponse]) -> list[RawResponse]:
         events = self._secret_filter.filter(events)
-        texts, was_finished = self._texts, self._finished
+        texts, was_over = self._texts, self._is_over
         for event in events:
             data = event._data
             if data.get("type") == "content" and type(text := data.get("content")) is str and len(data) == 2:  # most
@@ -158,7 +163,7 @@ class ResponseReader:
             self._texts_joined += len(texts)
             texts.clear()
             self._has_begun = True
-        if self._finished and (not was_finished or any(map(_adds_to_answer, events))):
+        if self._is_over and (not was_over or any(map(_adds_to_answer, events))):
             self.endings += 1
         return self._hold_back(events) if self.refusals else events
 

@@ -1,4 +1,4 @@
-"""After a finish reason the answer ends within ``FINISH_SECONDS``, whatever the connection does."""
+"""After a finish reason or an error the answer ends within ``FINISH_SECONDS``, whatever the connection does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 import pytest
 from wire_server import CHUNKED, FINISH, UNTIL_CLOSE, chunk, content, sse
 
-from nb_backend import BackendApi, Chat, OpenAIApi
+from nb_backend import BackendApi, Chat, OpenAIApi, ServerError
 from nb_backend.providers import base
 from nb_backend.providers.chunk_reader import ChunkReader
 from nb_backend.providers.reader import ResponseReader
@@ -75,6 +75,17 @@ async def test_text_that_comes_after_the_finish_is_not_cut_off(wire_server, dial
     more = BODIES[dialect].replace(b"fine", b" and more")
     wire_server.answer(UNTIL_CLOSE + BODIES[dialect], *[0.3, more] * 4)
     assert (await Chat().ask("Hi?")).text == "fine" + " and more" * 4
+
+
+@pytest.mark.parametrize("text", [b"", b"Half"])
+async def test_an_error_ends_it_too(wire_server, dialect, text):
+    error = {"type": "error", "error": {"message": "out of memory", "code": "oom"}}
+    said = sse(content(text.decode()), error) if dialect == "g4f" else lines(OF_OPENAI[0], error).replace(b"fine", text)
+    wire_server.answer(CHUNKED + chunk(said), end="stall")
+    with pytest.raises(ServerError, match="out of memory") as caught:
+        await Chat().ask("Hi?")
+    assert caught.value.partial == text.decode()
+    assert await asyncio.to_thread(wire_server.left.acquire, timeout=10)
 
 
 async def test_the_connection_is_not_used_again(wire_server, dialect):
