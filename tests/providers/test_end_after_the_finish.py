@@ -54,7 +54,7 @@ async def test_it_ends_though_the_server_stays(wire_server, dialect, head, drip)
     drops = [framed[1], 0.01] * 1000 if drip else []
     wire_server.answer(head + framed[0], *drops, end="stall")
     async with asyncio.timeout(30):
-        answer = await Chat().ask("Hi?")
+        answer = await Chat("m").ask("Hi?")
     assert (answer.text, answer.finish_reason) == ("fine", "stop")
     if not drip:
         assert await asyncio.to_thread(wire_server.left.acquire, timeout=10)
@@ -63,7 +63,7 @@ async def test_it_ends_though_the_server_stays(wire_server, dialect, head, drip)
 async def test_usage_that_comes_in_time_counts(wire_server, dialect, monkeypatch):
     monkeypatch.setattr(base, "FINISH_SECONDS", 30)
     wire_server.answer(UNTIL_CLOSE + BODIES[dialect], seen := threading.Event(), USAGES[dialect])
-    stream = Chat().stream("Hi?")
+    stream = Chat("m").stream("Hi?")
     async for event in stream:
         if event.type == "finish":
             seen.set()
@@ -74,7 +74,7 @@ async def test_text_that_comes_after_the_finish_is_not_cut_off(wire_server, dial
     monkeypatch.setattr(base, "FINISH_SECONDS", 1)
     more = BODIES[dialect].replace(b"fine", b" and more")
     wire_server.answer(UNTIL_CLOSE + BODIES[dialect], *[0.3, more] * 4)
-    assert (await Chat().ask("Hi?")).text == "fine" + " and more" * 4
+    assert (await Chat("m").ask("Hi?")).text == "fine" + " and more" * 4
 
 
 @pytest.mark.parametrize("text", [b"", b"Half"])
@@ -83,7 +83,7 @@ async def test_an_error_ends_it_too(wire_server, dialect, text):
     said = sse(content(text.decode()), error) if dialect == "g4f" else lines(OF_OPENAI[0], error).replace(b"fine", text)
     wire_server.answer(CHUNKED + chunk(said), end="stall")
     with pytest.raises(ServerError, match="out of memory") as caught:
-        await Chat().ask("Hi?")
+        await Chat("m").ask("Hi?")
     assert caught.value.partial == text.decode()
     assert await asyncio.to_thread(wire_server.left.acquire, timeout=10)
 
@@ -93,7 +93,7 @@ async def test_the_connection_is_not_used_again(wire_server, dialect):
         wire_server.answer(CHUNKED + chunk(BODIES[dialect]), end="stall")
     async with Pool():
         for _ in range(2):
-            assert (await Chat().ask("Hi?")).text == "fine"
+            assert (await Chat("m").ask("Hi?")).text == "fine"
     assert len(wire_server.requests) == 2
     assert wire_server.left.acquire(timeout=10)
 
