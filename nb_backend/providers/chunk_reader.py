@@ -15,6 +15,7 @@ from .tool_calls import ToolCallCollector
 
 _REASONING_KEYS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
 _REASONING_DETAILS = ("reasoning_details", "thinking_blocks")  # repeat, in parts, what one of the keys above has
+_BESIDE_AN_ERROR = ("message", "code", "status", "status_code", "retry_after", "retry_after_ms")
 _SOURCE_KEYS = ("annotations", "citations", "search_results", "executed_tools", "web_search", "search_info")
 
 
@@ -91,7 +92,8 @@ class ChunkReader(ResponseReader):
         if usage := _usage(chunk, choices):
             yield RawResponse(type="usage", usage=usage, model=self._model, provider=self._name)
         if told:
-            yield RawResponse(type="error", error=told)
+            beside = {key: chunk.get(key) for key in _BESIDE_AN_ERROR if chunk.get(key) is not None}
+            yield RawResponse(type="error", error=told, **beside)
         self._plain_sizes = _plain_sizes(chunk.get_dict(), choices)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,8 @@ def find_error(data: Mapping[str, Any]) -> dict[str, Any] | None:
     if isinstance(response := fields.get("baseresp"), dict) and (found := find_error(response)) is not None:
         return found
     code = next((fields[name] for name in _CODES if not _is_fine(fields.get(name))), None)
+    if code is None and re.fullmatch(r"[45]\d\d", str(fields.get("status"))):
+        code = fields["status"]
     for name in _ERRORS:
         value = fields.get(name)
         if isinstance(value, list) and value:

@@ -41,6 +41,14 @@ REFUSALS = [
     {"error": {"status": "UNAVAILABLE", "message": "The model is overloaded. Please try again later."}},
     {"error": {"message": "The server had an error", "type": "server_error", "code": None}},
     {"error": "Too many requests"},
+    {"error": {"message": "no"}, "status_code": 503},
+    {"error": "slow_down", "message": "no", "code": 429},
+    {"message": "Too Many Requests", "status": 429},
+    [{"error": {"code": 503, "status": "UNAVAILABLE", "message": "The model is overloaded."}}],
+    {"errors": [{"code": 429, "message": "slow down"}]},
+    {"detail": "Rate limit exceeded"},
+    {"base_resp": {"status_code": 1002, "status_msg": "rate limit"}, "choices": None},
+    {"error": {"message": '{"error": {"code": 503, "message": "inner"}}'}},
     {"error": "503 Service Unavailable"},
     {"error": {"message": "litellm.ServiceUnavailableError: x", "type": None, "code": "503"}},
     {"object": "error", "message": "busy", "type": "ServiceUnavailableError", "code": 503},
@@ -160,6 +168,7 @@ async def test_another_error_is_not_retried(openai, wire_server, refusal):
         (b"Retry-After: 3\r\n", {}, [3]),
         (b"retry-after-ms: 250\r\n", {"retry_after": 9}, [0.25]),
         (b"", {"retry_after": 7}, [7]),
+        (b"", {"retry_after_ms": 40}, [0.04]),
         (b"", {"metadata": {"headers": {"Retry-After": "5"}}}, [5]),
         (b"", {"details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34s"}]}, [34]),
         (b"", {"message": "Please try again in 1.5s."}, [1.5]),
@@ -175,6 +184,13 @@ async def test_it_waits_as_long_as_the_server_asks(openai, wire_server, delays, 
     text, _, error = await ask(openai)
     assert delays == waits
     assert (text, error is None) == (("fine", True) if waits else ("", False))
+
+
+async def test_a_wait_beside_the_error_is_obeyed(openai, wire_server, delays):
+    wire_server.answer(chunks({"error": "rate_limited", "message": "slow", "retry_after": 2.5}))
+    wire_server.answer(FINE)
+    assert (await ask(openai))[0] == "fine"
+    assert delays == [2.5]
 
 
 @pytest.mark.parametrize("code", [429, 503, 401, 402, 404])
