@@ -42,6 +42,7 @@ PRIVATE = {
     "_create_connection": {"transport/connection.py"},  # aiohttp: overridden, to see each new connection
     "_exit": {"local/__main__.py"},  # os: documented in spite of its name
     "_getframe": {"batch/api.py", "notebook/magic/transform.py"},  # sys: documented in spite of its name
+    "_instances": {"capture.py"},  # ipywidgets: all widgets; ``Widget.widgets``, which has no underscore, warns
     "_msg_callback": {"notebook/panel/comm.py"},  # comm: the function that takes a message
     "_render_traceback_": {"batch/awaitable.py", "notebook/errors.py"},  # IPython: how an exception shows itself
     "_repr_mimebundle_": {"media/from_object.py", "notebook/panel/widget.py"},  # IPython: how an object shows itself
@@ -188,6 +189,16 @@ def test_a_widget_opens_its_comm_in_one_method():
     assert "comm" in Widget.class_traits()
     assert isinstance(__import__("ipywidgets.widgets.widget").widgets.widget.__protocol_version__, str)
     assert callable(anywidget.AnyWidget._repr_mimebundle_)
+
+
+def test_an_output_widget_is_among_all_widgets_and_names_the_request_whose_outputs_it_takes():
+    import ipywidgets.widgets.widget
+
+    out = ipywidgets.Output()
+    assert out in ipywidgets.widgets.widget._instances.values()
+    assert {"msg_id", "outputs"} <= {*out.get_state()}
+    out.close()
+    assert out not in ipywidgets.widgets.widget._instances.values()
 
 
 def test_a_comm_calls_the_function_that_takes_its_messages():

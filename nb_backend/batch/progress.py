@@ -7,9 +7,10 @@ import threading
 import time
 import uuid
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from ..background import POLL_SECONDS
+from ..capture import in_output_widget, is_captured
 
 
 class Progress:
@@ -80,10 +81,11 @@ class NoProgress:
         """Show nothing."""
 
 
-class TerminalBar:
-    """A bar in a line of the terminal, on stderr."""
+class TextBar:
+    """A bar of text, drawn again and again in one line: of the terminal, or of an ``ipywidgets.Output``."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
         self._bar: Any = None
 
     def show(self, counts: Progress) -> None:
@@ -91,14 +93,14 @@ class TerminalBar:
         if self._bar is None:
             from tqdm import tqdm
 
-            self._bar = _make_bar(tqdm, counts, leave=False, file=sys.stderr, dynamic_ncols=True)
+            self._bar = _make_bar(tqdm, counts, leave=False, file=self._file, dynamic_ncols=True)
         _update_bar(self._bar, counts)
 
     def finish(self, line: str) -> None:
         """Replace the bar by one line, which stays."""
         if self._bar is not None:
             self._bar.close()
-        print(line, file=sys.stderr)  # noqa: T201
+        print(line, file=self._file)
 
 
 class NotebookBar:
@@ -109,15 +111,12 @@ class NotebookBar:
     """
 
     def __init__(self, shell: Any, *, plain: bool) -> None:
-        from IPython.core.displaypub import CapturingDisplayPublisher
-
         self._display_id = uuid.uuid4().hex
         self._is_displayed = False
         self._bar: Any = None
         self._plain = plain
         self._line = ""
-        # %%capture keeps every update as an output of its own, so it gets only the last line
-        self._is_captured = isinstance(shell.display_pub, CapturingDisplayPublisher)
+        self._is_captured = is_captured(shell)  # then only the last line is shown
 
     def show(self, counts: Progress) -> None:
         """Draw the bar."""
@@ -172,9 +171,9 @@ def choose_view(wanted: bool, *, plain: bool) -> ProgressView:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     if hasattr(shell, "kernel"):
-        return NotebookBar(shell, plain=plain)
+        return TextBar(sys.stdout) if in_output_widget(shell) else NotebookBar(shell, plain=plain)
     with suppress(AttributeError, ValueError):  # stderr is missing or closed
-        return TerminalBar() if sys.stderr.isatty() else NoProgress()
+        return TextBar(sys.stderr) if sys.stderr.isatty() else NoProgress()
     return NoProgress()
 
 

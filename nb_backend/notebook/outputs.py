@@ -20,7 +20,9 @@ MAX_CELLS: Final = 10
 MAX_BYTES: Final = 32 * 2**20
 
 _DISPLAY_TYPES = ("display_data", "update_display_data", "execute_result")
-_RECORDED_TYPES = frozenset({*_DISPLAY_TYPES, "execute_input", "stream", "error", "clear_output", "status"})
+_COMM_TYPES = ("comm_open", "comm_msg", "comm_close")
+_SHOWN_TYPES = frozenset({*_DISPLAY_TYPES, "stream", "error", "clear_output"})
+_RECORDED_TYPES = frozenset({*_SHOWN_TYPES, *_COMM_TYPES, "execute_input", "status"})
 
 
 class CellImages(NamedTuple):
@@ -31,14 +33,52 @@ class CellImages(NamedTuple):
     images: tuple[bytes, ...]
 
 
-class _Cell:
+class _Area:
+    """The outputs of a cell, or of an ``ipywidgets.Output``."""
+
+    def __init__(self) -> None:
+        self.clears_on_next_output = False  # after clear_output(wait=True)
+        self.clears = 0  # how often it was cleared at once
+        self.display_ids: set[str] = set()  # of its outputs; "" for an output without one, and for text
+
+    def note(self, kind: str, content: dict[str, Any]) -> bool:
+        """Note a message for this area; return whether it is cleared."""
+        if kind == "clear_output" and content["wait"]:
+            self.clears_on_next_output = True
+            return False
+        cleared = self.clears_on_next_output or kind == "clear_output"
+        if cleared:
+            self.clears_on_next_output = False
+            self.clears += kind == "clear_output"
+            self.display_ids.clear()
+        if kind != "clear_output":
+            self.display_ids.add(content.get("transient", {}).get("display_id") or "")
+        return cleared
+
+
+class _Widget(_Area):
+    """An ``ipywidgets.Output``, which takes the outputs of the request that its ``msg_id`` names."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        super().__init__()
+        self.request = ""
+        self.update(state)
+
+    def update(self, state: dict[str, Any]) -> None:
+        """Note a new state of the widget."""
+        if "msg_id" in state:
+            self.request = state["msg_id"]
+        if state.get("outputs"):
+            self.display_ids.add("")
+
+
+class _Cell(_Area):
     def __init__(self, id: str, number: int) -> None:
+        super().__init__()
         self.id = id
         self.number = number
         self.running = True
-        self.clears_on_next_output = False  # after clear_output(wait=True)
         self.shown: dict[object, bytes] = {}  # images by display_id; b"" for an output that is not an image
-        self.display_ids: set[str] = set()  # of its outputs; "" for an output without one, and for text
 
     @property
     def images(self) -> tuple[bytes, ...]:
@@ -53,6 +93,7 @@ class OutputRecorder:
         self._session = session
         self._open = False
         self._cells: dict[str, _Cell] = {}  # by the id of the request that ran the cell, oldest first
+        self._widgets: dict[str, _Widget] = {}  # by the id of the comm; the newest taker is last
         self._lock = RLock()
         self._send = session.send
 
@@ -82,7 +123,7 @@ class OutputRecorder:
         """Stop recording and forget all; return whether the session has its own ``send`` again, without a wrapper."""
         with self._lock:
             self._open = False
-            self._cells = {}
+            self._cells, self._widgets = {}, {}
         if self._session.send == self.send:
             self._session.send = self._send
         return bool(self._session.send == self._send)
@@ -94,46 +135,86 @@ class OutputRecorder:
             return [CellImages(cell.id, cell.number, cell.images) for cell in cells]
 
     def clear_if_only(self, display_ids: set[str]) -> bool:
-        """Clear the outputs of the running cell at its next output, if it has only these; return whether it does."""
+        """Clear the running cell, or the widget that takes its outputs, at the next output, if it has only these.
+
+        Return whether it does.
+        """
         publisher = self._shell.display_pub
         for texts in (sys.stdout, sys.stderr):
             texts.flush()
         with self._lock:  # so that nothing else is sent meanwhile
-            cell = self._cells.get(publisher.parent_header["msg_id"]) if self._open else None
-            if cell is None or cell.clears_on_next_output or cell.display_ids != display_ids:
+            area = self._area(publisher.parent_header["msg_id"]) if self._open else None
+            if area is None or area.clears_on_next_output or area.display_ids != display_ids:
                 return False
             publisher.clear_output(wait=True)
         return True
 
+    def is_empty_widget(self) -> bool:
+        """Whether a widget takes the outputs, and is known to have no others, or to lose them with the next one."""
+        for texts in (sys.stdout, sys.stderr):
+            texts.flush()
+        with self._lock:
+            widget = self._taker(self._shell.display_pub.parent_header["msg_id"])
+            return widget is not None and (widget.clears_on_next_output or not widget.display_ids)
+
+    def place(self) -> object:
+        """Return what identifies where outputs go now; it changes when that is cleared."""
+        with self._lock:
+            area = self._area(self._shell.display_pub.parent_header["msg_id"])
+            return None if area is None else (id(area), area.clears)
+
+    def _area(self, request: str) -> _Area | None:
+        """Return where the outputs of a request go; ``None`` if that is unknown."""
+        return self._taker(request) or self._cells.get(request)
+
+    def _taker(self, request: str) -> _Widget | None:
+        return next((one for one in reversed(self._widgets.values()) if one.request == request), None)
+
     def _record(self, message: Any) -> None:
         with suppress(Exception):  # a strange message of other code must not fail the cell
-            if message["header"]["msg_type"] in _RECORDED_TYPES:
+            kind = message["header"]["msg_type"]
+            if kind in _RECORDED_TYPES:
                 with self._lock:
-                    if self._open:
-                        request = message["parent_header"]["msg_id"]
-                        self._update(message["header"]["msg_type"], request, message["content"])
+                    if self._open and kind in _COMM_TYPES:
+                        self._update_widget(kind, message["content"])
+                    elif self._open:
+                        self._update(kind, message["parent_header"]["msg_id"], message["content"])
+
+    def _update_widget(self, kind: str, content: dict[str, Any]) -> None:
+        """Note what a message says of an ``ipywidgets.Output``; other comms are not noted."""
+        comm, state = content["comm_id"], content["data"].get("state") or {}
+        if kind == "comm_open":
+            if "msg_id" in state and "outputs" in state:
+                self._widgets[comm] = _Widget(state)
+        elif kind == "comm_close":
+            self._widgets.pop(comm, None)
+        elif comm in self._widgets or "msg_id" in state:
+            # what a widget from before ``open`` shows is not known
+            widget = self._widgets.get(comm) or _Widget({"outputs": ["unknown"]})
+            widget.update(state)
+            if state.get("msg_id"):  # several may take the outputs of one request: the last one does
+                self._widgets.pop(comm, None)
+            self._widgets[comm] = widget
 
     def _update(self, kind: str, request: str, content: dict[str, Any]) -> None:
-        cell = self._cells.get(request)
+        cell, taker = self._cells.get(request), self._taker(request)
         if kind == "execute_input":
             self._begin(request, content["execution_count"])
         elif kind == "update_display_data":
             self._show(cell, content, update=True)
+        elif taker is not None and kind in _SHOWN_TYPES:
+            taker.note(kind, content)
+            if cell is not None and kind in _DISPLAY_TYPES:
+                self._show(cell, content)
         elif cell is None:
             return
         elif kind == "status":
             if content["execution_state"] == "idle":
                 cell.running = False
                 self._trim()
-        elif kind == "clear_output" and content["wait"]:
-            cell.clears_on_next_output = True
         else:
-            if cell.clears_on_next_output or kind == "clear_output":
-                cell.clears_on_next_output = False
+            if cell.note(kind, content):
                 cell.shown.clear()
-                cell.display_ids.clear()
-            if kind != "clear_output":
-                cell.display_ids.add(content.get("transient", {}).get("display_id") or "")
             if kind in _DISPLAY_TYPES:
                 self._show(cell, content)
 
@@ -203,10 +284,27 @@ def last_images(shell: InteractiveShell) -> tuple[bytes, ...]:
 
 
 def clear_if_only(shell: InteractiveShell, display_ids: set[str]) -> bool:
-    """Clear the outputs of the running cell at its next output, if it has only these; return whether it does."""
+    """Clear the outputs of the running cell, or of the ``ipywidgets.Output`` that takes them, at the next output.
+
+    This is done only if there are no others than these; return whether it is.
+    """
     with suppress(Exception):  # the shell may not be a kernel's
         return shell in _recorders and _recorders[shell].clear_if_only(display_ids)
     return False
+
+
+def is_empty_widget(shell: InteractiveShell) -> bool:
+    """Whether an ``ipywidgets.Output`` takes what is shown now, and is known to have nothing else to show."""
+    with suppress(Exception):  # the shell may not be a kernel's
+        return shell in _recorders and _recorders[shell].is_empty_widget()
+    return False
+
+
+def place(shell: InteractiveShell) -> object:
+    """Return what identifies where outputs go now; it changes when that is cleared. ``None`` if it is unknown."""
+    with suppress(Exception):  # the shell may not be a kernel's
+        return _recorders[shell].place() if shell in _recorders else None
+    return None
 
 
 def _image_of(bundle: dict[str, Any]) -> bytes:

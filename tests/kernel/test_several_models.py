@@ -268,3 +268,13 @@ def test_stored_answers_are_replayed_whatever_the_server_lists(kernel, engine, t
 def test_one_model_alone_is_asked_as_given(kernel, engine, name):
     assert kernel.run(f"%%backend {name} # as given\nhi").error is None
     assert engine.history[-1]["model"] == name.strip("'")
+
+
+def test_they_arrive_in_an_output_widget(kernel):
+    run = kernel.run(
+        "import ipywidgets\nout = ipywidgets.Output()\n"
+        "with out:\n    get_ipython().run_cell_magic('backend', 'llama gpt-4o', 'Why is the sky blue?')"
+    )
+    assert run.of("update_display_data") == []  # the widget would drop it
+    assert len(columns(run.markdown[-1])) == 2
+    assert run.markdown[-1].count("answered by") == 2

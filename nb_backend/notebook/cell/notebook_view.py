@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from ...capture import in_output_widget, is_captured
 from ...chat.answer import Answer
 from ...events import RawResponse
 from ...text import safe_terminal
-from ..outputs import clear_if_only
+from ..outputs import clear_if_only, is_empty_widget
 from .columns import one_by_one, side_by_side
 from .section import AnswerSection
 
@@ -34,6 +35,11 @@ class Output:
         self.display_id = uuid.uuid4().hex
         self._shown: tuple[dict[str, str], dict[str, Any]] | None = None
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether anything was shown."""
+        return self._shown is not None
+
     def show(self, data: dict[str, str], metadata: dict[str, Any] | None = None) -> int:
         """Show this data, unless it is shown already; return the number of characters sent."""
         shown = data, metadata or {}
@@ -43,7 +49,7 @@ class Output:
             data=data,
             metadata=metadata or {},
             transient={"display_id": self.display_id},
-            update=self._shown is not None,
+            update=self.is_shown,
         )
         self._shown = shown
         return sum(map(len, data.values()))
@@ -59,7 +65,6 @@ class CellView:
     """
 
     def __init__(self, shell: InteractiveShell, format: str = "markdown", names: Sequence[str] = ()) -> None:
-        from IPython.core.displaypub import CapturingDisplayPublisher
 
         self._shell = shell
         self._format = format
@@ -67,8 +72,8 @@ class CellView:
         self._outputs = [Output(shell)]
         self._due = 0.0  # the earliest time of the next repaint
         self._repaint: asyncio.TimerHandle | None = None
-        # %%capture would keep every update as an output: it gets only the last
-        self._live = not isinstance(shell.display_pub, CapturingDisplayPublisher)
+        self._in_widget = in_output_widget(shell)
+        self._live = is_empty_widget(shell) if self._in_widget else not is_captured(shell)
         if self._live:
             self._paint()
         self._due = 0.0  # the first word is shown at once
@@ -100,14 +105,24 @@ class CellView:
     def _paint(self) -> None:
         started = time.monotonic()
         self._repaint = None
+        if self._in_widget and not self._remove_outputs():
+            self._live = False  # other code has added an output, which would be lost
+            return
         section = self._sections[0]
         sent = 0
-        for markdown, plain in section.finished_pieces():
+        for markdown, plain in () if self._in_widget else section.finished_pieces():
             sent += self._outputs[-1].show({"text/markdown": markdown, "text/plain": safe_terminal(plain)})
             self._outputs.append(Output(self._shell))
         sent += self._outputs[-1].show(self._live_data())
         painted = time.monotonic()
         self._due = painted + max(REPAINT_INTERVAL, _PAUSE_FACTOR * (painted - started), sent / _MAX_CHARS_PER_SECOND)
+
+    def _remove_outputs(self) -> bool:
+        """Remove the outputs, as soon as others replace them; return whether that is possible."""
+        shown = {output.display_id for output in self._outputs if output.is_shown}
+        removed = not shown or clear_if_only(self._shell, shown)
+        self._outputs = [Output(self._shell)]
+        return removed
 
     def _live_data(self) -> dict[str, str]:
         """Return what is shown while an answer grows: the form notebooks show, with plain text while it is short."""
@@ -127,7 +142,9 @@ class CellView:
         else:
             texts = self._sections[0].pieces()
             pieces = [{"text/markdown": markdown, "text/plain": safe_terminal(plain)} for markdown, plain in texts]
-        if len(pieces) < len(self._outputs):
+        if self._in_widget:
+            self._remove_outputs()
+        elif len(pieces) < len(self._outputs):
             if clear_if_only(self._shell, {output.display_id for output in self._outputs}):
                 self._outputs = []
             for output in self._outputs[len(pieces) :]:

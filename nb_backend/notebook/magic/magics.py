@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections import deque
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from traitlets import Unicode
 
 from ...chat.cell_run import CellRun, cell_run
 from ..errors import interruptible, one_line_errors, report_interrupt
+from ..outputs import place
 from ..waiting import Wait, await_in_cell, block_cell, run_without_loop
 from .options import parse, with_options
 from .setting_traits import DictSetting, NumberSetting, SecondsSetting, TextSetting
@@ -58,7 +61,7 @@ class BackendMagics(Magics):
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
         self.shell: InteractiveShell = shell
-        self._shown_in_cell: list[object] = []
+        self._shown_in_cell: deque[tuple[object, object]] = deque(maxlen=100)  # where, and what
         self._failures: LastFailure | None = None
         self._last_error = getattr(sys, "last_value", None)
 
@@ -141,7 +144,7 @@ class BackendMagics(Magics):
         if run := cell_run.get():
             run.was_dry_run = True
         display(report)
-        self._shown_in_cell.append(report)
+        self._note_shown(report)
         return report
 
     def _attached(self, question: Question) -> Attached | None:
@@ -165,7 +168,7 @@ class BackendMagics(Magics):
             show_attached(attached, self.shell)
             return await show_stream(stream, view_for(self.shell, question.options.format))
         finally:
-            self._shown_in_cell.append(stream.answer)
+            self._note_shown(stream.answer)
             if stream.kept:
                 question.record_answer(stream.answer, self.shell.user_ns)
 
@@ -175,7 +178,7 @@ class BackendMagics(Magics):
         from .several import MultiModelRun
 
         several = MultiModelRun(question)
-        self._shown_in_cell += [several.answers, *several.answers]
+        self._note_shown(several.answers, *several.answers)
         show_attached(attached, self.shell)
         view = view_for(self.shell, question.options.format, several.answers.models)
         return await several.show(view, self.shell.user_ns)
@@ -237,9 +240,19 @@ class BackendMagics(Magics):
         self._failures = self._failures or LastFailure()
         return self._failures
 
+    def _note_shown(self, *values: object) -> None:
+        """Note values that the cell, or an ``ipywidgets.Output``, shows."""
+        where = place(self.shell)
+        self._shown_in_cell.extend((where, value) for value in values)
+
     def skip_if_shown(self, value: object) -> None:
-        """Display nothing if this cell has shown the value already; ``NotImplementedError`` leaves it to IPython."""
-        if not any(shown is value for shown in self._shown_in_cell):
+        """Display nothing if this cell has shown the value already; ``NotImplementedError`` leaves it to IPython.
+
+        It is displayed in an ``ipywidgets.Output`` that does not show it yet, and where it was cleared away.
+        """
+        where = place(self.shell)
+        shown = any(one is value and at == where for at, one in self._shown_in_cell)
+        if not shown or _is_for_a_widget():
             raise NotImplementedError
 
 
@@ -258,6 +271,14 @@ async def ask_awaited(line: str, cell: str, wait: Wait = await_in_cell) -> None:
 def ask(line: str, cell: str) -> None:
     """Run a cell where nothing can be awaited; the rewritten cell calls this."""
     run_without_loop(ask_awaited(line, cell, block_cell))
+
+
+def _is_for_a_widget() -> bool:
+    """Whether the value is formatted for ``Output.append_display_data``, which shows it wherever the widget is."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code.co_name != "append_display_data":
+        frame = frame.f_back
+    return frame is not None
 
 
 def _exclude_from_autoreload(shell: InteractiveShell) -> None:
