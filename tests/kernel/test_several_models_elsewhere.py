@@ -16,6 +16,7 @@ from driver import at_display, one_line
 from nbclient import NotebookClient
 from serving import serving
 from wait import eventually
+from wire_server import status
 
 from nb_backend import Chat, ServerError
 from nb_backend.chat.answer import Answer
@@ -23,7 +24,7 @@ from nb_backend.events import RawResponse
 from nb_backend.notebook.cell.notebook_view import CellView
 from nb_backend.notebook.cell.terminal_view import TerminalView
 from nb_backend.notebook.magic.options import parse
-from nb_backend.notebook.magic.several import MultiModelRun
+from nb_backend.notebook.magic.several import MultiModelRun, check_models
 
 CELL = "%%backend llama gpt-4o\nWhy is the sky blue?"
 BROKEN = {"type": "error", "error": "Broken", "message": "the engine broke"}
@@ -190,3 +191,21 @@ async def test_an_interrupt_before_any_is_asked_ends_all():
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert ["stopped" in one for one in columns(published[-1]["text/markdown"])] == [True, True]
+
+
+async def test_the_embedded_backend_has_one_model_and_is_not_asked_for_several():
+    asked = SimpleNamespace(options=parse("o3 gpt-4o"), request=lambda model: Chat().request("hi", model=model))
+    with pytest.raises(ValueError, match=r"the embedded backend has one model.*%backend url"):
+        await check_models(asked)
+
+
+@pytest.mark.parametrize(("line", "path"), [("a-1 b-1 --provider P", "/models/P"), ("a-1 b-1", "/models")])
+async def test_the_list_is_that_of_the_service_that_is_named(wire_server, line, path):
+    wire_server.answer(
+        status("200 OK", [{"id": "a-1"}, {"id": "b-1"}] if "P" in line else {"Q": ["a-1"], "R": ["b-1"]})
+    )
+    options = parse(line)
+    chat = Chat(url=wire_server.url)
+    asked = SimpleNamespace(options=options, request=lambda name: chat.request("hi", model=name, **options.params))
+    await check_models(asked)
+    assert [request.path.removeprefix("/backend-api/v2") for request in wire_server.requests] == [path]

@@ -221,6 +221,10 @@ class TestModels:
     def test_no_message_repeats_a_key(self, line):
         assert refused(line) == KEY_ON_THE_LINE
 
+    @pytest.mark.parametrize("name", ["secret-llama", "token", "my-key-model:1b", "keybert"])
+    def test_a_model_may_be_named_like_a_key(self, name):
+        assert read(name) == [name]
+
 
 class TestTextsWithoutQuotes:
     @pytest.mark.parametrize("option", ["-s ", "--system ", "--system=", "-s", "--sys ", "–s ", "-s="])
@@ -230,6 +234,12 @@ class TestTextsWithoutQuotes:
     def test_a_system_prompt_without_quotes_is_refused_with_them(self, option, rest):
         for line in (f"{option}Answer {rest}", f"m {option}Answer {rest} -t 0", f"{option}Answer {rest} # x"):
             assert f'-s "Answer {rest}"' in refused(line), line
+
+    def test_a_parameter_without_quotes_is_refused_with_them(self):
+        assert '-p "stop=the end"; if end is a model' in refused("-p stop=the end")
+        assert '-p "stop=the very end."' in refused("m -p stop=the very end.")
+        assert read("-p top_p=0.9 llama") == read("-p stream=true llama") == read("-p 'stop=a b' llama") == ["llama"]
+        assert read("-p stop=END o3") == ["o3"]
 
     def test_the_form_can_be_used_as_it_is(self):
         form = refused('-s Say "hi" to me').partition("quotes: ")[2]
@@ -298,6 +308,8 @@ class TestOptions:
             ("m --max_tokens 5", "write --max-tokens"),
             ("m --nonsense", "there is no option --nonsense"),
             ("m -x", "there is no option -x"),
+            ("m --help", "%%backend? shows the options"),
+            ("-h", "%%backend? shows the options"),
             ("m -> x", "->"),
             ("m -s", "--system: expected one argument"),
             ("m -t", "--temperature: expected one argument"),

@@ -26,7 +26,7 @@ class ByModel(ScriptedEngine):
         self.scripts = {name.replace("_", "-"): steps for name, steps in scripts.items()}
 
     async def stream(self, body: Body) -> AsyncGenerator[Event | bytes, None]:
-        self.enqueue(*self.scripts.get(body["model"], (f"I am {body['model']}.",)))
+        self.enqueue(*self.scripts.get(body.get("model", ""), (f"I am {body.get('model')}.",)))
         async for event in super().stream(body):
             yield event
 

@@ -90,6 +90,9 @@ class BackendMagics(Magics):
         {{ expression }} in the prompt is replaced by its value; a value that is a picture is attached. All other text
         is sent as typed.
 
+        On the line, # begins a comment, and a text or a name with spaces goes in quotes: -s "Be brief". Several models
+        are asked only if the server lists each of them or, if it lists none, if each looks like the name of a model.
+
         Interrupt the kernel (■, or Ctrl-C) to stop; the text so far is kept. The server is the one at NB_BACKEND_URL,
         with the key NB_BACKEND_API_KEY; without a url it is the embedded backend, a small model on this machine. For
         this session only: %backend url http://localhost:8080, %backend use MODEL, %backend key. %backend help lists

@@ -12,6 +12,7 @@ from html import unescape
 from typing import TYPE_CHECKING, Final
 
 from ... import settings
+from ...redaction import is_secret_name
 from ...text import shorten
 from .declaration import option_of
 from .line import KEY_ON_THE_LINE, Word
@@ -27,6 +28,7 @@ _ENTITY = re.compile(
     re.IGNORECASE,
 )
 _VARIABLE = re.compile(r"(?P<start>\S*?)(?:\{\{?\s*(?P<braced>[^{}]+?)\s*\}?\}|(?<!\S)\$\{?(?P<name>[^\W\d]\w*)\}?)")
+_TEXT_VALUE = re.compile(r"=(?!(?:true|false|null|NaN|Infinity)\Z)[^\W\d]")  # of -p: not JSON
 _TAKES_CODE: Final = ("image", "param")  # options whose values may contain braces
 
 
@@ -44,7 +46,7 @@ def refuse_mistakes(found: Sequence[Word], options: Sequence[Option]) -> None:
     refuse_variable([word for word, role in zip(found, roles, strict=True) if role == "model"], "model")
     refuse_variable([word for word, role in zip(found, roles, strict=True) if role not in _TAKES_CODE])
     for at, (word, role) in enumerate(zip(found, roles, strict=True)):
-        if role == "system" and not word.has_quoted_value:
+        if not word.has_quoted_value and (role == "system" or (role == "param" and _TEXT_VALUE.search(word))):
             _refuse_rest_of_text(found, roles, at, options)
 
 
@@ -67,13 +69,11 @@ def refuse_text(models: Sequence[Word], form: str = "%%backend") -> None:
 
     ``form`` is what the words follow.
     """
-    from ...redaction import is_secret_name
-
     wrong = [word for word in models if not _can_be_model(word)]
     if len(models) > 1:
         connect = [word for word in models if word in CONNECTING and not (word.is_quoted or _is_alias(word))]
         wrong = wrong or (connect if meant_names(models) else [])
-    if any(is_secret_name(re.split("[=:]", word)[0]) for word in models if not _is_alias(word)):
+    if any(_names_secret(word, len(models) > 1) for word in models):  # no message may repeat it
         raise ValueError(KEY_ON_THE_LINE)
     if not wrong or (len(models) > 1 and not all(map(str.strip, models))):  # which is another mistake
         return
@@ -164,6 +164,8 @@ def _refuse_option(word: Word, following: str, options: Sequence[Option]) -> Non
     bare = name.lstrip("-")
     if not bare[:1].isalpha():
         return
+    if bare in ("h", "help"):
+        raise ValueError("%%backend? shows the options, and %backend help the commands")
     if bare in ("m", "model", "models"):
         model = value if equals else following
         raise ValueError(f"a model is named without an option: write %%backend {shorten(model) or 'MODEL'}")
@@ -171,12 +173,12 @@ def _refuse_option(word: Word, following: str, options: Sequence[Option]) -> Non
     if not name.startswith("--") and meant:
         raise ValueError(f"{shorten(name)} would be read as {name[:2]}: write {meant[0]}")
     if option_of(name, options)[0] is None and not (name.startswith("--") and meant):
-        close = get_close_matches(f"--{bare}", flags, 1, 0.6)
+        close = get_close_matches(f"--{bare}", flags, 1, 0.7)
         raise ValueError(f"there is no option {shorten(name)}{f': write {close[0]},' if close else ':'} see %%backend?")
 
 
 def _refuse_rest_of_text(found: Sequence[Word], roles: Sequence[str], at: int, options: Sequence[Option]) -> None:
-    """Refuse ``-s Answer briefly``, where the value is one word of a text, unless models follow."""
+    """Refuse ``-s Answer briefly`` and ``-p stop=the end``: the value is one word of a text, unless models follow."""
     rest = at + 1
     while rest < len(found) and roles[rest] == "model":
         rest += 1
@@ -185,13 +187,20 @@ def _refuse_rest_of_text(found: Sequence[Word], roles: Sequence[str], at: int, o
         return
     first = found[at]
     start = option_of(first, options)[1] if first.startswith("-") else ""
+    flag = "-s" if roles[at] == "system" else "-p"
     value = first[len(start) :].removeprefix("=")
     text = shorten(" ".join([value, *(f'"{word}"' if word.is_quoted else word for word in following)]))
     quote = "'" if '"' in text else '"'
     last = following[-1]
     is_one = len(following) == 1 and can_be_name(last)
-    other = f"; if {last} is a model, write it first: %%backend {last} -s {shorten(value)}" if is_one else ""
-    raise ValueError(f"put a text of several words in quotes: -s {quote}{text}{quote}{other}")
+    other = f"; if {last} is a model, write it first: %%backend {last} {flag} {shorten(value)}" if is_one else ""
+    raise ValueError(f"put a text of several words in quotes: {flag} {quote}{text}{quote}{other}")
+
+
+def _names_secret(word: Word, is_followed: bool) -> bool:
+    """Whether a word is like ``token=…`` or, if a value may follow, like ``token``."""
+    name, *value = re.split("[=:]", word, maxsplit=1)
+    return name.isidentifier() and bool(value or is_followed) and not _is_alias(word) and is_secret_name(name)
 
 
 def _can_be_model(word: Word) -> bool:
