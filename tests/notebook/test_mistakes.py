@@ -147,6 +147,11 @@ class TestModels:
         assert parse("phi", trust_one=False).unsure == ["phi"]
         assert parse("phi3", trust_one=False).unsure == []
 
+    def test_what_is_sent_is_a_plain_text(self):
+        found = parse("m x-1 --keep x-1 -s Brief -i a -c b -o c --provider d -p e=f")
+        texts = (found.model, *found.models, found.keep, found.system, *found.image, found.chat, found.out)
+        assert {type(text) for text in (*texts, found.provider, *found.param[0])} == {str}
+
     def test_an_alias_may_have_any_name(self):
         settings.current.aliases = {"best!": "x", "and": "y", "a=b": "z"}
         assert read("best! and a=b") == ["best!", "and", "a=b"]

@@ -27,7 +27,7 @@ _ENTITY = re.compile(
     r"|#0*(?:34|39|160|171|187|82[12]\d)|#x0*(?:22|27|a0|ab|bb|20[12][\da-f]));",
     re.IGNORECASE,
 )
-_VARIABLE = re.compile(r"(?P<start>\S*?)(?:\{\{?\s*(?P<braced>[^{}]+?)\s*\}?\}|(?<!\S)\$\{?(?P<name>[^\W\d]\w*)\}?)")
+_VARIABLE = re.compile(r"\{\{?\s*(?P<braced>[^{}]+?)\s*\}?\}|(?<!\S)\$\{?(?P<name>[^\W\d]\w*)\}?")
 _TEXT_VALUE = re.compile(r"=(?!(?:true|false|null|NaN|Infinity)\Z)[^\W\d]")  # of -p: not JSON
 _TAKES_CODE: Final = ("image", "param")  # options whose values may contain braces
 
@@ -55,13 +55,14 @@ def refuse_variable(words: Iterable[Word], setting: str = "") -> None:
 
     ``setting`` is the setting of the magic that can take the value of a variable instead.
     """
-    found = _VARIABLE.search(" ".join(word for word in words if not word.has_quoted_value))
+    text = " ".join(word for word in words if not word.has_quoted_value)
+    found = _VARIABLE.search(text)
     if found is None:
         return
-    name = found["braced"] or found["name"]
-    value = f'f"{found["start"]}{{{name}}}"' if found["start"] else name
+    name, start = found["braced"] or found["name"], text[: found.start()].rpartition(" ")[2]
+    value = f'f"{start}{{{name}}}"' if start else name
     instead = f", or run %config BackendMagics.{setting} = {shorten(value)} and leave it out here" if setting else ""
-    raise ValueError(f"{shorten(found[0])} is not replaced on this line: write the value itself{instead}")
+    raise ValueError(f"{shorten(start + found[0])} is not replaced on this line: write the value itself{instead}")
 
 
 def refuse_text(models: Sequence[Word], form: str = "%%backend") -> None:

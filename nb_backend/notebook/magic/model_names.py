@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from html import unescape
 from typing import Final
 
 from .line import DASHES, Word
@@ -81,5 +80,7 @@ def is_listed(name: str, listed: Iterable[str]) -> bool:
 
 def _plain(word: str) -> str:
     """Return a word with plain characters in place of typographic and full-width ones and of HTML entities."""
+    from html import unescape  # not when the extension is loaded
+
     text = re.sub(f"[{DASHES}]", "-", unicodedata.normalize("NFKC", unescape(word)))
     return re.sub(r"\Amodels?[=:]", "", text)

@@ -182,12 +182,20 @@ def parse(
     if "once" in given and ("chat" in given or "new" in given):
         raise ValueError("--once asks outside every chat: leave out --chat and --new, or leave out --once")
     named: list[Word] = given.pop("models", [])
+    given = {name: _without_flags(value) for name, value in given.items()}
     refuse_text(named)
     unsure = [str(word) for word in named if not (_is_alias(word) or looks_like_name(word) or _is_one_quoted(word))]
     models = [*map(str, named)]
     model = _kept_model(models, given.get("keep"))
     several = models if len(models) > 1 else ()
     return options(**given, models=several, model=model, unsure=unsure if several or not trust_one else ())
+
+
+def _without_flags(value: Any) -> Any:
+    """Return words as plain texts: they are sent, and pickled with the chat."""
+    if isinstance(value, list):
+        return [*map(_without_flags, value)]
+    return str(value) if isinstance(value, Word) else value
 
 
 def _is_alias(word: str) -> bool:
