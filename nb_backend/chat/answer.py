@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from ..events import RawResponse, content_text, finish_reason, reasoning_text, urls_of
 from ..markdown.data_uris import MAX_LIVE_BYTES, is_bitmap, shorten_data_uris
+from ..markdown.elements import incomplete_note, join_blocks
 from ..markdown.images import answer_markdown
 from ..media.message_parts import text_of
 from ..providers.finish_reasons import describe, is_done
@@ -289,10 +290,12 @@ class Answer:
         return f"Answer({start!r}, model={self.model!r}{mark})"
 
     def _repr_markdown_(self) -> str:
-        return self.to_markdown()
+        why = " · ".join(self.shortcomings)
+        return join_blocks(self.to_markdown(), incomplete_note(why)) if why else self.to_markdown()
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(safe_terminal(shorten_data_uris(self.text)))
+        why = " · ".join(self.shortcomings)
+        printer.text(safe_terminal(shorten_data_uris(self.text) + (f"\n\n[incomplete · {why}]" if why else "")))
 
 
 Answer.__module__ = "nb_backend.chat"  # its public home, which pickles and IPython's formatters name

@@ -9,11 +9,13 @@ from typing import Any
 
 from ..files import write as write_file
 from ..markdown.data_uris import is_bitmap, shorten_data_uris
-from ..markdown.elements import code_span
+from ..markdown.elements import code_span, escape_line
 from ..markdown.images import answer_markdown
 from ..media.attachment import Attachment
 from ..media.message_parts import text_of
 from ..text import safe_terminal
+from .answer import Answer
+from .history import Message
 from .transcript import Transcript, expanded
 
 _MAX_SHOWN = 200_000  # bytes of an image in the Markdown that shows a chat in a cell
@@ -45,9 +47,9 @@ def to_markdown(transcript: Transcript, level: int = 1) -> str:
         parts.append(f"Model: {_span(transcript.model)}")
     if transcript.system:
         parts += [f"{heading} Instructions", _safe(transcript.system, level + 1)]
-    for message in transcript.messages:
+    for message, about in transcript.described_messages():
         role = message["role"]
-        remark = _remark(message)
+        remark = _remark(message, about)
         if message.get("system"):
             parts += [f"{heading} Instructions", _safe(message["system"], level + 1)]
         name = SPEAKERS.get(role) or _span(role)
@@ -62,7 +64,7 @@ def to_notebook(transcript: Transcript) -> str:
     model = transcript.model or ""
     plain_model = model if _PLAIN_MODEL_NAME.fullmatch(model) else ""
     cells = [_code(_setup(transcript, with_model=model != plain_model))]
-    for message in transcript.messages:
+    for message, about in transcript.described_messages():
         text = text_of(message)
         if message["role"] == "user":
             if "system" in message:
@@ -73,7 +75,7 @@ def to_notebook(transcript: Transcript) -> str:
                 cells.append(_code(f"from nb_backend import attach\n\nattached = [\n{''.join(calls)}]"))
             cells.append(_code(_prompt_cell(text, plain_model, with_media=bool(media))))
         elif message["role"] == "assistant" and cells[-1]["source"][0].startswith("%%backend"):
-            cells[-1]["outputs"].append(_output(message, text))
+            cells[-1]["outputs"].append(_output(message, about, text))
         else:
             name = SPEAKERS.get(message["role"]) or _span(message["role"])
             cells.append({"cell_type": "markdown", "metadata": {}, "source": _lines(f"**{name}**\n\n{_safe(text)}")})
@@ -111,11 +113,12 @@ def _prompt_cell(prompt: str, model: str, *, with_media: bool) -> str:
     return f"{' '.join(words)}\n{prompt}{end}"
 
 
-def _output(message: dict[str, Any], text: str) -> dict[str, Any]:
-    remark = _remark(message)
+def _output(message: dict[str, Any], about: dict[str, Any], text: str) -> dict[str, Any]:
+    remark = _remark(message, about)
     answer = _safe_with_images(text, message.get("images"))
     shown = "\n\n".join(part for part in (answer, remark and f"<small>{remark}</small>") if part)
     metadata = {key: message[key] for key in ("stopped", "trimmed") if message.get(key)}
+    metadata |= {"complete": about["complete"]} if isinstance(about.get("complete"), bool) else {}
     return {
         "output_type": "display_data",
         "data": {"text/markdown": _lines(shown), "text/plain": _lines(safe_terminal(shorten_data_uris(text)))},
@@ -123,9 +126,11 @@ def _output(message: dict[str, Any], text: str) -> dict[str, Any]:
     }
 
 
-def _remark(message: dict[str, Any]) -> str:
-    """Return in words how an answer was stopped or its request trimmed."""
+def _remark(message: dict[str, Any], about: dict[str, Any]) -> str:
+    """Return in words how an answer was stopped or its request trimmed, and why it is incomplete."""
     remarks = ["stopped early"] if message.get("stopped") else []
+    if message["role"] == "assistant" and (why := Answer.of(Message(message, about)).shortcomings):
+        remarks.append(f"incomplete: {escape_line(', '.join(why))}")
     if count := message.get("trimmed"):
         remarks.append(f"sent without the {f'{count} oldest turns' if count > 1 else 'oldest turn'}")
     return "; ".join(remarks)

@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,6 +51,10 @@ class Transcript:
         if wrong := copy._wrong():
             raise ValueError(f"this chat cannot be written: {wrong}")
         return copy
+
+    def described_messages(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """Yield each message with its metadata, which is empty if the file has none."""
+        return zip_longest(self.messages, self.about, fillvalue={})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the JSON file. Raises ``ValueError`` if it would be too large to load."""

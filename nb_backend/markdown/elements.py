@@ -139,6 +139,11 @@ def join_blocks(*blocks: str) -> str:
     return "\n\n".join(block.strip("\n") for block in blocks if block)
 
 
+def incomplete_note(line: str) -> str:
+    """Return the Markdown of a line that marks an answer as incomplete and says why."""
+    return f"<small>⚠ **incomplete** · {escape_line(line)}</small>"
+
+
 def escape_line(text: str, max_chars: int = MAX_LINE_CHARS) -> str:
     """Write text of a server or an error as one line without HTML, Markdown or formulas, cut to ``max_chars``."""
     text = safe_terminal(" ".join(text.split()))[:max_chars].rstrip()

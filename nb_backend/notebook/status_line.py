@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from ..chat.answer import Answer, summarize
+from ..markdown.elements import escape_line, incomplete_note
 
 
 def status_line(answer: Answer, failed: bool) -> str:
     """Return ``Answer.summary``, for an answer whose failure only the caller may know."""
     return summarize(answer, failed=failed)
+
+
+def status_markdown(answer: Answer, line: str) -> str:
+    """Return a status line as Markdown, with a mark if the answer is incomplete."""
+    return incomplete_note(line) if answer.shortcomings else f"<small>{escape_line(line)}</small>"

@@ -34,6 +34,7 @@ STATES = {
     "long": ((QUESTION, ANSWER), {}),
     "failed": ((QUESTION, item("a1", "assistant", P, status="failed", error="The model fell over.")), {}),
     "stopped": ((QUESTION, item("a1", "assistant", P, status="stopped")), {}),
+    "incomplete": ((QUESTION, item("a1", "assistant", P, status="incomplete", error="Incomplete: cut off.")), {}),
     "images": ((QUESTION, ANSWER), {"images": [IMAGE], "settings": SETTINGS | {"vision": False}}),
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from IPython.lib.pretty import pretty
 from wire_server import CHUNKED, UNTIL_CLOSE, WireServer, chunk, content, sse, status
 
 from nb_backend import Answer, AuthError, BackendError, Chat, ProtocolError, RawResponse
@@ -364,3 +365,37 @@ def test_messages_of_older_versions(known, complete):
     answer = Answer.of(Message({"role": "assistant", "content": "Hi"}, known))
     assert answer.complete is complete
     assert CLOSED not in answer.shortcomings
+
+
+# -- what is shown and exported
+
+
+@pytest.mark.parametrize(("body", "why"), [*zip(CUT, [CLOSED, "cut off at the token limit", A_LINE], strict=True)])
+async def test_an_incomplete_answer_is_marked_wherever_it_is_shown(wire_server, tmp_path, body, why):
+    chat = chat_with(wire_server, body)
+    answer = await chat.ask("Hi?")
+    note = f"<small>⚠ **incomplete** · {why}</small>"
+    assert answer._repr_markdown_() == f"Once\n\n{note}"
+    assert pretty(answer) == f"Once\n\n[incomplete · {why}]"
+    assert answer.to_markdown() == str(answer) == "Once"
+    chat.export(tmp_path / "chat.md")
+    assert f"Once\n\n*(incomplete: {why})*" in (tmp_path / "chat.md").read_text(encoding="utf-8")
+    chat.export(tmp_path / "chat.ipynb")
+    (output,) = json.loads((tmp_path / "chat.ipynb").read_text(encoding="utf-8"))["cells"][-1]["outputs"]
+    assert "".join(output["data"]["text/markdown"]) == f"Once\n\n<small>incomplete: {why}</small>"
+    assert output["metadata"]["nb_backend"]["complete"] is False
+
+
+async def test_a_complete_answer_has_no_mark(wire_server, tmp_path):
+    chat = chat_with(wire_server, data(delta("Hi", "stop")))
+    answer = await chat.ask("Hi?")
+    assert (answer._repr_markdown_(), pretty(answer)) == ("Hi", "Hi")
+    chat.export(tmp_path / "chat.md")
+    assert "incomplete" not in (tmp_path / "chat.md").read_text(encoding="utf-8")
+
+
+def test_a_finish_reason_cannot_be_markup():
+    answer = Answer(text="Hi", finish_reason='<img src="x">**\n# a\x1b[31m' + "x" * 500)
+    assert "<img" not in answer._repr_markdown_()
+    assert "\x1b" not in answer.summary
+    assert len(answer.summary) < 200

@@ -13,7 +13,7 @@ from ...markdown.images import piece_markdown
 from ...markdown.safe import safe_markdown
 from ...markdown.split import MAX_UNSPLIT_CHARS, MIN_PIECE_CHARS, StreamingMarkdown, split_text
 from ..progress import read_progress
-from ..status_line import status_line
+from ..status_line import status_line, status_markdown
 from .formats import FormatError, json_of
 
 _VISIBLE_TYPES = frozenset({"content", "reasoning", "progress"})  # of events; others do not change what is shown
@@ -126,7 +126,7 @@ class AnswerSection:
     @property
     def _ending(self) -> str:
         reason = f"{_ERROR_BOX}{escape_line(self.reason, len(self.reason))}</div>" if self.reason else ""
-        return join_blocks(reason, f"<small>{escape_line(self.status_line)}</small>")
+        return join_blocks(reason, status_markdown(self.answer, self.status_line))
 
     def _body(self, *, live: bool) -> str:
         answer = self.answer

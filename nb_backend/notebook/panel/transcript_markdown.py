@@ -18,7 +18,7 @@ from ...media.attachment import Attachment
 from ...media.message_parts import text_of
 from ...media.resize import fit_within, thumbnail
 from ...media.sniff import BITMAPS, data_uri, parse_data_uri
-from ..status_line import status_line
+from ..status_line import status_line, status_markdown
 from .items.content import Mask
 
 MAX_TOTAL_BYTES = 4 * 2**20  # of all images of a transcript
@@ -109,7 +109,7 @@ class MessageRenderer:
         if self._metadata:
             failure = self._metadata.get("failed")
             line = status_line(self._answer, bool(failure))
-            footer = f"<small>{escape_line(self._mask(f'{line}: {failure}' if failure else line))}</small>"
+            footer = status_markdown(self._answer, self._mask(f"{line}: {failure}" if failure else line))
         return [head, collapsed if reasoning.strip() else "", self._answer_text(shown_images), footer]
 
     def _answer_text(self, shown_images: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@
  * @typedef {ImageInfo & {key: string}} Picture  an image of an item; the request `picture` returns its bytes
  * @typedef {ImageInfo & {key: string, cell: string, thumbnail: string}} Figure  an image that a cell shows
  * @typedef {{id: string, role: string, content: string[], reasoning: string[], images: Picture[],
- *   status: "waiting" | "streaming" | "done" | "stopped" | "failed", who: string, progress: string, error: string,
+ *   status: "waiting" | "streaming" | "done" | "stopped" | "incomplete" | "failed", who: string, progress: string, error: string,
  *   time: number | null, can: string[], source: string}} Item  content and reasoning are blocks of HTML
  * @typedef {{model: string, system: string, temperature: number | null, max_tokens: number | null,
  *   enter_sends: boolean, vision: boolean | null, server: string}} Settings
@@ -725,7 +725,7 @@ function itemView(store, id = "") {
 	/** @param {Item} item */
 	const showState = ({ status, progress, error, can }) => {
 		const waiting = progress || "Waiting for the answer";
-		const line = { waiting, streaming: progress, done: "", stopped: "Stopped", failed: error || "The request failed." }[status];
+		const line = { waiting, streaming: progress, done: "", stopped: "Stopped", incomplete: error, failed: error || "The request failed." }[status];
 		state.hidden = !line;
 		state.replaceChildren(userText(line));
 		if (status === "waiting") state.prepend(h("span.pulse"));

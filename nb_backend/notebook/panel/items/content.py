@@ -67,7 +67,7 @@ def message_content(message: Mapping[str, Any], mask: Mask, cell_label: Callable
     elif role == "assistant":
         answer = Answer.of(message)
         content.can = _ANSWER_ACTIONS
-        content.status = "stopped" if answer.stopped else "done"
+        content.status, content.error = _final_status(answer, mask)
         content.who = mask(status_line(answer, False)) if metadata else ""
         _add_answer(content, answer, mask)
     return content
@@ -95,11 +95,20 @@ def answer_content(turn: Turn, mask: Mask, error_line: Callable[[BaseException],
         content.progress = safe_terminal(mask(_progress(turn.progress)))
     if turn.ended:
         failed = turn.error is not None
-        content.status = "failed" if failed else "stopped" if answer.stopped or not turn.kept else "done"
+        content.status, content.error = ("stopped", "") if not turn.kept else _final_status(answer, mask)
+        if turn.error is not None:
+            content.status, content.error = "failed", error_line(turn.error)
         content.who = mask(status_line(answer, failed)) if has_begun else ""
-        content.error = error_line(turn.error) if turn.error is not None else ""
         content.can = _ANSWER_ACTIONS if content.text else ("retry", "delete")
     return content
+
+
+def _final_status(answer: Answer, mask: Mask) -> tuple[str, str]:
+    """Return the status of an answer that has ended without a failure, and why it is incomplete."""
+    if answer.stopped:
+        return "stopped", ""
+    why = safe_terminal(mask(", ".join(answer.shortcomings)))
+    return ("incomplete", f"Incomplete: {why}.") if why else ("done", "")
 
 
 def _add_answer(content: ItemContent, answer: Answer, mask: Mask) -> None:
