@@ -56,7 +56,8 @@ def is_too_long(failure: RawResponse | BaseException) -> bool:
         return False
     if failure.status == 413:
         return True
-    text = f"{failure.code.replace('_', ' ')}\n{str(failure).removesuffix(OTHER_PROMPT)}"
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", failure.code)
+    text = f"{name}\n{str(failure).removesuffix(OTHER_PROMPT)}"
     if _CONTEXT.search(text):
         return True
     return failure.status in _STATUS and any(map(_is_about_the_prompt, re.split(r"[.!?;]+\s|\n", text)))

@@ -35,7 +35,7 @@ _TEXTS = (
 )
 """Keys of a message, the best first."""
 _NAMES = frozenset({"code", "type", "status", "reason", "error_type", "error_code", "errorcode", "error", "name"})
-_KINDS = ("type", "status", "error_type")
+_KINDS = ("type", "status", "error_type", "error")
 _NUMBERS = frozenset({"code", "status", "statuscode", "status_code", "http_status", "error_code", "http_code"})
 _WAITS = {
     **dict.fromkeys(
@@ -116,17 +116,16 @@ class ErrorBody:
     def of(cls, value: Any) -> Self:
         """Read a JSON value or a text."""
         fields, message = [*_fields(value)], sentence(value)
-        return cls(message, _code(fields), _names(fields), _status(fields), _wait(fields, message))
+        return cls(message, _code(fields, message), _names(fields), _status(fields), _wait(fields, message))
 
 
-def _code(fields: list[tuple[str, Any]]) -> str:
-    """Return the ``code`` of an error, its ``type`` or ``status`` if the code is missing or a number."""
+def _code(fields: list[tuple[str, Any]], message: str) -> str:
+    """Return the ``code`` of an error, or another name of it if the code is missing or a number."""
     found = [(key, str(item)) for key, item in fields if isinstance(item, str | int) and item]
     codes = [text for key, text in found if key == "code"]
-    words = [
-        text for key, text in found if key in _KINDS and text not in ("error", "about:blank") and not text.isdigit()
-    ]
-    return next(iter([*(text for text in codes if not text.isdigit()), *words, *codes]), "")
+    names = [text for key, text in found if key in _KINDS and text not in ("error", "about:blank", message)]
+    words = [text for text in codes if not text.isdigit()] + [text for text in names if re.fullmatch(r"\D\w*", text)]
+    return next(iter(words + codes), "")
 
 
 def _names(fields: list[tuple[str, Any]]) -> str:

@@ -264,6 +264,7 @@ NAMES = [
 def test_the_name_of_the_error_is_enough(code):
     assert is_too_long(RawResponse(type="error", error={"code": code, "message": "No"}))
     assert is_too_long(RawResponse(type="error", error={"type": code, "message": "No"}))
+    assert is_too_long(RawResponse(type="error", error=code, message="No"))
 
 
 @pytest.mark.parametrize("code", [401, 402, 403, 404, 429, 503])

@@ -49,6 +49,10 @@ def test_a_status(status, kind, retryable, hint):
         (b'{"error": {"message": "a", "code": null}, "code": 7}', "7"),
         (b'{"code": "x", "message": "a"}', "x"),
         (b'{"error": "a"}', ""),
+        (b'{"error": {"message": "a", "type": "overloaded_error", "code": null}}', "overloaded_error"),
+        (b'{"error": {"message": "a", "status": "UNAVAILABLE", "code": 503}}', "UNAVAILABLE"),
+        (b'{"type": "error", "error": {"message": "a", "type": "api_error"}}', "api_error"),
+        (b'{"error": "invalid_grant", "error_description": "a"}', "invalid_grant"),
         (b"plain", ""),
     ],
 )
