@@ -17,33 +17,39 @@ from ..transport.refusal import OTHER_PROMPT
 _STATUS = (0, 400, 413, 422)
 """The HTTP statuses of such a refusal; 0 is an error inside an answer."""
 _CONTEXT = re.compile(
-    r"context ?(?:length|window|size|limit|overflow)|prompt ?too ?long|n_ctx|context the overflows|context (?:is )?too"
-    r"|reduce the length of the (?:messages|prompt|input)|exceeds? (?:the )?(?:model'?s? )?(?:maximum )?context",
+    r"context[ _]?(?:length|window|size|limit|overflow|is only|is too)|prompt ?too ?long|n_ctx|context the overflows"
+    r"|reduce the length of the (?:messages|prompt|input)|(?:exceeds?|longer than) (?:the )?(?:maximum )?context",
     re.IGNORECASE,
 )
 _PROMPT = re.compile(
-    r"\b(?:prompts?|inputs?|messages?|conversation|history|request|sequence length|max_seq_len|max ?length)\b",
+    r"\b(?:prompts?|inputs?|messages?|conversation|history|request|query|sequence|max_seq_len|max ?length)\b",
     re.IGNORECASE,
 )
+_TOKENS = re.compile(r"\btokens?\b", re.IGNORECASE)
 _SIZE = re.compile(r"tokens?\b|length|size|\blong|large\b|\bbig|count|characters|\bmany\b|items", re.IGNORECASE)
 _LIMIT = re.compile(
-    r"exceed|\btoo (?:long|large|many|big)|\b(?:longer|larger|greater|bigger|more|less|fewer) than|<=|\bmax(?:imum)?"
-    r"|at most|up to|\blimit|only supports|range of|shorter|reduce|shorten|not enough|overflow|tokens long",
+    r"exceed|\btoo (?:long|large|many|big)|\b(?:longer|larger|greater|bigger|more|less|fewer) than|<=|> ?\d"
+    r"|\bmax(?:imum)?|at most|up to|\blimit|only (?:support|handle|allow|accept)|range of|shorter|reduce|shorten"
+    r"|not enough|overflow|tokens long",
     re.IGNORECASE,
 )
-_OTHER_LIMIT = re.compile(
-    r"per[ -](?:min|minute|day|hour|second|month)\b|\b[TR]P[MD]\b|rate[ _-]?limit|quota|credit|billing|afford"
-    r"|image|picture|photo|audio|video|\bfiles?\b|\bpdf|pixel|dimension|\burl\b|header|base64|batch size"
-    r"|\.name\b|\bname\b|tool_call|\btools?\b|function|schema|metadata|\buser\b|\bstop\b|vocab|logit|logprob|\bseed\b"
-    r"|input should be|queue|concurrent|content[ _](?:filter|polic)|moderation|safety",
+_RATE = re.compile(
+    r"per[ -](?:min|minute|day|hour|second|month)\b|\b[TR]P[MD]\b|rate[ _-]?limit|quota|credit|billing|afford|\btoday\b"
+    r"|\bkey\b|\bplan\b|queue|concurrent|input should be|content[ _](?:filter|polic)|moderation|safety|vocab|logit",
     re.IGNORECASE,
 )
-_ANSWER_TOKENS = re.compile(
+"""Limits that have nothing to do with the prompt's length, also where they count tokens."""
+_OTHER_FIELD = re.compile(
+    r"image|picture|photo|audio|video|\bfiles?\b|\bpdf|pixel|dimension|\burl\b|header|base64|batch size|documents"
+    r"|\bname\b|tool_call|\btools?\b|function|schema|metadata|\buser\b|\bstop\b|logprob|\bseed\b",
+    re.IGNORECASE,
+)
+_ANSWER = re.compile(
     r"\b(?:max(?:imum)?|completion|output|response|new|generated|thinking|reasoning|budget)[ _](?:new[ _])?tokens?\b"
-    r"|\bmax_\w+_tokens\b|max_tokens",
+    r"|\bmax_\w+_tokens\b|\b(?:completion|output|generation|response)[ _](?:length|limit)|\bbudget\b",
     re.IGNORECASE,
 )
-_CHINESE = re.compile(r"(?:超长|过长|超[过出].{0,20}(?:长度|限制|上限))")
+_CHINESE = re.compile(r"超长|过长|超[过出].{0,20}(?:长度|限制|上限)")
 
 
 def is_too_long(failure: RawResponse | BaseException) -> bool:
@@ -65,10 +71,12 @@ def is_too_long(failure: RawResponse | BaseException) -> bool:
 
 def _is_about_the_prompt(sentence: str) -> bool:
     """Whether a sentence says that the prompt is longer than a limit."""
-    if _OTHER_LIMIT.search(sentence):
-        return False
     if _CHINESE.search(sentence):
         return True
-    rest = _ANSWER_TOKENS.sub(" ", sentence)
-    has_subject = _PROMPT.search(rest) or re.search(r"\btokens?\b", rest)
+    rest, limits_of_answer = _ANSWER.subn(" ", sentence)
+    rest = re.sub(r"_(?=tokens?\b)", " ", rest, flags=re.IGNORECASE)
+    has_tokens, has_prompt = _TOKENS.search(rest), _PROMPT.search(rest)
+    if _RATE.search(sentence) or (_OTHER_FIELD.search(sentence) and not has_tokens):
+        return False
+    has_subject = has_prompt or (has_tokens and not limits_of_answer)
     return bool(has_subject and _SIZE.search(rest) and _LIMIT.search(rest))
