@@ -59,8 +59,7 @@ class ChunkReader(ResponseReader):
                     and len(data) == data_size
                     and len(choice) == choice_size
                     and data["model"] == self._model
-                    and not (choice["index"] or choice["finish_reason"] or choice.get("error"))
-                    and not (data.get("usage") or data.get("error"))
+                    and not (choice["index"] or choice["finish_reason"] or data.get("usage") or data.get("error"))
                 ):
                     length += len(text)
                     chunk._data = {"type": "content", "content": text}
@@ -190,7 +189,7 @@ def _plain_sizes(data: dict[str, Any], choices: list[dict[str, Any]]) -> tuple[i
     if len(choices) != 1 or any(data.get(key) for key in others):
         return 0, 0
     (choice,) = choices
-    has_more = any(choice.get(key) for key in ("message", "text", "usage", *_SOURCE_KEYS))
+    has_more = "error" in choice or any(choice.get(key) for key in ("message", "text", "usage", *_SOURCE_KEYS))
     return (0, 0) if has_more else (len(data), len(choice))
 
 

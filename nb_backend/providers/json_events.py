@@ -14,6 +14,7 @@ from ..events import TEXT_KEYS, RawResponse, event_of
 from ..transport.json_body import valid_unicode
 from .json_pieces import END_MARK, MAX_DEPTH, JsonPieces, Rest
 
+_ERROR_NAME_BYTES = len(b"error") + 1  # names of this length are compared; a search in each name would take longer
 SHALLOW_BYTES = 2 * MAX_DEPTH  # a text of at most this many bytes cannot be nested too deeply
 
 
@@ -53,7 +54,7 @@ class JsonEvents:
                 if self._read_pieces(chain([(name, text)], texts), events):
                     continue
                 return
-            if name and (type(value.get("type")) is not str or b"rror" in name):
+            if name and (len(name) <= _ERROR_NAME_BYTES or type(value.get("type")) is not str):
                 value = _named(value, name)
             event = new(RawResponse)
             event._data = value if is_valid else self._repair_unicode(value)

@@ -399,3 +399,11 @@ def test_a_finish_reason_cannot_be_markup():
     assert "<img" not in answer._repr_markdown_()
     assert "\x1b" not in answer.summary
     assert len(answer.summary) < 200
+
+
+@pytest.mark.parametrize("before", [{}, {"error": None}])
+async def test_an_error_beside_text_is_found_among_chunks_that_look_alike(wire_server, before):
+    chunks = [{"model": "m", **delta("word ", **before)}] * 3
+    told = {"model": "m", **delta("last", error={"message": "it broke"})}
+    error = await failure_of(chat_with(wire_server, data(*chunks, told)))
+    assert ("it broke" in str(error), error.partial) == (True, "word word word last")

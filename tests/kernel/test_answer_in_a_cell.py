@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html import unescape
 
 import ipykernel
 import nbformat
@@ -120,6 +121,27 @@ def test_progress_with_odd_numbers_is_harmless(kernel, engine, done):
 def test_an_answer_that_is_not_just_text_says_what_it_is(kernel, engine, steps, words):
     engine.enqueue(*steps)
     assert words in kernel.run(CELL).markdown[-1]
+
+
+@pytest.mark.parametrize(
+    ("steps", "why"),
+    [
+        (["Cut", {"type": "finish", "finish": {"reason": "length"}}], "cut off at the token limit"),
+        (["Cut", {"type": "finish", "finish": {"reason": "SAFETY"}}], "stopped by a content filter (SAFETY)"),
+        (["Cut", {"type": "finish", "finish": {"reason": "abort"}}], "the server ended it: abort"),
+        (["Cut", b"data: {broken\n\n"], "1 damaged line was skipped"),
+    ],
+    ids=["limit", "filter", "unknown", "damaged"],
+)
+def test_an_incomplete_answer_is_marked_and_recorded_as_such(kernel, engine, steps, why):
+    engine.enqueue(*steps)
+    run = kernel.run(CELL)
+    assert run.error is None
+    text, mark = run.markdown[-1].split("<small>")
+    assert (text.strip(), unescape(mark).startswith(f"⚠ **incomplete** · {why} · ")) == ("Cut", True)
+    assert run.displays[-1]["metadata"]["nb_backend"]["complete"] is False
+    assert "incomplete" not in kernel.run(CELL).markdown[-1]
+    assert kernel.run("_.complete, _.summary.split(' · ')[0]").result.startswith("(True, 'answered by")
 
 
 def test_what_is_hostile_in_a_name_or_an_answer_is_made_safe(kernel, engine):

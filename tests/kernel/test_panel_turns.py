@@ -106,6 +106,14 @@ def test_a_failure_stays_until_it_is_retried(page, engine, kernel):
     check_same_as_new_page(page, kernel)
 
 
+def test_an_incomplete_answer_is_marked_in_the_page(page, engine, kernel):
+    engine.enqueue("Cut", {"type": "finish", "finish": {"reason": "length"}})
+    answer = page.turn("one", "incomplete")
+    assert (text_of(answer), answer["error"]) == ("<p>Cut</p>", "Incomplete: cut off at the token limit.")
+    assert answer["can"] == ["retry", "delete", "copy"]
+    check_same_as_new_page(page, kernel)
+
+
 def test_a_failure_can_be_deleted_and_an_unreachable_server_is_one_line(page, engine, kernel):
     kernel.run("from nb_backend import settings\nchats['main'].url = 'http://127.0.0.1:9'")
     answer = page.turn("one", "failed")

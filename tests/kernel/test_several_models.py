@@ -120,6 +120,13 @@ def test_a_failure_stays_in_its_column(kernel, engine):
     assert said(engine.asked("m")) == [("user", "And?")]  # what was to go on has failed
 
 
+def test_an_incomplete_answer_is_marked_in_its_column(kernel, engine):
+    engine.says(llama=("Cut", {"type": "finish", "finish": {"reason": "length"}}))
+    llama, gpt = columns(kernel.run(CELL).markdown[-1])
+    assert "⚠ **incomplete** · cut off at the token limit" in llama
+    assert "incomplete" not in gpt
+
+
 def test_two_of_three_fail(kernel, engine):
     engine.says(a=(BROKEN,), c=({**BROKEN, "message": "no such model"},))
     run = kernel.run("%%backend a b c --keep b -o three\nhi")

@@ -128,3 +128,16 @@ def test_uploads_are_limited_and_expire():
     assert not uploads.is_started("c", "u")
     uploads.forget("d")
     assert len(uploads) == 0
+
+
+@pytest.mark.parametrize(
+    ("about", "why"),
+    [
+        ({"complete": False, "finish_reason": "SAFETY"}, "stopped by a content filter &#40;SAFETY&#41;"),
+        ({"complete": False, "finish_reason": None}, "the server closed the stream without a finish reason"),
+        ({"complete": False, "finish_reason": "stop", "damaged_lines": 2}, "2 damaged lines were skipped"),
+    ],
+)
+def test_an_incomplete_answer_is_marked(about, why):
+    assert f"So.\n\n<small>⚠ **incomplete** · {why} · 1.0 s</small>" in write(answer("So.", **about))
+    assert "incomplete" not in write(answer("So.", complete=True, finish_reason="stop"))

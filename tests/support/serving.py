@@ -99,7 +99,8 @@ def openai_app(engine: ScriptedEngine) -> web.Application:
         await response.prepare(request)
         async with aclosing(engine.stream(await request.json())) as events:
             async for event in events:
-                await response.write(f"data: {json.dumps(chunk_of(event))}\n\n".encode())
+                data = event if isinstance(event, bytes) else f"data: {json.dumps(chunk_of(event))}\n\n".encode()
+                await response.write(data)
         await response.write(b"data: [DONE]\n\n")
         return response
 
