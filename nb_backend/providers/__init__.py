@@ -9,6 +9,9 @@
 - ``decoder``        bytes to events, line by line
 - ``fast_path``      bytes to events in the usual framings, faster
 - ``json_events``    JSON texts to events
+- ``json_pieces``    objects in texts that are not one JSON object each
+- ``stream_errors``  errors that are told within a stream
+- ``finish_reasons`` which finish reasons mean that an answer is complete
 - ``reader``         events of an answer, and how the answer ended
 - ``secret_filter``  masks keys that a server repeats
 - ``retry``          retries and failover to other servers
