@@ -100,6 +100,11 @@ def test_models_are_offered_before_the_options_and_each_only_once():
     assert "gpt-4o" not in second
 
 
+def test_a_name_that_the_line_would_refuse_or_read_otherwise_is_offered_in_quotes():
+    found = offered("%%backend ", aliases=["best!"], models=lambda: ["temperature=1", "ok-1", "#1", "a:", "–n", "x;"])
+    assert found[:7] == ["best!", '"temperature=1"', "ok-1", '"#1"', '"a:"', '"–n"', '"x;"']
+
+
 @pytest.mark.parametrize("before", ["%%backend -", "%%backend -c ", "%backend ", "%backend ask x"])
 def test_models_are_requested_only_where_one_may_stand(before):
     def models():
