@@ -91,6 +91,27 @@ def test_reasoning_is_open_while_it_comes_and_folded_after(kernel, engine):
     assert "</details>\n\nThe answer." in texts[-1]
 
 
+def test_reasoning_between_tags_is_folded_and_its_sources_are_listed(kernel, engine):
+    source = {"url": "https://e.example/a", "title": "A [page]"}
+    engine.enqueue("<thi", 0.3, "nk>\nLet me", 0.3, " think.\n</think>\n\n", 0.3, "1. The answer.")
+    engine.enqueue("Let me think.\n</think>\n\n", "The answer.", {"type": "sources", "sources": [source]})
+    texts = kernel.run(CELL).markdown
+    assert any("<details open><summary>Reasoning</summary>\n\nLet me" in text for text in texts), texts
+    assert not any("<thi" in text or "&lt;thi" in text for text in texts), texts
+    folded = "<details><summary>Reasoning</summary>\n\nLet me think.\n\n</details>\n\n"
+    assert texts[-1].startswith(f"{folded}1. The answer.")
+    assert kernel.run("_.text, _.reasoning").result == "('1. The answer.', 'Let me think.')"
+    last = kernel.run(f"{CELL}\n\nAgain?").markdown[-1]  # a template has put the opening tag into the prompt
+    assert last.startswith(f"{folded}The answer.")
+    assert "Sources:\n\n1. [A &#91;page&#93;](https://e.example/a) `e.example`\n\n<small>" in last
+
+
+def test_reasoning_is_not_part_of_json(kernel, engine):
+    engine.enqueue('<think>{"a": 0}</think>', '{"a": 1}')
+    assert kernel.run("%%backend m -f json\nWhat is a?").error is None
+    assert kernel.run("_").result == "{'a': 1}"
+
+
 def test_progress_of_a_download_is_shown_until_the_answer_begins(kernel, engine):
     progress = {"label": "Fetching a model (93 MB)", "done": 25, "total": 100}
     engine.enqueue({"type": "progress", "progress": progress}, 0.3, "Ready.")

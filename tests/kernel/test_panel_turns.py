@@ -75,6 +75,20 @@ def test_status_line_time_and_reasoning(page, engine, kernel):
     check_same_as_new_page(page, kernel)
 
 
+def test_reasoning_between_tags_and_sources(page, engine, kernel):
+    source = {"url": "https://e.example/a", "title": "A page"}
+    engine.enqueue("<think>Well, **so**</think>", "Yes.", {"type": "sources", "sources": [source]})
+    answer = page.turn("Really?")
+    assert answer["reasoning"] == ["<p>Well, <strong>so</strong></p>"]
+    assert answer["content"][:2] == ["<p>Yes.</p>", "<p>Sources:</p>"]
+    assert 'href="https://e.example/a"' in answer["content"][2]
+    engine.enqueue("Well, so.\n</think>\n\n", "No.")
+    answer = page.turn("Really not?")
+    assert (answer["reasoning"], answer["content"]) == (["<p>Well, so.</p>"], ["<p>No.</p>"])
+    assert "Well" not in str(engine.history[-1])
+    check_same_as_new_page(page, kernel)
+
+
 def test_cells_and_panels_share_their_turns(page, engine, kernel):
     page.turn("one")
     number = kernel.run("%%backend\ntwo", cell="c").reply["execution_count"]

@@ -148,7 +148,12 @@ def jupyterlab(text: str) -> str:
 
 def wrong_in(text: str) -> list[str]:
     """Return what would act in the safe Markdown of a text, with each renderer."""
-    safe = safe_markdown(text) + "\n\nFOOTER"
+    return acting_in(safe_markdown(text))
+
+
+def acting_in(markdown: str) -> list[str]:
+    """Return what would act in Markdown that is to be safe, with each renderer."""
+    safe = f"{markdown}\n\nFOOTER"
     wrong: list[str] = []
     for html in (raw.render(safe), jupyterlab(safe)):
         page = Page(html)

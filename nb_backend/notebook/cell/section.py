@@ -13,6 +13,7 @@ from ...markdown.images import piece_markdown
 from ...markdown.safe import safe_markdown
 from ...markdown.split import MAX_UNSPLIT_CHARS, MIN_PIECE_CHARS, StreamingMarkdown, split_text
 from ..progress import read_progress
+from ..sources import sources_markdown, sources_text
 from ..status_line import status_line, status_markdown
 from .formats import FormatError, json_of
 
@@ -126,7 +127,7 @@ class AnswerSection:
     @property
     def _ending(self) -> str:
         reason = f"{_ERROR_BOX}{escape_line(self.reason, len(self.reason))}</div>" if self.reason else ""
-        return join_blocks(reason, status_markdown(self.answer, self.status_line))
+        return join_blocks(reason, sources_markdown(self.answer.sources), status_markdown(self.answer, self.status_line))
 
     def _body(self, *, live: bool) -> str:
         answer = self.answer
@@ -142,9 +143,10 @@ class AnswerSection:
         if not self.ended:
             return text or (self._waiting_line.strip("*") if self.format == "text" else "")
         reason = f"[{self.reason}]" if self.reason else ""
-        return "\n\n".join(filter(None, [text, reason])) + (
-            f"\n\n[{self.status_line}]" if self.format == "text" else ""
-        )
+        if self.format != "text":
+            return "\n\n".join(filter(None, [text, reason]))
+        sources = sources_text(self.answer.sources)
+        return "\n\n".join(filter(None, [text, reason, sources])) + f"\n\n[{self.status_line}]"
 
     @property
     def _waiting_line(self) -> str:

@@ -9,6 +9,7 @@ from ...chat.answer import Answer
 from ...events import RawResponse, reasoning_text
 from ...markdown.data_uris import DataUriShortener
 from ...text import safe_terminal
+from ..sources import sources_text
 from .columns import titled
 from .section import AnswerSection
 
@@ -53,6 +54,8 @@ class TerminalView:
             if self._is_mid_line:
                 self._print("\n")
             self._print(f"\n[{section.reason}]\n" if section.reason else "")
+            if sources := sources_text(section.answer.sources):
+                self._print(f"\n{sources}\n")
             self._print(f"\n[{section.status_line}]\n")
             self._current += 1
             self._begin()

@@ -18,6 +18,7 @@ from ...media.attachment import Attachment
 from ...media.message_parts import text_of
 from ...media.resize import fit_within, thumbnail
 from ...media.sniff import BITMAPS, data_uri, parse_data_uri
+from ..sources import masked, sources_markdown
 from ..status_line import status_line, status_markdown
 from .items.content import Mask
 
@@ -110,7 +111,8 @@ class MessageRenderer:
             failure = self._metadata.get("failed")
             line = status_line(self._answer, bool(failure))
             footer = status_markdown(self._answer, self._mask(f"{line}: {failure}" if failure else line))
-        return [head, collapsed if reasoning.strip() else "", self._answer_text(shown_images), footer]
+        sources = sources_markdown(masked(self._answer.sources, self._mask))
+        return [head, collapsed if reasoning.strip() else "", self._answer_text(shown_images), sources, footer]
 
     def _answer_text(self, shown_images: Mapping[str, str]) -> str:
         text, addresses = self._text, {}

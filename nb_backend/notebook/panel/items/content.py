@@ -11,8 +11,10 @@ from ....chat.answer import Answer
 from ....events import RawResponse
 from ....media.attachment import Attachment
 from ....media.message_parts import text_of
+from ....providers.sources import Source
 from ....text import safe_terminal
 from ...progress import read_progress
+from ...sources import masked
 from ...status_line import status_line
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class ItemContent:
     media: list[Attachment] = field(default_factory=list)
     addresses: Mapping[str, str] = field(default_factory=dict)
     alts: Mapping[str, str] = field(default_factory=dict)
+    sources: list[Source] = field(default_factory=list)
 
     @property
     def is_growing(self) -> bool:
@@ -114,6 +117,7 @@ def _final_status(answer: Answer, mask: Mask) -> tuple[str, str]:
 def _add_answer(content: ItemContent, answer: Answer, mask: Mask) -> None:
     content.reasoning = mask(answer.reasoning)
     content.addresses, content.alts = answer.image_targets(), dict(answer.alts)
+    content.sources = masked(answer.sources, mask)
 
 
 def _milliseconds(seconds: object) -> int | None:

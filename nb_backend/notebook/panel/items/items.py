@@ -11,6 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ....markdown.html.blocks import HtmlBlocks
+from ...sources import sources_html
 from .arrange import ItemSource
 from .block_diff import diff_blocks
 from .content import ItemContent
@@ -67,7 +68,8 @@ class RenderedItem:
             else:
                 renderer.finish(text)
             images_below = renderer.unshown_images(content.alts) if part == "content" and content.alts else []
-            self._blocks[part] = [*renderer.blocks, *images_below]
+            below = sources_html(content.sources) if part == "content" else []
+            self._blocks[part] = [*renderer.blocks, *images_below, *below]
         if not content.is_growing:  # nothing more arrives: free the memory of the renderers
             self._renderers = {part: self._new_renderer() for part in PARTS}
         self.content, self.is_stale = content, False

@@ -1,0 +1,55 @@
+"""The sources of an answer as a numbered list, below the text. Titles and addresses come from foreign pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from html import escape, unescape
+
+from ..markdown.elements import code_span, escape_line
+from ..markdown.links import safe_destination
+from ..providers.sources import Source
+from ..text import truncate, visible
+
+MAX_SHOWN = 20
+_MAX_TITLE_CHARS = 120
+
+
+def sources_markdown(sources: Iterable[Source]) -> str:
+    """Return the sources as a Markdown list; the address of a page is a link only if it is http or https."""
+    lines = []
+    for number, (title, url, host) in enumerate(_shown(sources), 1):
+        name = escape_line(title).replace("www.", "www&#46;")  # renderers make a link of `www.`
+        lines.append(f"{number}. [{name}]({url}) {code_span(host)}" if url else f"{number}. {name or '?'}")
+    return "\n".join(["Sources:\n", *lines]) if lines else ""  # without the line, a list before would go on
+
+
+def sources_html(sources: Iterable[Source]) -> list[str]:
+    """Return the sources as blocks of HTML for the panel."""
+    from ..markdown.html.sanitize import clean
+
+    items = [
+        f'<li><a href="{escape(unescape(url))}">{escape(title)}</a> <code>{escape(host)}</code></li>'
+        if url
+        else f"<li>{escape(title)}</li>"
+        for title, url, host in _shown(sources)
+    ]
+    return ["<p>Sources:</p>", clean(visible(f"<ol>{''.join(items)}</ol>"))] if items else []
+
+
+def sources_text(sources: Iterable[Source]) -> str:
+    """Return the sources as lines of text."""
+    return "\n".join(f"[{at}] {title}{url and f' {url}'}" for at, (title, url, _) in enumerate(_shown(sources), 1))
+
+
+def masked(sources: Iterable[Source], mask: Callable[[str], str]) -> list[Source]:
+    """Return the sources with the keys in them masked."""
+    return [replace(source, url=mask(source.url), title=mask(source.title)) for source in sources]
+
+
+def _shown(sources: Iterable[Source]) -> Iterator[tuple[str, str, str]]:
+    """Yield the title, the address and the host of the first sources; without an address if it is not safe."""
+    for source, _ in zip(sources, range(MAX_SHOWN), strict=False):
+        url, host = safe_destination(source.url) or ("", "")
+        title = " ".join((source.title or source.url.partition("://")[2] or source.url).split())
+        yield truncate(title, _MAX_TITLE_CHARS), url if host else "", host
