@@ -134,7 +134,8 @@ def test_an_image_that_jpegs_base64_starts_like_a_path():
 
 def test_a_file_is_not_an_image():
     file = {"type": "file", "file": {"url": "https://e.example/a.pdf"}}
-    assert answer_of(chunk({"content": [file, {"type": "image_url"}, {"type": "image", "image": 7}]})).images == []
+    parts = [file, {"type": "image_url"}, {"type": "image", "image": 7}]
+    assert answer_of(chunk({"content": parts}), STOP).images == []
 
 
 def test_text_of_a_completion_and_of_spoken_audio():

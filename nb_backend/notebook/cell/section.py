@@ -127,7 +127,9 @@ class AnswerSection:
     @property
     def _ending(self) -> str:
         reason = f"{_ERROR_BOX}{escape_line(self.reason, len(self.reason))}</div>" if self.reason else ""
-        return join_blocks(reason, sources_markdown(self.answer.sources), status_markdown(self.answer, self.status_line))
+        return join_blocks(
+            reason, sources_markdown(self.answer.sources), status_markdown(self.answer, self.status_line)
+        )
 
     def _body(self, *, live: bool) -> str:
         answer = self.answer
