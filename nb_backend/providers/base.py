@@ -119,7 +119,7 @@ class AsyncGeneratorProvider:
                 return
             if session.is_reused and isinstance(failure, ConnectionFailed) and not reader.started:
                 continue  # the server has closed the idle connection
-            if not reader.has_begun and await provider.learn(url, body, failure, key):
+            if not reader.has_begun and await provider.learn(url, body, sent, failure, key):
                 continue
             failure = await provider.explain_error(url, failure, body, key)
             if reader.started and not reader.refusals:
@@ -175,7 +175,9 @@ class AsyncGeneratorProvider:
         return body
 
     @classmethod
-    async def learn(cls, url: str, body: dict[str, Any], failure: BackendError, key: settings.Secret) -> bool:
+    async def learn(
+        cls, url: str, body: dict[str, Any], sent: dict[str, Any], failure: BackendError, key: settings.Secret
+    ) -> bool:
         """Whether the failure says what the server does not accept, so that the next ``fitted`` body differs."""
         return False
 

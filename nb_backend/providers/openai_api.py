@@ -92,9 +92,11 @@ class OpenAIApi(Provider):
         return refused_fields.fitted(url, body)
 
     @classmethod
-    async def learn(cls, url: str, body: dict[str, Any], failure: BackendError, key: settings.Secret) -> bool:
+    async def learn(
+        cls, url: str, body: dict[str, Any], sent: dict[str, Any], failure: BackendError, key: settings.Secret
+    ) -> bool:
         """Whether the server has refused ``stream_options``, or has only one model and wants it to be named."""
-        return await refused_fields.learn(url, body, failure, partial(cls._names, url, key, fresh=True))
+        return await refused_fields.learn(url, body, sent, failure, partial(cls._names, url, key, fresh=True))
 
     @classmethod
     async def explain_error(

@@ -48,34 +48,43 @@ def fitted(url: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 async def learn(
-    url: str, body: dict[str, Any], failure: BackendError, list_names: Callable[[], Awaitable[list[str]]]
+    url: str,
+    body: dict[str, Any],
+    sent: dict[str, Any],
+    failure: BackendError,
+    list_names: Callable[[], Awaitable[list[str]]],
 ) -> bool:
     """Whether the failure says what this server does not accept, so that another request is worth it.
 
-    A server that refuses some field without a name is asked without ``stream_options`` once.
+    ``body`` is the body of the request, ``sent`` what ``fitted`` made of it. A server that refuses some field without
+    naming it is asked without ``stream_options`` once.
     """
     if failure.status not in _REFUSAL and failure.status != 0:
         return False
-    text, has_usage = f"{failure} {failure.code}", body.get("stream_options") == USAGE
-    if has_usage and url not in _without_usage:
+    if sent.get("stream_options") == USAGE:
+        text = f"{failure} {failure.code}"
         is_named = _NAMES_USAGE.search(text) is not None
-        others = (name for name in body if name not in ("stream_options", "stream", "model", "messages"))
-        if is_named or (
-            failure.status in (400, 422)
-            and _REFUSES_A_FIELD.search(text)
-            and not any(re.search(rf"\b{re.escape(name)}\b", text) for name in others)
-        ):
+        if is_named or (failure.status in (400, 422) and _refuses_an_unnamed_field(text, sent)):
             _without_usage[url] = is_named
             return True
-    elif has_usage and not _without_usage[url]:
-        del _without_usage[url]  # it was not the reason
-    if "model" not in body and failure.status:
-        names = [*dict.fromkeys(await list_names())]
-        known = _only_model.pop(url, None)
-        if len(names) == 1 and names[0] != known:
-            _only_model[url] = names[0]
-            return True
-    return False
+    elif body.get("stream_options") == USAGE and not _without_usage.get(url):
+        _without_usage.pop(url, None)  # it was not the reason
+    if "model" in body or not failure.status:
+        return False
+    if "model" not in sent and url in _only_model:  # which another request has found meanwhile
+        return True
+    names = [*dict.fromkeys(await list_names())]
+    _only_model.pop(url, None)
+    if len(names) != 1 or names[0] == sent.get("model"):
+        return False
+    _only_model[url] = names[0]
+    return True
+
+
+def _refuses_an_unnamed_field(text: str, sent: dict[str, Any]) -> bool:
+    others = sent.keys() - {"stream_options", "stream", "model", "messages"}
+    names_another = any(re.search(rf"\b{re.escape(name)}\b", text) for name in others)
+    return not names_another and _REFUSES_A_FIELD.search(text) is not None
 
 
 def explained(body: dict[str, Any], failure: BackendError, names: list[str]) -> BackendError:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Iterator
 
 import pytest
+from aiohttp import web
 from wire_server import WireServer, status
 
-from nb_backend import Chat, OpenAIApi, map
+from nb_backend import Chat, OpenAIApi, background, map
 from nb_backend.errors import BackendError, ServerError
 
 CHUNK = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}
@@ -29,6 +32,48 @@ def chat(server: WireServer, model: str | None = "m") -> Chat:
 
 def sent(server: WireServer, name: str) -> list[object]:
     return [request.json.get(name, "-") for request in server.requests if request.head.startswith("POST")]
+
+
+class StrictServer:
+    """A server that refuses ``stream_options`` and a missing model, once two requests are there."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+        self.two_are_there = asyncio.Event()
+        self.url = ""
+
+    async def complete(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        if "stream_options" in body or "model" not in body:
+            self.refused += 1
+            if self.refused >= 2:
+                self.two_are_there.set()
+            await self.two_are_there.wait()
+            message = "unknown field stream_options" if "stream_options" in body else "name a model"
+            return web.json_response({"error": {"message": message}}, status=422)
+        return web.Response(body=b"data: %s\n\ndata: [DONE]\n\n" % json.dumps(CHUNK).encode())
+
+    async def models(self, request: web.Request) -> web.Response:
+        return web.json_response([{"id": "only"}])
+
+
+@pytest.fixture
+def strict_server() -> Iterator[StrictServer]:
+    server = StrictServer()
+
+    async def start() -> web.AppRunner:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", server.complete)
+        app.router.add_get("/v1/models", server.models)
+        runner = web.AppRunner(app, shutdown_timeout=1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return runner
+
+    runner = background.run(start())
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    yield server
+    background.run(runner.cleanup())
 
 
 # -- stream_options
@@ -94,6 +139,13 @@ def test_many_prompts_of_a_strict_server_are_all_answered(wire_server):
     answers = map(["a", "b", "c"], model="m", url=f"{wire_server.url}/v1", concurrency=1, progress=False)
     assert [answer.text for answer in answers] == ["Hi"] * 3
     assert len(wire_server.requests) == 4
+
+
+@pytest.mark.parametrize("model", ["m", None])
+def test_prompts_that_were_under_way_when_the_first_was_refused_are_sent_again(strict_server, model):
+    answers = map([*"abcdefgh"], model=model, url=strict_server.url, concurrency=8, progress=False)
+    assert [str(answer) for answer in answers] == ["Hi"] * 8
+    assert strict_server.refused >= 2  # they were sent at the same time
 
 
 # -- fields
