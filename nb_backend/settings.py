@@ -102,7 +102,7 @@ def _parse_url(url: str) -> str:
     for call in ("/conversation", "/backend-api/v2"):
         base = base.rstrip("/").removesuffix(call)
     # where the rest does not end in /v1, the address of the call says which dialect the server speaks
-    base = re.sub(r"(/v\d+\w*)/chat/completions$", r"\1", base.rstrip("/"))
+    base = re.sub(r"(/v\d+\w*)/(?:chat/completions|completions|models)$", r"\1", base.rstrip("/"))
     return f"{base}{mark}{query}"
 
 

@@ -39,6 +39,8 @@ def test_argument_wins_over_setting_wins_over_environment(monkeypatch, find, fie
         ("http://host/g4f/backend-api/v2/conversation", "http://host/g4f"),
         ("http://[::1]:80", "http://[::1]:80"),
         ("http://host/@me", "http://host/@me"),
+        ("https://host/v1/models/", "https://host/v1"),
+        ("https://host/models", "https://host/models"),
         ("https://host/inference/chat/completions/", "https://host/inference/chat/completions"),
         ("https://host/openai/deployments/d?api-version=1", "https://host/openai/deployments/d?api-version=1"),
         ("https://host/v1/chat/completions?api-version=1", "https://host/v1?api-version=1"),

@@ -151,8 +151,9 @@ class Chat:
         is an answer. Raises ``ValueError`` if it is no longer there. ``cache`` is as for ``Chat``. With ``refresh`` or
         ``instead``, a stored answer is not replayed, and the new one replaces it.
         """
-        params = {**({"provider": self.provider} if self.provider else {}), **self.params, **params}
         refuse_unknown(params, "a prompt")
+        refuse_unknown({**self.params}, "chat.params")
+        params = {**({"provider": self.provider} if self.provider else {}), **self.params, **params}
         prompt = prompt_text(prompt)
         system = _system_text(system)
         run = cell_run.get()

@@ -155,7 +155,7 @@ class AsyncGeneratorProvider:
     ) -> dict[str, Any]:
         """Return the body of a request with the keywords of the call; without a ``model`` if that is ``""``."""
         body = cls.body(model, messages, media, key)
-        if body.get("model") == "":
+        if isinstance(named := body.get("model"), str) and not named.strip():
             del body["model"]
         return cls.with_fields(body, fields)
 

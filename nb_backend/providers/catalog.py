@@ -56,22 +56,22 @@ _lock = threading.Lock()  # concurrent callers (threads, a kernel's subshells) s
 
 async def listed_models(url: str | None) -> list[Model]:
     """Fetch the models of a server, and cache them."""
-    return await _fetch_models(provider_for(url), CatalogKey.of(url, None))
+    api = provider_for(url)
+    return await _fetch_models(api, CatalogKey.of(settings.url(api.url), None))
 
 
 async def available_models() -> list[Model]:
     """Fetch the models of the server in the settings; if it has few services, with the abilities of each model."""
-    url = settings.url()
+    api = provider_for(url := settings.url())
     models = await listed_models(url)
-    providers = sorted({model.provider for model in models})
-    if len(providers) > MAX_PROVIDERS or all(model.vision is not None for model in models):
+    providers = sorted({model.provider for model in models} - {""})
+    if api.lists_all_models or len(providers) > MAX_PROVIDERS or all(model.vision is not None for model in models):
         return models
     known: dict[tuple[str, str], Model] = {(model.provider, str(model)): model for model in models}
     for name in providers:
         with suppress(BackendError):
-            known |= {
-                (name, str(model)): model for model in await _fetch_models(provider_for(url), CatalogKey.of(url, name))
-            }
+            key = CatalogKey.of(settings.url(api.url), name)
+            known |= {(name, str(model)): model for model in await _fetch_models(api, key)}
     return list(known.values())
 
 
@@ -83,12 +83,12 @@ def known_models(seconds: float = 2.0) -> list[str]:
     another. The embedded backend is not started.
     """
     try:
-        url = settings.url()
-        key = CatalogKey.of(url, None)
+        api = provider_for(settings.url())
+        key = CatalogKey.of(settings.url(api.url), None)
     except ValueError:
         return []
-    if url is not None and not _lists.get(key, (0, []))[1]:
-        started, fetch = _fetch(provider_for(url), key)
+    if key.url is not None and not _lists.get(key, (0, []))[1]:
+        started, fetch = _fetch(api, key)
         with suppress(TimeoutError, KeyboardInterrupt):  # an interrupt ends only this wait
             fetch.future.exception(max(0, started + seconds - clock()))
     return list(dict.fromkeys(str(model) for model in _lists.get(key, (0, []))[1]))

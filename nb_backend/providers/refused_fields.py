@@ -31,6 +31,11 @@ _REFUSES_STREAM = re.compile(
     r"\b(?:not|cannot|can't|doesn't|isn't|must|unsupported|disabled?|disallow\w*|forbid\w*|only|verif\w*|false)\b",
     re.IGNORECASE,
 )
+_NO_MODEL = (
+    r"(?:missing|requir\w+|provide\w*|specif\w+|not found|not exist|doesn't exist|no such|unknown|invalid"
+    r"|unrecogni[sz]ed|none|null|undefined|empty|not set|keyerror|\"\"|''|``|\bno\b)"
+)
+_WANTS_MODEL = re.compile(rf"{_NO_MODEL}.{{0,60}}?\bmodel\b|\bmodel\b.{{0,60}}?{_NO_MODEL}", re.IGNORECASE | re.DOTALL)
 _REFUSAL: Final = frozenset({400, 404, 405, 415, 422, 500, 501})
 _MAX_NAMES = 5  # of models in an error
 
@@ -89,20 +94,20 @@ def _refuses_an_unnamed_field(text: str, sent: dict[str, Any]) -> bool:
 
 def explained(body: dict[str, Any], failure: BackendError, names: list[str]) -> BackendError:
     """Return the failure with the next step: name a model (``names`` are some of the server's), or do not stream."""
-    if "model" not in body and failure.status in _REFUSAL:
+    text = str(failure)
+    if "model" not in body and failure.status in _REFUSAL and (_WANTS_MODEL.search(text) or "(" not in text):
         listed = [name for name in dict.fromkeys(names) if name.isprintable()]
         some = ", ".join([*listed[:_MAX_NAMES], *(["…"] if len(listed) > _MAX_NAMES else [])])
         hint = f"name a model{f', one of {some}' if some else ''}"
     elif (
         body.get("stream") is True
         and failure.status in (0, 400, 403, 405, 422, 501)
-        and _REFUSES_STREAM.search(_NAMES_USAGE.sub("", str(failure)))
+        and _REFUSES_STREAM.search(_NAMES_USAGE.sub("", text))
     ):
         hint = "turn streaming off with stream=False, in a cell with -p stream=false"
     else:
         return failure
-    why = str(failure)
     for known in (OTHER_PROMPT, *STATUS_HINTS.values()):
-        why = why.removesuffix(f": {known}")
-    failure.args = (f"{why}: {hint}",)
+        text = text.removesuffix(f": {known}")
+    failure.args = (f"{text}: {hint}",)
     return failure

@@ -462,6 +462,15 @@ def test_tab_uses_a_list_that_a_prompt_has_fetched(server):
     assert len(server.asked) == asked + 2  # listing always fetches
 
 
+def test_a_server_that_is_named_by_the_address_of_its_call_has_one_list(server):
+    server.tables["/inference/models"] = ["a"]
+    settings.current.url = f"{server.url}/inference/chat/completions"
+    assert models.known_models() == ["a"]
+    assert background.run(names_listed(provider_for(settings.url()))) == ["a"]
+    assert background.run(sees_images(provider_for(settings.url()), "a")) is None
+    assert server.asked == ["/inference/models"]
+
+
 def test_tab_fetches_again_at_once_after_a_failure(server):
     settings.current.url = server.url
     assert background.run(sees_images(server.api, "a")) is None

@@ -210,6 +210,7 @@ def test_a_server_that_does_not_stream_is_named_with_the_way_to_ask_it(wire_serv
 @pytest.mark.parametrize("path", ["", "/v1"])
 def test_a_model_that_is_not_named_is_not_sent(wire_server, path):
     wire_server.answer(ANSWER if path else status("200 OK", b'{"type": "content", "content": "Hi"}\n'))
+    assert "model" not in Chat(" ", url=f"{wire_server.url}{path}").request("a").body()
     asking = Chat(url=f"{wire_server.url}{path}")
     assert "model" not in asking.request("a").body()
     assert asking("a").text == "Hi"
@@ -243,6 +244,28 @@ def test_a_server_without_a_list_wants_the_user_to_name_a_model(wire_server):
     wire_server.answer(status("404 Not Found"))
     with pytest.raises(ServerError, match=r"\(model is required\): name a model$"):
         chat(wire_server, None)("Hi")
+
+
+@pytest.mark.parametrize(
+    ("message", "wants_one"),
+    [
+        ("The model `` does not exist", True),
+        ("body.model: Field required", True),
+        ("Invalid model name passed in model=None", True),
+        ("No model was specified", True),
+        ("KeyError: 'model'", True),
+        ("", True),
+        ("This model's maximum context length is 4096 tokens", False),
+        ("temperature must be below 2", False),
+        ("no route for this path", False),
+    ],
+)
+def test_only_a_refusal_about_the_model_asks_for_one(wire_server, message, wants_one):
+    wire_server.answer(refused(message) if message else status("400 Bad Request"))
+    wire_server.answer(models("a", "b"))
+    with pytest.raises(ServerError) as failure:
+        chat(wire_server, None)("Hi")
+    assert str(failure.value).endswith("name a model, one of a, b") is wants_one
 
 
 def test_a_model_that_the_server_has_replaced_is_looked_up_again(wire_server):
