@@ -10,13 +10,13 @@ from .json_events import JsonEvents, is_object
 
 _BOM = b"\xef\xbb\xbf"
 _BRACE = ord("{")
-_START_BYTES = 512
+_START_BYTES = 4096  # enough for the title of a web page
 
 
 class EventDecoder:
     """Decodes the bytes of a body into events. The events are the same wherever the chunks are cut.
 
-    ``events`` counts the events, ``start`` holds the first 512 bytes of the body, and ``truncated`` says, after
+    ``events`` counts the events, ``start`` holds the first 4 kB of the body, and ``truncated`` says, after
     ``flush``, whether the body ended inside an object.
     """
 

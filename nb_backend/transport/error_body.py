@@ -129,7 +129,8 @@ def _code(fields: list[tuple[str, Any]], message: str) -> str:
 
 
 def _names(fields: list[tuple[str, Any]]) -> str:
-    names = [item for key, item in fields if key in _NAMES and isinstance(item, str) and len(item) <= _MAX_NAME]
+    texts = [(key, item) for key, item in fields if key in _NAMES and isinstance(item, str) and len(item) <= _MAX_NAME]
+    names = [text for key, text in texts if key != "error" or " " not in text.strip()]  # an "error" may be a sentence
     return re.sub(r"(?<=[a-z])(?=[A-Z])|[_\s]+", " ", " | ".join(names)).lower()
 
 

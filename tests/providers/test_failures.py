@@ -8,7 +8,9 @@ from email.utils import formatdate
 
 import pytest
 from multidict import CIMultiDict
+from wire_server import status as reply
 
+from nb_backend import Chat
 from nb_backend.errors import AuthError, BackendError, ConnectionFailed, ProtocolError, RateLimitError, ServerError
 from nb_backend.events import RawResponse
 from nb_backend.providers.reader import event_error
@@ -127,6 +129,8 @@ def test_the_delay_before_a_retry():
         ({"type": "auth", "auth": "E"}, AuthError, "E: set"),
         ({"type": "message", "message": {"a": 1}}, ServerError, "a: 1"),
         ({"type": "error", "error": 17}, ServerError, "17"),
+        ({"type": "error", "error": "The internal state of the model is broken"}, ServerError, "The internal state"),
+        ({"type": "error", "error": "No permission to read the file"}, ServerError, "No permission to read the file"),
         ({"type": "error", "error": None}, ServerError, "The server reported an error without a message: ask again"),
         ({"type": "error", "error": "E", "message": "my KEY123 is"}, ServerError, "my *** is"),
     ],
@@ -285,6 +289,24 @@ def test_json_behind_cloudflare_is_the_server_s_own_error():
 )
 def test_a_web_page_in_place_of_an_answer_is_named(page, said):
     assert said in str(not_an_answer(URL, page.encode()))
+
+
+@pytest.mark.parametrize("path", ["", "/v1"])
+@pytest.mark.parametrize(
+    ("title", "said"),
+    [
+        ("Just a moment...", "Cloudflare's check for browsers: use the url of the server's API"),
+        ("Log in to the network", "the login page 'Log in to the network'): log in with a browser"),
+        ("Open WebUI", "the web page 'Open WebUI'): check the url"),
+    ],
+)
+async def test_a_page_with_status_200_is_named(wire_server, path, title, said):
+    head = f"<!doctype html>\n<html>\n<head>\n{'<meta charset=utf-8>' * 60}\n<title>{title}</title></head><body>Hi"
+    wire_server.answer(reply("200 OK", head.encode(), content_type="text/html"))
+    with pytest.raises(ProtocolError) as caught:
+        await Chat("m", url=wire_server.url + path).ask("Hi?")
+    assert said in str(caught.value)
+    assert len(wire_server.requests) == 1
 
 
 def test_a_404_names_the_path_without_the_query_and_without_a_key():
