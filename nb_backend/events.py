@@ -121,8 +121,10 @@ def with_token(data: dict[str, Any]) -> dict[str, Any]:
 
 def finish_reason(event: RawResponse) -> str:
     """Return the reason of a ``finish`` event; ``stop`` if it has none."""
-    finish = event.get("finish")
-    return str((finish.get("reason") if isinstance(finish, dict) else finish) or "stop")
+    reason = event.get("finish")
+    while isinstance(reason, dict):
+        reason = reason.get("reason") or reason.get("type")
+    return str(reason or "stop")
 
 
 def urls_of(event: RawResponse) -> list[str]:

@@ -114,7 +114,8 @@ class ChunkReader(ResponseReader):
         if not (delta or message) and (text := content_text(choice.get("text"))):  # of /completions
             yield from self._content(text)
         yield from self._sources_of(choice)
-        reason = choice.get("finish_reason")
+        details = choice.get("finish_details")  # of gpt-4-vision-preview
+        reason = choice.get("finish_reason") or (details.get("type") if isinstance(details, dict) else None)
         if reason and reason not in ("null", "None"):
             yield from self.final_events(whole=True)
             yield RawResponse(type="finish", finish={"reason": reason})

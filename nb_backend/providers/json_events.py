@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, TypeAlias
@@ -12,7 +13,7 @@ import orjson
 
 from ..events import TEXT_KEYS, RawResponse, event_of
 from ..transport.json_body import valid_unicode
-from .json_pieces import END_MARK, MAX_DEPTH, JsonPieces, Rest
+from .json_pieces import MAX_DEPTH, JsonPieces, Rest
 
 _ERROR_NAME_BYTES = len(b"error") + 1  # names of this length are compared; a search in each name would take longer
 SHALLOW_BYTES = 2 * MAX_DEPTH  # a text of at most this many bytes cannot be nested too deeply
@@ -70,7 +71,7 @@ class JsonEvents:
     def _read_pieces(self, texts: Iterator[NamedText], events: list[RawResponse]) -> bool:
         """Read texts until an object ends where its text ends; return False if no such text follows."""
         for name, text in texts:
-            if text.strip() == END_MARK:
+            if _end_mark.fullmatch(text):
                 self._drop_held(events)
                 self.done = True
                 return False
@@ -112,10 +113,10 @@ class JsonEvents:
             events.append(event_of(self._repair_unicode(_named(value, name) if name else value)))
 
     def _add_damaged(self, name: bytes | None, text: bytes, events: list[RawResponse]) -> None:
-        """Count a text that is not JSON; in an event that is named an error, it is the message."""
+        """Count a text that is not JSON; in an error event it is the message, and a sign of life says nothing."""
         if name and b"error" in name.lower():
             events.append(event_of({"type": "error", "message": text.decode("utf-8", "replace").strip().strip('"')}))
-        else:
+        elif not _sign_of_life.fullmatch(text) and (not name or not _sign_of_life.fullmatch(name)):
             self.skipped += 1
 
     def flush(self) -> list[RawResponse]:
@@ -135,6 +136,11 @@ class JsonEvents:
             value = {**value, key: text}
         repaired: dict[str, Any] = valid_unicode(value)
         return repaired
+
+
+_end_mark = re.compile(rb'\s*"?(?:\[DONE\]|DONE)"?\s*', re.IGNORECASE)
+_sign_of_life = re.compile(rb"\W*(?:ping|pong|keep[-_ ]?alive|heart[-_ ]?beat|done|end|close|eof)\W*", re.IGNORECASE)
+"""Data or the name of an event that servers send while they wait and when they end, and that is not JSON."""
 
 
 def is_object(text: bytes) -> bool:

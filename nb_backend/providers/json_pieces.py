@@ -24,8 +24,8 @@ class Rest(Enum):
 class JsonPieces:
     """Splits texts into their JSON objects.
 
-    Between two objects there may be commas, the brackets of one array, the separator of RFC 7464, and ``data:``, where
-    a line end was lost. The time is linear in the length of the texts.
+    Between two objects there may be commas, the brackets of one array, the separator of RFC 7464, byte order marks,
+    null bytes, and ``data:``, where a line end was lost. The time is linear in the length of the texts.
     """
 
     def __init__(self) -> None:
@@ -93,7 +93,8 @@ class JsonPieces:
 
 _BRACE = ord("{")
 _WITHIN, _INVALID, _END = -1, -2, -3
-_separator = re.compile(rb"[\s\x1e]*+(?:data:[\s\x1e]*+)?(\[DONE\]|[\[\],])?")
+_blank = rb"(?:[\s\x1e\x00]|\xef\xbb\xbf)*+"
+_separator = re.compile(_blank + rb"(?:data:" + _blank + rb")?(\[DONE\]|[\[\],])?")
 _string = rb'[^"\\]*+(?:\\.[^"\\]*+)*+(?P<escaped>\\?)(?P<end>"?)'
 _token = re.compile(rb'\s*+(?:(?P<quote>")' + _string + rb"|(?P<mark>[{}\[\]:,])|(?P<word>[-+.\w]++))", re.DOTALL)
 _rest_of_string = re.compile(_string, re.DOTALL)

@@ -122,6 +122,12 @@ A_LINE = "1 damaged line was skipped"
         (data(delta("Hi"), delta("", "stop")) + b'data: {"choices": [], "usa', []),  # behind the finish
         (json.dumps({"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}, indent=2).encode(), []),
         (b"[%s,\n%s]" % (json.dumps(delta("Hi")).encode(), json.dumps(delta("", "stop")).encode()), []),
+        (data(delta("Hi")) + b"data: [done]\n\n", []),
+        (data(delta("Hi")) + b'data: "[DONE]"\n\n', []),
+        (data(delta("Hi", "stop")) + b"event: done\ndata: finished\n\n", []),
+        (b"data: ping\n\nevent: heartbeat\ndata: still here\n\n" + data(delta("Hi", "stop")), []),
+        (data(delta("Hi", {"type": "stop"})), []),
+        (data(delta("Hi", None, finish_details={"type": "max_tokens"})) + DONE, ["cut off at the token limit"]),
         (data(delta("Hi")), [CLOSED]),
         (data(delta("Hi", "null"), delta("", "")), [CLOSED]),
         (data(delta("Hi"), {"choices": [], "usage": {"completion_tokens": 1}}), [CLOSED]),

@@ -44,6 +44,7 @@ def check(body: bytes, expected: list[dict[str, Any]], damaged: int = 0) -> None
         a + b"data: " + b,
         b"data: " + a + b"data:" + b,
         a + b"\x1e" + b,
+        b"\xef\xbb\xbf" + a + b"\x00" + b + b"\x00",
         b"[" + a + b"," + b + b"]",
         b"[" + a + b",\n" + b + b"]",
         b"[" + a + b"\n,\n" + b + b"\n]",
