@@ -30,7 +30,7 @@ class RawResponse:
 
     @property
     def type(self) -> str:
-        """The type of the event: ``content``, ``reasoning``, ``provider``, ``usage``, ``finish``, ``error`` …"""
+        """The type: ``content``, ``reasoning``, ``tool_calls``, ``sources``, ``usage``, ``finish``, ``error`` …"""
         kind = self._data.get("type", "")
         return kind if isinstance(kind, str) else ""
 

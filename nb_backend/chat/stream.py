@@ -136,6 +136,7 @@ class AnswerStream(AsyncIterator[RawResponse]):
             if self._start_next_round(error):
                 return None
             if isinstance(error, BackendError):
+                self.answer.end(failed=True)  # separates reasoning from the text
                 error.partial = self.answer.text
             self._finish(error)
             raise

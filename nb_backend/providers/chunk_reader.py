@@ -35,6 +35,7 @@ class ChunkReader(ResponseReader):
         self._plain_sizes = (0, 0)  # numbers of keys of a chunk and its choice if nothing but the text has to be read
         self._sent_text = SentText()
         self._sent_reasoning = SentText()
+        self._has_plain_reasoning = False  # details repeat it
         self._images: set[int] = set()  # hashes of the images that were sent
         self._sources = SourceList()
         self._tool_calls = ToolCallCollector()
@@ -106,10 +107,9 @@ class ChunkReader(ResponseReader):
         return [RawResponse(type="tool_calls", tool_calls=calls)] if calls and whole else []
 
     def _choice(self, choice: dict[str, Any]) -> Iterable[RawResponse]:
-        delta, message = choice.get("delta"), choice.get("message")
-        if isinstance(delta, dict):
-            yield from self._delta(delta)
-        if isinstance(message, dict):
+        delta, message = _fields(choice.get("delta")), _fields(choice.get("message"))
+        yield from self._delta(delta)
+        if message:
             yield from self._delta(message, is_message=True)
         if not (delta or message) and (text := content_text(choice.get("text"))):  # of /completions
             yield from self._content(text)
@@ -124,12 +124,16 @@ class ChunkReader(ResponseReader):
 
     def _delta(self, delta: dict[str, Any], *, is_message: bool = False) -> Iterable[RawResponse]:
         content = Content.of(delta.get("content"))
-        reasoning = self._reasoning_of(delta) or content.reasoning
+        reasoning = self._reasoning_of(delta)
+        is_detail = bool(reasoning) and not self._has_plain_reasoning
+        reasoning = reasoning or content.reasoning
         text = content.text + content_text(delta.get("refusal"))
         if not text and isinstance(audio := delta.get("audio"), dict):
             text = content_text(audio.get("transcript"))
         if is_message:
-            reasoning, text = self._sent_reasoning.rest_of(reasoning), self._sent_text.rest_of(text)
+            text = self._sent_text.rest_of(text)
+        if is_message or is_detail:  # MiniMax's details hold all of the reasoning so far
+            reasoning = self._sent_reasoning.rest_of(reasoning)
         if reasoning:
             self._sent_reasoning.length += len(reasoning)
             yield RawResponse(type="reasoning", token=reasoning)
@@ -150,8 +154,10 @@ class ChunkReader(ResponseReader):
         yield RawResponse(type="content", content=text)
 
     def _reasoning_of(self, delta: dict[str, Any]) -> str:
-        keys = _REASONING_KEYS if self._sent_reasoning.length else (*_REASONING_KEYS, *_REASONING_DETAILS)
-        return next((text for key in keys if (value := delta.get(key)) and (text := reasoning_of(value))), "")
+        if text := _first_reasoning(delta, _REASONING_KEYS):
+            self._has_plain_reasoning = True
+            return text
+        return "" if self._has_plain_reasoning else _first_reasoning(delta, _REASONING_DETAILS)
 
     def _sources_of(self, fields: dict[str, Any]) -> Iterable[RawResponse]:
         for key in _SOURCE_KEYS:
@@ -173,6 +179,15 @@ class SentText:
         if last and message and not message.startswith(last) and not last.startswith(message):
             self._messages_are_pieces = True
         return message if self._messages_are_pieces else message[self.length :]
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """Return the fields of a delta or a message; a few servers send its text alone."""
+    return value if isinstance(value, dict) else {"content": value} if isinstance(value, str) else {}
+
+
+def _first_reasoning(delta: dict[str, Any], keys: Iterable[str]) -> str:
+    return next((text for key in keys if (value := delta.get(key)) and (text := reasoning_of(value))), "")
 
 
 def _usage(chunk: RawResponse, choices: list[dict[str, Any]]) -> dict[str, Any] | None:

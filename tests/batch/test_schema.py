@@ -123,6 +123,14 @@ def test_json_may_be_in_a_code_block_or_between_other_text(backend, answer, sche
     assert len(backend.engine.history) == 1
 
 
+@pytest.mark.parametrize(
+    "thought", ['<think>{"label": "no", "stars": 0}</think>\n\n', 'Is it {"stars": 0}?\n</think>\n\n']
+)
+def test_reasoning_between_tags_is_not_part_of_the_object(backend, thought):
+    enqueue(backend, thought + GOOD)
+    assert nb_backend.map(["Nice!"], schema=Review) == [Review(label="kind", stars=4)]
+
+
 def test_a_byte_order_mark_is_ignored(backend):
     enqueue(backend, "\ufeff7\n")
     assert nb_backend.map(["How many?"], schema={"type": "integer"}) == [7]

@@ -101,6 +101,16 @@ def test_details_that_repeat_all_of_the_reasoning_at_the_end_are_not_added():
     )
 
 
+@pytest.mark.parametrize("pieces", [["Hm, ", "so", ", ", "so."], ["Hm, ", "Hm, so", "Hm, so, ", "Hm, so, so."]])
+def test_details_alone_in_pieces_or_all_so_far(pieces):
+    chunks = [chunk({"content": "", "reasoning_details": [{"type": "reasoning.text", "text": one}]}) for one in pieces]
+    assert said(*chunks, chunk({"content": "a"}), STOP) == ("a", "Hm, so, so.")
+
+
+def test_a_delta_that_is_a_text():
+    assert said(chunk("a"), chunk("b"), STOP) == ("ab", "")
+
+
 IMAGES = {
     "delta.images": {"images": [{"type": "image_url", "index": 0, "image_url": {"url": IMAGE}}]},
     "an address as text": {"images": [{"type": "image_url", "image_url": IMAGE}]},

@@ -14,7 +14,7 @@ from serving import serving
 from wire_server import CHUNKED, FINISH, UNTIL_CLOSE, WireServer, chunk, content, received, sse, status
 
 from nb_backend import BackendApi, Chat, OpenAIApi, RawResponse
-from nb_backend.errors import ConnectionFailed
+from nb_backend.errors import BackendError, ConnectionFailed
 from nb_backend.events import reasoning_text
 from nb_backend.local.scripted import ScriptedEngine
 from nb_backend.providers.think_tags import ThinkTagSplitter, split_unopened
@@ -218,6 +218,15 @@ def test_an_answer_that_starts_inside_the_reasoning_is_separated_at_its_end():
         backend.engine.enqueue("Six times", " seven.\n</th", "ink>\n\n", "42")
         answer = asyncio.run(Chat(url=backend.url, api_key="the-token-of-the-tests").ask("How much?"))
     assert (answer.text, answer.reasoning) == ("42", "Six times seven.")
+
+
+async def test_reasoning_is_not_part_of_what_a_failure_keeps(backend):
+    backend.engine.enqueue("Six\n</think>\n\n4", {"type": "error", "error": "It broke", "message": "It broke"})
+    stream = Chat().stream("How much?")
+    with pytest.raises(BackendError) as failed:
+        async for _ in stream:
+            pass
+    assert (failed.value.partial, stream.answer.reasoning) == ("4", "Six")
 
 
 async def test_a_leaked_closing_tag_after_separate_reasoning_is_dropped(backend):
