@@ -189,7 +189,7 @@ class Answer:
         self._just_ended = self.finish_reason is None and not (self._has_end_mark or stopped or failed)
         pending, self._pending = self._pending, ""
         self.__dict__["text"].grow(pending)
-        if (parts := split_unopened(self.text)) and not (parts[0] and self.reasoning):
+        if parts := split_unopened(self.text, has_reasoning=bool(self.reasoning)):
             self.reasoning, self.text = parts[0] or self.reasoning, parts[1]
         if "![" in self.text:
             from ..markdown.safe import image_addresses  # importing it would take half the time of a first answer

@@ -15,7 +15,7 @@ from .decoder import EventDecoder
 from .finish_reasons import is_error
 from .secret_filter import SecretFilter
 from .stream_errors import find_error
-from .think_tags import ThinkTagSplitter
+from .think_tags import ThinkTagSplitter, split_unopened
 
 _MAX_TEXTS = 1000  # deltas that are kept apart; joined, they take a tenth of the memory
 
@@ -35,6 +35,7 @@ class ResponseReader:
         self._secret_filter = SecretFilter(secrets)
         self._decoder = EventDecoder()
         self._think_tags: ThinkTagSplitter | None = ThinkTagSplitter()  # until the text has begun
+        self._has_reasoning = False
         self._is_answer = False  # whether an event had a type
         self.collects_partial = True
         self._text: list[str] = []  # joined deltas
@@ -121,8 +122,13 @@ class ResponseReader:
             start = one_line(self._decoder.start.decode("utf-8", "replace"), self._secrets, 60)
             failure = ProtocolError(f"The server ended the answer before any text (it sent {start!r}): ask again")
         if failure is not None:
-            failure.partial = "".join([*self._text, *self._texts]) if self.collects_partial else ""
+            failure.partial = self._partial() if self.collects_partial else ""
         return failure
+
+    def _partial(self) -> str:
+        text = "".join([*self._text, *self._texts])
+        parts = split_unopened(text, has_reasoning=self._has_reasoning)
+        return text if parts is None else parts[1]
 
     def _error_event(self) -> RawResponse | None:
         if self._error or self._finish_error:
@@ -182,6 +188,7 @@ class ResponseReader:
         if kind in ("content", "reasoning", "tool_calls", "finish"):
             self._texts.append(str(event))
             self._has_begun = self._has_begun or _adds_to_answer(event)
+            self._has_reasoning = self._has_reasoning or bool(reasoning_text(event))
             if kind == "finish":
                 self._finished = True
                 if is_error(finish_reason(event)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum, auto
+from itertools import islice
 
 from ..events import RawResponse
 
@@ -22,6 +23,7 @@ _TAGS = {
 }
 _ENDS_TEXT = frozenset({"finish", "tool_calls", "message", "error", "auth"})  # nothing is held back after such an event
 _MAX_HELD = 4096  # characters of white space
+_MAX_CANDIDATES = 20  # closing tags that may be the end of the reasoning
 _opening = re.compile("|".join(map(re.escape, _TAGS)))
 
 
@@ -142,19 +144,22 @@ def _content(text: str) -> list[RawResponse]:
 _unopened_closing = re.compile(r"(?<![ \t\"'`“‘«(])</think>(?=[ \t]*(?:\n|\Z)|[^\s\"'`”’»),.;:])")
 
 
-def split_unopened(text: str) -> tuple[str, str] | None:
+def split_unopened(text: str, *, has_reasoning: bool) -> tuple[str, str] | None:
     """Return the reasoning and the text of an answer that has a closing ``</think>`` only; ``None`` if it has none.
 
     The chat templates of DeepSeek R1 and Qwen put the opening tag into the prompt, so it is not in the answer. A tag in
-    code, in quotes, after an opening one, or with words around it is not taken for one.
+    code, in quotes, after an opening one, or with words around it is not taken for one. If there is other reasoning
+    (``has_reasoning``), only a tag at the start of the text is: some servers leave it there.
     """
     if "</think>" not in text:
         return None
-    for found in _unopened_closing.finditer(text):
+    for found in islice(_unopened_closing.finditer(text), _MAX_CANDIDATES):
         before = text[: found.start()]
         if "<think>" in before:
             return None
         fences = sum(line.lstrip().startswith(("```", "~~~")) for line in before.split("\n"))
+        if has_reasoning and before.strip():
+            return None
         if fences % 2 == 0 and before.rpartition("\n")[2].count("`") % 2 == 0:
             return before.strip(), text[found.end() :].lstrip()
     return None

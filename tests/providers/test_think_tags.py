@@ -164,6 +164,14 @@ async def test_no_text_is_lost_if_the_answer_is_stopped(wire_server: WireServer,
     assert (stream.answer.text, stream.answer.reasoning, stream.answer.stopped) == (text, reasoning, True)
 
 
+async def test_a_closing_tag_alone_is_not_part_of_what_a_failure_keeps(wire_server: WireServer):
+    wire_server.answer(CHUNKED + chunk(bodies(["Six\n</thi", "nk>\n\n", "4"], "g4f")))
+    _, error = await received(
+        type("Api", (BackendApi,), {"url": wire_server.url}).create_async_generator("m", QUESTION)
+    )
+    assert error.partial == "4"
+
+
 async def test_a_message_at_the_end_is_still_an_error_after_text_that_was_held_back(wire_server: WireServer):
     wire_server.answer(status("200 OK", sse(content("<thi"), {"type": "message", "message": "It broke"})))
     api = type("Api", (BackendApi,), {"url": wire_server.url})
@@ -205,12 +213,13 @@ NOT_UNOPENED = [
 
 @pytest.mark.parametrize(("answer", "reasoning", "text"), UNOPENED)
 def test_a_closing_tag_alone_ends_the_reasoning(answer, reasoning, text):
-    assert split_unopened(answer) == (reasoning, text)
+    assert split_unopened(answer, has_reasoning=False) == (reasoning, text)
+    assert split_unopened(answer, has_reasoning=True) == (None if reasoning else ("", text))
 
 
 @pytest.mark.parametrize("answer", NOT_UNOPENED)
 def test_a_closing_tag_in_code_in_quotes_or_among_words_is_text(answer):
-    assert split_unopened(answer) is None
+    assert split_unopened(answer, has_reasoning=False) is None
 
 
 def test_an_answer_that_starts_inside_the_reasoning_is_separated_at_its_end():
