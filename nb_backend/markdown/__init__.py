@@ -2,6 +2,8 @@
 
 ``safe``       rewrite Markdown so that nothing in it acts
 ``inline``     the text inside a paragraph, heading or table cell
+``emphasis``   pair the delimiters of emphasis in a text with many of them
+``effort``     limit what a text may cost the page that shows it
 ``elements``   safe code, formulas and one-line text
 ``links``      destinations of links and images
 ``scan``       find formulas and bare URLs

@@ -21,6 +21,10 @@ from ..text import entities, has_hidden, safe_terminal, visible
 ASCII_PUNCTUATION = r"""!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~"""  # for a character class; CommonMark 2.1
 ENTITY = r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});"
 MAX_LINE_CHARS = 300
+_MAX_BACKTICKS = 100  # in a line of code
+_MAX_COLORED_LINE = 4_000  # characters
+_MAX_CODE_DEPTH = 500  # brackets that are not closed
+_MAX_FORMULA_DEPTH = 30  # 100 nested fractions end the browser's tab
 entity = re.compile(ENTITY, re.IGNORECASE)
 _active_in_text = re.compile(r"^\s|\s$|^$|`|<[a-z/!?]|\][(\[:]|\$\$|@@|\\(?:begin|end)\b|\\\\|ftp:", re.IGNORECASE)
 _active_in_container = re.compile(
@@ -40,6 +44,7 @@ _active_macro = re.compile(
     r"(?:new|renew|provide)(?:command|environment)|Declare\w*|definecolor|mmlToken|bbox|includegraphics|mathtip|texttip|"
     r"toggle|(?:eq)?ref|input|include|special|write|catcode)(?![A-Za-z])"
 )
+_nesting = re.compile(r"\\(left|begin)(?![a-z])|\\(right|end)(?![a-z])|\\.|[{}]", re.DOTALL)
 
 
 def decode_entity(text: str) -> str:
@@ -66,11 +71,26 @@ def code_block(text: str, info: str, *, nested: bool) -> Iterator[str]:
     """
     text = visible(text.removesuffix("\n"))
     has_formula = any(start in text and end in text for start, end in _JUPYTERLAB_DELIMITERS)
-    if has_formula or re.search(r"@@\d+@@", text) or (nested and _active_in_container.search(text)):
+    is_active = has_formula or re.search(r"@@\d+@@", text) or (nested and _active_in_container.search(text))
+    if is_active or _has_many_backticks(text):
         yield f"<pre><code>{entities(text)}</code></pre>"
         return
     name = language_of(info)
-    yield from fenced(text, "text" if _drawn_language.fullmatch(name) else name).split("\n")
+    is_plain = _drawn_language.fullmatch(name) or _is_slow_to_color(text)
+    yield from fenced(text, "text" if is_plain and name else name).split("\n")
+
+
+def _has_many_backticks(text: str) -> bool:
+    """Whether JupyterLab's removeMath, which looks for code spans in code too, would take long for one of the lines."""
+    return text.count("`") > _MAX_BACKTICKS and any(line.count("`") > _MAX_BACKTICKS for line in text.split("\n"))
+
+
+def _is_slow_to_color(code: str) -> bool:
+    """Whether code is nested so deeply, or has such long lines, that an editor takes long to color it."""
+    if any(len(line) > _MAX_COLORED_LINE for line in code.split("\n")):
+        return True
+    depth = code.count("(") + code.count("[") + code.count("{") - code.count(")") - code.count("]") - code.count("}")
+    return depth > _MAX_CODE_DEPTH
 
 
 def fenced(text: str, language: str = "") -> str:
@@ -125,11 +145,12 @@ def escape_bars(body: str) -> str:
 
 
 def _balanced(body: str) -> bool:
-    """Whether each brace of a formula has its counterpart."""
-    depth = 0
-    for match in re.finditer(r"\\.|[{}]", body, re.DOTALL):
+    """Whether each brace of a formula has its counterpart, and nothing in it is nested too deeply."""
+    depth = groups = 0
+    for match in _nesting.finditer(body):
         depth += {"{": 1, "}": -1}.get(match[0], 0)
-        if depth < 0:
+        groups += 1 if match[1] else -1 if match[2] else 0
+        if depth < 0 or depth + groups > _MAX_FORMULA_DEPTH:
             return False
     return depth == 0
 

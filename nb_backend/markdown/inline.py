@@ -13,16 +13,21 @@ from typing import ClassVar
 
 from ..text import HIDDEN, entities, has_hidden, visible
 from .data_uris import is_bitmap
+from .effort import Effort, count_elements
 from .elements import ASCII_PUNCTUATION, code_span, decode_entity, entity, safe_formula
+from .emphasis import is_slow, mark_run, write_emphasis
 from .links import MAX_ALT_CHARS, Links, link_destination, safe_destination
 from .scan import bare_url, bare_url_pattern, formula_in_brackets, formula_in_dollars
 
 _LITERAL_DOLLAR = "\0"  # how it is written depends on the number of dollars in the whole text
 _BARE_URL_START, _BARE_URL_END = "\1", "\2"  # how it is written depends on what follows
+_MAX_FORMULA_WORK = 2_000_000  # delimiters in formulas times characters of the paragraph
+_MAX_FAST_CHARS = 300  # in a text that short, nothing takes long
 _ISOLATED_BACKSLASH = "<span>&#92;</span>"  # MathJax searches each element by itself, so it finds no `\(` here
 _special_character = re.compile(
     rf"\\|`+|<|&|!?\[|\]|\$+|@{{2,}}|\n[ \t]*|\||https?://|www\.|ftp://|{HIDDEN}", re.IGNORECASE
 )
+_special_or_delimiter = re.compile(rf"{_special_character.pattern}|\*+|_+|~+|!", re.IGNORECASE)
 _block_start_marker = re.compile(
     r"[-+*](?=[ \t]|$)|#{1,6}(?=\s|$)|>|~{3}|=+[ \t]*$|[-:|][-:| \t]*$|[-*_][ \t]*(?:[-*_][ \t]*){2,}$"
     r"|\d{1,9}(?=[.)](?:\s|$))",
@@ -31,6 +36,8 @@ _block_start_marker = re.compile(
 _autolink = re.compile(
     r"<(https?://[^\s<>`]+|mailto:[^\s<>`]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+)>", re.ASCII | re.IGNORECASE
 )
+_not_plain = re.compile(r"[^A-Za-z0-9 ,+\-\x80-\U0010ffff]|\A[,+-]")
+_opener_in_formula = re.compile(r"(?<![^\W_])[*_~]+(?=\S)")
 _written_bare_url = re.compile(rf"{_BARE_URL_START}([^{_BARE_URL_END}]*){_BARE_URL_END}([.,;:!?)*_~'\"]*(?:\s|\Z))?")
 _literal_after_backslash = re.compile(r"(?!(?:begin|ref|eqref)(?![a-z])|https?://|www\.)[a-z0-9]", re.IGNORECASE)
 
@@ -38,7 +45,8 @@ _literal_after_backslash = re.compile(r"(?!(?:begin|ref|eqref)(?![a-z])|https?:/
 class Inline:
     """Writer of one paragraph, heading or table cell; ``write`` is called once.
 
-    ``multiline``: the text keeps its line breaks, and none of its lines may start a block.
+    ``multiline``: the text keeps its line breaks, and none of its lines may start a block. What takes more than the
+    ``effort`` that is left is written as plain text, and so is a text with too many elements for its length.
     """
 
     def __init__(
@@ -48,15 +56,19 @@ class Inline:
         *,
         in_table: bool = False,
         multiline: bool = False,
+        effort: Effort,
     ) -> None:
         self.source = source
         self.links = links
+        self.effort = effort
+        self.is_slow = len(source) > _MAX_FAST_CHARS and is_slow(source)
         self.in_table = in_table
         self.multiline = multiline
         self.out: list[str] = []
         self.openers: list[tuple[int, int]] = []  # index of `[` or `![` in `out`, position of its text in `source`
         self.images: list[tuple[int, str]] = []  # index of an image in `out`, and how it is written inside a link
         self.formula_count = 0
+        self.formula_delimiters = 0  # that may open emphasis
         self.next_closers: dict[str, int] = {}  # see `formula_in_brackets`
         self.backtick_runs: dict[int, list[int]] = defaultdict(list)  # positions by length
         for match in re.finditer("`+", source):
@@ -65,16 +77,32 @@ class Inline:
     def write(self) -> str:
         """Return the text as safe Markdown."""
         position = self._line_start(0) if self.multiline else 0
-        while match := _special_character.search(self.source, position):
+        search = (_special_or_delimiter if self.is_slow else _special_character).search
+        while match := search(self.source, position):
             if match.start() > position:
                 self.out.append(self.source[position : match.start()])
             position = self._handlers.get(match[0][0].lower(), Inline._hidden)(self, match)
         self.out.append(self.source[position:])
         text = "".join(self.out)
+        if self.is_slow:
+            text = write_emphasis(text)
         # MathJax reads the text between two dollars of one element as a formula, even if they were escaped.
         is_only_dollar = text.count(_LITERAL_DOLLAR) + self.formula_count == 1
         text = text.replace(_LITERAL_DOLLAR, "\\$" if is_only_dollar else "<span>&#36;</span>")
+        size = len(self.source)
+        count = count_elements(text) if size > _MAX_FAST_CHARS else len(self.out) // 2 + text.count("*")
+        if not self.effort.spend_on_text(count, size):
+            return self._plain()
         return _written_bare_url.sub(_bare_or_autolink, text)
+
+    def _plain(self) -> str:
+        """Return the text without any element; within code, MathJax finds no formula."""
+        text = _not_plain.sub(lambda match: f"&#{ord(match[0])};", visible(self.source))
+        return f"<code>{text}</code>" if "$" in self.source or "\\" in self.source else text
+
+    def _literal(self, character: str) -> str:
+        """Write punctuation as itself. Each backslash is an element for marked, so a slow text gets an entity."""
+        return f"&#{ord(character)};" if self.is_slow else f"\\{character}"
 
     def _line_start(self, position: int) -> int:
         """Escape what would start a block at the start of a line; return the position after it."""
@@ -84,7 +112,7 @@ class Inline:
         if match[0].isdigit():
             self.out.append(match[0])
             position = match.end()
-        self.out.append("\\" + self.source[position])
+        self.out.append(self._literal(self.source[position]))
         return position + 1
 
     # Each handler writes the text that starts at the match, and returns the position after it.
@@ -131,11 +159,11 @@ class Inline:
         elif character == "$":
             self.out.append(_LITERAL_DOLLAR)
         else:
-            self.out.append(f"&#{ord(character)};" if character in "<&@([]" else f"\\{character}")
+            self.out.append(f"&#{ord(character)};" if character in "<&@([]" else self._literal(character))
 
     def _literal_backslash(self, end: int) -> None:
         if _literal_after_backslash.match(self.source, end):  # neither an escape nor a command that MathJax looks for
-            self.out.append("\\")
+            self.out.append("&#92;" if self.is_slow else "\\")
         else:
             self.out.append("&#92;" if self.source[end : end + 1] in " \t\n" else _ISOLATED_BACKSLASH)
 
@@ -158,7 +186,7 @@ class Inline:
         ends = self.backtick_runs[length]
         i = bisect_right(ends, match.start())
         if i == len(ends):
-            self.out.append("\\`" * length)
+            self.out.append(self._literal("`") * length)
             return match.end()
         text = self.source[match.end() : ends[i]].replace("\n", " ")
         if text.strip(" ") and text[0] == text[-1] == " ":
@@ -181,13 +209,20 @@ class Inline:
         return self._formula(found[0], start, found[1], display=found[2]) if found else None
 
     def _formula(self, body: str, start: int, end: int, *, display: bool) -> int:
-        text = safe_formula(body, display=display, in_table=self.in_table)
-        if text is None:
+        text = None if self._is_slow_formula(body) else safe_formula(body, display=display, in_table=self.in_table)
+        if text is None or not self.effort.spend_on_formula(text):
             self.out.append(f"<code>{entities(self.source[start:end].replace(chr(10), ' '))}</code>")
         else:
             self.out.append(" " + text if self.out and self.out[-1].endswith("$") else text)
             self.formula_count += 1
         return end
+
+    def _is_slow_formula(self, body: str) -> bool:
+        """Whether the delimiters in the formulas so far are too many: JupyterLab's table of contents parses them."""
+        if not self.is_slow:
+            return False
+        self.formula_delimiters += len(_opener_in_formula.findall(body))
+        return self.formula_delimiters * len(self.source) > _MAX_FORMULA_WORK
 
     def _angle(self, match: re.Match[str]) -> int:
         found = _autolink.match(self.source, match.start())
@@ -211,7 +246,14 @@ class Inline:
         self.out.append(f"{_BARE_URL_START}{url}{_BARE_URL_END}")
         return match.start() + len(url)
 
+    def _delimiters(self, match: re.Match[str]) -> int:
+        self.out.append(mark_run(self.source, *match.span()))
+        return match.end()
+
     def _opener(self, match: re.Match[str]) -> int:
+        if match[0] == "!":
+            self.out.append("&#33;")
+            return match.end()
         self.openers.append((len(self.out), match.end()))
         self.out.append(match[0])
         return match.end()
@@ -256,7 +298,8 @@ class Inline:
             while self.images and self.images[-1][0] > index:
                 i, text = self.images.pop()
                 self.out[i] = text  # links cannot contain links (CommonMark 6.3)
-            link = f"[{''.join(map(_in_link, self.out[index + 1 :]))}]({target[0]})"
+            text = "".join(map(_in_link, self.out[index + 1 :]))
+            link = f"[{write_emphasis(text) if self.is_slow else text}]({target[0]})"
             del self.out[index:]
             self._forget_link_openers()
         else:
@@ -276,6 +319,7 @@ class Inline:
     _handlers: ClassVar[dict[str, Callable[[Inline, re.Match[str]], int]]] = {
         "\\": _backslash, "`": _code_span, "<": _angle, "&": _entity, "[": _opener, "!": _opener, "]": _closer,
         "$": _dollars, "@": _at_signs, "\n": _newline, "|": _pipe, "h": _bare_url, "w": _bare_url, "f": _ftp,
+        "*": _delimiters, "_": _delimiters, "~": _delimiters,
     }  # fmt: skip
 
 

@@ -12,6 +12,8 @@ Whichever parser reads the result, it has
 * ``$`` only around balanced formulas without an active macro, on one line unless the formula is a block of its own;
 * unchanged code only in fences at the left margin, after an empty line, longer than any fence within.
 
+A renderer takes linear time for the result: ``emphasis`` and ``effort`` change texts for which it would not.
+
 Three rules are JupyterLab's alone: it takes formulas out before Markdown is read and puts them back into the HTML
 unescaped (``@@0@@``); MathJax then searches the text of the page once more; the info string of a fence lands unescaped
 in an attribute. ``elements`` names the sources.
@@ -27,10 +29,13 @@ from markdown_it.token import Token
 
 from ..text import unicode_text
 from .data_uris import DataUriPlaceholders, close_open_image, is_bitmap
+from .effort import Effort, limit_blocks
 from .elements import code_block, safe_formula
 from .inline import Inline
 from .links import reference_budget, resolve, safe_destination
 from .parser import MAX_NESTING, block_parser, escape_bars_in_tables, generated_images_comment
+
+_MAX_NESTED_LINE_WORK = 1_000_000  # lines times characters of a paragraph in a list or quote
 
 
 def safe_markdown(text: str, addresses: Mapping[str, str] | None = None) -> str:
@@ -90,7 +95,8 @@ def _parse(
         references |= {label: held.restore(found["href"]) for label, found in env["references"].items()}
     if any(token.level >= MAX_NESTING - 1 and token.nesting == 1 for token in tokens):
         return None
-    return _Document(tokens, env["references"], budget, held, {**(addresses or {})})
+    tokens = limit_blocks(tokens, with_bars or text)
+    return _Document(tokens, env["references"], budget, held, {**(addresses or {})}, Effort(len(text)))
 
 
 class _Document:
@@ -107,8 +113,10 @@ class _Document:
         budget: int,
         held: DataUriPlaceholders,
         addresses: dict[str, str],
+        effort: Effort,
     ) -> None:
         self.tokens = iter(tokens)
+        self.effort = effort
         self.references = references
         self.budget = budget
         self.held = held
@@ -147,7 +155,7 @@ class _Document:
                 case "paragraph_open":
                     if token.hidden:
                         self.tight.add(token.level)
-                    yield self.inline_text(multiline=True).split("\n")
+                    yield self.inline_text(multiline=True, nested=nested).split("\n")
                 case "heading_open":
                     yield [f"{'#' * int(token.tag[1])} {self.inline_text()}".rstrip(" ")]
                 case "fence" | "code_block":
@@ -164,15 +172,19 @@ class _Document:
                 case "table_open":
                     yield self.table_lines()
 
-    def inline_text(self, *, in_table: bool = False, multiline: bool = False) -> str:
+    def inline_text(self, *, in_table: bool = False, multiline: bool = False, nested: bool = False) -> str:
         """Return the text of the paragraph, heading or cell whose opening token was read last."""
         source = generated_images_comment.sub("", next(self.tokens).content).strip()
         next(self.tokens)  # the token that closes the paragraph, heading or cell
-        return Inline(source, self, in_table=in_table, multiline=multiline).write()
+        if nested and source.count("\n") * len(source) > _MAX_NESTED_LINE_WORK:
+            multiline = False  # in a list, marked looks for the end of the paragraph in each line
+        return Inline(source, self, in_table=in_table, multiline=multiline, effort=self.effort).write()
 
     def formula_lines(self, token: Token, nested: bool) -> list[str]:
         text = safe_formula(token.content, display=True, multiline=not nested)
-        return text.split("\n") if text else list(code_block(token.content.strip(), "latex", nested=nested))
+        if text and self.effort.spend_on_formula(text):
+            return text.split("\n")
+        return list(code_block(token.content.strip(), "latex", nested=nested))
 
     def list_lines(self, opening: Token) -> list[str]:
         """Return the lines of the list that ``opening`` starts; those of its items are indented."""

@@ -19,8 +19,8 @@ raw = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]
 raw.validateLink = lambda url: True  # type: ignore[method-assign]
 text_only = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
 TAGS = {
-    "p", "h1", "h2", "h3", "h4", "h5", "h6", "em", "strong", "s", "code", "pre", "span", "ul", "ol", "li", "blockquote",
-    "table", "thead", "tbody", "tr", "th", "td", "hr", "br", "a", "img",
+    "p", "h1", "h2", "h3", "h4", "h5", "h6", "em", "strong", "del", "s", "code", "pre", "span", "ul", "ol", "li",
+    "blockquote", "table", "thead", "tbody", "tr", "th", "td", "hr", "br", "a", "img",
 }  # fmt: skip
 ATTRIBUTES = {
     ("code", "class"),
