@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from ..transport.json_body import encode_json
 
+MAX_CALLS = 1000  # more in one answer are ignored
 _ARGUMENT_KEYS = ("arguments", "input", "args", "parameters")
 _NO_ARGUMENTS = ("", "null", "None")  # what models write for a function without parameters
 
@@ -120,6 +121,8 @@ class ToolCallCollector:
         elif call is not None and _starts_another(call, index, id_, name):
             call = None
         if call is None:
+            if len(self._calls) >= MAX_CALLS:
+                return
             call = _GrowingCall(id_, index)
             self._calls.append(call)
         call.id = call.id or id_

@@ -183,6 +183,10 @@ def test_arguments_are_a_dict(text, arguments):
     assert parse_arguments(text) == arguments
 
 
+def test_more_than_a_thousand_calls_are_ignored():
+    assert len(joined(*(piece("f", "{}", id=f"c{number}") for number in range(5000)))) == 1000
+
+
 def test_arguments_that_are_not_an_object_stay_readable():
     answer = Answer()
     answer.add(
