@@ -8,15 +8,22 @@ from typing import Any
 # OpenAI, Anthropic and OpenAI's responses, g4f, Bedrock, Gemini, Ollama, llama.cpp
 INPUT = (
     *("prompt_tokens", "input_tokens", "promptTokens", "inputTokens", "promptTokenCount", "prompt_eval_count"),
-    *("tokens_evaluated", "prompt_n"),
+    *("prompt_token_count", "inputTokenCount", "tokens_evaluated", "prompt_n"),
 )
 OUTPUT = (
     *("completion_tokens", "output_tokens", "completionTokens", "outputTokens", "candidatesTokenCount", "eval_count"),
-    *("generated_tokens", "tokens_predicted", "predicted_n"),
+    *("candidates_token_count", "outputTokenCount", "generated_tokens", "tokens_predicted", "predicted_n"),
 )
 CACHED = (
     *("cached_tokens", "cache_read_input_tokens", "prompt_cache_hit_tokens", "cachedContentTokenCount"),
-    *("cacheReadInputTokens", "cachedInputTokens", "cached_prompt_text_tokens", "cachedTokens", "cache_n"),
+    *(
+        "cached_content_token_count",
+        "cacheReadInputTokens",
+        "cachedInputTokens",
+        "cached_prompt_text_tokens",
+        "cachedTokens",
+        "cache_n",
+    ),
 )
 _DETAILS = ("prompt_tokens_details", "input_tokens_details", "promptTokensDetails", "inputTokensDetails")
 _NESTED = ("tokens", "billed_units", "timings")  # Cohere, llama.cpp
@@ -34,7 +41,7 @@ def token_count(usage: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
 def output_count(usage: Mapping[str, Any]) -> int | None:
     """Return the count of the answer with its reasoning, which Gemini counts apart (``thoughtsTokenCount``)."""
     count = token_count(usage, OUTPUT)
-    thoughts = token_count(usage, ("thoughtsTokenCount",))
+    thoughts = token_count(usage, ("thoughtsTokenCount", "thoughts_token_count"))
     return count if thoughts is None else (count or 0) + thoughts
 
 

@@ -16,7 +16,10 @@ from .tool_calls import ToolCallCollector
 _REASONING_KEYS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
 _REASONING_DETAILS = ("reasoning_details", "thinking_blocks")  # repeat, in parts, what one of the keys above has
 _BESIDE_AN_ERROR = ("message", "code", "status", "status_code", "retry_after", "retry_after_ms")
-_SOURCE_KEYS = ("annotations", "citations", "search_results", "executed_tools", "web_search", "search_info")
+_SOURCE_KEYS = (
+    *("annotations", "citations", "search_results", "executed_tools", "web_search", "search_info", "references"),
+    *("sources", "context", "grounding_metadata", "groundingMetadata", "vertex_ai_grounding_metadata"),
+)
 
 
 class ChunkReader(ResponseReader):

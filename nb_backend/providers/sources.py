@@ -11,7 +11,10 @@ MAX_SOURCES = 1000  # more in one answer are ignored
 _URL_KEYS = ("url", "uri", "link", "href", "source_url")
 _TITLE_KEYS = ("title", "name")
 _TEXT_KEYS = ("content", "text", "snippet", "cited_text", "description", "summary")
-_NESTED_KEYS = ("url_citation", "web", "document", "search_results", "results", "sources", "citations", "annotations")
+_NESTED_KEYS = (
+    *("url_citation", "web", "document", "search_results", "results", "sources", "citations", "annotations"),
+    *("groundingChunks", "grounding_chunks", "source", "metadata"),
+)
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,9 @@ def sources_in(value: Any) -> Iterator[Source]:
     """Yield the sources in a JSON value.
 
     It may be a list of addresses (``citations`` of Perplexity and xAI), objects with an address (``search_results`` of
-    Perplexity, ``web_search`` of Zhipu, ``tool_reference`` of Mistral), or objects that hold such (``url_citation`` of
-    OpenAI and OpenRouter, ``executed_tools`` of Groq).
+    Perplexity, ``web_search`` of Zhipu, ``tool_reference`` of Mistral, ``references`` of Volcengine), or objects that
+    hold such (``url_citation`` of OpenAI and OpenRouter, ``executed_tools`` of Groq, ``context`` of Azure,
+    ``groundingMetadata`` of Gemini, ``sources`` of Open WebUI).
     """
     if isinstance(value, str):
         if value.startswith(("http://", "https://")):
@@ -70,7 +74,9 @@ def sources_in(value: Any) -> Iterator[Source]:
         for item in value:
             yield from sources_in(item)
     elif isinstance(value, dict):
-        if url := _first_text(value, _URL_KEYS):
+        named = value.get("source")  # an address, or the name of a search engine
+        is_address = isinstance(named, str) and named.startswith(("http://", "https://"))
+        if url := _first_text(value, _URL_KEYS) or (named if is_address else ""):
             yield Source(url, " ".join(_first_text(value, _TITLE_KEYS).split()), _first_text(value, _TEXT_KEYS))
         for key in _NESTED_KEYS:
             if isinstance(value.get(key), dict | list):

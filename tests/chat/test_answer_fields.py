@@ -68,6 +68,12 @@ COUNTS = {
     "Anthropic": ({"input_tokens": 5, "output_tokens": 2, "cache_read_input_tokens": 1}, 5, 2, 1),
     "Gemini": ({"promptTokenCount": 5, "candidatesTokenCount": 2, "cachedContentTokenCount": 1}, 5, 2, 1),
     "Gemini with thoughts": ({"promptTokenCount": 5, "candidatesTokenCount": 1, "thoughtsTokenCount": 1}, 5, 2, None),
+    "Gemini in Python": (
+        {"prompt_token_count": 5, "candidates_token_count": 2, "cached_content_token_count": 1},
+        5,
+        2,
+        1,
+    ),
     "DeepSeek": ({"prompt_tokens": 5, "completion_tokens": 2, "prompt_cache_hit_tokens": 1}, 5, 2, 1),
     "Moonshot": ({"prompt_tokens": 5, "completion_tokens": 2, "cached_tokens": 1}, 5, 2, 1),
     "Bedrock": ({"inputTokens": 5, "outputTokens": 2, "cacheReadInputTokens": 1}, 5, 2, 1),

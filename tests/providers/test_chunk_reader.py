@@ -240,6 +240,13 @@ SOURCES = {
     "Groq": chunk({"executed_tools": [{"type": "search", "search_results": {"results": [PAGE | {"score": 0.9}]}}]}),
     "Mistral": chunk({"content": [{"type": "tool_reference", "tool": "web_search", "source": "brave", **PAGE}]}),
     "Zhipu": chunk({}, web_search=[{"link": PAGE["url"], "title": "A", "content": "Text", "icon": ""}]),
+    "Volcengine": chunk({}, references=[PAGE | {"site_name": "E"}]),
+    "Azure": chunk({"context": {"citations": [PAGE | {"filepath": None}], "intent": "[]"}}),
+    "Gemini": chunk({}, choice={"groundingMetadata": {"groundingChunks": [{"web": {"uri": PAGE["url"], **PAGE}}]}}),
+    "Open WebUI": {
+        "sources": [{"source": {"name": "x"}, "document": ["a"], "metadata": [{"source": PAGE["url"], **PAGE}]}]
+    },
+    "an address as source": chunk({}, sources=[{"source": PAGE["url"], "title": "A", "text": "Text"}]),
     "Qwen": chunk({}, search_info={"search_results": [{"index": 1, "site_name": "", **PAGE}]}),
 }
 
