@@ -26,7 +26,8 @@ class BackendError(Exception):
     request may succeed a moment later, ``retry_after`` how many seconds the server asks to wait (``None`` if it does
     not say). ``code`` is the server's name for the error (like ``context_length_exceeded``, or ``""``) and ``status``
     the HTTP status, or the one that an error inside an answer stands for (0 if there is none). ``no_credit`` tells
-    whether the account has no credit left, so that waiting does not help.
+    whether the account has no credit left, so that waiting does not help. ``param`` is the field of the request that
+    the server refuses, if it names it beside the message.
     """
 
     category: ClassVar[str] = "backend"
@@ -41,6 +42,7 @@ class BackendError(Exception):
         code: str = "",
         status: int = 0,
         no_credit: bool = False,
+        param: str = "",
     ) -> None:
         super().__init__(" ".join(message.split()))
         self.partial = partial
@@ -49,6 +51,7 @@ class BackendError(Exception):
         self.code = code
         self.status = status
         self.no_credit = no_credit
+        self.param = param
 
     def _render_traceback_(self) -> list[str]:
         """Return what IPython shows in place of a traceback: one line. The cell still counts as failed."""

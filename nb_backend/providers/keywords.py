@@ -91,7 +91,7 @@ _TABLE: Final = (
         "",
         _SUBCLASS,
         "headers header extraheaders defaultheaders httpheaders customheaders organization organizationid orgid"
-        " openaiorganization project projectid extraquery defaultquery httpclient client session",
+        " openaiorganization project projectid useragent extraquery defaultquery httpclient client session",
     ),
     _Row(
         "set SSL_CERT_FILE, or ssl in a subclass of OpenAIApi or BackendApi",
@@ -126,7 +126,16 @@ _OFTEN_MISSPELT: Final = (
     *("model", "system", "systemprompt", "provider", "cache", "images", "refresh"),
     *("idletimeout", "connecttimeout", "timeout", "apikey", "baseurl", "apibase", "endpoint"),
 )
-_SERVERS_TAKE: Final = frozenset({"mode", "models", "imagesize"})
+_BY_LAST_WORD: Final = {
+    **dict.fromkeys(("url", "uri", "endpoint", "host", "hostname", "address"), "url"),
+    **dict.fromkeys(("timeout", "timeouts"), "timeout"),
+    **dict.fromkeys(("header", "headers", "cookie", "cookies"), "headers"),
+    **dict.fromkeys(("proxy", "proxies"), "proxy"),
+    **dict.fromkeys(("cert", "certs", "ssl", "tls"), "ssl"),
+    **dict.fromkeys(("retry", "retries", "attempts"), "retries"),
+}
+"""Names that end in these words, like ``ollama_host`` and ``stream_timeout``."""
+_SERVERS_TAKE: Final = frozenset({"mode", "models", "imagesize", "callbackurl", "webhookurl"})
 """Fields that servers take although their names are close to others."""
 
 
@@ -174,6 +183,9 @@ def _meant(name: str) -> tuple[_Row | None, bool]:
         return row, False
     if plain in _SERVERS_TAKE:
         return None, False
+    last_word = re.split(r"[\W_]+|(?<=[a-z])(?=[A-Z])", name.strip("_"))[-1].lower()
+    if row := _BY_NAME.get(_BY_LAST_WORD.get(last_word, "")):
+        return row, False
     from ..redaction import is_secret_name
 
     if is_secret_name(name):

@@ -42,9 +42,11 @@ def _entries(document: Any, owner: str) -> Iterator[tuple[Any, str]]:
         if found is not None:
             yield from _entries(found, owner)
         return
-    if not all(isinstance(value, list | dict) for value in document.values()) or "error" in document:
+    if not all(isinstance(value, list | dict | None) for value in document.values()) or "error" in document:
         raise TypeError("not a list")
     for name, value in document.items():
+        if value is None:
+            continue
         if isinstance(value, dict) and not _holds_models(value):
             yield {**value, "id": _id(value) or name}, owner  # {id: {…}}
         else:

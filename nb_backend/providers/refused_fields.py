@@ -67,7 +67,7 @@ async def learn(
     if failure.status not in _REFUSAL and failure.status != 0:
         return False
     if sent.get("stream_options") == USAGE:
-        text = f"{failure} {failure.code}"
+        text = f"{failure} {failure.code} {failure.param}"
         is_named = _NAMES_USAGE.search(text) is not None
         if is_named or (failure.status in (400, 422) and _refuses_an_unnamed_field(text, sent)):
             _without_usage[url] = is_named
@@ -95,14 +95,15 @@ def _refuses_an_unnamed_field(text: str, sent: dict[str, Any]) -> bool:
 def explained(body: dict[str, Any], failure: BackendError, names: list[str]) -> BackendError:
     """Return the failure with the next step: name a model (``names`` are some of the server's), or do not stream."""
     text = str(failure)
-    if "model" not in body and failure.status in _REFUSAL and (_WANTS_MODEL.search(text) or "(" not in text):
+    wants_model = failure.param == "model" or _WANTS_MODEL.search(text) or "(" not in text
+    if "model" not in body and failure.status in _REFUSAL and wants_model:
         listed = [name for name in dict.fromkeys(names) if name.isprintable()]
         some = ", ".join([*listed[:_MAX_NAMES], *(["…"] if len(listed) > _MAX_NAMES else [])])
         hint = f"name a model{f', one of {some}' if some else ''}"
     elif (
         body.get("stream") is True
         and failure.status in (0, 400, 403, 405, 422, 501)
-        and _REFUSES_STREAM.search(_NAMES_USAGE.sub("", text))
+        and (failure.param == "stream" or _REFUSES_STREAM.search(_NAMES_USAGE.sub("", text)))
     ):
         hint = "turn streaming off with stream=False, in a cell with -p stream=false"
     else:

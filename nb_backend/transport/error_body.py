@@ -35,6 +35,7 @@ _TEXTS = (
 )
 """Keys of a message, the best first."""
 _NAMES = frozenset({"code", "type", "status", "reason", "error_type", "error_code", "errorcode", "error", "name"})
+_PARAMS = frozenset({"param", "parameter", "field", "property", "argument", "pointer"})
 _KINDS = ("type", "status", "error_type", "error")
 _NUMBERS = frozenset({"code", "status", "statuscode", "status_code", "http_status", "error_code", "http_code"})
 _WAITS = {
@@ -103,7 +104,8 @@ class ErrorBody:
     """What a server says about an error.
 
     ``message`` is a sentence, ``code`` the server's name for the error, ``names`` all such names as lower-case words,
-    ``status`` the HTTP status that is written into it (or 0), ``wait`` the seconds that it asks to wait.
+    ``status`` the HTTP status that is written into it (or 0), ``wait`` the seconds that it asks to wait, ``param`` the
+    field of the request that it is about.
     """
 
     message: str = ""
@@ -111,12 +113,15 @@ class ErrorBody:
     names: str = ""
     status: int = 0
     wait: float | None = None
+    param: str = ""
 
     @classmethod
     def of(cls, value: Any) -> Self:
         """Read a JSON value or a text."""
         fields, message = [*_fields(value)], sentence(value)
-        return cls(message, _code(fields, message), _names(fields), _status(fields), _wait(fields, message))
+        return cls(
+            message, _code(fields, message), _names(fields), _status(fields), _wait(fields, message), _param(fields)
+        )
 
 
 def _code(fields: list[tuple[str, Any]], message: str) -> str:
@@ -132,6 +137,11 @@ def _names(fields: list[tuple[str, Any]]) -> str:
     texts = [(key, item) for key, item in fields if key in _NAMES and isinstance(item, str) and len(item) <= _MAX_NAME]
     names = [text for key, text in texts if key != "error" or " " not in text.strip()]  # an "error" may be a sentence
     return re.sub(r"(?<=[a-z])(?=[A-Z])|[_\s]+", " ", " | ".join(names)).lower()
+
+
+def _param(fields: list[tuple[str, Any]]) -> str:
+    named = (item for key, item in fields if key in _PARAMS and isinstance(item, str) and len(item) <= _MAX_NAME)
+    return next((name for name in named if name), "")
 
 
 def _status(fields: list[tuple[str, Any]]) -> int:

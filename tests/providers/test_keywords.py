@@ -33,7 +33,7 @@ KEY = [
     "my_secret",
     "AZURE_OPENAI_API_KEY",
 ]
-TIME = ["timeout", "request_timeout", "idle_timeout", "read_timeout", "time_out"]
+TIME = ["timeout", "request_timeout", "idle_timeout", "read_timeout", "time_out", "stream_timeout"]
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,16 @@ TIME = ["timeout", "request_timeout", "idle_timeout", "read_timeout", "time_out"
         (["image", "media", "attachments", "files"], "use chat(prompt, images=…)", "use images="),
         (["new", "keep", "refresh"], "use chat(prompt, ", "use "),
         (["history", "messages"], "assign chat.messages", "assign chat.messages"),
-        (["headers", "default_headers", "organization"], "in a subclass of OpenAIApi", "in a subclass of OpenAIApi"),
-        (["ssl", "verify", "cert"], "set SSL_CERT_FILE", "set SSL_CERT_FILE"),
+        (
+            ["headers", "default_headers", "organization", "cookies"],
+            "in a subclass of OpenAIApi",
+            "in a subclass of OpenAIApi",
+        ),
+        (["ssl", "verify", "cert", "ca_certs"], "set SSL_CERT_FILE", "set SSL_CERT_FILE"),
         (["proxy", "proxies"], "set HTTPS_PROXY", "set HTTPS_PROXY"),
-        (["max_retries"], "temporary failures are retried", "temporary failures are retried"),
+        (["max_retries", "max_attempts"], "temporary failures are retried", "temporary failures are retried"),
         (["api_version"], "?api-version=", "?api-version="),
-        (["modle", "cahce", "systm", "idle_timout", "bse_url"], "did you mean ", "did you mean "),
+        (["modle", "cahce", "systm", "idle_timout", "base_ur"], "did you mean ", "did you mean "),
     ],
 )
 def test_a_keyword_with_another_meaning_is_refused_in_one_line_with_the_right_name(names, in_chat, with_a_prompt):

@@ -38,7 +38,7 @@ A, B = {"id": "a"}, {"id": "b"}
         ({"result": [A]}, ["a"]),  # Cloudflare
         ([{"id": "azureml://registries/x/models/gpt-4o/versions/2", "name": "gpt-4o"}], ["gpt-4o"]),
         ({"P": ["a", "b"], "Q": ["c"]}, ["a", "b", "c"]),  # g4f
-        ({"P": [A], "Q": []}, ["a"]),
+        ({"P": [A], "Q": [], "R": None}, ["a"]),
         ({"P": {"models": ["a"]}, "Q": {"data": [B]}}, ["a", "b"]),
         ({"P": {"a": {"vision": True}, "b": {"vision": False}}}, ["a", "b"]),
         ([A, A, B], ["a", "b"]),

@@ -83,7 +83,8 @@ def strict_server() -> Iterator[StrictServer]:
     "refusal",
     [
         refused("Unrecognized request argument supplied: stream_options"),
-        refused({"message": "unsupported parameter", "param": "stream_options"}),
+        refused({"message": "Invalid request", "param": "stream_options"}),
+        status("400 Bad Request", {"message": "Bad Request", "errors": [{"field": "stream_options", "code": "odd"}]}),
         refused("stream_options is not permitted", "422 Unprocessable Entity"),
         refused("Extra inputs are not permitted", "422 Unprocessable Entity"),
         refused("Additional properties are not allowed ('stream_options' was unexpected)"),
@@ -193,10 +194,11 @@ def test_an_answer_that_is_not_streamed_is_asked_for_as_json(wire_server):
         "Streaming is not supported for this model",
         "stream must be false",
         "This deployment doesn't support streaming",
+        "Bad value",
     ],
 )
 def test_a_server_that_does_not_stream_is_named_with_the_way_to_ask_it(wire_server, message):
-    wire_server.answer(refused(message))
+    wire_server.answer(refused({"message": message, "param": "stream"}))
     with pytest.raises(BackendError) as failure:
         chat(wire_server)("a")
     assert str(failure.value).endswith(": turn streaming off with stream=False, in a cell with -p stream=false")
