@@ -188,6 +188,8 @@ class OutputRecorder:
                 self._widgets[comm] = _Widget(state)
         elif kind == "comm_close":
             self._widgets.pop(comm, None)
+        elif content["data"].get("method") != "update":  # an echo of what the front end has noted itself
+            return
         elif comm in self._widgets or "msg_id" in state:
             # what a widget from before ``open`` shows is not known
             widget = self._widgets.get(comm) or _Widget({"outputs": ["unknown"]})
