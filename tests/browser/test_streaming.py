@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from jupyter_page import Notebook
 from serving import Backend
@@ -166,3 +168,45 @@ def test_a_long_answer_is_one_text_when_it_is_opened_again(nb: Notebook, engine:
         assert 4 < len(outputs) < 10
         assert "".join(output.data["text/plain"] for output in outputs) == text
         nb.reload()
+
+
+WIDGETS = (
+    "%load_ext nb_backend\nimport ipywidgets\nfrom IPython.display import clear_output\n"
+    "def ask(text): return get_ipython().run_cell_magic('backend', '--once', text)",
+    "out, button = ipywidgets.Output(), ipywidgets.Button(description='Ask')\n"
+    "@button.on_click\ndef clicked(_):\n    with out:\n        clear_output(wait=True)\n        ask('clicked')\n"
+    "ipywidgets.VBox([button, out])",
+    "@ipywidgets.interact(n=(0, 9))\ndef f(n=3):\n    return ask(f'Say {n}')",
+)
+
+
+def test_an_answer_in_an_output_widget_streams_without_flicker_and_ends(nb: Notebook, engine: ScriptedEngine) -> None:
+    nb.open(*WIDGETS)
+    nb.run(0)
+    nb.run(1)
+    button = nb.output(1).locator("button")
+    for word in ("one", "two"):
+        engine.enqueue(f"{word} **begins**\n\n", *(part for _ in range(8) for part in (0.1, "and goes on\n\n")), "ends")
+        button.click()
+        nb.output(1).locator("strong", has_text="begins").wait_for()
+        nb.page.evaluate(
+            "area => { window.heights = []; window.noted = 0; const note = () => {"
+            " heights.push(area.getBoundingClientRect().height); noted = requestAnimationFrame(note); }; note(); }",
+            nb.output(1).element_handle(),
+        )
+        nb.output(1).get_by_text("answered by").wait_for()
+        heights = nb.page.evaluate("() => { cancelAnimationFrame(noted); return heights; }")
+        assert all(after > before - 3 for before, after in pairwise(heights))
+        shown = nb.out(1)
+        assert shown.count(f"{word} begins") == shown.count("answered by") == 1
+        assert shown.count("and goes on") == 8
+        assert "begins" not in shown.partition("answered by")[2]
+    engine.enqueue("the ", 0.1, "answer of three")
+    nb.run(2)
+    nb.output(2).get_by_text("the answer of three").wait_for()
+    engine.enqueue("the ", 0.3, "answer of four")
+    nb.output(2).locator("[role=slider]").press("ArrowRight")
+    nb.output(2).get_by_text("the answer of four").wait_for()
+    nb.output(2).get_by_text("answered by").wait_for()
+    assert nb.out(2).count("the") == 1
+    assert engine.history[-1]["messages"][-1]["content"] == "Say 4"
