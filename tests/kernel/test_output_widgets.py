@@ -5,10 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import nbformat
 import pytest
 from driver import TIMEOUT, Kernel
-from nbclient import NotebookClient
 
 SETUP = """
 import ipywidgets, nb_backend
@@ -257,22 +255,6 @@ def test_the_progress_of_many_prompts(shown, engine, call):
     assert "0/3" in shown.in_widget()  # the bar
     assert {one["name"] for one in [*shown.widgets.values()][-1]} == {"stdout"}
     assert shown.cell == []
-
-
-def test_where_no_browser_runs_the_notebook_as_in_voila_and_nbconvert(server, engine, monkeypatch):
-    server.is_set(monkeypatch)
-    engine.enqueue("an", 0.15, " answer")
-    engine.enqueue("an", 0.15, " answer")
-    code = (
-        f"%load_ext nb_backend{SETUP}out = ipywidgets.Output()\nwith out:\n    ask()\n"
-        "@ipywidgets.interact(n=3)\ndef f(n):\n    return ask()"
-    )
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
-    client = NotebookClient(notebook, timeout=TIMEOUT, kernel_name="python3")
-    client.execute()
-    outputs = [state["outputs"] for state in client.widget_state.values() if state["_model_name"] == "OutputModel"]
-    assert [text_of(one).startswith(ENDED) for one in outputs] == [True, True]
-    assert [len(one) for one in outputs] == [1, 1]
 
 
 class TestTheSameAnswerAgain:

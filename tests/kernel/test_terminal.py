@@ -156,6 +156,23 @@ def test_nbconvert_saves_the_answer(tmp_path, server, engine):
     assert notebook.cells[2].outputs[0].text == "An answer\n"
 
 
+def test_nbconvert_saves_the_answer_in_an_output_widget(tmp_path, server, engine):
+    """Voilà runs a notebook in the same way, and shows what an ``Output`` holds then."""
+    ask = "get_ipython().run_cell_magic('backend', '', 'hi')"
+    with_output = f"import ipywidgets\nout = ipywidgets.Output()\nwith out:\n    {ask}\nout"
+    interact = f"@ipywidgets.interact(n=3)\ndef f(n):\n    return {ask}"
+    engine.enqueue("An ", 0.2, "answer")
+    engine.enqueue("An ", 0.2, "answer")
+    ended, notebook = convert(tmp_path, server, "%load_ext nb_backend", with_output, interact)
+    assert ended.returncode == 0, ended.stderr
+    widgets = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"].state.values()
+    outputs = [widget.state.outputs for widget in widgets if widget.model_name == "OutputModel"]
+    assert [[one.data["text/markdown"].partition(" by ")[0] for one in shown] for shown in outputs] == [
+        ["An answer\n\n<small>answered"],
+        ["An answer\n\n<small>answered"],
+    ]
+
+
 def test_nbconvert_stops_at_a_failure(tmp_path, server, engine):
     engine.enqueue("Half", {"type": "error", "error": "Broken", "message": "the engine broke"})
     ended, _ = convert(tmp_path, server, "%load_ext nb_backend", "%%backend\nhi", "print('after')")
