@@ -8,6 +8,7 @@
 ``rounds``         whether an answer needs another request
 ``context_limit``  whether a request exceeds the model's context
 ``answer``         ``Answer``: text, images, usage, status line
+``source_list``    the sources of an answer as a list
 ``token_counts``   token counts under the names of all services
 ``text_buffer``    text attribute that collects deltas
 ``json_answer``    JSON in an answer

@@ -13,9 +13,11 @@ from ..markdown.elements import code_span, escape_line
 from ..markdown.images import answer_markdown
 from ..media.attachment import Attachment
 from ..media.message_parts import text_of
+from ..providers.sources import SourceList
 from ..text import safe_terminal
 from .answer import Answer
 from .history import Message
+from .source_list import sources_markdown
 from .transcript import Transcript, expanded
 
 _MAX_SHOWN = 200_000  # bytes of an image in the Markdown that shows a chat in a cell
@@ -55,7 +57,7 @@ def to_markdown(transcript: Transcript, level: int = 1) -> str:
         name = SPEAKERS.get(role) or _span(role)
         text = _safe(text_of(message), level + 1, message.get("images"), max_bytes)
         attached = [Attachment(*one)._repr_markdown_() for one in message.get("media", ())]
-        parts += [f"{heading} {name}", text, *attached, remark and f"*({remark})*"]
+        parts += [f"{heading} {name}", text, _sources(about), *attached, remark and f"*({remark})*"]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -116,7 +118,7 @@ def _prompt_cell(prompt: str, model: str, *, with_media: bool) -> str:
 def _output(message: dict[str, Any], about: dict[str, Any], text: str) -> dict[str, Any]:
     remark = _remark(message, about)
     answer = _safe_with_images(text, message.get("images"))
-    shown = "\n\n".join(part for part in (answer, remark and f"<small>{remark}</small>") if part)
+    shown = "\n\n".join(part for part in (answer, _sources(about), remark and f"<small>{remark}</small>") if part)
     metadata = {key: message[key] for key in ("stopped", "trimmed") if message.get(key)}
     metadata |= {"complete": about["complete"]} if isinstance(about.get("complete"), bool) else {}
     return {
@@ -124,6 +126,12 @@ def _output(message: dict[str, Any], about: dict[str, Any], text: str) -> dict[s
         "data": {"text/markdown": _lines(shown), "text/plain": _lines(safe_terminal(shorten_data_uris(text)))},
         "metadata": {"nb_backend": metadata},
     }
+
+
+def _sources(about: dict[str, Any]) -> str:
+    sources = SourceList()
+    sources.add(about.get("sources"))
+    return sources_markdown(sources)
 
 
 def _remark(message: dict[str, Any], about: dict[str, Any]) -> str:

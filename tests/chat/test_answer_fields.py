@@ -49,6 +49,7 @@ async def test_they_are_stored_saved_and_copied(backend, tmp_path):
     for name in ("chat.md", "chat.ipynb"):
         loaded.export(tmp_path / name)
         assert "Here." in (tmp_path / name).read_text()
+        assert "1. [A](https://e.example/a) `e.example`" in (tmp_path / name).read_text()
 
 
 @pytest.mark.parametrize("damaged", [None, 7, "x", {}, [7, None, {}, [{}]], {"url": 7}, {"function": {"name": 7}}])

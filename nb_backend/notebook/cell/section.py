@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ...chat.answer import Answer
+from ...chat.source_list import sources_markdown, sources_text
 from ...events import RawResponse
 from ...markdown.data_uris import shorten_data_uris, shorten_images
 from ...markdown.elements import code_block, escape_line, join_blocks
@@ -13,7 +14,6 @@ from ...markdown.images import piece_markdown
 from ...markdown.safe import safe_markdown
 from ...markdown.split import MAX_UNSPLIT_CHARS, MIN_PIECE_CHARS, StreamingMarkdown, split_text
 from ..progress import read_progress
-from ..sources import sources_markdown, sources_text
 from ..status_line import status_line, status_markdown
 from .formats import FormatError, json_of
 

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 
 from ...chat.answer import Answer
+from ...chat.source_list import sources_text
 from ...events import RawResponse, reasoning_text
 from ...markdown.data_uris import DataUriShortener
 from ...text import safe_terminal
-from ..sources import sources_text
 from .columns import titled
 from .section import AnswerSection
 

@@ -10,6 +10,7 @@ from typing import Any
 from ...chat import history
 from ...chat.answer import Answer
 from ...chat.export import SPEAKERS
+from ...chat.source_list import masked, sources_markdown
 from ...markdown.data_uris import is_bitmap, shorten_images
 from ...markdown.elements import code_span, escape_line
 from ...markdown.images import answer_markdown
@@ -18,7 +19,6 @@ from ...media.attachment import Attachment
 from ...media.message_parts import text_of
 from ...media.resize import fit_within, thumbnail
 from ...media.sniff import BITMAPS, data_uri, parse_data_uri
-from ..sources import masked, sources_markdown
 from ..status_line import status_line, status_markdown
 from .items.content import Mask
 

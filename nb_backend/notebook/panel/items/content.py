@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from ....chat import history
 from ....chat.answer import Answer
+from ....chat.source_list import masked
 from ....events import RawResponse
 from ....media.attachment import Attachment
 from ....media.message_parts import text_of
 from ....providers.sources import Source
 from ....text import safe_terminal
 from ...progress import read_progress
-from ...sources import masked
 from ...status_line import status_line
 
 if TYPE_CHECKING:

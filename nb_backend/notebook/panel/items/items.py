@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from ....chat.source_list import sources_html
 from ....markdown.html.blocks import HtmlBlocks
-from ...sources import sources_html
 from .arrange import ItemSource
 from .block_diff import diff_blocks
 from .content import ItemContent

@@ -7,7 +7,7 @@ from markdown_it import MarkdownIt
 from markdown_oracle import HOSTILE, Page, acting_in
 
 from nb_backend.chat import Source
-from nb_backend.notebook.sources import MAX_SHOWN, sources_html, sources_markdown, sources_text
+from nb_backend.chat.source_list import MAX_SHOWN, sources_html, sources_markdown, sources_text
 
 PAGES = [Source("https://e.example/a?x=1&y=2", "A [page] *of* mine", "Text"), Source("http://www.f.example/b c")]
 MARKDOWN = """Sources:
