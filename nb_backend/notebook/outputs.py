@@ -68,8 +68,9 @@ class _Widget(_Area):
         """Note a new state of the widget."""
         if "msg_id" in state:
             self.request = state["msg_id"]
-        if state.get("outputs"):
-            self.display_ids.add("")
+        if "outputs" in state:  # set by code, which replaces them
+            self.display_ids = {""} if state["outputs"] else set()
+            self.clears += 1
 
 
 class _Cell(_Area):

@@ -17,6 +17,7 @@ from yarl import URL
 from ..errors import ProtocolError
 
 _START_BYTES = 16  # of a body, enough to tell plain text from compressed data
+_NOT_COMPRESSED = ("", "identity", "chunked", "aws-chunked")  # the last is of uploads
 _PACKAGES = {"br": "Brotli", "zstd": "backports.zstd"}
 _TURN_OFF = "turn off compression in the server, or in the proxy before it"
 
@@ -90,10 +91,10 @@ class Decompressor:
                 part = codec.unused_data if codec.eof else b""
 
 
-def decompressor_for(headers: Iterable[str], url: URL) -> Decompressor | None:
-    """Return the decompressor for a body with these ``Content-Encoding``s; ``None`` if it is not compressed."""
-    codings = [one.strip().lower() for one in ",".join(headers).split(",")]
-    codings = [one for one in codings if one not in ("", "identity", "aws-chunked")]  # the last is of uploads
+def decompressor_for(codings: Iterable[str], url: URL) -> Decompressor | None:
+    """Return the decompressor for a body with these ``Content-Encoding`` and ``Transfer-Encoding`` headers, if any."""
+    codings = [one.strip().lower() for one in ",".join(codings).split(",")]
+    codings = [one for one in codings if one not in _NOT_COMPRESSED]
     return Decompressor(", ".join(codings)[:60], url) if codings else None
 
 

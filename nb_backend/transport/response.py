@@ -40,7 +40,9 @@ class StreamResponse:
         self._idle_timeout = idle_timeout
         self._loop = asyncio.get_running_loop()
         self._chunks: deque[bytes] = deque()  # taken from aiohttp, not yet returned by ``read``
-        self._decompressor = decompressor_for(response.headers.getall("Content-Encoding", ()), response.url)
+        headers = response.headers
+        codings = (*headers.getall("Content-Encoding", ()), *headers.getall("Transfer-Encoding", ()))
+        self._decompressor = decompressor_for(codings, response.url)
         self._pieces: Iterator[bytes] = iter(())  # of a compressed chunk that was taken from aiohttp
         self._failure: BackendError | None = None
         self._is_waiting = False  # whether ``read`` waits for data

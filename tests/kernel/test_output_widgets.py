@@ -56,7 +56,7 @@ class FrontEnd:
             self._takers.pop(comm, None)
             if state["msg_id"]:
                 self._takers[comm] = state["msg_id"]
-        if comm in self.widgets and state.get("outputs"):
+        if comm in self.widgets and "outputs" in state:
             self.widgets[comm][:] = state["outputs"]
 
 
@@ -117,6 +117,14 @@ WAYS = {
     "thread = threading.Thread(target=work); thread.start(); thread.join()",
     "a subclass": "class Mine(ipywidgets.Output): pass\nout = Mine()\nwith out:\n    ask()",
     "cleared by the caller": "out = ipywidgets.Output()\nwith out:\n    print('old')\n    clear_output()\n    ask()",
+    "emptied by the caller": "out = ipywidgets.Output()\nout.append_stdout('old')\nout.outputs = ()\nwith out: ask()",
+    "an Output that another one shows": "out, other = ipywidgets.Output(), ipywidgets.Output()\n"
+    "with other: display(out)\nwith out: ask()",
+    "a tab": "out = ipywidgets.Output()\nipywidgets.Tab([out])\nwith out: ask()",
+    "observe": "out, text = ipywidgets.Output(), ipywidgets.Text()\n"
+    "def changed(change):\n    with out:\n        ask(text=change.new)\n"
+    "text.observe(changed, 'value')\ntext.value = 'hi'",
+    "%%time": "%%time\nout = ipywidgets.Output()\nwith out: ask()",
     "twice": "out = ipywidgets.Output()\nfor _ in range(2):\n    with out:\n"
     "        clear_output(wait=True)\n        ask()",
 }
@@ -128,8 +136,9 @@ def test_an_answer_streams_into_the_widget_and_ends(shown, engine, code):
     engine.enqueue("an", 0.15, " answer")
     engine.enqueue("an", 0.15, " answer")
     assert shown.run(code).error is None
-    assert shown.in_widget().startswith(ENDED)
-    assert shown.in_widget().count("an answer") == 1
+    number = 0 if code.startswith("out, other") else -1
+    assert shown.in_widget(number).startswith(ENDED)
+    assert shown.in_widget(number).count("an answer") == 1
     assert "an" in [text.partition("\n")[0] for text in shown.seen]  # it was live
     assert "an answer" not in text_of(shown.cell)
 
@@ -218,6 +227,15 @@ def test_any_format(shown, engine, line):
     assert len([*shown.widgets.values()][-1]) == 1
     assert "answer" in shown.in_widget()
     assert "answered by" in shown.in_widget()
+
+
+def test_captured_within_a_widget_and_around_it(shown, engine):
+    engine.enqueue("an answer")
+    code = "out = ipywidgets.Output()\nwith out:\n    with capture_output() as kept:\n        ask()"
+    run = shown.run(f"from IPython.utils.capture import capture_output\n{code}\nkept.outputs[0].data['text/plain']")
+    assert run.result == "'an answer'"
+    assert shown.in_widget() == ""
+    assert shown.run("len(kept.outputs)").result == "1"
 
 
 def test_a_long_answer(shown, engine):

@@ -185,6 +185,12 @@ async def test_any_framing(wire_server, head):
     assert await post(wire_server) == (TEXT, None)
 
 
+async def test_a_transfer_that_is_compressed(wire_server):
+    head = CHUNKED.replace(b"chunked", b"gzip, chunked")
+    wire_server.answer(head + chunk(gzip.compress(TEXT)) + LAST_CHUNK)
+    assert await post(wire_server) == (TEXT, None)
+
+
 # -- packages for codings that the standard library does not have
 
 
