@@ -131,7 +131,7 @@ def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(kernel, engine, se
 def test_a_dry_run_shows_no_secret(kernel, engine):
     kernel.run(
         "import os\nfrom nb_backend import Chat, chats\nname = os.environ['NB_BACKEND_API_KEY']\n"
-        "chats['sec'] = Chat('m', authorization='abc-secret', extra={'headers': {'X-Api-Key': 'def-secret'}}, "
+        "chats['sec'] = Chat('m', extra={'authorization': 'abc-secret', 'headers': {'X-Api-Key': 'def-secret'}}, "
         "api_key='own-key-0123')"
     )
     run = kernel.run("%%backend -c sec --dry-run -p x=own-key-0123\n{{ name }}")
