@@ -42,6 +42,11 @@ class EventDecoder:
         """How many lines were skipped, as they were too long or not a JSON object."""
         return self._json_events.skipped + self._lines.oversized
 
+    @property
+    def rest(self) -> bytes:
+        """What has arrived of an event that is not complete, at least its last line."""
+        return self._fast_path.held or self._lines.rest or (self._data[-1] if self._data else b"")
+
     def feed(self, chunk: bytes) -> list[RawResponse]:
         """Return the events that are complete with this chunk."""
         if len(self.start) < _START_BYTES:

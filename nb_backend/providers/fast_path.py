@@ -24,17 +24,17 @@ _named_event = re.compile(rb"^(?:event: ([^\n]*+)\n)?data: ([^\n]*+)\n\n", re.MU
 class FastPath:
     """Decodes texts that are nothing but JSON lines, or nothing but events with at most one name and one data line.
 
-    ``used`` says whether it has decoded anything.
+    ``used`` says whether it has decoded anything; ``held`` is the start of an event that is not complete.
     """
 
     def __init__(self, json_events: JsonEvents) -> None:
         self.used = False
         self._json_events = json_events
-        self._held = b""  # the start of an event that is not complete
+        self.held = b""
 
     def decode(self, chunk: bytes, events: list[RawResponse]) -> bytes:
         """Append the events of a chunk that starts between two events; return the bytes to decode line by line."""
-        text, self._held = self._held + chunk, b""
+        text, self.held = self.held + chunk, b""
         if text[:1] not in _FIRST_BYTES or len(text) > min(_MAX_TEXT, lines.MAX_LINE) or b"\r" in text:
             return text
         separator = b"\n" if text[:1] == b"{" else b"\n\n"
@@ -45,12 +45,12 @@ class FastPath:
             self.used = True
             text = text[end:]
         if _is_incomplete_event(text) and not self._json_events.done:
-            self._held, text = text, b""
+            self.held, text = text, b""
         return text
 
     def flush(self) -> bytes:
         """Return the held bytes, to decode line by line."""
-        held, self._held = self._held, b""
+        held, self.held = self.held, b""
         return held
 
     def _decode_complete(self, text: bytes, end: int, events: list[RawResponse]) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
+import orjson
+
 from .. import debug
 from ..errors import AuthError, BackendError, ProtocolError
 from ..events import RawResponse, finish_reason, reasoning_text, urls_of, with_token
@@ -79,7 +81,12 @@ class ResponseReader:
 
     def feed(self, chunk: bytes) -> list[RawResponse] | None:
         """Return the events that are complete with this chunk; ``None`` for b"", the end of the body."""
-        return self._filter_and_note(self._split(self.translate(self._decoder.feed(chunk)))) if chunk else None
+        if not chunk:
+            return None
+        events = self._filter_and_note(self._split(self.translate(self._decoder.feed(chunk))))
+        if not self._is_over and (rest := self._decoder.rest) and _ends_answer(rest):
+            self.endings += 1  # only the line end behind the finish reason is missing
+        return events
 
     def end(self, *, whole: bool) -> list[RawResponse]:
         """Return the events that the end of the body completes; ``whole`` says whether the body is complete."""
@@ -208,6 +215,24 @@ class ResponseReader:
 
 
 _FINISH_ERROR = "The server ended the answer with an error and no message: ask again"
+
+
+def _ends_answer(text: bytes) -> bool:
+    """Whether a text, which has no line end yet, is an end mark or an object with a finish reason or an error."""
+    text = text.rstrip()
+    if not text.endswith((b"}", b"[DONE]")):
+        return False
+    if text.endswith(b"]"):
+        return True
+    if not (b'"finish' in text or b'"error' in text):
+        return False
+    try:
+        value = orjson.loads(text[text.find(b"{") :])
+    except orjson.JSONDecodeError:
+        return False
+    choices = value.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    return bool(value.get("type") in ("finish", "error") or value.get("error") or choice.get("finish_reason"))
 
 
 def _adds_to_answer(event: RawResponse) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 MAX_LINE = 64 * 2**20  # bytes; g4f's ``request`` event repeats the whole request with its images
 
+_MAX_REST = 2**20  # bytes
+
 
 class LineDecoder:
     """Splits bytes into lines at LF, CRLF and CR only, also if a chunk ends between CR and LF.
@@ -21,6 +23,11 @@ class LineDecoder:
     def is_within(self) -> bool:
         """Whether a line has begun, or the LF of a CRLF may follow."""
         return self._size > 0 or self._after_cr
+
+    @property
+    def rest(self) -> bytes:
+        """The start of the line that has not ended; only the end of it if that is long."""
+        return bytes(self._rest[-_MAX_REST:])
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the lines that end in this chunk, without their line ends."""

@@ -60,6 +60,30 @@ async def test_it_ends_though_the_server_stays(wire_server, dialect, head, drip)
         assert await asyncio.to_thread(wire_server.left.acquire, timeout=10)
 
 
+@pytest.mark.parametrize("end", [b"", b"\n"])
+async def test_it_ends_though_the_last_line_end_is_missing(wire_server, dialect, end):
+    wire_server.answer(UNTIL_CLOSE + BODIES[dialect].rstrip() + end, end="stall")
+    answer = await Chat("m").ask("Hi?")
+    assert (answer.text, answer.finish_reason) == ("fine", "stop")
+    assert await asyncio.to_thread(wire_server.left.acquire, timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("", b'{"type": "content", "content": "fine"}\n{"type": "finish", "finish": {"reason": "stop"}}'),
+        ("/v1", lines(OF_OPENAI[0]) + b"data: [DONE]"),
+        ("/v1", json.dumps({"choices": [{"message": {"content": "fine"}, "finish_reason": "stop"}]}).encode()),
+    ],
+    ids=["JSON lines", "end mark", "not streamed"],
+)
+async def test_it_ends_without_a_line_end(wire_server, monkeypatch, path, body):
+    monkeypatch.setattr(base, "FINISH_SECONDS", 0.2)
+    wire_server.answer(UNTIL_CLOSE + body, end="stall")
+    async with asyncio.timeout(30):
+        assert (await Chat("m", url=wire_server.url + path).ask("Hi?")).text == "fine"
+
+
 async def test_usage_that_comes_in_time_counts(wire_server, dialect, monkeypatch):
     monkeypatch.setattr(base, "FINISH_SECONDS", 30)
     wire_server.answer(UNTIL_CLOSE + BODIES[dialect], seen := threading.Event(), USAGES[dialect])
