@@ -41,18 +41,19 @@ def map(
     >>> answers = nb_backend.map(["Why is the sky blue?", "And the sea?"], concurrency=20)
     >>> table["mood"] = await nb_backend.map(table, template="Is this angry or kind? {{ review }}")
 
-    ``prompts`` is a list of texts, or a pandas Series or DataFrame; for pandas a Series with the same index is
-    returned. In ``template``, each ``{{ name }}`` stands for the value of a column, or of a key if the prompts are
-    dicts, or for the text itself: ``{{ prompt }}``. ``images`` has one entry for each prompt (anything that ``attach``
-    accepts, a list of such, or ``None``), or names columns of the DataFrame. ``concurrency`` is the number of requests
-    at a time, ``progress=False`` shows no bar. The other options are those of ``Chat``.
+    ``prompts`` is a list of texts, or a column or a table of pandas, polars, pyarrow, duckdb or another library that
+    narwhals reads. pandas gets a Series with the same index, polars a Series of objects (named "answer" for a table),
+    the others a list. In ``template``, each ``{{ name }}`` stands for the value of a column, or of a key if the prompts
+    are dicts, or for the text itself: ``{{ prompt }}``. ``images`` has one entry for each prompt (anything that
+    ``attach`` accepts, a list of such, or ``None``), or names columns of the table. ``concurrency`` is the number of
+    requests at a time, ``progress=False`` shows no bar. The other options are those of ``Chat``.
 
     A prompt that fails has its exception in place of the answer. ``complete`` of an answer says whether it is whole;
     the progress line counts those that are not. ``ValueError`` or ``TypeError`` is raised, before anything is sent, if
     the arguments cannot be used.
 
     ``schema``, a pydantic class or a JSON schema, asks for JSON and returns objects instead of ``Answer``; for a
-    DataFrame, it returns a DataFrame with the schema's columns, a column ``error`` if any prompt failed, and a boolean
+    table, it returns a table with the schema's columns, a column ``error`` if any prompt failed, and a boolean
     column ``complete`` if any answer is incomplete. A list of objects has the attribute ``complete``, a Series has
     ``attrs["complete"]``: a bool for each prompt. The model is asked once more if its answer does not fit the schema.
 

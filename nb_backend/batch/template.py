@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from ..placeholders import BLANK_LINE, MAX_LENGTH, find_placeholders
+from ..text import float_text
 
 _NAME_AND_CLOSING = re.compile(rf"([^{{}}]{{1,{MAX_LENGTH}}})\}}\}}")
 
@@ -46,7 +47,11 @@ class Template:
             raise ValueError(f"{', '.join(missing)} cannot be filled in: a template takes only these names: {known}")
 
     def fill(self, values: Mapping[str, Any]) -> str:
-        """Return the text with the values filled in; a missing value (``None``, NaN) becomes an empty text."""
+        """Return the text with the values filled in.
+
+        A missing value (``None``, NaN) becomes an empty text. A whole float, as ids are if one is missing, becomes
+        its digits.
+        """
         parts = [self._texts[0]]
         for name, text in zip(self.names, self._texts[1:], strict=True):
             parts += (_text_of(values[name]), text)
@@ -64,7 +69,9 @@ def is_missing(value: Any) -> bool:
 
 
 def _text_of(value: Any) -> str:
-    return value if isinstance(value, str) else "" if is_missing(value) else str(value)
+    if isinstance(value, str):
+        return value
+    return "" if is_missing(value) else float_text(value) if isinstance(value, float) else str(value)
 
 
 def _name_at(names: Collection[str], text: str, start: int) -> tuple[str, int] | None:

@@ -4,19 +4,26 @@ The first rule that fits decides:
 
 1. A text stays whole. All other text is cut after 20,000 characters, with a note.
 2. An exception becomes its type and message. An ``Answer`` becomes its text; several answers, their texts below the
-   names of their models. A DataFrame or Series of pandas or polars becomes its shape, dtypes and a Markdown table of
-   at most 20 rows and columns. A numpy array becomes its shape, its dtype and a summary. The bytes of an image become
-   that image; other bytes are written as a literal.
-3. The result of ``_repr_markdown_`` or ``_repr_latex_`` is used (so sympy is sent as LaTeX, not as an image).
-4. A value that can show itself as an image (see ``media.from_object``) is attached, and ``[image: fig.png]`` is written
+   names of their models. A numpy array becomes its shape, its dtype and a summary. The bytes of an image become that
+   image; other bytes are written as a literal.
+3. A table or a column of any library becomes its shape, dtypes and a Markdown table (``table_text``). Whole numbers
+   keep all digits, in lists and arrays, too.
+4. The result of ``_repr_markdown_`` or ``_repr_latex_`` is used (so sympy is sent as LaTeX, not as an image).
+5. A value that can show itself as an image (see ``media.from_object``) is attached, and ``[image: fig.png]`` is written
    in the text.
-5. The ``str`` of its class is used if it defines one, else what IPython prints for it.
+6. The text of its mime bundle is used: Markdown, LaTeX, plain text, JSON, or the text of its HTML.
+7. The ``str`` of its class is used if it defines one, else what IPython prints for it; if that is the name of its class
+   only, its JSON or the text of its HTML (so a Styler becomes its rows). An address in memory is never sent.
 """
 
 from __future__ import annotations
 
 import io
+import json
+import re
 import sys
+from collections.abc import Mapping
+from functools import cache
 from traceback import format_exception_only
 from typing import Any
 
@@ -25,11 +32,14 @@ from ...media.attachment import Attachment
 from ...media.convert import attach
 from ...media.from_object import figure_of, is_of, picture_of
 from ...media.sniff import media_type
-from ...text import truncate
+from .html_text import html_text
+from .table_text import exact_numbers, table_text
 
 LONGEST_VALUE = 20_000  # characters
-_MAX_CELL = 80  # characters
-_EDGE = 10  # rows, or columns, shown at either end of a table
+_BUNDLE_TYPES = {"text/markdown", "text/latex", "text/plain", "application/json", "text/html"}
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+(?=[^<>]*>)|\A at 0x[0-9a-fA-F]+\Z")  # in <Name at 0x7f>, whole or its end
+_NAME_ONLY = re.compile(r"\s*<[\w.<>]+(?: object)?(?: at 0x[0-9a-fA-F]+)?>\s*")  # all that an object says by default
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\].*?(?:\x07|\x1b\\))")  # colors and links of a terminal
 
 
 def show(value: Any) -> str | Attachment:
@@ -42,20 +52,70 @@ def show(value: Any) -> str | Attachment:
         return _cut("".join(format_exception_only(value)).strip())
     if is_of(value, "nb_backend", "Answer", "Answers"):
         return _cut(shorten_data_uris(str(value)))
-    if is_of(value, "pandas", "DataFrame", "Series") or is_of(value, "polars", "DataFrame", "Series"):
-        return _table(value)
     if is_of(value, "numpy", "ndarray") and (value.dtype != object or figure_of(value) is None):
-        with sys.modules["numpy"].printoptions(threshold=1000, edgeitems=3 if value.ndim < 4 else 1):
-            return _cut(f"{type(value).__name__}, shape {value.shape}, dtype {value.dtype}:\n{value!r}")
+        return _cut(f"{type(value).__name__}, shape {value.shape}, dtype {value.dtype}:\n{_array(value)}")
     if isinstance(value, bytes | bytearray | memoryview):
         data, limit = bytes(value), LONGEST_VALUE // 4  # a byte is written with at most four characters
         rest = f" … [{len(data) - limit:,} more bytes left out]" if len(data) > limit else ""
         is_image = (media_type(data) or "").startswith("image/")
         return attach(data) if is_image else f"{data[:limit]!r}{rest}"
-    for hook in ("_repr_markdown_", "_repr_latex_"):
-        if isinstance(text := _call(value, hook), str):
-            return _cut(text)
-    return _image(value) or _plain(value)
+    with exact_numbers():
+        if (table := table_text(value, _plain)) is not None:
+            return table
+        for hook in ("_repr_markdown_", "_repr_latex_"):
+            if isinstance(text := _call(value, hook), str):
+                return _cut(text)
+        return _image(value) or _shown_text(value)
+
+
+def _array(value: Any) -> str:
+    """Return what numpy prints for an array; if that has an exponent, with all digits of whole numbers instead."""
+    with sys.modules["numpy"].printoptions(threshold=1000, edgeitems=3 if value.ndim < 4 else 1):
+        text = repr(value)
+        if "e+" in text:
+            with exact_numbers():
+                text = repr(value)
+    return text
+
+
+def _shown_text(value: Any) -> str:
+    """Return the text that a notebook shows for a value: of its mime bundle, its own, or that of its HTML."""
+    if type(value).__module__ == "builtins":
+        return _plain(value)
+    if (text := _bundle_text(_call(value, "_repr_mimebundle_", include=_BUNDLE_TYPES, exclude=None))) is not None:
+        return _cut(text)
+    own = _plain(value)
+    if not (_NAME_ONLY.fullmatch(own) or _has_address(value)):
+        return own
+    if (shown := _call(value, "_repr_json_")) is not None:
+        return _cut(_json(shown))
+    html = _call(value, "_repr_html_")
+    return _cut(html_text(html)) or own if isinstance(html, str) else own
+
+
+def _has_address(value: Any) -> bool:
+    """Whether an object that shows itself as HTML prints an address in memory: it has no better text then."""
+    return callable(getattr(type(value), "_repr_html_", None)) and _ADDRESS.search(repr(value)) is not None
+
+
+def _bundle_text(bundle: Any) -> str | None:
+    """Return the text of a mime bundle; ``None`` if it has none, or only the name of the object's class."""
+    if not isinstance(bundle, Mapping):
+        return None
+    for kind in ("text/markdown", "text/latex"):
+        if isinstance(text := bundle.get(kind), str):
+            return text
+    plain = bundle.get("text/plain")
+    if isinstance(plain, str) and plain.strip() and not _NAME_ONLY.fullmatch(plain := _ANSI.sub("", plain)):
+        return plain
+    if "application/json" in bundle:
+        return _json(bundle["application/json"])
+    html = bundle.get("text/html")
+    return (html_text(html) or None) if isinstance(html, str) else None
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _image(value: Any) -> Attachment | None:
@@ -67,11 +127,9 @@ def _image(value: Any) -> Attachment | None:
 
 def _plain(value: Any) -> str:
     if getattr(type(value), "__str__", None) is not object.__str__:
-        return _cut(str(value))
-    from IPython.lib.pretty import RepresentationPrinter  # only when it is needed
-
+        return _cut(_without_address(str(value)))
     size = len(value) if isinstance(value, list | tuple | set | frozenset | dict) else 0
-    printer = RepresentationPrinter(output := _BoundedText(), max_width=100)
+    printer = _printer()(output := _BoundedText(), max_width=100)
     cut = size > printer.max_seq_length  # then the printer writes "..." itself
     try:
         printer.pretty(value)
@@ -80,6 +138,26 @@ def _plain(value: Any) -> str:
         cut = True
     what = f"{type(value).__name__} of {size:,} items, " if size else ""
     return output.getvalue() + (f"\n… [{what}the rest left out]" if cut else "")
+
+
+@cache
+def _printer() -> Any:
+    from IPython.lib.pretty import RepresentationPrinter  # only when it is needed
+
+    class Printer(RepresentationPrinter):
+        """IPython's printer, without the addresses of objects in memory."""
+
+        def text(self, obj: str) -> None:
+            super().text(_without_address(obj))  # type: ignore[no-untyped-call]
+
+    return Printer
+
+
+def _without_address(text: str) -> str:
+    """Return the text of an object without its address in memory, which tells a model nothing. A text is kept."""
+    if " at 0x" not in text or text.startswith(("'", '"', "b'", 'b"')):
+        return text
+    return _ADDRESS.sub("", text)
 
 
 class _FullError(Exception):
@@ -95,42 +173,12 @@ class _BoundedText(io.StringIO):
         return len(text)
 
 
-def _table(value: Any) -> str:
-    polars, series = is_of(value, "polars"), not hasattr(value, "columns")
-    frame = value.to_frame("value" if value.name in (None, "") else value.name) if series else value
-    height, width = frame.shape
-    rows, columns = _edges(height), _edges(width)
-    part = frame[rows, columns] if polars else frame.iloc[rows, columns]
-    dtypes = [f"{_cell(name)} {_cell(dtype)}" for name, dtype in zip(part.columns, part.dtypes, strict=True)]
-    index = [] if polars else [", ".join(str(name) for name in part.index.names if name is not None)]
-    lines = [[*index, *part.columns], ["---"] * len([*index, *columns])]
-    lines += map(list, part.rows() if polars else part.itertuples(name=None))
-    if width > len(columns):
-        for line in [dtypes, *lines]:
-            line.insert(_EDGE if line is dtypes else len(index) + _EDGE, "…")
-    if height > len(rows):
-        lines.insert(2 + _EDGE, ["…"] * len(lines[0]))
-    shape = f"{height:,} values" if series else f"{height:,} rows × {width:,} columns"
-    table = "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-    return f"{type(value).__name__}, {shape}; dtypes: {', '.join(dtypes)}\n\n{table}"
-
-
-def _edges(count: int) -> list[int]:
-    """Return the positions of the rows, or columns, that are shown."""
-    return [*range(count)] if count <= 2 * _EDGE else [*range(_EDGE), *range(count - _EDGE, count)]
-
-
-def _cell(value: Any) -> str:
-    text = f"{value:.10g}" if isinstance(value, float) else value if isinstance(value, str) else _plain(value)
-    return truncate(text, _MAX_CELL).replace("|", "\\|").replace("\r", "\\r").replace("\n", "\\n")
-
-
-def _call(value: Any, hook: str) -> Any:
+def _call(value: Any, hook: str, **options: Any) -> Any:
     """Return what a display hook of an object returns, or ``None`` if its class has no such hook."""
-    if not callable(getattr(type(value), hook, None)):
+    if isinstance(value, type) or not callable(getattr(type(value), hook, None)):
         return None
     try:
-        shown = getattr(value, hook)()
+        shown = getattr(value, hook)(**options)
     except NotImplementedError:
         return None
     return shown[0] if isinstance(shown, tuple) and shown else shown  # without its metadata
