@@ -11,7 +11,7 @@ _UNSEEN = {"style", "script", "head", "template", "noscript", "svg"}
 _BLOCKS = {
     *("address", "article", "blockquote", "br", "caption", "dd", "details", "div", "dl", "dt", "figcaption", "figure"),
     *("footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main", "nav", "ol", "p", "pre"),
-    *("section", "summary", "ul"),
+    *("section", "summary", "ul", "td", "th", "tr"),  # those of a table inside a cell
 }
 _MAX_SPAN = 1000  # columns or rows of a cell
 

@@ -38,7 +38,7 @@ def table_text(value: Any, plain: Callable[[Any], str]) -> str | None:
             return None
         if len(found) > 2 * _EDGE:
             found = found.head(2 * _EDGE)
-            name = f"the start of a {name}"
+            return _text(f"{name}, its first {_shape(*found.shape)}", found, [], [], plain)
     if isinstance(found, narwhals.Series):
         shape = f"{name}, {len(found):,} values"
         return _text(shape, found.alias(found.name or "value").to_frame(), [], [], plain)

@@ -23,6 +23,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from traceback import format_exception_only
 from typing import Any
@@ -95,7 +96,9 @@ def _shown_text(value: Any) -> str:
 
 def _has_address(value: Any) -> bool:
     """Whether an object that shows itself as HTML prints an address in memory: it has no better text then."""
-    return callable(getattr(type(value), "_repr_html_", None)) and _ADDRESS.search(repr(value)) is not None
+    with suppress(Exception):
+        return callable(getattr(type(value), "_repr_html_", None)) and _ADDRESS.search(repr(value)) is not None
+    return False
 
 
 def _bundle_text(bundle: Any) -> str | None:
