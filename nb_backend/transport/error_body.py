@@ -34,6 +34,8 @@ _TEXTS = (
     *("faultstring", "detail", "details", "errors", "error", "description", "reason", "title", "status", "code"),
 )
 """Keys of a message, the best first."""
+_IS_ERROR = frozenset({*_HOLDERS, "message", "msg", "error_message", "error_msg"})
+"""Keys of an object within a text, one of which it has if it is an error."""
 _NAMES = frozenset({"code", "type", "status", "reason", "error_type", "error_code", "errorcode", "error", "name"})
 _PARAMS = frozenset({"param", "parameter", "field", "property", "argument", "pointer"})
 _KINDS = ("type", "status", "error_type", "error")
@@ -159,16 +161,14 @@ def _wait(fields: list[tuple[str, Any]], message: str) -> float | None:
 
 def _of_object(value: dict[str, Any], depth: int) -> str:
     if isinstance(value.get("loc"), list) and "msg" in value:
-        return ": ".join(
-            filter(None, (".".join(map(str, value["loc"][:_MAX_ITEMS])), sentence(value["msg"], depth + 1)))
-        )
+        place, said = ".".join(map(str, value["loc"][:_MAX_ITEMS])), sentence(value["msg"], depth + 1)
+        return f"{place}: {said}" if place else said
     title, detail = value.get("title"), value.get("detail")
     if isinstance(title, str) and isinstance(detail, str) and title and detail and title not in detail:
         return f"{title.rstrip('.:')}: {sentence(detail, depth + 1)}"
     for key in _HOLDERS:
-        if isinstance(value.get(key), list if key == "detail" else dict | list) and (
-            found := sentence(value[key], depth + 1)
-        ):
+        holds = isinstance(value.get(key), list if key == "detail" else dict | list)
+        if holds and (found := sentence(value[key], depth + 1)):
             return found
     for key in _TEXTS:
         if found := sentence(value.get(key), depth + 1):
@@ -184,8 +184,9 @@ def _of_text(text: str, depth: int) -> str:
     if text.lstrip().startswith("<"):
         return page_title(text) or re.sub(r"<[^>]*>", " ", text)
     start, inner = _embedded(text)
-    if start < 0:
-        return text
+    first = inner[0] if isinstance(inner, list) and inner else inner
+    if start < 0 or not (isinstance(first, dict) and _IS_ERROR.intersection(first)):
+        return text  # what is in braces may be what the sentence is about
     before = text[:start].rstrip(" \t\n:-'\"=([<").removesuffix(" b").rstrip(" :-")
     found = sentence(inner, depth + 1)
     return f"{before}: {found}" if before and found else before or found

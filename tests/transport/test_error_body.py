@@ -57,6 +57,8 @@ from nb_backend.transport.error_body import ErrorBody, body_value, page_title, s
         ({"__type": "ValidationException", "Message": "Input is too long"}, "Input is too long"),
         ({"error": {"message": "<html><head><title>502 Bad Gateway</title></head></html>"}}, "502 Bad Gateway"),
         ({"error": {"message": "{name} is not a placeholder"}}, "{name} is not a placeholder"),
+        ({"error": {"message": "{'type': 'x'} is not a valid schema"}}, "{'type': 'x'} is not a valid schema"),
+        ({"error": "Use [{'type': 'text'}] as the content"}, "Use [{'type': 'text'}] as the content"),
         ({"a": 1}, "a: 1"),
         ({"error": True}, ""),
         ([], ""),
