@@ -26,8 +26,8 @@ class BackendError(Exception):
     request may succeed a moment later, ``retry_after`` how many seconds the server asks to wait (``None`` if it does
     not say). ``code`` is the server's name for the error (like ``context_length_exceeded``, or ``""``) and ``status``
     the HTTP status, or the one that an error inside an answer stands for (0 if there is none). ``no_credit`` tells
-    whether the account has no credit left, so that waiting does not help. ``param`` is the field of the request that
-    the server refuses, if it names it beside the message.
+    whether the account has no credit left, so that waiting does not help. ``param`` has the names of the request's
+    fields that the server refuses, if it names them beside its message.
     """
 
     category: ClassVar[str] = "backend"

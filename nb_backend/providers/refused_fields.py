@@ -95,7 +95,7 @@ def _refuses_an_unnamed_field(text: str, sent: dict[str, Any]) -> bool:
 def explained(body: dict[str, Any], failure: BackendError, names: list[str]) -> BackendError:
     """Return the failure with the next step: name a model (``names`` are some of the server's), or do not stream."""
     text = str(failure)
-    wants_model = failure.param == "model" or _WANTS_MODEL.search(text) or "(" not in text
+    wants_model = "model" in failure.param.split() or _WANTS_MODEL.search(text) or "(" not in text
     if "model" not in body and failure.status in _REFUSAL and wants_model:
         listed = [name for name in dict.fromkeys(names) if name.isprintable()]
         some = ", ".join([*listed[:_MAX_NAMES], *(["…"] if len(listed) > _MAX_NAMES else [])])
@@ -103,7 +103,7 @@ def explained(body: dict[str, Any], failure: BackendError, names: list[str]) -> 
     elif (
         body.get("stream") is True
         and failure.status in (0, 400, 403, 405, 422, 501)
-        and (failure.param == "stream" or _REFUSES_STREAM.search(_NAMES_USAGE.sub("", text)))
+        and ("stream" in failure.param.split() or _REFUSES_STREAM.search(_NAMES_USAGE.sub("", text)))
     ):
         hint = "turn streaming off with stream=False, in a cell with -p stream=false"
     else:

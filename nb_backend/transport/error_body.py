@@ -107,7 +107,7 @@ class ErrorBody:
 
     ``message`` is a sentence, ``code`` the server's name for the error, ``names`` all such names as lower-case words,
     ``status`` the HTTP status that is written into it (or 0), ``wait`` the seconds that it asks to wait, ``param`` the
-    field of the request that it is about.
+    fields of the request that it is about.
     """
 
     message: str = ""
@@ -142,8 +142,10 @@ def _names(fields: list[tuple[str, Any]]) -> str:
 
 
 def _param(fields: list[tuple[str, Any]]) -> str:
-    named = (item for key, item in fields if key in _PARAMS and isinstance(item, str) and len(item) <= _MAX_NAME)
-    return next((name for name in named if name), "")
+    """Return the fields of the request that an error names, separated by spaces; of FastAPI's ``loc`` the last part."""
+    named = [item for key, item in fields if key in _PARAMS]
+    named += [item[-1] for key, item in fields if key == "loc" and isinstance(item, list) and item]
+    return " ".join(dict.fromkeys(name for name in named if isinstance(name, str) and 0 < len(name) <= _MAX_NAME))
 
 
 def _status(fields: list[tuple[str, Any]]) -> int:

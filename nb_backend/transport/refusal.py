@@ -58,7 +58,7 @@ def refusal(
         code=one_line(said.code, secrets, 60),
         status=status,
         no_credit=no_credit,
-        param=one_line(said.param, secrets, 60),
+        param=one_line(said.param, secrets),
     )
 
 

@@ -95,6 +95,10 @@ def strict_server() -> Iterator[StrictServer]:
             "422 Unprocessable Entity",
             {"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs"}]},
         ),
+        status(
+            "422 Unprocessable Entity",
+            {"detail": [{"loc": ["body", name], "msg": "x" * 200} for name in ("messages", "n", "stream_options")]},
+        ),
         status("200 OK", b'data: {"error": {"message": "stream_options: not supported", "code": 400}}\n\n'),
     ],
 )
