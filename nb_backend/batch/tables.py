@@ -14,7 +14,7 @@ from typing import Any
 
 from ..chat.answer import Answer
 from ..media.from_object import is_of
-from ..tables import column_values, read_table
+from ..media.tables import column_values, read_table
 from .template import Template, is_missing
 
 _PROMPT = "prompt"  # the name of a text in a template

@@ -14,6 +14,7 @@
 ``orientation``  how an image has to be turned
 ``sniff``  media types recognized by content, and data URIs
 ``probe``  truncation and pixel size
+``tables``  tables and columns of any library
 ``message_parts``  attachments as content parts of a message
 """
 

@@ -17,6 +17,10 @@ from .sniff import data_uri, format_size, media_type
 from .source import read_source
 
 _SVG = "image/svg+xml"
+_CONVERTED_SUFFIXES = frozenset(
+    (".tif", ".tiff", ".bmp", ".dib", ".avif", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jxl", ".ico", ".tga", ".psd",
+     ".pnm", ".pbm", ".pgm", ".ppm", ".qoi")
+)  # fmt: skip
 
 
 def attach(thing: Any, name: str | None = None) -> Attachment:
@@ -101,7 +105,9 @@ def _are_several(values: Any) -> bool:
 def _with_suffix(name: str, media_type: str) -> str:
     """Return the name without a suffix of another type: an opened photo.jpg of Pillow is sent as photo.png."""
     named_type, compression = mimetypes.guess_type(name)
-    stem = os.path.splitext(name)[0]
+    stem, suffix = os.path.splitext(name)
+    if suffix.lower() in _CONVERTED_SUFFIXES:  # Python does not know all of them
+        return file_name(stem, media_type)
     if compression or (named_type != media_type and mimetypes.guess_type(stem)[0] == media_type):
         return stem  # photo.png.gz, photo.png.bak
     return name if named_type in (None, media_type) else file_name(stem, media_type)

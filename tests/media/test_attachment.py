@@ -199,6 +199,22 @@ def test_an_svg_is_sent_as_a_png_where_it_can_be_drawn(tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "stem"),
+    [
+        ("my scan.tiff", "TIFF", "my scan"),
+        ("SCAN.TIF", "TIFF", "SCAN"),
+        ("old.tga", "TGA", "old"),
+        ("a.b.ppm", "PPM", "a.b"),
+    ],
+)
+def test_a_converted_file_keeps_its_name_with_the_new_suffix(name, kind, stem, tmp_path):
+    (path := tmp_path / name).write_bytes(encoded(kind))
+    sent = attach(path)
+    assert sent.name == attach(encoded(kind), name).name == f"{stem}.{sent.media_type.removeprefix('image/')}"
+    assert f"converted from {kind}".replace("PPM", "PNM") in str(sent)
+
+
 async def test_several_values_have_unique_names(server):
     got = await send(server, PNG, RGB, (PNG, "a.png"), (RGB, "a.png"), attach(RGBA))
     assert [name for _, name in got] in (["image.png", "image_2.png", "a.png", "a.png", "image_3.png"], [None] * 5)

@@ -3,5 +3,7 @@
 ``interpolate``   replace the expressions by their values
 ``expression``    find the expressions
 ``values``        a value as text or image
+``table_text``    a table as its shape and some rows
+``html_text``     the text of HTML
 ``type_summary``  the type and shape of a value
 """

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from ...media.from_object import is_of
-from ...tables import column_values, read_table
+from ...media.tables import column_values, read_table
 from ...text import float_text, truncate
 
 _MAX_CELL = 80  # characters

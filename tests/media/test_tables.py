@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nb_backend.tables import column_values, read_table
+from nb_backend.media.tables import column_values, read_table
 from nb_backend.text import float_text
 
 
@@ -95,7 +95,7 @@ def test_other_values_and_those_of_pandas_are_not_read(value):
 
 def test_a_value_that_is_not_a_table_imports_nothing():
     code = (
-        "import sys, decimal, nb_backend.tables as tables\n"
+        "import sys, decimal, nb_backend.media.tables as tables\n"
         "for value in ('a', [1], object(), decimal.Decimal(1), tables): tables.read_table(value)\n"
         "print({'narwhals', 'polars', 'pandas'} & set(sys.modules))"
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .text import float_text
+from ..text import float_text
 
 if TYPE_CHECKING:
     import narwhals
