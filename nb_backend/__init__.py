@@ -26,6 +26,7 @@ Modules:
 ``background``    the event loop that all streams share
 ``files``         atomic file writes
 ``placeholders``  the grammar of ``{{ … }}``
+``capture``       what takes the displays of a cell: ``%%capture``, output widgets
 ``redaction``     secrets in texts, masked
 ``text``          text that is safe to show
 ``debug``         diagnostics

@@ -6,6 +6,7 @@
 ``validation``  limits on a request's body
 ``engine``  what an engine is, and the events that it yields
 ``llama``  the engine that runs a model with llama.cpp
+``special_tokens``  the special tokens of a model, written as text
 ``lazy_engine``  the engine that fetches and loads its model on first use
 ``weights``  the model's file
 ``scripted``  the engine that follows a script, for tests

@@ -5,7 +5,7 @@
 ``cell/``        an answer in the output of a cell
 ``panel/``       the chat panel
 ``errors``       errors of a cell in one line
-``outputs``      the images that recent cells showed
+``outputs``      what recent cells and output widgets show
 ``progress``     progress events
 ``report``       the output of a command
 ``status_line``  the line under an answer

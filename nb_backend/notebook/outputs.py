@@ -1,9 +1,9 @@
-"""Record the images that recent cells show, as they are sent to the front end.
+"""Record what recent cells and ``ipywidgets.Output``s show, as it is sent to the front end: their images above all.
 
 All outputs of a kernel's cells go through one method of its session, whatever thread sends them, with the request that
 ran the cell as their parent. That method is wrapped here, so the recorder sees what the front end sees, and not what
 ``%%capture`` keeps back. (Hooks of ipykernel's display publisher see neither results, updates from other threads nor
-the begin and end of cells.)
+the begin and end of cells.) The state of each ``Output`` goes the same way, and says whose outputs it takes.
 """
 
 from __future__ import annotations

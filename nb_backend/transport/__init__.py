@@ -2,6 +2,7 @@
 
 - ``session``     send a request, follow redirects
 - ``response``    read the body of a response, with a limit on the time without data
+- ``compression``  a compressed body, decompressed as it arrives
 - ``connection``  all that is used of aiohttp's internals, so that no received byte is lost
 - ``routing``     TLS, proxies, redirects, addresses on the same origin
 - ``pool``        connections and waits that concurrent calls share
