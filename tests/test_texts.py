@@ -34,7 +34,7 @@ def test_the_readme_is_short() -> None:
 
 def test_the_tests_of_each_guarantee_exist() -> None:
     guarantees = markdown(ROOT / "README.md").partition("## What you can rely on")[2].partition("\n## ")[0]
-    for sentence in re.findall(r"^- .+$", guarantees, re.MULTILINE):
+    for sentence in re.findall(r"^- .+(?:\n  .+)*", guarantees, re.MULTILINE):
         folder, named = "", _test_file.findall(sentence)
         assert named, sentence
         for name in named:
