@@ -301,7 +301,7 @@ class Answer:
 Answer.__module__ = "nb_backend.chat"  # its public home, which pickles and IPython's formatters name
 
 
-def summarize(answer: Answer, *, failed: bool) -> str:
+def summarize(answer: Answer, *, failed: bool, with_shortcomings: bool = True) -> str:
     """Return the status line of an answer: how it ended if it is not complete, who answered, tokens, seconds."""
     name = answer.provider.get("label") or answer.provider.get("name")
     model = answer.provider.get("model")
@@ -312,7 +312,7 @@ def summarize(answer: Answer, *, failed: bool) -> str:
         parts.append("broke off" if answer.text else "no answer")
     if not (answer.stopped or failed or answer.text.strip() or answer.images):
         parts.append("an answer without text")
-    parts += answer.shortcomings
+    parts += answer.shortcomings if with_shortcomings else []
     if answer.finish_reason and is_done(answer.finish_reason) and (ending := describe(answer.finish_reason)):
         parts.append(ending)
     if answer.trimmed:

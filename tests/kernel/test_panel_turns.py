@@ -125,6 +125,8 @@ def test_an_incomplete_answer_is_marked_in_the_page(page, engine, kernel):
     answer = page.turn("one", "incomplete")
     assert (text_of(answer), answer["error"]) == ("<p>Cut</p>", "Incomplete: cut off at the token limit.")
     assert answer["can"] == ["retry", "delete", "copy"]
+    assert "answered by" in answer["who"]
+    assert "cut off" not in answer["who"]  # it is said once
     check_same_as_new_page(page, kernel)
 
 

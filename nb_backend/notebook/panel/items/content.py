@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ....chat import history
-from ....chat.answer import Answer
+from ....chat.answer import Answer, summarize
 from ....chat.source_list import masked
 from ....events import RawResponse
 from ....media.attachment import Attachment
@@ -15,7 +15,6 @@ from ....media.message_parts import text_of
 from ....providers.sources import Source
 from ....text import safe_terminal
 from ...progress import read_progress
-from ...status_line import status_line
 
 if TYPE_CHECKING:
     from ....chat.turn import Turn
@@ -71,7 +70,7 @@ def message_content(message: Mapping[str, Any], mask: Mask, cell_label: Callable
         answer = Answer.of(message)
         content.can = _ANSWER_ACTIONS
         content.status, content.error = _final_status(answer, mask)
-        content.who = mask(status_line(answer, False)) if metadata else ""
+        content.who = mask(_facts(answer, content.status)) if metadata else ""
         _add_answer(content, answer, mask)
     return content
 
@@ -97,13 +96,17 @@ def answer_content(turn: Turn, mask: Mask, error_line: Callable[[BaseException],
     if turn.progress is not None and not has_begun:
         content.progress = safe_terminal(mask(_progress(turn.progress)))
     if turn.ended:
-        failed = turn.error is not None
         content.status, content.error = ("stopped", "") if not turn.kept else _final_status(answer, mask)
         if turn.error is not None:
             content.status, content.error = "failed", error_line(turn.error)
-        content.who = mask(status_line(answer, failed)) if has_begun else ""
+        content.who = mask(_facts(answer, content.status)) if has_begun else ""
         content.can = _ANSWER_ACTIONS if content.text else ("retry", "delete")
     return content
+
+
+def _facts(answer: Answer, status: str) -> str:
+    """Return the status line; if the item says why it is incomplete, the line does not repeat that."""
+    return summarize(answer, failed=status == "failed", with_shortcomings=status != "incomplete")
 
 
 def _final_status(answer: Answer, mask: Mask) -> tuple[str, str]:
