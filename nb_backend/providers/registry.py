@@ -45,7 +45,9 @@ def provider_for(*urls: str | None, api: str | None = None, **options: float | N
 def check_same_dialect(urls: Iterable[str]) -> None:
     """Raise ``ValueError`` if the urls belong to different dialects."""
     if len({*map(_accepting, urls)}) > 1:
-        raise ValueError("several servers must speak the same dialect: either all urls end in /v1, or none does")
+        raise ValueError(
+            "several servers must speak the same dialect: name OpenAI-compatible ones only, or g4f backends only"
+        )
 
 
 def provider_named(name: str) -> type[Provider]:

@@ -188,7 +188,7 @@ def test_urls(given, urls):
 
 
 def test_all_must_speak_one_dialect():
-    with pytest.raises(ValueError, match="all urls end in /v1, or none does"):
+    with pytest.raises(ValueError, match="name OpenAI-compatible ones only, or g4f backends only"):
         provider_for(*settings.urls("http://a/v1 http://b"))
     with pytest.raises(ValueError, match="same dialect"):
         Chat(url=["http://a/v1", "http://b"]).request("Hi")
