@@ -255,6 +255,10 @@ def test_an_unknown_command_is_one_line(kernel, engine, line):
     [
         ("use gpt-4o please", "write %backend use gpt-4o;"),
         ("use m1 m2", "write %backend use m1;"),
+        ("use model gpt-4o", "write %backend use gpt-4o;"),
+        ("model gpt-4o", "did you mean %backend use?"),
+        ("alias small=gpt-4o", "write %backend alias small gpt-4o,"),
+        ("alias small = gpt-4o", "write it like %backend alias small gpt-4o"),
         ("use gpt-4o,", "write %backend use gpt-4o "),
         ("use –m", "write it like %backend use gpt-4o"),
         ("use {model}", "%config BackendMagics.model = model"),

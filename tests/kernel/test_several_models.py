@@ -252,6 +252,8 @@ def test_if_the_server_lists_none_each_has_to_look_like_a_name(kernel, engine):
     engine.listed.clear()
     one_line(kernel.run("%%backend phi x-2\nhi"), "phi may be a word", '%%backend "phi" x-2;')
     one_line(kernel.run("%%backend x-2 Answer in brief\nhi"), "'Answer in brief' may be a text")
+    one_line(kernel.run("%%backend x-2 'My Model'\nhi"), 'an alias: %backend alias NAME "My Model"')
+    one_line(kernel.run("%%backend -p user=bob llama\nhi"), '-p "user=bob llama"; if llama is a model, write it first')
     assert engine.history == []
     for cell in ("%%backend x-1 x-2 # both\nhi", '%%backend "phi" x-2\nhi'):
         assert kernel.run(cell).error is None
@@ -269,6 +271,17 @@ def test_stored_answers_are_replayed_whatever_the_server_lists(kernel, engine, t
         assert kernel.run(f"%%backend old older --once{option}\nhi").error is None
     assert len(engine.history) == 2
     kernel.run("%backend cache off")
+
+
+def test_words_after_a_parameter_are_models_if_the_server_lists_them(kernel, engine):
+    for line, models in (("-p user=bob llama", ["llama"]), ("-p user=bob llama a", ["llama", "a"])):
+        assert kernel.run(f"%%backend {line} --once\nhi").error is None
+        assert sorted(body["model"] for body in engine.history) == sorted(models)
+        assert engine.history.pop()["user"] == "bob"
+        engine.history.clear()
+    for line in ("-p stop=the end", "-p stop=the llama end"):
+        one_line(kernel.run(f"%%backend {line}\nhi"), f'in quotes: -p "{line[3:]}"')
+    assert engine.history == []
 
 
 @pytest.mark.parametrize("name", ["phi", "o3", "my-model", "'my model'"])

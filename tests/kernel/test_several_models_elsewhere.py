@@ -193,9 +193,18 @@ async def test_an_interrupt_before_any_is_asked_ends_all():
     assert ["stopped" in one for one in columns(published[-1]["text/markdown"])] == [True, True]
 
 
-async def test_the_embedded_backend_has_one_model_and_is_not_asked_for_several():
-    asked = SimpleNamespace(options=parse("o3 gpt-4o"), request=lambda model: Chat().request("hi", model=model))
-    with pytest.raises(ValueError, match=r"the embedded backend has one model.*%backend url"):
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("o3 gpt-4o", r"the embedded backend has one model.*%backend url"),
+        ("please", r"please may be a word of a text.*in quotes"),
+        ("-p stop=the end", r'in quotes: -p "stop=the end"'),
+    ],
+)
+async def test_the_embedded_backend_has_one_model_and_is_not_asked_for_words(line, reason):
+    options = parse(line, trust_one=False)
+    asked = SimpleNamespace(options=options, request=lambda model: Chat().request("hi", model=model))
+    with pytest.raises(ValueError, match=reason):
         await check_models(asked)
 
 

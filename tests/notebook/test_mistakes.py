@@ -91,6 +91,7 @@ class TestUnderstood:
     def test_typographic_quotes(self, text):
         for line in (f"-s {text}", f"m -s {text};", f"--system={text} # x", f"—system {text}", f"–s {text} m"):
             assert parse(line).system == "Be brief", line
+        assert parse(f"-n -s{text} m").system == "Be brief"
         assert words(f"-p stop={text}") == ["-p", "stop=Be brief"]
 
     def test_an_apostrophe_in_typographic_quotes(self):
@@ -241,10 +242,46 @@ class TestTextsWithoutQuotes:
             assert f'-s "Answer {rest}"' in refused(line), line
 
     def test_a_parameter_without_quotes_is_refused_with_them(self):
-        assert '-p "stop=the end"; if end is a model' in refused("-p stop=the end")
         assert '-p "stop=the very end."' in refused("m -p stop=the very end.")
         assert read("-p top_p=0.9 llama") == read("-p stream=true llama") == read("-p 'stop=a b' llama") == ["llama"]
         assert read("-p stop=END o3") == ["o3"]
+
+    @pytest.mark.parametrize(
+        ("line", "unsure"),
+        [("-p stop=the end", ["end"]), ("m-1 -p stop=the very end", ["very", "end"]), ("-p user=bob llama", ["llama"])],
+    )
+    def test_words_after_a_parameter_are_asked_only_if_the_server_lists_them(self, line, unsure):
+        found = parse(line)
+        assert found.unsure == unsure
+        assert found.doubt.startswith(f'put a text of several words in quotes: -p "{line.partition("-p ")[2]}"')
+        assert (f"if {unsure[-1]} is a model, write it first" in found.doubt) == (len(unsure) == 1)
+        assert parse("-p user=bob gpt-4o").doubt == parse("-p n=1 llama").doubt == ""
+
+    @pytest.mark.parametrize(
+        ("line", "form"),
+        [
+            ("m -i f(1, 2)", '-i "f(1, 2)"'),
+            ("-i f(1, -n) m", '-i "f(1, -n)"'),
+            ("m --image=df[df.x > 1].plot() -n", '-i "df[df.x > 1].plot()"'),
+            ('-i f("a b", 1)', "-i 'f(\"a b\", 1)'"),
+            ("-i {x: 1}", '-i "{x: 1}"'),
+            ("-i [a, b] m", '-i "[a, b]"'),
+            ('m -p stop=["a", "b"]', '-p \'stop=["a", "b"]\''),
+            ('-p format={"type": "json_object"} m', '-p \'format={"type": "json_object"}\''),
+            ('-p x={"a": "it\'s" }', '-p "x={\\"a\\": \\"it\'s\\" }"'),
+            ("m -i my plot.png", 'write -i "my plot.png" if its name has a space, else -i my -i plot.png'),
+        ],
+    )
+    def test_a_value_with_spaces_is_refused_with_quotes(self, line, form):
+        assert form in refused(line)
+        if not line.endswith(".png"):
+            assert parse(form)
+
+    def test_a_value_whose_brackets_are_closed_or_never_closed_ends_at_its_space(self):
+        assert parse("-i f(1,2) m").image == ["f(1,2)"]
+        assert parse("-i figs['a (b'] m").model == "m"
+        assert parse("-i a(1.png m -i b").image == ["a(1.png", "b"]
+        assert parse('-i "f(1, 2)" -p "x=[1, 2]" m').model == "m"
 
     def test_the_form_can_be_used_as_it_is(self):
         form = refused('-s Say "hi" to me').partition("quotes: ")[2]
@@ -278,6 +315,7 @@ class TestVariables:
             ("$model", "model = model "),
             ("${model}", "model = model "),
             ("gpt-4o {models[1]}", "model = models[1] "),
+            ('f"{model}"', "model = model "),
             ("openai/{model}", 'model = f"openai/{model}" '),
         ],
     )
@@ -311,7 +349,15 @@ class TestOptions:
             ("m --sytem x", "write --system"),
             ("m --temprature 0.2", "write --temperature"),
             ("m --max_tokens 5", "write --max-tokens"),
+            ('m --sytem="Be brief"', "write --system"),
             ("m --nonsense", "there is no option --nonsense"),
+            ("m --seed 3", "write -p seed=3"),
+            ("m --top-p=0.9", "write -p top_p=0.9"),
+            ("m --pwd abc-secret", "write -p pwd=… for"),
+            ("m --system-prompt x", "use -s TEXT"),
+            ("m --url http://x", "use %backend url URL"),
+            ("m --file a.txt", "use -i EXPRESSION_OR_PATH"),
+            ("m --stream", "there is no option --stream: see"),
             ("m -x", "there is no option -x"),
             ("m --help", "%%backend? shows the options"),
             ("-h", "%%backend? shows the options"),
@@ -328,6 +374,7 @@ class TestOptions:
 
     def test_what_looks_like_one_is_still_a_value(self):
         assert parse("-cwork m").chat == "work"
+        assert parse("m --max-token 5").max_tokens == 5  # the beginning of an option, and not a key
         assert parse("-c new").chat == "new"
         assert parse('-s "-system"').system == "-system"
         assert parse("-t=0.2 m --sys Brief").system == "Brief"

@@ -37,6 +37,7 @@ def options(line):
         ('-p stop=\'["a", "b"]\'', ["-p", 'stop=["a", "b"]']),
         ("-i figs['a b']", ["-i", "figs['a b']"]),
         ("-s ''", ["-s", ""]),
+        ('-n --system="Be brief" --new -s"Be brief"', ["-n", "--system=Be brief", "--new", "-sBe brief"]),
         ("-s \"\" -s '=x'", ["-s", "", "-s", "=x"]),
     ],
 )

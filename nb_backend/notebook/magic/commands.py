@@ -22,7 +22,7 @@ from ...text import shorten, truncate
 from ..report import EMBEDDED, Report
 from .line import KEY_ON_THE_LINE, Word, refuse_key, words
 from .mistakes import refuse_text, refuse_variable
-from .model_names import can_be_name, looks_like_name
+from .model_names import can_be_name, looks_like_name, meant_names
 
 if TYPE_CHECKING:
     from ...providers.model import Model
@@ -98,7 +98,8 @@ def _no_command(verb: str, rest: str) -> ValueError:
     if verb.startswith("-"):
         return ValueError(f"options belong to a cell: write %%backend {shown} …, and the prompt in the lines below")
     ask = f"to ask in one line, write %backend ask {shown} …" if rest else ""
-    if close := [_MEANT[plain]] if plain in _MEANT else get_close_matches(plain, known, 1, 0.6):
+    meant_verb = "use" if plain == "model" and rest else _MEANT.get(plain)
+    if close := [meant_verb] if meant_verb else get_close_matches(plain, known, 1, 0.6):
         meant = f"did you mean %backend {close[0]}?{f' Or, {ask}' if ask and close != ['ask'] else ''}"
     elif looks_like_name(verb):
         meant = (
@@ -200,6 +201,9 @@ def set_alias(*given: Word) -> Report:
     if given[1:]:
         settings.current.aliases[str(given[0])] = _model_name(f"alias {given[0]}", given[1:])
     elif given:
+        name, equals, model = given[0].partition("=")
+        if equals and given[0] not in settings.current.aliases and not given[0].is_quoted:
+            raise ValueError(f"write %backend alias {shorten(name)} {shorten(model) or 'MODEL'}, without the =")
         settings.current.aliases.pop(given[0], None)
     return Report(f"aliases: {_aliases() or 'none'}")
 
@@ -281,9 +285,9 @@ def _model_name(verb: str, given: Sequence[Word]) -> str:
     if name in (*settings.current.aliases, *known_models(0)):
         return name
     refuse_text(given[:1], verb)
+    meant = [*meant_names(given), *given][0]
     raise ValueError(
-        f"{verb} takes one model, not {shorten(name)!r}: write {verb} {shorten(given[0])}; a name with spaces goes in "
-        f"quotes"
+        f"{verb} takes one model, not {shorten(name)!r}: write {verb} {shorten(meant)}; a name with spaces goes in quotes"
     )
 
 

@@ -14,7 +14,7 @@ DASHES: Final = "\u2010-\u2015\u2212\u2e3a\u2e3b\ufe58\ufe63\uff0d"
 """Dashes that editors and web pages put in place of "-", for a character class of a regular expression."""
 
 _WORD = re.compile(r"""(?:"(?:\\"|[^"])*"|'[^']*'|[^\s"'])+""")
-_QUOTED = re.compile(r"""(?P<before>[^"'=\s]+=|)(?P<quote>["'])(?P<value>.*)(?P=quote)""", re.DOTALL)
+_QUOTED = re.compile(r"""(?P<before>[^"'=\s]+=|-\w|)(?P<quote>["'])(?P<value>.*)(?P=quote)""", re.DOTALL)
 _CLOSING = {
     "“": "”“",
     "„": "“”",
@@ -31,7 +31,7 @@ _CLOSING = {
     "〝": "〞〟",
 }
 """Typographic opening quotes, and the quotes that close each."""
-_OPENING = re.compile(rf"""(?P<before>[^\s"'=]+=|)(?P<quote>[{"".join(_CLOSING)}])""")
+_OPENING = re.compile(rf"""(?P<before>[^\s"'=]+=|-\w|)(?P<quote>[{"".join(_CLOSING)}])""")
 _END = re.compile(r"\s*(?:#|\Z)")
 _ENTITY = re.compile(r"&#?\w+;\Z")
 _OPTION = re.compile(rf"(?P<dashes>[-{DASHES}]+)(?P<name>[^\W\d_][^=]*)(?P<value>=.*)?", re.DOTALL)
@@ -60,14 +60,14 @@ def words(line: str) -> list[Word]:
     """Split a line at white space outside of quotes.
 
     A word that begins with "#" begins a comment, and a ";" at the end is ignored. Quotes around a whole word, or around
-    what follows its "=", are removed. Other quotes stay, as JSON needs them: ``stop=["a","b"]``. Typographic quotes and
-    dashes are understood as plain ones. Outside of quotes, invisible characters are ignored. ``ValueError`` if a quote
-    is not closed.
+    what follows its "=" or the letter of an option, are removed. Other quotes stay, as JSON needs them:
+    ``stop=["a","b"]``. Typographic quotes and dashes are understood as plain ones. Outside of quotes, invisible
+    characters are ignored. ``ValueError`` if a quote is not closed.
     """
     found: list[Word] = []
     option = ""
     for word, is_plain in _split(line):
-        if word.has_quoted_value and word.startswith("-") and option:  # argparse would read the value as an option
+        if word.is_quoted and word.startswith("-") and option:  # argparse would read the value as an option
             found[-1] = _quoted(found[-1] + (f"={word}" if option.startswith("--") else word), "-")
         else:
             found.append(word)

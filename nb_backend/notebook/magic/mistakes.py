@@ -29,25 +29,37 @@ _ENTITY = re.compile(
 )
 _VARIABLE = re.compile(r"\{\{?\s*(?P<braced>[^{}]+?)\s*\}?\}|(?<!\S)\$\{?(?P<name>[^\W\d]\w*)\}?")
 _TEXT_VALUE = re.compile(r"=(?!(?:true|false|null|NaN|Infinity)\Z)[^\W\d]")  # of -p: not JSON
+_FLAGS: Final = {"system": "-s", "param": "-p", "image": "-i"}  # options whose values often contain spaces
 _TAKES_CODE: Final = ("image", "param")  # options whose values may contain braces
+_IN_QUOTES = re.compile(r'"[^"]*"' r"|'[^']*'")
+_MAX_WORDS_OF_A_VALUE = 50
 
 
-def refuse_mistakes(found: Sequence[Word], options: Sequence[Option]) -> None:
-    """Raise ``ValueError`` for a mistyped option, a variable, a text without quotes, or a line that does not end."""
+def refuse_mistakes(found: Sequence[Word], options: Sequence[Option]) -> str:
+    """Raise ``ValueError`` for a mistyped option, a variable, a value without quotes, or a line that does not end.
+
+    Return what is wrong with a line like ``-p user=bob llama`` if the server does not list ``llama``; else "".
+    """
     if found and not found[-1].has_quoted_value and found[-1].endswith("\\"):
         raise ValueError("a line of %%backend has no second line: write all options in it, without the \\ at its end")
     for word in found:
         if not word.has_quoted_value and _ENTITY.search(word):
             raise ValueError(f"{shorten(word)} has HTML in place of characters: write {shorten(unescape(word))}")
-    for at, word in enumerate(found):
-        if word.startswith("-") and not word.has_quoted_value:
-            _refuse_option(word, "".join(found[at + 1 : at + 2]), options)
     roles = _roles(found, options)
+    for at, (word, role) in enumerate(zip(found, roles, strict=True)):
+        if role in _TAKES_CODE and not word.has_quoted_value:
+            _refuse_rest_of_code(found, roles, at, options)
+    for at, word in enumerate(found):
+        if word.startswith("-") and not (word.has_quoted_value and "=" not in word):
+            _refuse_option(word, "".join(found[at + 1 : at + 2]), options)
     refuse_variable([word for word, role in zip(found, roles, strict=True) if role == "model"], "model")
     refuse_variable([word for word, role in zip(found, roles, strict=True) if role not in _TAKES_CODE])
-    for at, (word, role) in enumerate(zip(found, roles, strict=True)):
-        if not word.has_quoted_value and (role == "system" or (role == "param" and _TEXT_VALUE.search(word))):
-            _refuse_rest_of_text(found, roles, at, options)
+    doubts = [
+        _refuse_rest_of_text(found, roles, at, options)
+        for at, (word, role) in enumerate(zip(found, roles, strict=True))
+        if not word.has_quoted_value and (role == "system" or (role == "param" and _TEXT_VALUE.search(word)))
+    ]
+    return next(filter(None, doubts), "")
 
 
 def refuse_variable(words: Iterable[Word], setting: str = "") -> None:
@@ -60,7 +72,7 @@ def refuse_variable(words: Iterable[Word], setting: str = "") -> None:
     if found is None:
         return
     name, start = found["braced"] or found["name"], text[: found.start()].rpartition(" ")[2]
-    value = f'f"{start}{{{name}}}"' if start else name
+    value = f'f"{start}{{{name}}}"' if start and start not in ("f'", 'f"') else name
     instead = f", or run %config BackendMagics.{setting} = {shorten(value)} and leave it out here" if setting else ""
     raise ValueError(f"{shorten(start + found[0])} is not replaced on this line: write the value itself{instead}")
 
@@ -102,7 +114,7 @@ def refuse_text(models: Sequence[Word], form: str = "%%backend") -> None:
     raise _text(models, "cannot be the name of a model")
 
 
-def _text(models: Sequence[str], reason: str, names: Collection[str] = ()) -> ValueError:
+def _text(models: Sequence[str], reason: str, names: Collection[str] = (), unusual: str = "in quotes") -> ValueError:
     """Return the error for words that are probably a text; the first of them may be models, as those in ``names``."""
     heads = [word.rstrip(":,") for word in models]
     known = next((at for at, head in enumerate(heads) if head not in names and not looks_like_name(head)), 0)
@@ -110,19 +122,22 @@ def _text(models: Sequence[str], reason: str, names: Collection[str] = ()) -> Va
     text = shorten(" ".join(models[known:]), 60)
     return ValueError(
         f"{text!r} {reason}, so nothing was sent: write a prompt in the lines below {line} or after %backend ask, a "
-        f'system prompt as -s "…", and a model whose name is unusual in quotes'
+        f'system prompt as -s "…", and a model whose name is unusual {unusual}'
     )
 
 
 def refuse_unsure(models: Sequence[str], unsure: Sequence[str]) -> None:
-    """Raise ``ValueError`` if some of the models may be words of a text, and the server does not list its models."""
+    """Raise ``ValueError`` if some of the models may be words of a text, and the server gave no list of its models."""
     if not unsure:
         return
-    if len(unsure) > 2 or any(" " in name for name in unsure):
-        raise _text(models, "may be a text, and the server does not list its models")
+    spaced = next((name for name in unsure if " " in name), "")
+    if len(unsure) > 2 or spaced:
+        unusual = f'with an alias: %backend alias NAME "{shorten(spaced)}"' if spaced else "in quotes"
+        raise _text(models, "may be a text, and the server gave no list of its models", unusual=unusual)
     named = " ".join(f'"{name}"' if name in unsure or " " in name else name for name in models)
+    words = "words" if len(unsure) > 1 else "a word"
     raise ValueError(
-        f"{_listing(unsure)} may be a word of a text, as the server does not list its models; nothing was sent. Put "
+        f"{_listing(unsure)} may be {words} of a text, as the server gave no list of its models; nothing was sent. Put "
         f"each model in quotes: %%backend {shorten(named)}; a prompt goes into the lines below"
     )
 
@@ -132,15 +147,15 @@ def not_listed(models: Sequence[str], missing: Sequence[str], listed: Sequence[s
     close = [name for wanted in missing for name in get_close_matches(wanted, listed, 2, 0.5)]
     if len(missing) > 1 and not any(map(looks_like_name, missing)):
         return _text(models, "is not in the server's list of models", set(models) - set(missing))
-    hint = f"did you mean {_listing(close)}?" if close else "%backend models shows what it lists."
+    hint = f"did you mean {_listing(close, 'or')}?" if close else "%backend models shows what it lists."
     return ValueError(
         f"the server does not list {_listing(missing)}, so nothing was sent: {hint} A prompt goes into the lines "
         f"below; a model that it has all the same needs an alias: %backend alias NAME {shorten(missing[0])}"
     )
 
 
-def _listing(names: Sequence[str]) -> str:
-    return " and ".join(shorten(name, 60) for name in dict.fromkeys(names[:5])) + (" …" if len(names) > 5 else "")
+def _listing(names: Sequence[str], word: str = "and") -> str:
+    return f" {word} ".join(shorten(name, 60) for name in dict.fromkeys(names[:5])) + (" …" if len(names) > 5 else "")
 
 
 def _roles(found: Sequence[Word], options: Sequence[Option]) -> list[str]:
@@ -174,28 +189,77 @@ def _refuse_option(word: Word, following: str, options: Sequence[Option]) -> Non
     if not name.startswith("--") and meant:
         raise ValueError(f"{shorten(name)} would be read as {name[:2]}: write {meant[0]}")
     if option_of(name, options)[0] is None and not (name.startswith("--") and meant):
-        close = get_close_matches(f"--{bare}", flags, 1, 0.7)
-        raise ValueError(f"there is no option {shorten(name)}{f': write {close[0]},' if close else ':'} see %%backend?")
+        raise ValueError(f"there is no option {shorten(name)}: {_other_option(bare, value or following, flags)}")
 
 
-def _refuse_rest_of_text(found: Sequence[Word], roles: Sequence[str], at: int, options: Sequence[Option]) -> None:
-    """Refuse ``-s Answer briefly`` and ``-p stop=the end``: the value is one word of a text, unless models follow."""
+def _other_option(bare: str, value: str, flags: Sequence[str]) -> str:
+    """Return what to write in place of an option that does not exist."""
+    if close := get_close_matches(f"--{bare}", flags, 1, 0.8):
+        return f"write {close[0]}, see %%backend?"
+    from ...providers.keywords import refusal_in_cell
+
+    field = re.sub(r"\W", "_", bare)
+    if refusal := refusal_in_cell(field):
+        return f"{refusal.partition(': ')[2]}, see %%backend?"
+    if len(bare) == 1 or not value or value.startswith("-"):
+        return "see %%backend?"
+    value = value if re.fullmatch(r"\d*\.?\d+|true|false", value) else "…"  # no message repeats what may be a password
+    return f"write -p {field}={value} for a field of the request, see %%backend?"
+
+
+def _refuse_rest_of_code(found: Sequence[Word], roles: Sequence[str], at: int, options: Sequence[Option]) -> None:
+    """Refuse ``-i f(1, 2)``, ``-p stop=["a", "b"]`` and ``-i my plot.png``: the next words belong to the value."""
+    role, value, following = roles[at], _value_of(found[at], options), found[at + 1 : at + _MAX_WORDS_OF_A_VALUE]
+    depth = _open_brackets(value)
+    for count, word in enumerate(following if depth > 0 else (), 1):
+        depth += 0 if word.has_quoted_value else _open_brackets(word)
+        if depth <= 0:
+            raise ValueError(f"put a value with spaces in quotes: {_in_quotes(role, value, following[:count])}")
+    last = following[0] if role == "image" and roles[at + 1 : at + 2] == ["model"] else Word()
+    if is_file(last) and not last.is_quoted and not is_file(value):
+        one, two = _in_quotes(role, value, [last]), f"-i {value} -i {last}"
+        raise ValueError(f"{shorten(last)} is a file: write {one} if its name has a space, else {shorten(two)}")
+
+
+def _open_brackets(text: str) -> int:
+    """Return how many more brackets a text opens than it closes, outside of quotes."""
+    text = _IN_QUOTES.sub("", text)
+    return sum(map(text.count, "([{")) - sum(map(text.count, ")]}"))
+
+
+def _value_of(word: str, options: Sequence[Option]) -> str:
+    """Return the value of an option, in its word or in the word after it."""
+    start = option_of(word, options)[1] if word.startswith("-") else ""
+    return word[len(start) :].removeprefix("=")
+
+
+def _in_quotes(role: str, value: str, following: Iterable[Word]) -> str:
+    """Return how an option is written whose value goes on in the words after it."""
+    text = shorten(" ".join([value, *(f'"{word}"' if word.is_quoted else word for word in following)]))
+    quote = "'" if '"' in text and "'" not in text else '"'
+    escaped = text.replace('"', '\\"') if quote == '"' else text
+    return f"{_FLAGS[role]} {quote}{escaped}{quote}"
+
+
+def _refuse_rest_of_text(found: Sequence[Word], roles: Sequence[str], at: int, options: Sequence[Option]) -> str:
+    """Refuse ``-s Answer briefly`` and ``-p stop=the very end``: the value is one word of a text, unless models follow.
+
+    Return the refusal of a parameter that words follow which are models if the server lists them.
+    """
     rest = at + 1
     while rest < len(found) and roles[rest] == "model":
         rest += 1
     following = found[at + 1 : rest]
     if all(word.is_quoted or looks_like_name(word) or _is_alias(word) for word in following):
-        return
-    first = found[at]
-    start = option_of(first, options)[1] if first.startswith("-") else ""
-    flag = "-s" if roles[at] == "system" else "-p"
-    value = first[len(start) :].removeprefix("=")
-    text = shorten(" ".join([value, *(f'"{word}"' if word.is_quoted else word for word in following)]))
-    quote = "'" if '"' in text else '"'
-    last = following[-1]
-    is_one = len(following) == 1 and can_be_name(last)
-    other = f"; if {last} is a model, write it first: %%backend {last} {flag} {shorten(value)}" if is_one else ""
-    raise ValueError(f"put a text of several words in quotes: {flag} {quote}{text}{quote}{other}")
+        return ""
+    role, value, last = roles[at], _value_of(found[at], options), following[-1]
+    may_be_models = all(map(can_be_name, following))
+    first = f"%%backend {last} {_FLAGS[role]} {shorten(value)}"
+    other = f"; if {last} is a model, write it first: {first}" if may_be_models and len(following) == 1 else ""
+    refusal = f"put a text of several words in quotes: {_in_quotes(role, value, following)}{other}"
+    if may_be_models and role == "param":
+        return refusal
+    raise ValueError(refusal)
 
 
 def _names_secret(word: Word, is_followed: bool) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser
 
-from .declaration import Option, flag, option
+from .declaration import Option, flag, option, option_of
 from .line import KEY_ON_THE_LINE, Word, refuse_key, words
 from .option_values import is_secret_option, parameter, positive_integer, temperature, variable_name
 
@@ -26,7 +26,8 @@ class Options:
     """What the line of a cell says.
 
     ``models`` is empty unless there are several; ``model`` is the one whose answer continues the chat. ``unsure`` are
-    those that may be words of a text: they are asked only if the server lists them.
+    those that may be words of a text: they are asked only if the server lists them. ``doubt`` is the refusal if it does
+    not; "" for the usual one.
     """
 
     models: Sequence[str] = option(
@@ -106,6 +107,7 @@ class Options:
     dry_run: bool = flag("--dry-run", help="show what would be sent, and where, without sending it")
     model: str | None = None
     unsure: Sequence[str] = ()
+    doubt: str = ""
 
     @property
     def params(self) -> dict[str, Any]:
@@ -167,12 +169,10 @@ def parse(
     try:
         found = words(line)
     except ValueError:
-        if any(map(is_secret_option, re.findall(r"--(\w[\w-]*)", line))):  # no message may repeat it
-            raise ValueError(KEY_ON_THE_LINE) from None
+        _refuse_secret_options(re.findall(r"--\w[\w-]*", line), options)  # no message may repeat it
         raise
-    if any(word.startswith("--") and is_secret_option(word[2:].partition("=")[0]) for word in found):
-        raise ValueError(KEY_ON_THE_LINE)
-    refuse_mistakes(found, declared(options))
+    _refuse_secret_options(found, options)
+    doubt = refuse_mistakes(found, declared(options))
     try:
         given = vars(build_parser(options).parse_intermixed_args(found))
     except UsageError as error:
@@ -188,7 +188,16 @@ def parse(
     models = [*map(str, named)]
     model = _kept_model(models, given.get("keep"))
     several = models if len(models) > 1 else ()
-    return options(**given, models=several, model=model, unsure=unsure if several or not trust_one else ())
+    is_checked = several or doubt or not trust_one
+    return options(**given, models=several, model=model, unsure=unsure if is_checked else (), doubt=doubt)
+
+
+def _refuse_secret_options(found: Sequence[str], options: type[Options]) -> None:
+    """Raise ``ValueError`` if a word is an option like ``--api-key``, but not one like ``--max-token``."""
+    for word in found:
+        name = word.partition("=")[0]
+        if name.startswith("--") and is_secret_option(name[2:]) and option_of(name, declared(options))[0] is None:
+            raise ValueError(KEY_ON_THE_LINE)
 
 
 def _without_flags(value: Any) -> Any:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 async def check_models(question: Question) -> None:
     """Raise ``ValueError`` if the server does not list each of several models, before any of them is asked.
 
-    Aliases are not checked. If the server lists no models, those whose names may be words of a text are refused.
+    Aliases are not checked. If there is no list, those whose names may be words of a text are refused.
     Answers in the cache are replayed without a check, as nothing is sent for them.
     """
     names = question.options.models or [*filter(None, (question.options.model,))]
@@ -38,19 +38,21 @@ async def check_models(question: Question) -> None:
     if not requests:
         return
     api, provider, key = requests[0].provider, requests[0].params.get("provider"), requests[0].api_key.value
-    if requests[0].url is None:
-        if len(names) == 1:
-            return
-        raise ValueError(
-            "the embedded backend has one model, which would answer under each of these names: name one, or choose a "
-            "server with %backend url"
-        )
     aliased = {settings.model(name) for name in settings.current.aliases}
     named = [request.model for request in requests if request.model not in aliased]
     unsure = [name for name in named if name in question.options.unsure]
-    listed = await names_listed(api, provider, api_key=key) if named else []
-    if not all(is_listed(name, listed) for name in (named if listed else unsure)):
-        listed = await names_listed(api, provider, api_key=key, fresh=True)  # a model may have been added
+    listed: list[str] = []
+    if requests[0].url is not None:
+        listed = await names_listed(api, provider, api_key=key) if named else []
+        if not all(is_listed(name, listed) for name in (named if listed else unsure)):
+            listed = await names_listed(api, provider, api_key=key, fresh=True)  # a model may have been added
+    elif len(names) > 1:
+        raise ValueError(
+            "the embedded backend has one model, which would answer under each of these names: name one, or choose a "
+            "server with %backend url; a prompt goes into the lines below"
+        )
+    if question.options.doubt and not all(is_listed(name, listed) for name in unsure):
+        raise ValueError(question.options.doubt)
     if not listed:
         refuse_unsure(names, unsure)
     elif missing := [name for name in named if not is_listed(name, listed)]:
