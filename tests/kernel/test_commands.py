@@ -159,6 +159,7 @@ WHERE = {
     "a statement": "def f(k):\n    %backend ask Say {{ k }}\nf(12)",
     "a local that hides a global": "k = 'global'\ndef f():\n    k = 12\n    %backend ask Say {{ k }}\nf()",
     "a global of a function": "k = 12\ndef f():\n    %backend ask Say {{ k }}\nf()",
+    "a function with the name of a method of the shell": "def magic(k):\n    %backend ask Say {{ k }}\nmagic(12)",
     "a method": "class A:\n    n = 3\n    def f(self, k):\n        %backend ask Say {{ self.n * k }}\nA().f(4)",
     "a loop": "def f():\n    for k in [12]:\n        if k:\n            %backend ask Say {{ k }}\nf()",
     "the body of a class": "class A:\n    k = 12\n    answer = %backend ask Say {{ k }}",

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from cpu_time import cpu_seconds
 from hypothesis import given
 from hypothesis import strategies as st
 from IPython.display import HTML, JSON
@@ -310,10 +311,17 @@ def test_a_hook_that_fails_is_one_line(hook):
         ("<table></table>", ""),
         ("<td>loose", "loose"),
         ("<svg><text>x</text></svg>y", "y"),
+        ("<![if !IE]>a<![endif]><![CDATA[x]]>b<![<![ x>c", "abc"),
     ],
 )
 def test_the_text_of_html(html, text):
     assert html_text(html) == text
+
+
+@pytest.mark.parametrize("row", ["<tr><td rowspan=1000 colspan=1000>", "<tr><td rowspan=999>", "<td colspan=1000>"])
+def test_cells_that_span_many_take_little_time(row):
+    html = "<table>" + 1000 * row
+    assert cpu_seconds(lambda: html_text(html)) < 10  # it took minutes
 
 
 MARKUP = ["<table>", "</table>", "<tr>", "<td>", "</td>", "<th colspan=3 rowspan=2>", "<br>", "a", "<p>", "</p>", "&"]

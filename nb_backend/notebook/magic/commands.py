@@ -285,10 +285,8 @@ def _model_name(verb: str, given: Sequence[Word]) -> str:
     if name in (*settings.current.aliases, *known_models(0)):
         return name
     refuse_text(given[:1], verb)
-    meant = [*meant_names(given), *given][0]
-    raise ValueError(
-        f"{verb} takes one model, not {shorten(name)!r}: write {verb} {shorten(meant)}; a name with spaces goes in quotes"
-    )
+    form = f"{verb} {shorten([*meant_names(given), *given][0])}"
+    raise ValueError(f"{verb} takes one model, not {shorten(name)!r}: write {form}; a name with spaces goes in quotes")
 
 
 def _last_prompt(chat: Chat) -> str:

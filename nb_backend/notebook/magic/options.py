@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser
 
+from ...text import shorten
 from .declaration import Option, flag, option, option_of
 from .line import KEY_ON_THE_LINE, Word, refuse_key, words
 from .option_values import is_secret_option, parameter, positive_integer, temperature, variable_name
@@ -176,7 +177,7 @@ def parse(
     try:
         given = vars(build_parser(options).parse_intermixed_args(found))
     except UsageError as error:
-        raise ValueError(f"{error}: see %%backend?") from None
+        raise ValueError(f"{shorten(str(error), 300)}: see %%backend?") from None
     if not given.get("chat"):
         given.pop("chat", None)
     if "once" in given and ("chat" in given or "new" in given):

@@ -58,7 +58,7 @@ class AskLineTransform(TokenTransformBase):
         """Return the transform of the first statement that asks, or ``None``."""
         for tokens in tokens_by_line:
             first = next((token for token in tokens if token.type not in (tokenize.INDENT, tokenize.DEDENT)), None)
-            if first is not None and _ASK.fullmatch(first.line):
+            if first is not None and "%backend" in first.line and _ASK.fullmatch(first.line):
                 return cls(first.start)
         return None
 

@@ -14,12 +14,13 @@ _BLOCKS = {
     *("section", "summary", "ul", "td", "th", "tr"),  # those of a table inside a cell
 }
 _MAX_SPAN = 1000  # columns or rows of a cell
+_MAX_SPANNED = 200_000  # columns times rows of all cells that span several; more would take minutes
 
 
 def html_text(html: str) -> str:
     """Return the text of HTML; "" if there is none."""
     reader = _Reader()
-    reader.feed(html)
+    reader.feed(html.replace("<![", "<?["))  # both are a comment up to ">", but the parser fails at some of the first
     reader.close()
     return reader.text()
 
@@ -37,6 +38,7 @@ class _Reader(HTMLParser):
         self._spans = (1, 1)  # columns and rows of the cell that is open
         self._rows: list[list[str]] = []
         self._spanned: dict[int, int] = {}  # columns that a cell above takes, and in how many rows still
+        self._may_span = _MAX_SPANNED
 
     def text(self) -> str:
         """Return all text that was read."""
@@ -86,7 +88,9 @@ class _Reader(HTMLParser):
         if not self._rows:
             self._rows.append([])
         self._fill_spanned()
-        self._spans = _span(attrs.get("colspan")), _span(attrs.get("rowspan"))
+        width, height = _span(attrs.get("colspan")), _span(attrs.get("rowspan"))
+        self._spans = (width, height) if width * height <= self._may_span else (1, 1)
+        self._may_span -= self._spans[0] * self._spans[1] - 1
         self._parts, self._in_cell = [], True
 
     def _end_cell(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-_MAGIC_CALLS = frozenset({"run_line_magic", "run_cell_magic", "magic"})  # functions of the shell, which may override
+_MAGIC_CALLS = frozenset({"run_line_magic", "run_cell_magic", "magic"})  # methods of the shell, which may override them
 
 
 def names_of_caller(shell: InteractiveShell) -> dict[str, Any]:
@@ -20,9 +20,9 @@ def names_of_caller(shell: InteractiveShell) -> dict[str, Any]:
     ``needs_local_scope`` passes only the first of these, and nothing to a cell magic.)
     """
     frame = inspect.currentframe()
-    while frame is not None and frame.f_code.co_name not in _MAGIC_CALLS:
+    while frame is not None and not _is_magic_call(frame, shell):
         frame = frame.f_back
-    while frame is not None and frame.f_code.co_name in _MAGIC_CALLS:
+    while frame is not None and _is_magic_call(frame, shell):
         frame = frame.f_back
     names = {**shell.user_ns}
     if frame is not None:
@@ -31,6 +31,10 @@ def names_of_caller(shell: InteractiveShell) -> dict[str, Any]:
         for scope in reversed(_scopes(frame)):
             _add_locals(names, scope)
     return names
+
+
+def _is_magic_call(frame: FrameType, shell: InteractiveShell) -> bool:
+    return frame.f_code.co_name in _MAGIC_CALLS and frame.f_locals.get("self") is shell
 
 
 def _scopes(frame: FrameType) -> list[FrameType]:
