@@ -15,7 +15,7 @@ from ..media.message_parts import text_of
 from ..providers.finish_reasons import describe, is_done
 from ..providers.sources import Source, SourceList
 from ..providers.think_tags import split_unopened
-from ..providers.tool_calls import ToolCall, ToolCallCollector
+from ..providers.tool_calls import ToolCall, ToolCallCollector, describe_calls
 from ..text import safe_terminal
 from .history import metadata
 from .images import ImageUrl
@@ -305,21 +305,25 @@ def summarize(answer: Answer, *, failed: bool, with_shortcomings: bool = True) -
     """Return the status line of an answer: how it ended if it is not complete, who answered, tokens, seconds."""
     name = answer.provider.get("label") or answer.provider.get("name")
     model = answer.provider.get("model")
+    calls = answer.tool_calls
     parts = []
     if answer.stopped:
         parts.append("stopped")
     if failed:
         parts.append("broke off" if answer.text else "no answer")
-    if not (answer.stopped or failed or answer.text.strip() or answer.images):
+    if not (answer.stopped or failed or answer.text.strip() or answer.images or calls):
         parts.append("an answer without text")
     parts += answer.shortcomings if with_shortcomings else []
-    if answer.finish_reason and is_done(answer.finish_reason) and (ending := describe(answer.finish_reason)):
+    if calls:
+        parts.append(describe_calls(calls))
+    elif answer.finish_reason and is_done(answer.finish_reason) and (ending := describe(answer.finish_reason)):
         parts.append(ending)
     if answer.trimmed:
         parts.append(f"without the {f'{answer.trimmed} oldest turns' if answer.trimmed > 1 else 'oldest turn'}")
     if name:
         detail = f" ({model})" if model and str(model) not in str(name) else ""
-        parts.append(f"answered by {name}{detail}" if answer.text else f"asked {name}{detail}")
+        has_answered = answer.text or answer.images or calls
+        parts.append(f"answered by {name}{detail}" if has_answered else f"asked {name}{detail}")
     if answer.tokens is not None:
         parts.append(f"{answer.tokens} token{'' if answer.tokens == 1 else 's'}")
     parts.append(f"{answer.seconds:.1f} s")

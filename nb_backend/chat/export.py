@@ -131,7 +131,7 @@ def _output(message: dict[str, Any], about: dict[str, Any], text: str) -> dict[s
 def _sources(about: dict[str, Any]) -> str:
     sources = SourceList()
     sources.add(about.get("sources"))
-    return sources_markdown(sources)
+    return sources_markdown([*sources])
 
 
 def _remark(message: dict[str, Any], about: dict[str, Any]) -> str:

@@ -11,6 +11,11 @@ def status_line(answer: Answer, failed: bool) -> str:
     return summarize(answer, failed=failed)
 
 
+def status_text(answer: Answer, line: str) -> str:
+    """Return a status line as plain text in brackets, with a mark if the answer is incomplete."""
+    return f"[incomplete · {line}]" if answer.shortcomings else f"[{line}]"
+
+
 def status_markdown(answer: Answer, line: str) -> str:
     """Return a status line as Markdown, with a mark if the answer is incomplete."""
     return incomplete_note(line) if answer.shortcomings else f"<small>{escape_line(line)}</small>"

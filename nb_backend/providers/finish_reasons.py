@@ -52,7 +52,7 @@ def describe(reason: str) -> str:
         return f"cut off at the token limit{detail}"
     if plain in _FILTER:
         return f"stopped by a content filter{detail}"
-    return f"the server ended it: {word}"
+    return f"ended by the server ({word})"
 
 
 def _plain(reason: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from ..text import truncate
 from ..transport.json_body import encode_json
 
+_MAX_NAMES_CHARS = 60  # in the status line
 MAX_CALLS = 1000  # more in one answer are ignored
 _ARGUMENT_KEYS = ("arguments", "input", "args", "parameters")
 _NO_ARGUMENTS = ("", "null", "None")  # what models write for a function without parameters
@@ -49,6 +51,17 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def describe_calls(calls: Sequence[ToolCall]) -> str:
+    """Return which tools the calls ask for, for the status line.
+
+    >>> describe_calls([ToolCall("", "weather"), ToolCall("", "clock")])
+    'asks for 2 tools (weather, clock)'
+    """
+    names = [*dict.fromkeys(call.name for call in calls)]
+    listed = truncate(" ".join(", ".join(filter(None, names)).split()), _MAX_NAMES_CHARS)
+    return f"asks for {'a tool' if len(names) == 1 else f'{len(names)} tools'}{listed and f' ({listed})'}"
 
 
 @dataclass

@@ -132,6 +132,21 @@ def test_whole_sentences_are_read_out(panel: PanelPage) -> None:
     assert live.count() == 1
 
 
+@pytest.mark.parametrize("status", ["done", "incomplete", "failed"])
+def test_the_end_of_a_fast_answer_is_read_out_once_it_is_there(panel: PanelPage, status: str) -> None:
+    panel.open(QUESTION, item("a1", "assistant", P))
+    panel.box.fill("Again?")
+    panel.box.press("Enter")
+    panel.reply(panel.asked("send"))
+    live = panel.root.locator("[aria-live=polite]")
+    assert live.text_content() == ""
+    error = "" if status == "done" else "Cut off."
+    answer = item("a2", "assistant", "<p>Yes.</p>", status=status, error=error)
+    panel.items(["q1", "a1", "q2", "a2"], item("q2", "user", "<p>Again?</p>"), answer)
+    live.locator("p").nth(1).wait_for(state="attached")
+    assert live.locator("p").all_text_contents() == ["Yes.", error or "The answer is done."]
+
+
 def test_only_one_of_two_views_speaks(panel: PanelPage) -> None:
     panel.open(QUESTION)
     panel.run("kernel.view()")

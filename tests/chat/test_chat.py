@@ -11,6 +11,7 @@ from serving import TOKEN
 from wire_server import CHUNKED, chunk, content, sse, status
 
 from nb_backend import Answer, BackendApi, Chat, OpenAIApi, RawResponse
+from nb_backend.chat.images import ImageUrl
 from nb_backend.errors import ConnectionFailed, ServerError
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
@@ -292,6 +293,7 @@ WHO = {"name": "P", "label": "Provider", "model": "m-1"}
         ({"text": "Hi", "finish_reason": "length"}, "cut off at the token limit · 0.0 s"),
         ({"text": "Hi", "finish_reason": "max_tokens"}, "cut off at the token limit · 0.0 s"),
         ({"text": "Hi", "finish_reason": "content_filter"}, "stopped by a content filter · 0.0 s"),
+        ({"images": [ImageUrl("https://e.example/a.png")], "provider": WHO}, "answered by Provider (m-1) · 0.0 s"),
         ({"text": "Hi", "trimmed": 2}, "without the 2 oldest turns · 0.0 s"),
         ({"text": "Hi", "trimmed": 1}, "without the oldest turn · 0.0 s"),
         ({"text": "Hi", "recorded": "2026-11-23T08:00:00Z"}, "0.0 s · cached on 2026-11-23"),

@@ -67,12 +67,12 @@ WORDS_FOR_CUT = {
     "BLOCKLIST": "stopped by a content filter (BLOCKLIST)",
     "refusal": "stopped by a content filter (refusal)",
     "guardrail_intervened": "stopped by a content filter (guardrail_intervened)",
-    "insufficient_system_resource": "the server ended it: insufficient_system_resource",
-    "abort": "the server ended it: abort",
-    "cancelled": "the server ended it: cancelled",
-    "MALFORMED_FUNCTION_CALL": "the server ended it: MALFORMED_FUNCTION_CALL",
-    "pause_turn": "the server ended it: pause_turn",
-    "17": "the server ended it: 17",
+    "insufficient_system_resource": "ended by the server (insufficient_system_resource)",
+    "abort": "ended by the server (abort)",
+    "cancelled": "ended by the server (cancelled)",
+    "MALFORMED_FUNCTION_CALL": "ended by the server (MALFORMED_FUNCTION_CALL)",
+    "pause_turn": "ended by the server (pause_turn)",
+    "17": "ended by the server (17)",
 }
 
 

@@ -13,11 +13,11 @@ PAGES = [Source("https://e.example/a?x=1&y=2", "A [page] *of* mine", "Text"), So
 MARKDOWN = """Sources:
 
 1. [A &#91;page&#93; &#42;of&#42; mine](https://e.example/a?x=1&y=2) `e.example`
-2. [www&#46;f.example/b c](http://www.f.example/b%20c) `www.f.example`"""
+2. [www&#46;f.example/b c](http://www.f.example/b%20c)"""
 ATTRIBUTES = 'target="_blank" rel="noopener noreferrer"'
 HTML = (
     f'<ol><li><a href="https://e.example/a?x=1&amp;y=2" {ATTRIBUTES}>A [page] *of* mine</a> <code>e.example</code></li>'
-    f'<li><a href="http://www.f.example/b%20c" {ATTRIBUTES}>www.f.example/b c</a> <code>www.f.example</code></li></ol>'
+    f'<li><a href="http://www.f.example/b%20c" {ATTRIBUTES}>www.f.example/b c</a></li></ol>'
 )
 TEXT = """[1] A [page] *of* mine https://e.example/a?x=1&y=2
 [2] www.f.example/b c http://www.f.example/b%20c"""
@@ -33,6 +33,17 @@ def test_the_list():
 def test_only_the_first_are_shown():
     many = [Source(f"https://e.example/{at}") for at in range(50)]
     assert sources_markdown(many).count("https://") == MAX_SHOWN
+    assert sources_markdown(many).endswith("\n\n… and 30 more")
+    assert sources_html(many)[2:] == ["<p>… and 30 more</p>"]
+    assert sources_text(many).splitlines()[MAX_SHOWN:] == ["… and 30 more"]
+    assert "more" not in sources_markdown(many[:MAX_SHOWN]) + "".join(sources_html(many[:MAX_SHOWN]))
+
+
+@pytest.mark.parametrize("title", ["e.example.org/a", "E.example", "e.exampl\u0435", "xe.example/a", ""])
+def test_the_host_is_shown_unless_the_title_starts_with_it(title):
+    sources = [Source("https://e.example/a", title)]
+    assert ("`e.example`" in sources_markdown(sources)) == bool(title)
+    assert ("<code>e.example</code>" in sources_html(sources)[1]) == bool(title)
 
 
 NOT_HTTP = ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "mailto:a@e.example", "//e.example"]

@@ -13,6 +13,8 @@ from serving import TOKEN
 from nb_backend import Chat
 
 CELL = "%%backend gpt-3.5-turbo\nWhy is the sky blue?"
+WEATHER = {"id": "a", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+CALL = {"type": "tool_calls", "tool_calls": [WEATHER]}
 
 
 def test_the_answer_grows_and_ends_as_one_markdown_output(kernel, engine):
@@ -134,10 +136,11 @@ def test_progress_with_odd_numbers_is_harmless(kernel, engine, done):
         ([{"type": "reasoning", "token": "Hmm."}], "an answer without text"),
         (["  \n"], "an answer without text"),
         ([{"type": "finish", "finish": {"reason": "tool_calls"}}], "asks for a tool"),
+        ([CALL], "<small>asks for a tool &#40;weather&#41; · answered by"),
         (["Cut", {"type": "finish", "finish": {"reason": "length"}}], "cut off at the token limit"),
         ([{"type": "content", "urls": ["https://example.org/a.png"]}], "(https://example.org/a.png)"),
     ],
-    ids=["reasoning only", "white space", "a tool", "cut off", "an image"],
+    ids=["reasoning only", "white space", "a tool", "a named tool", "cut off", "an image"],
 )
 def test_an_answer_that_is_not_just_text_says_what_it_is(kernel, engine, steps, words):
     engine.enqueue(*steps)
@@ -149,7 +152,7 @@ def test_an_answer_that_is_not_just_text_says_what_it_is(kernel, engine, steps, 
     [
         (["Cut", {"type": "finish", "finish": {"reason": "length"}}], "cut off at the token limit"),
         (["Cut", {"type": "finish", "finish": {"reason": "SAFETY"}}], "stopped by a content filter (SAFETY)"),
-        (["Cut", {"type": "finish", "finish": {"reason": "abort"}}], "the server ended it: abort"),
+        (["Cut", {"type": "finish", "finish": {"reason": "abort"}}], "ended by the server (abort)"),
         (["Cut", b"data: {broken\n\n"], "1 damaged line was skipped"),
     ],
     ids=["limit", "filter", "unknown", "damaged"],
@@ -161,6 +164,7 @@ def test_an_incomplete_answer_is_marked_and_recorded_as_such(kernel, engine, ste
     text, mark = run.markdown[-1].split("<small>")
     assert (text.strip(), unescape(mark).startswith(f"⚠ **incomplete** · {why} · ")) == ("Cut", True)
     assert run.displays[-1]["metadata"]["nb_backend"]["complete"] is False
+    assert run.displays[-1]["data"]["text/plain"] == f"Cut\n\n[incomplete · {why}]"
     assert "incomplete" not in kernel.run(CELL).markdown[-1]
     assert kernel.run("_.complete, _.summary.split(' · ')[0]").result.startswith("(True, 'answered by")
 

@@ -14,7 +14,7 @@ from ...markdown.images import piece_markdown
 from ...markdown.safe import safe_markdown
 from ...markdown.split import MAX_UNSPLIT_CHARS, MIN_PIECE_CHARS, StreamingMarkdown, split_text
 from ..progress import read_progress
-from ..status_line import status_line, status_markdown
+from ..status_line import status_line, status_markdown, status_text
 from .formats import FormatError, json_of
 
 _VISIBLE_TYPES = frozenset({"content", "reasoning", "progress"})  # of events; others do not change what is shown
@@ -106,6 +106,7 @@ class AnswerSection:
         else:
             shown[0] = join_blocks(reasoning, shown[0])
         shown[-1] = join_blocks(shown[-1], self._ending)
+        texts[-1] = "\n\n".join(filter(None, [texts[-1], self._why_incomplete]))
         return [*zip(shown, map(shorten_data_uris, texts), strict=True)]
 
     def markdown(self, *, live: bool) -> str:
@@ -146,9 +147,15 @@ class AnswerSection:
             return text or (self._waiting_line.strip("*") if self.format == "text" else "")
         reason = f"[{self.reason}]" if self.reason else ""
         if self.format != "text":
-            return "\n\n".join(filter(None, [text, reason]))
+            return "\n\n".join(filter(None, [text, reason, self._why_incomplete]))
         sources = sources_text(self.answer.sources)
-        return "\n\n".join(filter(None, [text, reason, sources])) + f"\n\n[{self.status_line}]"
+        return "\n\n".join(filter(None, [text, reason, sources])) + f"\n\n{status_text(self.answer, self.status_line)}"
+
+    @property
+    def _why_incomplete(self) -> str:
+        """Why the answer is incomplete, for the plain text of a notebook, which has no status line."""
+        why = " · ".join(self.answer.shortcomings)
+        return why and status_text(self.answer, why)
 
     @property
     def _waiting_line(self) -> str:

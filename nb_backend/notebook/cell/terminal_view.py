@@ -10,6 +10,7 @@ from ...chat.source_list import sources_text
 from ...events import RawResponse, reasoning_text
 from ...markdown.data_uris import DataUriShortener
 from ...text import safe_terminal
+from ..status_line import status_text
 from .columns import titled
 from .section import AnswerSection
 
@@ -56,7 +57,7 @@ class TerminalView:
             self._print(f"\n[{section.reason}]\n" if section.reason else "")
             if sources := sources_text(section.answer.sources):
                 self._print(f"\n{sources}\n")
-            self._print(f"\n[{section.status_line}]\n")
+            self._print(f"\n{status_text(section.answer, section.status_line)}\n")
             self._current += 1
             self._begin()
 

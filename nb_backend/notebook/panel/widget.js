@@ -234,6 +234,7 @@ class Store {
 	subshells = true;
 	/** @type {{text: string, tone: string, again?: () => void} | null} */ notice = null;
 	/** @type {string | null} the prompt that is being sent */ sending = null;
+	awaited = false; // whether the end of an answer is still to be read out
 	/** @type {Set<string>} addresses of remote images that the user loaded */ remote = new Set();
 	/** @type {Map<string, string>} object URLs by key, "" while the picture is loading */ pictures = new Map();
 	/** @type {Set<View>} */ views = new Set();
@@ -478,10 +479,12 @@ class Store {
 		const { draft: text, images } = this;
 		clearTimeout(this.#draftTimer);
 		this.sending = text;
+		this.awaited = true; // a fast answer may never be seen streaming
 		this.images = [];
 		this.notice = null;
 		this.write();
 		await this.request("send", { text, images: images.map((image) => image.id) }).catch((error) => {
+			this.awaited = false;
 			this.images = [...images, ...this.images];
 			this.write([text, this.draft].filter(Boolean).join("\n\n"));
 			if (this.alive) this.fail(error, () => this.send());
@@ -1193,7 +1196,7 @@ function panel(store) {
 	let frame = 0;
 	let pausedUntil = 0;
 	let spokenAt = 0;
-	let wasStreaming = false;
+	let before = ""; // the last item when no answer was awaited
 	let sendWhenReady = false; // the user sent before the kernel had answered
 
 	/** Send the draft, or show a note why that must wait. */
@@ -1205,22 +1208,27 @@ function panel(store) {
 		else if (!store.empty) void store.send(), messages.follow();
 	};
 
+	const isFirst = () => [...store.views][0] === self;
+
 	/** Let a screen reader read a text. Only the first view does, so that nothing is read twice. */
 	const speak = (text = "") => {
-		if (!text || [...store.views][0] !== self) return;
+		if (!text || !isFirst()) return;
 		live.append(h("p", { dir: "auto" }, text));
 		if (live.children.length > 4) live.firstChild?.remove();
 	};
 
 	/** Let a screen reader read the answer, by sentences and at most every two seconds. */
 	const speakAnswer = (now = 0) => {
+		if (!isFirst()) return;
 		const { streaming, last } = store;
-		const ended = wasStreaming && !streaming;
-		wasStreaming = streaming;
+		store.awaited ||= streaming;
+		const ended = store.awaited && !streaming && last?.role === "assistant" && last.id !== before; // the kernel's reply may come before the items
+		if (ended) store.awaited = false;
+		if (!store.awaited) before = last?.id ?? "";
 		if (!ended && (!streaming || now - spokenAt < 2000)) return;
 		spokenAt = now;
 		speak(messages.unspoken(ended));
-		if (ended) speak(last?.error || `The answer is ${last?.status}.`);
+		if (ended) speak(last.error || `The answer is ${last.status}.`);
 	};
 
 	/** Paint the view. The messages get at most a fifth of the time, however long the open block is. */
