@@ -55,6 +55,7 @@ def test_a_turn_streams_into_the_page_and_is_stopped(page, engine, kernel):
     assert page.refused("send", text="More?", images=[]).startswith("the answer is still being written")
     page.ask("stop")
     answer = page.last("stopped")
+    assert answer["who"].startswith("answered by")  # its status says already that it was stopped
     assert text_of(answer) == "<p>Hello <strong>you</strong>!</p>\n<p>Bye.</p>"
     assert answer["can"] == ["retry", "delete", "copy"]
     page.until(lambda: page.shown[-2]["can"] == ["edit", "delete", "copy"])
