@@ -21,6 +21,7 @@ from ..text import entities, has_hidden, safe_terminal, visible
 ASCII_PUNCTUATION = r"""!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~"""  # for a character class; CommonMark 2.1
 ENTITY = r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});"
 MAX_LINE_CHARS = 300
+_ERROR_BOX = '<div style="border-left:3px solid #d32f2f; padding-left:0.6em; margin-bottom:0.6em">'
 _MAX_BACKTICKS = 100  # in a line of code
 _MAX_COLORED_LINE = 4_000  # characters
 _MAX_CODE_DEPTH = 500  # brackets that are not closed
@@ -163,6 +164,11 @@ def join_blocks(*blocks: str) -> str:
 def incomplete_note(line: str) -> str:
     """Return the Markdown of a line that marks an answer as incomplete and says why."""
     return f"<small>⚠ **incomplete** · {escape_line(line)}</small>"
+
+
+def error_note(line: str) -> str:
+    """Return the Markdown of an error in one line."""
+    return f"{_ERROR_BOX}{escape_line(line, len(line))}</div>"
 
 
 def escape_line(text: str, max_chars: int = MAX_LINE_CHARS) -> str:

@@ -11,6 +11,7 @@ from PIL import Image
 from nb_backend import attach, to_data_uri
 from nb_backend.chat.history import Message
 from nb_backend.markdown import safe as safe_module
+from nb_backend.markdown.elements import error_note
 from nb_backend.notebook.panel import transcript_markdown
 from nb_backend.notebook.panel.error_text import error_line
 from nb_backend.notebook.panel.transcript_markdown import MAX_IMAGE_BYTES, TranscriptRenderer
@@ -128,6 +129,12 @@ def test_uploads_are_limited_and_expire():
     assert not uploads.is_started("c", "u")
     uploads.forget("d")
     assert len(uploads) == 0
+
+
+def test_an_answer_that_failed_shows_the_error_as_a_cell_of_several_models_does():
+    text = write(answer("Half", failed="it <b>broke</b>: ask again", complete=False))
+    assert text.endswith("Half\n\n" + error_note("it <b>broke</b>: ask again") + "\n\n<small>broke off · 1.0 s</small>")
+    assert "<b>" not in text
 
 
 @pytest.mark.parametrize(

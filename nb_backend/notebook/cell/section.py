@@ -9,7 +9,7 @@ from ...chat.answer import Answer
 from ...chat.source_list import sources_markdown, sources_text
 from ...events import RawResponse
 from ...markdown.data_uris import shorten_data_uris, shorten_images
-from ...markdown.elements import code_block, escape_line, join_blocks
+from ...markdown.elements import code_block, error_note, escape_line, join_blocks
 from ...markdown.images import piece_markdown
 from ...markdown.safe import safe_markdown
 from ...markdown.split import MAX_UNSPLIT_CHARS, MIN_PIECE_CHARS, StreamingMarkdown, split_text
@@ -19,7 +19,6 @@ from .formats import FormatError, json_of
 
 _VISIBLE_TYPES = frozenset({"content", "reasoning", "progress"})  # of events; others do not change what is shown
 _BAR_WIDTH = 24  # characters
-_ERROR_BOX = '<div style="border-left:3px solid #d32f2f; padding-left:0.6em; margin-bottom:0.6em">'
 
 
 @dataclass
@@ -127,7 +126,7 @@ class AnswerSection:
 
     @property
     def _ending(self) -> str:
-        reason = f"{_ERROR_BOX}{escape_line(self.reason, len(self.reason))}</div>" if self.reason else ""
+        reason = error_note(self.reason) if self.reason else ""
         return join_blocks(
             reason, sources_markdown(self.answer.sources), status_markdown(self.answer, self.status_line)
         )

@@ -12,7 +12,7 @@ from ...chat.answer import Answer
 from ...chat.export import SPEAKERS
 from ...chat.source_list import masked, sources_markdown
 from ...markdown.data_uris import is_bitmap, shorten_images
-from ...markdown.elements import code_span, escape_line
+from ...markdown.elements import code_span, error_note, escape_line
 from ...markdown.images import answer_markdown
 from ...markdown.safe import image_addresses, safe_markdown
 from ...media.attachment import Attachment
@@ -106,13 +106,13 @@ class MessageRenderer:
             return [head, safe_markdown(self._text), *(self._attached(one, shown_images) for one in self._media)]
         reasoning = self._mask(self._answer.reasoning)
         collapsed = f"<details><summary>Reasoning</summary>\n\n{safe_markdown(reasoning)}\n\n</details>"
-        footer = "stopped" if self._answer.stopped else ""
+        footer, error = "stopped" if self._answer.stopped else "", ""
         if self._metadata:
             failure = self._metadata.get("failed")
-            line = status_line(self._answer, bool(failure))
-            footer = status_markdown(self._answer, self._mask(f"{line}: {failure}" if failure else line))
+            error = error_note(self._mask(failure)) if isinstance(failure, str) and failure else ""
+            footer = status_markdown(self._answer, self._mask(status_line(self._answer, bool(failure))))
         sources = sources_markdown(masked(self._answer.sources, self._mask))
-        return [head, collapsed if reasoning.strip() else "", self._answer_text(shown_images), sources, footer]
+        return [head, collapsed if reasoning.strip() else "", self._answer_text(shown_images), error, sources, footer]
 
     def _answer_text(self, shown_images: Mapping[str, str]) -> str:
         text, addresses = self._text, {}
