@@ -27,7 +27,7 @@ _SECRET_NAME = re.compile(
 _HARMLESS_NAME = re.compile(
     r"(?:^|_)(?:sort|primary|foreign|group|partition|index|cache|dict|join|merge|row|column|natural|composite|unique"
     r"|public|order|lookup|map|hot|object|search|label|legend)_?key$"
-    r"|(?:^|_)(?:bos|eos|pad|unk|sep|cls|mask|stop|special|start|end)_?token$"
+    r"|(?:^|_)(?:bos|eos|pad|unk|sep|cls|mask|stop|special|start|end|max|min)_?token$"
     r"|_(?:url|uri|path|file|filename|dir|type|method|column|col|field|name|length|len|count|min|max|hint|sock)$"
 )
 _CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")

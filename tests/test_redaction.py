@@ -60,7 +60,7 @@ def test_names_that_mean_a_secret(name):
     [
         *("max_tokens", "tokens", "tokenizer", "token_count", "eos_token", "keyboard", "monkey", "key_column", "keys"),
         *("sort_key", "primary_key", "sortKey", "author", "authors", "secretary", "PWD", "OLDPWD", "low_pass", "PATH"),
-        *("auth_url", "SSH_AUTH_SOCK", "hotkey", "keyword", "compass", ""),
+        *("auth_url", "SSH_AUTH_SOCK", "hotkey", "keyword", "compass", "max_token", ""),
     ],
 )
 def test_names_that_do_not(name):

@@ -41,8 +41,9 @@ def _jpeg_exif_segments(data: bytes) -> Iterator[bytes]:
     """Yield the APP1 segments before the first scan: EXIF and XMP."""
     at = 2
     for _ in range(_MAX_CHUNKS):
-        while data[at : at + 2] == b"\xff\xff":  # fill bytes
+        if data[at : at + 2] == b"\xff\xff":  # a fill byte
             at += 1
+            continue
         if data[at : at + 1] != b"\xff" or at + 4 > len(data) or data[at + 1] == _JPEG_SCAN:
             return
         marker, at = data[at + 1], at + 2

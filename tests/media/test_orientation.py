@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pillow_heif
 import pytest
+from cpu_time import cpu_seconds
 from hypothesis import given
 from hypothesis import strategies as st
 from media_samples import heic
@@ -211,3 +212,9 @@ WHOLE = [turned(kind, 6) for kind in READ]
 def test_damaged_files_have_an_orientation(whole, at, other, read):
     for data in (whole[:at], whole[:at] + other + whole[at:], whole[:at] + other + whole[at + len(other) :]):
         assert 1 <= read(data) <= 8
+
+
+def test_a_few_fill_bytes_are_passed_over_and_many_are_not_read():
+    data = turned("JPEG", 6)
+    assert jpeg_orientation(data[:2] + 9 * b"\xff" + data[2:]) == 6
+    assert cpu_seconds(lambda: jpeg_orientation(data[:2] + bytes([255]) * 20_000_000)) < 0.5

@@ -18,6 +18,7 @@ from nb_backend.notebook.magic.options import Options, declared, parse
 
 NAMES = [
     *("gpt-4o", "o3", "llama3.2:1b", "hf.co/bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M", "@cf/meta/llama-3-8b"),
+    "command-r+",
     *("meta-llama/Llama-3.3-70B-Instruct", "anthropic/claude-3.5-sonnet:beta", "accounts/fireworks/models/x"),
     *("models/gemini-2.0", "openai:gpt-5.4", r"C:\models\x.gguf", "/srv/model.gguf", "./model.gguf", "~latest"),
     *("deepseek-ai/DeepSeek-V3@fp8", "mistral.mistral-7b-instruct-v0:2", "ft:gpt-4o:org::id", "qwen2.5(free)"),

@@ -14,7 +14,7 @@ from typing import Final
 from .line import DASHES, Word
 
 _ASCII = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:/@~+#%()[]*\\=")
-_LAST_NOT: Final = ".:#\\=-@~+(["
+_LAST_NOT: Final = ".:#\\=-@~(["
 _PARAMETER = re.compile(r"[A-Za-z]\w*=")  # temperature=0.2
 _WRAPPING: Final = "[](){}<>`'\"*_,;!?“”„‟‘’‚‛«»‹›″′…\u200b"
 CONNECTING: Final = frozenset({"and", "or", "vs", "vs.", "versus", "with", "model", "models", "use"})

@@ -20,6 +20,8 @@ _MAX_SPANNED = 200_000  # columns times rows of all cells that span several; mor
 def html_text(html: str) -> str:
     """Return the text of HTML; "" if there is none."""
     reader = _Reader()
+    end = html.rfind(">") + 1  # the parser looks at each "<" behind it for that many times
+    html = html[:end] + html[end:].replace("<", "&lt;")
     reader.feed(html.replace("<![", "<?["))  # both are a comment up to ">", but the parser fails at some of the first
     reader.close()
     return reader.text()
