@@ -295,6 +295,7 @@ class TestTextsWithoutQuotes:
         assert read("-s Brief 'my model'") == ["my model"]
         assert read("-s 'Be brief' llama") == read("-s Brief -t 0 llama") == ["llama"]
         assert "write it first: %%backend llama -s Brief" in refused("-s Brief llama")
+        assert "write it first: %%backend gpt-4o llama -s Brief" in refused("gpt-4o -s Brief llama")
 
     @pytest.mark.parametrize("line", ["-s “Be brief", '-s "Be brief”', "-s Don't be long", "-s «Bref", "-s ’Be brief’"])
     def test_quotes_that_do_not_match(self, line):

@@ -254,7 +254,8 @@ def _refuse_rest_of_text(found: Sequence[Word], roles: Sequence[str], at: int, o
         return ""
     role, value, last = roles[at], _value_of(found[at], options), following[-1]
     may_be_models = all(map(can_be_name, following))
-    first = f"%%backend {last} {_FLAGS[role]} {shorten(value)}"
+    named = [word for word, word_role in zip(found[:at], roles, strict=False) if word_role == "model"]
+    first = f"%%backend {shorten(' '.join([*named, last]))} {_FLAGS[role]} {shorten(value)}"
     other = f"; if {last} is a model, write it first: {first}" if may_be_models and len(following) == 1 else ""
     refusal = f"put a text of several words in quotes: {_in_quotes(role, value, following)}{other}"
     if may_be_models and role == "param":
