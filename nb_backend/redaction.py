@@ -182,12 +182,14 @@ def _redact_once(text: str) -> str:
 
 
 def spellings(secret: str) -> set[str]:
-    """Return the ways to write a secret: as it is, in a Python literal, in JSON, in a URL."""
-    encoded = secret.encode("utf-8", "replace")
+    """Return the ways to write a secret: as it is, in a Python literal, in JSON, in JSON within JSON, in a URL."""
+    encoded, in_json = secret.encode("utf-8", "replace"), json.dumps(secret)[1:-1]
     return {
         secret,
         repr(secret)[1:-1],
-        json.dumps(secret)[1:-1],
+        in_json,
+        json.dumps(in_json)[1:-1],
+        in_json.replace("/", "\\/"),  # as PHP writes it
         quote(encoded, safe=""),
         quote(encoded),
         quote_plus(encoded),

@@ -28,6 +28,9 @@ T = TypeVar("T")
 FINISH_SECONDS = 2.0
 """How long the end of the connection, a count of tokens or a log is waited for after a finish reason or an error."""
 
+MAX_LESSONS = 4
+"""How many times a request is sent again because the server said what it does not accept."""
+
 
 class ProviderModelMixin:
     """Lists the models of a server."""
@@ -85,7 +88,7 @@ class AsyncGeneratorProvider:
         key = settings.secret(given)
         debug.log(f"{cls.__name__}: model={model!r} api_key={'set' if key.value else 'none'}")
         body = cls.request_body(model, messages, media, key, kwargs)
-        retries = RetryPolicy(cls.servers(), cls.max_retries)
+        retries, lessons = RetryPolicy(cls.servers(), cls.max_retries), 0
         while True:
             provider, failure, answered = retries.server, None, False
             await retries.begin()
@@ -119,7 +122,8 @@ class AsyncGeneratorProvider:
                 return
             if session.is_reused and isinstance(failure, ConnectionFailed) and not reader.started:
                 continue  # the server has closed the idle connection
-            if not reader.has_begun and await provider.learn(url, body, sent, failure, key):
+            if lessons < MAX_LESSONS and not reader.has_begun and await provider.learn(url, body, sent, failure, key):
+                lessons += 1
                 continue
             failure = await provider.explain_error(url, failure, body, key)
             if reader.started and not reader.refusals:

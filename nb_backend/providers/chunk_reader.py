@@ -36,6 +36,7 @@ class ChunkReader(ResponseReader):
         self._name = urlsplit(url).hostname or url
         self._model = ""
         self._plain_sizes = (0, 0)  # numbers of keys of a chunk and its choice if nothing but the text has to be read
+        self._index: str | None = None  # of the choice that is read
         self._sent_text = SentText()
         self._sent_reasoning = SentText()
         self._has_plain_reasoning = False  # details repeat it
@@ -64,6 +65,7 @@ class ChunkReader(ResponseReader):
                     and len(choice) == choice_size
                     and data["model"] == self._model
                     and not (choice["index"] or choice["finish_reason"] or data.get("usage") or data.get("error"))
+                    and "error" not in choice
                 ):
                     length += len(text)
                     chunk._data = {"type": "content", "content": text}
@@ -79,7 +81,7 @@ class ChunkReader(ResponseReader):
         return found
 
     def _translated(self, chunk: RawResponse) -> Iterable[RawResponse]:
-        choices = [one for one in _dicts(chunk.get("choices")) if not one.get("index")]  # the others: asked with n=2
+        choices = [one for one in _dicts(chunk.get("choices")) if self._is_ours(one)]
         told = chunk.get("error")
         if not told and (not choices or chunk.get("base_resp")):
             told = find_error(chunk.get_dict())
@@ -97,7 +99,7 @@ class ChunkReader(ResponseReader):
         if told:
             beside = {key: chunk.get(key) for key in _BESIDE_AN_ERROR if chunk.get(key) is not None}
             yield RawResponse(type="error", error=told, **beside)
-        self._plain_sizes = _plain_sizes(chunk.get_dict(), choices)
+        self._plain_sizes = _plain_sizes(chunk.get_dict(), choices) if self._index == "0" else (0, 0)
 
     @property
     def has_begun(self) -> bool:
@@ -108,6 +110,13 @@ class ChunkReader(ResponseReader):
         """Return the tool calls, joined from their pieces; none if the body broke off, as they may be incomplete."""
         calls, self._tool_calls = self._tool_calls.calls(), ToolCallCollector()
         return [RawResponse(type="tool_calls", tool_calls=calls)] if calls and whole else []
+
+    def _is_ours(self, choice: dict[str, Any]) -> bool:
+        """Whether a choice belongs to the answer: its index is that of the first one. The others: asked with n=2."""
+        index = str(choice.get("index") or 0)
+        if self._index is None:
+            self._index = index
+        return index == self._index
 
     def _choice(self, choice: dict[str, Any]) -> Iterable[RawResponse]:
         delta, message = _fields(choice.get("delta")), _fields(choice.get("message"))

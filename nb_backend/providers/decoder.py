@@ -10,6 +10,7 @@ from .json_events import JsonEvents, is_object
 
 _BOM = b"\xef\xbb\xbf"
 _BRACE = ord("{")
+_LAST_LINE = b"data: [DONE]"  # a body that ends within it has nothing more to say
 _START_BYTES = 4096  # enough for the title of a web page
 
 
@@ -64,7 +65,8 @@ class EventDecoder:
         events: list[RawResponse] = []
         self._decode_lines(self._lines.feed(self._fast_path.flush()), events)
         skipped = self._json_events.skipped
-        if last_line := self._without_bom(self._lines.flush()):
+        last_line = self._without_bom(self._lines.flush())
+        if last_line and not (_LAST_LINE.startswith(last_line) and last_line != _LAST_LINE):
             self._decode_field(last_line, events)
         last_text = b"".join(self._data) or last_line
         self._end_event(events)
@@ -128,5 +130,5 @@ class EventDecoder:
         joined = b"\n".join(data)
         if len(data) > 1 and not is_object(joined) and b"error" not in name.lower():
             self._json_events.decode([(name, line) for line in data], events)
-        elif data:
+        elif data or b"error" in name.lower():
             self._json_events.decode([(name, joined)], events)

@@ -77,6 +77,8 @@ class JsonEvents:
                 return False
             if text.strip():
                 self._read_piece(name, text, events)
+            elif _is_error_name(name):
+                self._add_damaged(name, text, events)
             if not self.held:
                 return not self.done
         return False
@@ -114,7 +116,7 @@ class JsonEvents:
 
     def _add_damaged(self, name: bytes | None, text: bytes, events: list[RawResponse]) -> None:
         """Count a text that is not JSON; in an error event it is the message, and a sign of life says nothing."""
-        if name and b"error" in name.lower():
+        if _is_error_name(name):
             events.append(event_of({"type": "error", "message": text.decode("utf-8", "replace").strip().strip('"')}))
         elif not _sign_of_life.fullmatch(text) and (not name or not _sign_of_life.fullmatch(name)):
             self.skipped += 1
@@ -141,6 +143,10 @@ class JsonEvents:
 _end_mark = re.compile(rb'\s*"?(?:\[DONE\]|DONE)"?\s*', re.IGNORECASE)
 _sign_of_life = re.compile(rb"\W*(?:ping|pong|keep[-_ ]?alive|heart[-_ ]?beat|done|end|close|eof)\W*", re.IGNORECASE)
 """Data or the name of an event that servers send while they wait and when they end, and that is not JSON."""
+
+
+def _is_error_name(name: bytes | None) -> bool:
+    return name is not None and b"error" in name.lower()
 
 
 def is_object(text: bytes) -> bool:

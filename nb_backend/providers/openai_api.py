@@ -13,6 +13,7 @@ from ..errors import BackendError
 from ..media.attachment import Attachment
 from ..media.convert import attachments
 from ..media.message_parts import content_part, text_parts
+from ..transport.error_body import one_line
 from ..typing import MediaListType, Messages
 from . import refused_fields
 from .base import Provider
@@ -103,7 +104,8 @@ class OpenAIApi(Provider):
         cls, url: str, failure: BackendError, body: dict[str, Any], key: settings.Secret
     ) -> BackendError:
         """Return the failure; it asks for the name of a model, or for ``stream=False``, if the server wants that."""
-        names = await cls._names(url, key) if "model" not in body else []
+        listed = await cls._names(url, key) if "model" not in body else []
+        names = [one_line(name, [key.value or ""], 60) for name in listed]
         return refused_fields.explained(body, failure, names)
 
     @classmethod

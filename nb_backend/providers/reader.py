@@ -15,6 +15,7 @@ from ..transport.errors import not_an_answer
 from ..transport.refusal import NEW_KEY, refusal
 from .decoder import EventDecoder
 from .finish_reasons import is_error
+from .json_pieces import END_MARK
 from .secret_filter import SecretFilter
 from .stream_errors import find_error
 from .think_tags import ThinkTagSplitter, split_unopened
@@ -84,18 +85,16 @@ class ResponseReader:
         if not chunk:
             return None
         events = self._filter_and_note(self._split(self.translate(self._decoder.feed(chunk))))
-        if not self._is_over and (rest := self._decoder.rest) and _ends_answer(rest):
+        if not self._is_over and chunk.rstrip().endswith((b"}", b"]")) and _ends_answer(self._decoder.rest):
             self.endings += 1  # only the line end behind the finish reason is missing
         return events
 
     def end(self, *, whole: bool) -> list[RawResponse]:
         """Return the events that the end of the body completes; ``whole`` says whether the body is complete."""
-        damaged = self._decoder.damaged
         last = self._split([*self.translate(self._decoder.flush()), *self.final_events(whole=whole)])
         kept_back = self._think_tags.flush() if self._think_tags else []
         events = self._filter_and_note([*last, *kept_back])
-        # nothing that is left of an answer behind its finish belongs to its text
-        self._damaged = damaged if self._finished else self._decoder.damaged
+        self._damaged = self._decoder.damaged
         if self._damaged:
             debug.log(f"skipped {self._damaged} damaged lines of an answer")
         held = self._secret_filter.flush()
@@ -219,15 +218,13 @@ _FINISH_ERROR = "The server ended the answer with an error and no message: ask a
 
 def _ends_answer(text: bytes) -> bool:
     """Whether a text, which has no line end yet, is an end mark or an object with a finish reason or an error."""
-    text = text.rstrip()
-    if not text.endswith((b"}", b"[DONE]")):
-        return False
-    if text.endswith(b"]"):
+    text = text.strip().rpartition(b"\n")[2].removeprefix(b"data:").lstrip()
+    if text == END_MARK:
         return True
-    if not (b'"finish' in text or b'"error' in text):
+    if not (text.startswith(b"{") and (b'"finish' in text or b'"error' in text)):
         return False
     try:
-        value = orjson.loads(text[text.find(b"{") :])
+        value = orjson.loads(text)
     except orjson.JSONDecodeError:
         return False
     choices = value.get("choices")

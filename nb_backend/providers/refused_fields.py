@@ -11,7 +11,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from ..errors import BackendError
+from ..errors import AuthError, BackendError
 from ..transport.refusal import OTHER_PROMPT, STATUS_HINTS
 
 USAGE: Final = {"include_usage": True}
@@ -64,7 +64,7 @@ async def learn(
     ``body`` is the body of the request, ``sent`` what ``fitted`` made of it. A server that refuses some field without
     naming it is asked without ``stream_options`` once.
     """
-    if failure.status not in _REFUSAL and failure.status != 0:
+    if failure.status not in (*_REFUSAL, 0) or isinstance(failure, AuthError) or failure.no_credit:
         return False
     if sent.get("stream_options") == USAGE:
         text = f"{failure} {failure.code} {failure.param}"

@@ -39,7 +39,8 @@ def find_error(data: Mapping[str, Any]) -> dict[str, Any] | None:
     message = next((fields[name] for name in _MESSAGES if fields.get(name)), None)
     is_failed = any(kind in _FAILED for kind in kinds) or fields.get("success") is False or fields.get("detail")
     if is_failed or (code is not None and message is not None):
-        return {"message": message or dict(data), "code": code, "type": fields.get("type")}
+        kind = fields.get("type") if fields.get("type") != "error" else None
+        return {"message": message or {**data, "type": kind}, "code": code, "type": kind}
     return None
 
 

@@ -13,6 +13,7 @@ from ..transport.json_body import encode_json
 _MAX_NAMES_CHARS = 60  # in the status line
 MAX_CALLS = 1000  # more in one answer are ignored
 _ARGUMENT_KEYS = ("arguments", "input", "args", "parameters")
+_MAX_CHECKS = 1000
 _NO_ARGUMENTS = ("", "null", "None")  # what models write for a function without parameters
 
 
@@ -72,6 +73,8 @@ class _GrowingCall:
     index: int | None
     name: str = ""
     pieces: list[str] = field(default_factory=list)
+    _known: tuple[int, bool] = (0, False)  # for how many pieces it is known whether they are whole
+    _checks: int = 0
 
     @property
     def arguments(self) -> str:
@@ -82,8 +85,18 @@ class _GrowingCall:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the arguments so far are a JSON object. Most pieces are told from one by their last character."""
-        return bool(self.pieces) and self.pieces[-1].rstrip()[-1:] == "}" and bool(_is_object(self.arguments))
+        """Whether the arguments so far are a JSON object. Most pieces are told from one by their last character.
+
+        False after ``_MAX_CHECKS`` checks, each of which reads all pieces.
+        """
+        size, whole = self._known
+        if size != len(self.pieces) and self.pieces[-1].rstrip()[-1:] == "}" and self._checks < _MAX_CHECKS:
+            whole = _is_object(self.arguments)
+            self._checks += 1
+        elif size != len(self.pieces):
+            whole = False
+        self._known = len(self.pieces), whole
+        return whole
 
 
 class ToolCallCollector:

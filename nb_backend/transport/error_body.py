@@ -18,7 +18,6 @@ from typing import Any, Self
 
 import orjson
 
-from ..redaction import spellings
 from ..text import unicode_text, visible
 
 _MAX_DEPTH = 12  # objects, lists and JSON texts inside each other
@@ -94,11 +93,19 @@ def _mask(text: str, secrets: Iterable[str]) -> str:
     """
     for secret in secrets:
         if len(secret) > 3:
-            longest_first = sorted(spellings(secret), key=len, reverse=True)
-            text = re.sub("|".join(map(re.escape, longest_first)), "***", text, flags=re.IGNORECASE)
+            text = re.sub("".join(map(_any_spelling, secret)), "***", text, flags=re.IGNORECASE)
             cut = max((size for size in range(4, len(secret)) if text.endswith(secret[:size])), default=0)
             text = text[: len(text) - cut]
     return text
+
+
+def _any_spelling(char: str) -> str:
+    """Return a pattern for a character as it is, or as it is written in a URL, in HTML, or in JSON within JSON."""
+    code, entity = ord(char), re.escape(html.escape(char))
+    in_url = "".join(f"%{byte:02x}" for byte in char.encode("utf-8", "replace"))
+    in_json = json.dumps(char)[1:-1].lstrip("\\")
+    escaped = rf"\\{{0,9}}(?:{re.escape(char)}|{re.escape(in_json)}|u{code:04x})"
+    return rf"(?:{escaped}|{in_url}|{entity}|&#(?:x0*{code:x}|0*{code});)"
 
 
 @dataclass(frozen=True)
@@ -168,23 +175,30 @@ def _of_object(value: dict[str, Any], depth: int) -> str:
     title, detail = value.get("title"), value.get("detail")
     if isinstance(title, str) and isinstance(detail, str) and title and detail and title not in detail:
         return f"{title.rstrip('.:')}: {sentence(detail, depth + 1)}"
+    read: dict[str, str] = {}
+
+    def found_in(key: str) -> str:
+        if key not in read:  # to read objects within objects more than once would take exponential time
+            read[key] = sentence(value.get(key), depth + 1)
+        return read[key]
+
     for key in _HOLDERS:
         holds = isinstance(value.get(key), list if key == "detail" else dict | list)
-        if holds and (found := sentence(value[key], depth + 1)):
+        if holds and (found := found_in(key)):
             return found
     for key in _TEXTS:
-        if found := sentence(value.get(key), depth + 1):
+        if found := found_in(key):
             raw = value["metadata"].get("raw") if isinstance(value.get("metadata"), dict) else None
             more = sentence(raw, depth + 1)
             return f"{found.rstrip('.')}: {more}" if more and more not in found else found
-    pairs = ((key, sentence(item, depth + 1)) for key, item in list(value.items())[:_MAX_ITEMS])
+    pairs = ((key, found_in(key)) for key in list(value)[:_MAX_ITEMS])
     return "; ".join(f"{key}: {found}" for key, found in pairs if found)
 
 
 def _of_text(text: str, depth: int) -> str:
     """Return a text; a web page, JSON within it or the repr of a Python object is replaced by its message."""
     if text.lstrip().startswith("<"):
-        return page_title(text) or re.sub(r"<[^>]*>", " ", text)
+        return page_title(text) or re.sub(r"<[^<>]*>", " ", text)
     start, inner = _embedded(text)
     first = inner[0] if isinstance(inner, list) and inner else inner
     if start < 0 or not (isinstance(first, dict) and _IS_ERROR.intersection(first)):
@@ -247,7 +261,7 @@ _UNITS = {"ms": 0.001, "mi": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_40
 def _duration(text: str) -> float | None:
     """Return the seconds of ``"34"``, ``"34.07s"``, ``"20ms"``, ``"6m0s"`` or ``"2 minutes"``; else ``None``."""
     text = text.strip().lower().replace("min", "m")
-    if not re.fullmatch(r"(?:\d{1,9}(?:\.\d+)? ?[a-z]* ?)+", text):
+    if not re.fullmatch(r"(?:\d{1,9}+(?:\.\d++)? ?+[a-z]*+ ?+)++", text):  # possessive: it never backtracks
         return None
     seconds = 0.0
     for number, unit in re.findall(r"(\d+(?:\.\d+)?) ?([a-z]*)", text):

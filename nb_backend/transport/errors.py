@@ -21,6 +21,7 @@ MORE_TIME = "raise idle_timeout: Chat(…, idle_timeout=600), in a notebook %con
 _MAX_CHARS = 10_000  # of a page that are searched
 _CHALLENGED = "Cloudflare's check for browsers: use the url of the server's API, or ask from another network"
 _CHALLENGE = re.compile(r"<title>\s*(?:Just a moment\.\.\.|Attention Required! \| Cloudflare)|cf-chl-|_cf_chl_opt")
+_BLOCKED = re.compile(r"\s*error code: 1\d{3}\s*$")  # all that Cloudflare sends to a client that is not a browser
 _LOGIN = re.compile(r"\b(?:log|sign)[ -]?(?:in|on)\b|\blogin|authenticat|single sign|\bsso\b", re.IGNORECASE)
 _NEEDS_TLS = re.compile(
     r"HTTP request (?:was sent )?to (?:an )?HTTPS (?:port|server)|plain HTTP to an SSL|combination of host and port"
@@ -102,6 +103,7 @@ def _is_challenge(status: int, headers: Mapping[str, str], body: bytes) -> bool:
     start = body[:_MAX_CHARS].decode("utf-8", "replace")
     is_page = start.lstrip().startswith("<")
     is_blocked = is_page and status in (403, 503) and headers.get("Server", "").lower() == "cloudflare"
+    is_blocked |= status in (403, 503) and _BLOCKED.match(start) is not None
     return is_blocked or headers.get("cf-mitigated") == "challenge" or bool(is_page and _CHALLENGE.search(start))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -119,7 +120,11 @@ A_LINE = "1 damaged line was skipped"
     [
         (data(delta("Hi")) + DONE, []),
         (data(delta("Hi"), delta("", "stop")), []),
-        (data(delta("Hi"), delta("", "stop")) + b'data: {"choices": [], "usa', []),  # behind the finish
+        (data(delta("Hi"), delta("", "stop")) + b'data: {"choices": [], "usa', [A_LINE]),  # left unread
+        (data(delta("Hi"), delta("", "stop")) + b"<p>Bad Gateway\n", [A_LINE]),
+        (data(delta("Hi"), delta("", "stop")) + b"data: [DO", []),  # within the end mark, nothing is left unread
+        (data(delta("Hi"), delta("", "stop")) + b"\ndat", []),
+        (data(delta("Hi")) + b"data: [DO", [CLOSED]),
         (json.dumps({"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}, indent=2).encode(), []),
         (b"[%s,\n%s]" % (json.dumps(delta("Hi")).encode(), json.dumps(delta("", "stop")).encode()), []),
         (data(delta("Hi")) + b"data: [done]\n\n", []),
@@ -163,6 +168,17 @@ async def test_the_end_of_a_stream_of_chunks(wire_server, body, shortcomings):
 async def test_the_end_of_a_stream_of_g4f(wire_server, body, shortcomings):
     answer = await chat_with(wire_server, body, "").ask("Hi?")
     assert (answer.text, answer.shortcomings, answer.complete) == ("Hi", shortcomings, not shortcomings)
+
+
+@pytest.mark.parametrize("dialect", ["/v1", ""])
+async def test_no_cut_of_an_answer_looks_complete(wire_server, dialect):
+    body = data(delta("Hi"), delta("", "stop")) if dialect else sse(HI, finish("stop"))
+    end_of_text = body.rindex(b"}") + 1
+    for cut in range(body.index(b"Hi") + 3, len(body), 7):
+        stream = chat_with(wire_server, body[:cut], dialect).stream("Hi?")
+        with suppress(BackendError):
+            [event async for event in stream]
+        assert stream.answer.complete is (cut >= end_of_text)
 
 
 async def test_usage_ends_a_long_answer_too(wire_server):
@@ -249,6 +265,14 @@ async def test_an_error_event_or_line(wire_server, lines, path, end):
     for start, partial in ((b"", ""), (begun, "Once")):
         error = await failure_of(chat_with(wire_server, start + lines + end, path))
         assert ("it broke" in str(error), error.partial) == (True, partial)
+
+
+@pytest.mark.parametrize("lines", [b"event: error\ndata: \n\n", b"event: error\ndata:\n\n", b"event: error\n\n"])
+@pytest.mark.parametrize("path", ["/v1", ""])
+async def test_an_error_event_without_data_is_an_error(wire_server, lines, path):
+    begun = data(delta("Once")) if path else sse(content("Once"))
+    error = await failure_of(chat_with(wire_server, begun + lines + DONE, path))
+    assert (str(error), error.partial) == ("The server reported an error without a message: ask again", "Once")
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,21 @@ def test_details_alone_in_pieces_or_all_so_far(pieces):
     assert said(*chunks, chunk({"content": "a"}), STOP) == ("a", "Hm, so, so.")
 
 
+@pytest.mark.parametrize("index", [0, "0", None, 1, "1"])
+def test_the_choice_of_the_first_index_is_read(index):
+    ours, others = {"index": index}, {"index": 5}
+    texts = [chunk({"content": text}, choice=of) for text in "ab" for of in (ours, others)]
+    assert said(*texts, chunk({}, "length", others), chunk({}, "stop", ours)) == ("ab", "")
+
+
+def test_an_error_in_a_choice_that_looks_like_the_one_before_is_read():
+    reader = ChunkReader("http://server")
+    for choice in ({"logprobs": None}, {"error": {"message": "it broke"}}):
+        reader.feed(b"data: %s\n\n" % json.dumps(chunk({"content": "a"}, choice=choice)).encode())
+    reader.feed(b"data: [DONE]\n\n")
+    assert "it broke" in str(reader.error(None))
+
+
 def test_a_delta_that_is_a_text():
     assert said(chunk("a"), chunk("b"), STOP) == ("ab", "")
 

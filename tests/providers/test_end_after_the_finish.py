@@ -129,6 +129,9 @@ async def test_the_connection_is_not_used_again(wire_server, dialect):
         (ResponseReader, [sse(content("a"), FINISH), sse(USAGE), b":\n\n", sse(FINISH)], [1, 1, 1, 1]),
         (ResponseReader, [sse(FINISH), sse(content("")), sse(content("b")), sse(USAGE)], [1, 1, 2, 2]),
         (ResponseReader, [sse(FINISH), sse({"type": "reasoning", "token": "b"}), sse({"type": "log"})], [1, 2, 2]),
+        (ResponseReader, [b'data: {"type": "content", "content": "say [DONE]', b" and }", b" go on"], [0, 0, 0]),
+        (ResponseReader, [b'data: {"type": "content", "content": "{\\"finish\\": 1}', b" and }", b" go on"], [0, 0, 0]),
+        (ResponseReader, [b"event: error\n", b'data: {"error": "x"}', b"\n", b"\n"], [0, 1, 1, 2]),
         (ChunkReader, [lines(OF_OPENAI[1]), lines(OPENAI_USAGE), lines(OF_OPENAI[0])], [1, 1, 2]),
     ],
 )

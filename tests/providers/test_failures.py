@@ -260,6 +260,7 @@ def test_plain_http_on_a_port_for_tls_names_https(body):
         ({}, b"<!DOCTYPE html><html><head><title>Just a moment...</title>"),
         ({"Server": "cloudflare"}, b"<!DOCTYPE html><title>Access denied</title>"),
         ({}, b"<html><title>Attention Required! | Cloudflare</title>"),
+        ({}, b"error code: 1020"),
     ],
 )
 @pytest.mark.parametrize("status", [403, 503])

@@ -12,6 +12,7 @@ from wire_server import WireServer, status
 
 from nb_backend import Chat, OpenAIApi, background, map
 from nb_backend.errors import BackendError, ServerError
+from nb_backend.providers import base
 
 CHUNK = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}
 ANSWER = status("200 OK", b"data: %s\n\ndata: [DONE]\n\n" % json.dumps(CHUNK).encode())
@@ -119,11 +120,14 @@ def test_a_server_that_refuses_stream_options_is_asked_without_them_from_then_on
         refused("The model does not exist", "404 Not Found"),
         refused("Unknown parameter: 'seed'"),
         refused("bad request"),
+        refused({"message": "API key not valid", "status": "INVALID_ARGUMENT"}),
+        refused({"message": "invalid x-api-key", "type": "authentication_error"}),
+        refused("Unknown field, as the account has no credit: insufficient_quota"),
     ],
 )
 def test_another_refusal_is_not_taken_for_it(wire_server, refusal):
     wire_server.answer(refusal)
-    with pytest.raises(ServerError):
+    with pytest.raises(BackendError):
         chat(wire_server)("a", temperature=2, seed=1)
     assert len(wire_server.requests) == 1
 
@@ -282,6 +286,23 @@ def test_a_model_that_the_server_has_replaced_is_looked_up_again(wire_server):
     asking("a")
     assert asking("b").text == "Hi"
     assert sent(wire_server, "model") == ["-", "old", "old", "new"]
+
+
+def test_a_server_that_refuses_whatever_it_lists_is_not_asked_for_ever(wire_server):
+    for number in range(20):
+        wire_server.answer(refused("no such model"))
+        wire_server.answer(models(f"model-{number}"))
+    with pytest.raises(ServerError):
+        chat(wire_server, None)("a")
+    assert len(sent(wire_server, "model")) == 1 + base.MAX_LESSONS
+
+
+def test_names_in_an_error_are_short_and_without_the_key(wire_server):
+    wire_server.answer(refused("no model"))
+    wire_server.answer(models("a", "b" * 1000, "sk-abc123456789"))
+    with pytest.raises(ServerError) as failure:
+        Chat(None, url=f"{wire_server.url}/v1", api_key="sk-abc123456789")("Hi")
+    assert str(failure.value).endswith(f"name a model, one of a, {'b' * 59}…, ***")
 
 
 async def test_the_provider_leaves_an_empty_model_out(wire_server):

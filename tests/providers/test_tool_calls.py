@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from cpu_time import cpu_time
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -185,6 +186,13 @@ def test_arguments_are_a_dict(text, arguments):
 
 def test_more_than_a_thousand_calls_are_ignored():
     assert len(joined(*(piece("f", "{}", id=f"c{number}") for number in range(5000)))) == 1000
+
+
+def test_calls_in_many_pieces_take_linear_time():
+    pieces = [piece("f", '{"a": "', id="c", index=0), *[piece("f", "}" * 10, id="c", index=0)] * 20_000]
+    with cpu_time(4):
+        ((_, _, arguments),) = joined(*pieces)
+    assert len(arguments) == 7 + 200_000
 
 
 def test_arguments_that_are_not_an_object_stay_readable():

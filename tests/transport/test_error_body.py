@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import time
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nb_backend.transport.error_body import ErrorBody, body_value, page_title, sentence
+from nb_backend.transport.error_body import ErrorBody, body_value, one_line, page_title, sentence
 
 
 @pytest.mark.parametrize(
@@ -93,6 +96,9 @@ def test_a_body_that_is_not_json(body, said):
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [
+        ({"error": {"retry_after": "1 minute 30 seconds"}}, 90),
+        ({"error": {"retry_after": "1" * 60 + "!"}}, None),
+        ({"error": {"retry_after": "1 " * 60 + "!"}}, None),
         ({"error": {"retry_after": 7}}, 7),
         ({"error": {"retry_after": "1.5"}}, 1.5),
         ({"retry_after_ms": 250}, 0.25),
@@ -134,7 +140,7 @@ def test_any_body_is_read(body):
 
 
 @pytest.mark.parametrize(
-    "piece", ["{", "[{", '{"', "<title>", "<h1>", "!", " b'", '{"error":"{', "retry in 1 ", "a: {'b': ["]
+    "piece", ["{", "[{", '{"', "<title>", "<h1>", "!", " b'", '{"error":"{', "retry in 1 ", "a: {'b': [", "<", "\\\\"]
 )
 def test_a_hostile_body_takes_no_time(piece):
     body = piece * (65536 // len(piece))
@@ -143,3 +149,38 @@ def test_a_hostile_body_takes_no_time(piece):
         ErrorBody.of(value)
     page_title(body)
     assert time.process_time() - started < 5
+
+
+def test_errors_within_errors_are_read_once():
+    value: dict = {"error": ""}
+    for _ in range(12):
+        value = {"error": value, "detail": [value]}
+    started = time.process_time()
+    assert ErrorBody.of(value).message == ""
+    assert time.process_time() - started < 5
+
+
+KEY = 'sk-Ab/c+d"é\\x&9=1'
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        KEY,
+        KEY.upper(),
+        repr(KEY)[1:-1],
+        json.dumps(KEY)[1:-1],
+        json.dumps(KEY).replace("/", "\\/")[1:-1],
+        json.dumps(json.dumps(KEY)),
+        json.dumps(json.dumps(json.dumps(KEY))),
+        "".join(f"\\u{ord(char):04x}" for char in KEY),
+        quote(KEY, safe=""),
+        quote(KEY, safe="").lower(),
+        html.escape(KEY),
+        "".join(f"&#{ord(char)};" for char in KEY),
+        "".join(f"&#x{ord(char):X};" for char in KEY),
+    ],
+)
+def test_a_key_is_masked_in_any_spelling(spelled):
+    line = one_line(f"no such key: {spelled}.", [KEY])
+    assert re.fullmatch(r"""no such key: [\\"]*\*\*\*[\\"]*\.""", line)
