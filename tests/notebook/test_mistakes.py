@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nb_backend import settings
+from nb_backend.notebook.magic.commands import command
 from nb_backend.notebook.magic.completion import Known, candidates
 from nb_backend.notebook.magic.line import KEY_ON_THE_LINE, words
 from nb_backend.notebook.magic.mistakes import not_listed, refuse_unsure
@@ -227,6 +228,14 @@ class TestModels:
     )
     def test_no_message_repeats_a_key(self, line):
         assert refused(line) == KEY_ON_THE_LINE
+
+    @pytest.mark.parametrize("dash", ["–", "\u2011", "－", "&#45;", "\u200b-"])
+    def test_no_message_repeats_a_key_that_an_editor_has_changed(self, dash):
+        settings.current.api_key = "my-known-key-12345"
+        for key in ("sk-proj-abcdefghijklmnopqrstuvwxyz1234567890ABCDEFGH", "my-known-key-12345"):
+            assert refused(key.replace("-", dash)) == KEY_ON_THE_LINE
+            with pytest.raises(ValueError, match=re.escape(KEY_ON_THE_LINE)):
+                command(f"chats {key.replace('-', dash)}")
 
     @pytest.mark.parametrize("name", ["secret-llama", "token", "my-key-model:1b", "keybert"])
     def test_a_model_may_be_named_like_a_key(self, name):

@@ -48,12 +48,20 @@ class Word(str):
 
 
 def refuse_key(line: str) -> None:
-    """Raise ``ValueError`` if there is a key on the line of a magic."""
+    """Raise ``ValueError`` if there is a key on the line of a magic, also one that an editor has changed."""
     from ... import settings
     from ...redaction import has_key  # not when the extension is loaded
 
-    if has_key(line, settings.known_keys()):
+    known = settings.known_keys()
+    if any(has_key(text, known) for text in dict.fromkeys((line, plain(line)))):
         raise ValueError(KEY_ON_THE_LINE)
+
+
+def plain(text: str) -> str:
+    """Return a text with plain dashes, letters and digits, and without hidden characters and HTML entities."""
+    from html import unescape  # not when the extension is loaded
+
+    return _without_hidden(re.sub(f"[{DASHES}]", "-", normalize("NFKC", unescape(text))))
 
 
 def words(line: str) -> list[Word]:

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from .line import DASHES, Word
+from .line import Word, plain
 
 _ASCII = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:/@~+#%()[]*\\=")
 _LAST_NOT: Final = ".:#\\=-@~(["
@@ -55,7 +55,11 @@ def meant_names(words: Iterable[Word]) -> Sequence[str]:
 
     The result is empty if the words are not clearly names.
     """
-    parts = [part for word in words for part in ([word] if word.is_quoted else re.split("[,;|、，]", _plain(word)))]
+    parts = [
+        part
+        for word in words
+        for part in ([word] if word.is_quoted else re.split("[,;|、，]", re.sub(r"\Amodels?[=:]", "", plain(word))))
+    ]
     parts = [part for part in parts if part not in CONNECTING and any(map(str.isalnum, part))]
     found = [part.strip(_WRAPPING).rstrip(".:#\\=-") for part in parts]
     are_names = all(map(looks_like_name, found)) if len(found) > 1 else all(map(can_be_name, found))
@@ -76,11 +80,3 @@ def is_listed(name: str, listed: Iterable[str]) -> bool:
     spellings = {name, f"{name}:latest", name.removeprefix("models/"), name.rpartition(":")[0]}
     spellings.discard("")
     return not spellings.isdisjoint(known | ends) or not {name, name.removesuffix("-latest")}.isdisjoint(undated)
-
-
-def _plain(word: str) -> str:
-    """Return a word with plain characters in place of typographic and full-width ones and of HTML entities."""
-    from html import unescape  # not when the extension is loaded
-
-    text = re.sub(f"[{DASHES}]", "-", unicodedata.normalize("NFKC", unescape(word)))
-    return re.sub(r"\Amodels?[=:]", "", text)
