@@ -79,7 +79,8 @@ def fit_within(data: bytes, media_type: str, max_bytes: int, max_side: int) -> t
         refused = ", which many services refuse" if reason.verb == "convert" else ""
         raise ValueError(f"{reason.problem}{refused}: to {reason.verb} it, pip install pillow") from None
     except Exception as error:  # Pillow raises many kinds of errors
-        why = f" ({shorten(str(error), 40)})" if reason.verb != "scale" and isinstance(error, OSError) else ""
+        message = shorten(str(error).partition(" <")[0], 40)  # without the repr of a file
+        why = f" ({message})" if reason.verb != "scale" and isinstance(error, OSError) else ""
         raise ValueError(f"{reason.problem}; Pillow cannot {reason.verb} it{why}: {reason.advice}") from error
     parts = [f"converted from {known.suffix.upper()}"] if reason.verb == "convert" else []
     if reached != image.size:

@@ -235,7 +235,7 @@ HEIC = (
         ),
         (
             (HEIC, "image/heic", MUCH, 2048),
-            "it is HEIC; Pillow cannot convert it",
+            "it is HEIC; Pillow cannot convert it (cannot identify image file): save it as PNG or JPEG",
         ),
         ((b"GIF89a" + bytes(2**20), "image/gif", 2**19, 10), "it has 1.0 MB, and the limit is 524.3 kB; Pillow cannot"),
         ((bytes(2**20), "image/x-other", 2**19, 100), "it has 1.0 MB, and the limit is 524.3 kB"),
