@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import settings
 from ..background import Job
-from ..errors import BackendError
+from ..errors import AuthError, BackendError, ConnectionFailed
 from .registry import provider_for
 
 if TYPE_CHECKING:
@@ -116,16 +116,22 @@ async def names_listed(
     """Return the names of the models that a server lists, or that a service of it has.
 
     The list is empty if the server lists none, if that fails, or if it takes longer than ``NAMES_TIMEOUT`` seconds; the
-    fetch then goes on for the next prompt. ``fresh`` fetches a list that is cached once more.
+    fetch then goes on for the next prompt. ``fresh`` fetches a list that is cached once more, and raises
+    ``ConnectionFailed`` or ``AuthError`` if nobody answers or the key is wrong.
     """
+    failure: BaseException | None = None
     try:
         async with asyncio.timeout(NAMES_TIMEOUT):
             url, owner = settings.url(api.url), None if api.lists_all_models else provider
             if fresh:
-                await _wait_for(_fetch(api, CatalogKey.of(url, owner, api_key), api_key)[1])
-            return [str(model) for model in await _models_of(api, url, owner, api_key)]
+                _, fetch = _fetch(api, CatalogKey.of(url, owner, api_key), api_key)
+                await _wait_for(fetch)
+                failure = None if fetch.future.cancelled() else fetch.future.exception()
+            if not isinstance(failure, ConnectionFailed | AuthError):
+                return [str(model) for model in await _models_of(api, url, owner, api_key)]
     except Exception:  # the prompt will be sent anyway, and fail with the same reason
         return []
+    raise failure.with_traceback(None)
 
 
 def models_with_vision(api: type[Provider], provider: str | None = None, *, api_key: str | None = None) -> list[str]:

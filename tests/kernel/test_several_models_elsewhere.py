@@ -18,7 +18,7 @@ from serving import serving
 from wait import eventually
 from wire_server import status
 
-from nb_backend import Chat, ServerError
+from nb_backend import AuthError, Chat, ConnectionFailed, ServerError
 from nb_backend.chat.answer import Answer
 from nb_backend.events import RawResponse
 from nb_backend.notebook.cell.notebook_view import CellView
@@ -206,6 +206,17 @@ async def test_the_embedded_backend_has_one_model_and_is_not_asked_for_words(lin
     asked = SimpleNamespace(options=options, request=lambda model: Chat().request("hi", model=model))
     with pytest.raises(ValueError, match=reason):
         await check_models(asked)
+
+
+@pytest.mark.parametrize("line", ["llama phi", "-p user=bob llama", "llama 'My Model'"])
+async def test_a_server_that_is_not_reached_is_not_one_that_lists_no_models(wire_server, line):
+    options = parse(line)
+    wire_server.answer(status("401 Unauthorized", {"error": {"message": "wrong key"}}))
+    for url, failure in ((wire_server.url, AuthError), ("http://127.0.0.1:9", ConnectionFailed)):
+        chat = Chat(url=url)
+        asked = SimpleNamespace(options=options, request=lambda name, chat=chat: chat.request("hi", model=name))
+        with pytest.raises(failure):
+            await check_models(asked)
 
 
 @pytest.mark.parametrize(("line", "path"), [("a-1 b-1 --provider P", "/models/P"), ("a-1 b-1", "/models")])

@@ -33,6 +33,7 @@ _FLAGS: Final = {"system": "-s", "param": "-p", "image": "-i"}  # options whose 
 _TAKES_CODE: Final = ("image", "param")  # options whose values may contain braces
 _IN_QUOTES = re.compile(r'"[^"]*"' r"|'[^']*'")
 _MAX_WORDS_OF_A_VALUE = 50
+_UNUSUAL: Final = "a model whose name is unusual in quotes"
 
 
 def refuse_mistakes(found: Sequence[Word], options: Sequence[Option]) -> str:
@@ -114,7 +115,7 @@ def refuse_text(models: Sequence[Word], form: str = "%%backend") -> None:
     raise _text(models, "cannot be the name of a model")
 
 
-def _text(models: Sequence[str], reason: str, names: Collection[str] = (), unusual: str = "in quotes") -> ValueError:
+def _text(models: Sequence[str], reason: str, names: Collection[str] = (), model: str = _UNUSUAL) -> ValueError:
     """Return the error for words that are probably a text; the first of them may be models, as those in ``names``."""
     heads = [word.rstrip(":,") for word in models]
     known = next((at for at, head in enumerate(heads) if head not in names and not looks_like_name(head)), 0)
@@ -122,7 +123,7 @@ def _text(models: Sequence[str], reason: str, names: Collection[str] = (), unusu
     text = shorten(" ".join(models[known:]), 60)
     return ValueError(
         f"{text!r} {reason}, so nothing was sent: write a prompt in the lines below {line} or after %backend ask, a "
-        f'system prompt as -s "…", and a model whose name is unusual {unusual}'
+        f'system prompt as -s "…", and {model}'
     )
 
 
@@ -132,8 +133,9 @@ def refuse_unsure(models: Sequence[str], unsure: Sequence[str]) -> None:
         return
     spaced = next((name for name in unsure if " " in name), "")
     if len(unsure) > 2 or spaced:
-        unusual = f'with an alias: %backend alias NAME "{shorten(spaced)}"' if spaced else "in quotes"
-        raise _text(models, "may be a text, and the server gave no list of its models", unusual=unusual)
+        alias = f'a model with spaces in its name with an alias: %backend alias NAME "{shorten(spaced)}"'
+        reason = "may be a text, and the server gave no list of its models"
+        raise _text(models, reason, model=alias if spaced else _UNUSUAL)
     named = " ".join(f'"{name}"' if name in unsure or " " in name else name for name in models)
     words = "words" if len(unsure) > 1 else "a word"
     raise ValueError(
