@@ -66,6 +66,7 @@ class TestComments:
         closing = {"“": "”"}.get(quote, quote)
         assert parse(f"-s {quote}a # b{closing}").system == "a # b"
         assert parse("-p color=#fff m # x").params == {"color": "#fff"}
+        assert parse("m -p stop=; # x").params == {"stop": ";"}
 
     def test_nothing_is_offered_in_a_comment(self):
         known = Known(options=OPTIONS, verbs=["use"], models=lambda: ["model"], variables=["modern"])

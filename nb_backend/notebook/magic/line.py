@@ -33,7 +33,7 @@ _CLOSING = {
 """Typographic opening quotes, and the quotes that close each."""
 _OPENING = re.compile(rf"""(?P<before>[^\s"'=]+=|-\w|)(?P<quote>[{"".join(_CLOSING)}])""")
 _END = re.compile(r"\s*(?:#|\Z)")
-_ENTITY = re.compile(r"&#?\w+;\Z")
+_NOT_AN_END = re.compile(r"(?:&#?\w+|=);\Z")  # the ";" of an HTML entity, or the whole value of a parameter
 _OPTION = re.compile(rf"(?P<dashes>[-{DASHES}]+)(?P<name>[^\W\d_][^=]*)(?P<value>=.*)?", re.DOTALL)
 
 
@@ -101,7 +101,7 @@ def _split(line: str) -> list[tuple[Word, bool]]:
             at = closing.end()
         elif word := _WORD.match(line, at):
             at = word.end()
-            is_last = _END.match(line, at) and not _ENTITY.search(word[0])
+            is_last = _END.match(line, at) and not _NOT_AN_END.search(word[0])
             text = word[0].rstrip(";") if is_last else word[0]
             if quoted := _QUOTED.fullmatch(text):
                 before = _plain_dashes(quoted["before"])
