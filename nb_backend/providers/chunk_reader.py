@@ -50,7 +50,7 @@ class ChunkReader(ResponseReader):
         found: list[RawResponse] = []
         add = found.append
         length = 0
-        data_size, choice_size = self._plain_sizes
+        model, (data_size, choice_size) = self._model, self._plain_sizes
         for chunk in events:
             data = chunk._data
             try:  # nearly all chunks have a text and nothing else; a function call for each would take a third longer
@@ -59,15 +59,15 @@ class ChunkReader(ResponseReader):
                 text = delta["content"]
                 if (
                     type(text) is str
-                    and text
+                    and (size := len(text))
                     and len(delta) == 1
                     and len(data) == data_size
                     and len(choice) == choice_size
-                    and data["model"] == self._model
-                    and not (choice["index"] or choice["finish_reason"] or data.get("usage") or data.get("error"))
-                    and "error" not in choice
+                    and data["model"] == model
+                    and not (choice["index"] or choice["finish_reason"])
+                    and not ("error" in data or "error" in choice or (data.get("usage")))
                 ):
-                    length += len(text)
+                    length += size
                     chunk._data = {"type": "content", "content": text}
                     add(chunk)
                     continue
@@ -76,7 +76,7 @@ class ChunkReader(ResponseReader):
             self._sent_text.length += length
             length = 0
             found += self._translated(chunk)
-            data_size, choice_size = self._plain_sizes
+            model, (data_size, choice_size) = self._model, self._plain_sizes
         self._sent_text.length += length
         return found
 

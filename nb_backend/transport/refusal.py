@@ -134,7 +134,7 @@ _WORDS = tuple(
 )
 """What the words of a message stand for."""
 _WRITTEN_STATUS = re.compile(
-    r"^(408|429|50[0234]|529)\b"
+    r"^(408|429|50[0234]|529)(?=\W*$|\s*[^\w\s]|\s+(?-i:[A-Z]))"
     r"|\b(?:status(?: code)?|code|response|http(?:/[\d.]+)?|error)\W{1,4}(408|429|50[0234]|529)\b",
     re.IGNORECASE,
 )

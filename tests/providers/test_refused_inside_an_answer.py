@@ -50,6 +50,7 @@ REFUSALS = [
     {"base_resp": {"status_code": 1002, "status_msg": "rate limit"}, "choices": None},
     {"error": {"message": '{"error": {"code": 503, "message": "inner"}}'}},
     {"error": "503 Service Unavailable"},
+    {"error": "429 - slow down"},
     {"error": {"message": "litellm.ServiceUnavailableError: x", "type": None, "code": "503"}},
     {"object": "error", "message": "busy", "type": "ServiceUnavailableError", "code": 503},
     {"id": "1", "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error", "error": {"code": 502}}]},
@@ -85,6 +86,13 @@ async def test_it_is_retried_and_not_shown(openai, wire_server, delays, refusal)
     assert kinds.count("finish") == 1
     assert len(wire_server.requests) == 2
     assert len(delays) == 1
+
+
+@pytest.mark.parametrize("message", ["500 characters is the limit", "429 messages are too many"])
+async def test_a_number_that_counts_something_is_not_a_status(openai, wire_server, message):
+    wire_server.answer(chunks({"error": message}))
+    assert message in str((await ask(openai))[2])
+    assert len(wire_server.requests) == 1
 
 
 @pytest.mark.parametrize(
