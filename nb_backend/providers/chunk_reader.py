@@ -123,7 +123,7 @@ class ChunkReader(ResponseReader):
         yield from self._delta(delta)
         if message:
             yield from self._delta(message, is_message=True)
-        if not (delta or message) and (text := content_text(choice.get("text"))):  # of /completions
+        if not (delta.get("content") or message) and (text := content_text(choice.get("text"))):  # of /completions
             yield from self._content(text)
         yield from self._sources_of(choice)
         details = choice.get("finish_details")  # of gpt-4-vision-preview

@@ -114,6 +114,11 @@ def test_the_choice_of_the_first_index_is_read(index):
     assert said(*texts, chunk({}, "length", others), chunk({}, "stop", ours)) == ("ab", "")
 
 
+@pytest.mark.parametrize("delta", [None, {}, {"role": "assistant"}, {"role": "assistant", "content": None}])
+def test_a_text_beside_a_delta_without_one_is_read(delta):
+    assert said(chunk(delta, choice={"text": "a"}), chunk(delta, "stop", {"text": "b"})) == ("ab", "")
+
+
 def test_an_error_in_a_choice_that_looks_like_the_one_before_is_read():
     reader = ChunkReader("http://server")
     for choice in ({"logprobs": None}, {"error": {"message": "it broke"}}):
