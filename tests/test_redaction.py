@@ -153,7 +153,8 @@ def test_known_secrets_are_masked_in_every_spelling():
     import json
     from urllib.parse import quote
 
-    for text in (secret, repr(secret), json.dumps(secret), quote(secret)):
+    in_json = json.dumps(secret)
+    for text in (secret, repr(secret), in_json, json.dumps(in_json), in_json.replace("/", "\\/"), quote(secret)):
         assert "secret" not in redact(f"<{text}>", [secret])
     assert redact("abcdefghij abcdefgh", ["abcdefgh", "abcdefghij"]) == "*** ***"
     assert redact("none EMPTY", ["none", "EMPTY", ""]) == "none EMPTY"

@@ -164,10 +164,13 @@ class ResponseReader:
         texts, was_over = self._texts, self._is_over
         for event in events:
             data = event._data
-            if data.get("type") == "content" and type(text := data.get("content")) is str and len(data) == 2:  # most
-                texts.append(text)
-            else:
-                self._note(event)
+            try:  # faster than ``get``; most events have a text and nothing else
+                if len(data) == 2 and data["type"] == "content" and type(text := data["content"]) is str:
+                    texts.append(text)
+                    continue
+            except KeyError:
+                pass
+            self._note(event)
         self._is_answer = self._is_answer or any(event.type for event in events)
         if len(texts) > _MAX_TEXTS and self._message is None:
             if self.collects_partial:
