@@ -93,19 +93,23 @@ def _mask(text: str, secrets: Iterable[str]) -> str:
     """
     for secret in secrets:
         if len(secret) > 3:
-            text = re.sub("".join(map(_any_spelling, secret)), "***", text, flags=re.IGNORECASE)
+            any_spelling = "".join(map(_any_spelling, secret))
+            text = re.sub(f"{re.escape(secret)}|{any_spelling}", "***", text, flags=re.IGNORECASE)
             cut = max((size for size in range(4, len(secret)) if text.endswith(secret[:size])), default=0)
             text = text[: len(text) - cut]
     return text
 
 
 def _any_spelling(char: str) -> str:
-    """Return a pattern for a character as it is, or as it is written in a URL, in HTML, or in JSON within JSON."""
-    code, entity = ord(char), re.escape(html.escape(char))
+    """Return a pattern for a character as it is, or as it is written in a URL, in HTML, or in JSON within JSON.
+
+    It matches in one way only, the longest: each other way would double the time for the whole secret.
+    """
+    code, in_json = ord(char), json.dumps(char)[1:-1].lstrip("\\")
     in_url = "".join(f"%{byte:02x}" for byte in char.encode("utf-8", "replace"))
-    in_json = json.dumps(char)[1:-1].lstrip("\\")
-    escaped = rf"\\{{0,9}}(?:{re.escape(char)}|{re.escape(in_json)}|u{code:04x})"
-    return rf"(?:{escaped}|{in_url}|{entity}|&#(?:x0*{code:x}|0*{code});)"
+    entities = [f"&#x0*{code:x};", f"&#0*{code};", *({html.escape(char)} - {char})]
+    escaped = "|".join(filter(None, dict.fromkeys([f"u{code:04x}", re.escape(char), re.escape(in_json)])))
+    return rf"(?>{'|'.join([*entities, in_url])}|\\{{0,9}}(?:{escaped}))"
 
 
 @dataclass(frozen=True)
