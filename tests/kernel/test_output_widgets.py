@@ -143,6 +143,21 @@ def test_an_answer_streams_into_the_widget_and_ends(shown, engine, code):
     assert "an answer" not in text_of(shown.cell)
 
 
+def test_the_cell_ends_a_moment_after_the_answer_in_a_widget(shown, engine):
+    """The reply of the cell would otherwise reach nbclient while it reports the last output, and be missed."""
+    shown.run(
+        "import asyncio\nfrom types import SimpleNamespace\nfrom nb_backend.notebook.magic import magics\npauses = []\n"
+        "async def sleep(seconds): pauses.append(seconds)\nmagics.asyncio = SimpleNamespace(sleep=sleep)"
+    )
+    engine.enqueue("an answer")
+    engine.enqueue("an answer")
+    shown.run("ask()")
+    assert shown.kernel.run("pauses").result == "[]"
+    assert shown.run("out = ipywidgets.Output()\nwith out:\n    ask()").error is None
+    assert shown.kernel.run("pauses == [magics._WIDGET_PAUSE]").result == "True"
+    shown.kernel.run("magics.asyncio = asyncio")
+
+
 def test_clicks_and_sliders(shown, engine):
     shown.run(
         "out, button = ipywidgets.Output(), ipywidgets.Button()\n"

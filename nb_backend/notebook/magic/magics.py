@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import sys
 from collections import deque
-from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from IPython import get_ipython
@@ -14,6 +14,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from IPython.display import display
 from traitlets import Unicode
 
+from ...capture import in_output_widget
 from ...chat.cell_run import CellRun, cell_run
 from ..errors import interruptible, one_line_errors, report_interrupt
 from ..outputs import place
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from .question import Question
 
 
+# Seconds between an answer in an ``ipywidgets.Output`` and the end of its cell. nbclient sends a message for each
+# output there; if the cell's reply arrives at the same time, nbclient misses the reply and waits for ever.
+_WIDGET_PAUSE = 0.2
 _running: dict[str, CellRun] = {}  # by cell id; outside of the magics, as a running cell may load them anew
 
 
@@ -156,10 +160,13 @@ class BackendMagics(Magics):
 
         return Attached(question.images) if question.images else None
 
-    def _answer(self, question: Question, attached: Attached | None) -> Coroutine[Any, Any, Answer | Answers]:
+    async def _answer(self, question: Question, attached: Attached | None) -> Answer | Answers:
         """Ask one model or several, and show the answers in the cell."""
         ask: Any = self._ask_several if question.options.models else self._ask_one
-        return ask(question, attached)  # type: ignore[no-any-return]
+        answer: Answer | Answers = await ask(question, attached)
+        if in_output_widget(self.shell):
+            await asyncio.sleep(_WIDGET_PAUSE)
+        return answer
 
     async def _ask_one(self, question: Question, attached: Attached | None) -> Answer:
         from ..cell.attached import show_attached
