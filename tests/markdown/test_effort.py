@@ -102,7 +102,7 @@ MARKS = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(MARKS)
 def test_emphasis_written_as_tags_is_that_of_commonmark(text: str) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -111,7 +111,7 @@ def test_emphasis_written_as_tags_is_that_of_commonmark(text: str) -> None:
         assert raw.render(safe_markdown(text)) == as_it_is
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from(["~", "~~", "~~~", "*", "a", " ", "[b *c](https://e.x)", "*", "~~"]), max_size=20))
 def test_deleted_text_and_links_keep_their_words(parts: list[str]) -> None:
     text = f"x {''.join(parts)}"

@@ -150,13 +150,13 @@ def test_hostile_at_every_prefix(text: str) -> None:
         assert wrong_in(blocks_of(text[:end])) == []
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(TEXTS)
 def test_random_fragments(text: str) -> None:
     assert wrong_in(blocks_of(text)) == []
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.lists(st.sampled_from(FRAGMENTS), max_size=4).map("".join), max_size=14))
 def test_fragments_give_the_same_html_as_the_whole(pieces: list[str]) -> None:
     assert stream(pieces) == blocks_of("".join(pieces))
@@ -176,7 +176,7 @@ LINES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.lists(st.sampled_from(LINES), max_size=14).map("\n".join), st.sampled_from([1, 2, 3, 7]))
 def test_parts_of_lines_give_the_same_html_as_the_whole(text: str, size: int) -> None:
     assert stream([text[at : at + size] for at in range(0, len(text), size)]) == blocks_of(text)

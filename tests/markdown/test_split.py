@@ -29,7 +29,7 @@ def split_everywhere(text: str) -> list[str]:
     return [text[start:end] for start, end in itertools.pairwise(points)]
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=700, deadline=None)
 @given(TEXTS)
 def test_the_pieces_read_as_the_whole_text(text: str) -> None:
     found = [safe_markdown(part) for part in split_everywhere(text)]
