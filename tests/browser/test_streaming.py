@@ -188,7 +188,7 @@ def test_an_answer_in_an_output_widget_streams_without_flicker_and_ends(nb: Note
     for word in ("one", "two"):
         engine.enqueue(f"{word} **begins**\n\n", *(part for _ in range(8) for part in (0.1, "and goes on\n\n")), "ends")
         button.click()
-        nb.output(1).locator("strong", has_text="begins").wait_for()
+        nb.output(1).locator("p", has_text=f"{word} begins").wait_for()
         nb.page.evaluate(
             "area => { window.heights = []; window.noted = 0; const note = () => {"
             " heights.push(area.getBoundingClientRect().height); noted = requestAnimationFrame(note); }; note(); }",
