@@ -40,6 +40,11 @@ def truncate(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
+def letters_and_digits(name: str) -> str:
+    """Return a name in small letters, without punctuation: that of ``maxTokens``, ``max_tokens`` and ``MAX-TOKENS``."""
+    return "".join(filter(str.isalnum, name.casefold()))
+
+
 def float_text(value: float, form: str = "d") -> str:
     """Return a float as a decimal number. A whole number keeps all its digits.
 

@@ -16,7 +16,7 @@ from ..providers.finish_reasons import describe, is_done
 from ..providers.sources import Source, SourceList
 from ..providers.think_tags import split_unopened
 from ..providers.tool_calls import ToolCall, ToolCallCollector, describe_calls
-from ..text import safe_terminal
+from ..text import safe_terminal, truncate
 from .history import metadata
 from .images import ImageUrl
 from .text_buffer import TextAttribute
@@ -284,8 +284,7 @@ class Answer:
         return self.text
 
     def __repr__(self) -> str:
-        text = self.text
-        start = text if len(text) <= 60 else f"{text[:59]}…"
+        start = truncate(self.text, 60)
         mark = ", stopped=True" if self.stopped else ", complete=False" if self.shortcomings else ""
         return f"Answer({start!r}, model={self.model!r}{mark})"
 

@@ -6,6 +6,8 @@ Text Generation Inference, in any case and spelling.
 
 from __future__ import annotations
 
+from ..text import letters_and_digits, truncate
+
 _TOOLS = {"toolcalls", "toolcall", "tooluse", "functioncall", "functioncalls"}
 _DONE = _TOOLS | {
     *("stop", "stopped", "stopsequence", "stopsequences", "stopword", "stoptoken", "stopcriteria"),
@@ -45,8 +47,7 @@ def describe(reason: str) -> str:
     plain = _plain(reason)
     if plain in _DONE:
         return "asks for a tool" if plain in _TOOLS else ""
-    word = " ".join(reason.split())
-    word = word if len(word) <= 60 else f"{word[:59]}…"
+    word = truncate(" ".join(reason.split()), 60)
     detail = "" if plain in _USUAL else f" ({word})"
     if plain in _LIMIT:
         return f"cut off at the token limit{detail}"
@@ -56,5 +57,5 @@ def describe(reason: str) -> str:
 
 
 def _plain(reason: str) -> str:
-    letters = "".join(filter(str.isalnum, reason.casefold()))
+    letters = letters_and_digits(reason)
     return letters.removeprefix("finishreason").removeprefix("stopreason") or letters

@@ -12,12 +12,14 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from ..text import letters_and_digits
+
 
 class _Row(NamedTuple):
     """What is meant by some keywords, and what to write in Python and in a cell instead.
 
     ``level`` is where the argument ``python`` belongs: to the "chat", to a "prompt", or to "both"; if it is "", there
-    is no such argument and ``python`` says what to do. ``names`` are spelled as ``_plain`` returns them.
+    is no such argument and ``python`` says what to do. ``names`` are spelled as ``letters_and_digits`` returns them.
     """
 
     python: str
@@ -178,7 +180,7 @@ def _refusal(name: str, place: str) -> str | None:
 @lru_cache(maxsize=512)  # each request checks its fields
 def _meant(name: str) -> tuple[_Row | None, bool]:
     """Return the row of a keyword, and whether that is a guess; ``None`` for a field of the body."""
-    plain = _plain(name)
+    plain = letters_and_digits(name)
     if row := _BY_NAME.get(plain):
         return row, False
     if plain in _SERVERS_TAKE:
@@ -192,7 +194,3 @@ def _meant(name: str) -> tuple[_Row | None, bool]:
         return _BY_NAME["apikey"], False
     close = get_close_matches(plain, _OFTEN_MISSPELT, 1, 0.8)
     return (_BY_NAME[close[0]] if close else None), bool(close)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]+", "", name).lower()

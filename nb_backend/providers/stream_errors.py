@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ..text import letters_and_digits
+
 # Names of fields in small letters without punctuation.
 _ERRORS = ("error", "errors", "exception", "fault", "errormessage", "errormsg", "errmsg", "errordescription")
 _MESSAGES = ("message", "msg", "statusmsg", "statusmessage", "detail", "details", "description", "reason")
@@ -20,7 +22,7 @@ def find_error(data: Mapping[str, Any]) -> dict[str, Any] | None:
     An object tells of a failure if it has a field for errors, a code that does not mean success, or a status that means
     failure. ``base_resp`` of MiniMax is read too.
     """
-    fields = {"".join(filter(str.isalnum, key.casefold())): value for key, value in data.items()}
+    fields = {letters_and_digits(key): value for key, value in data.items()}
     if isinstance(response := fields.get("baseresp"), dict) and (found := find_error(response)) is not None:
         return found
     code = next((fields[name] for name in _CODES if not _is_fine(fields.get(name))), None)

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import orjson
 
-from ..text import unicode_text, visible
+from ..text import truncate, unicode_text, visible
 
 _MAX_DEPTH = 12  # objects, lists and JSON texts inside each other
 _MAX_ITEMS = 10  # of a list or an object that are read
@@ -83,7 +83,7 @@ def one_line(value: Any, secrets: Iterable[str], limit: int = 300) -> str:
     """Return a server's text as one line of at most ``limit`` characters, safe for a terminal, with secrets masked."""
     text = _mask(str(value or ""), secrets)
     text = " ".join(visible(unicode_text(text[:_MAX_CHARS])).split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    return truncate(text, limit)
 
 
 def _mask(text: str, secrets: Iterable[str]) -> str:

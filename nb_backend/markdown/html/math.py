@@ -9,6 +9,8 @@ from xml.etree.ElementTree import Element
 
 from latex2mathml.converter import Converter
 
+from ...text import truncate
+
 MAX_CHARS = 2_000  # a longer formula is shown as text; the time to convert one grows with its length only, as
 # formulas that define macros are refused (`elements.safe_formula`)
 _MAX_DEPTH = 60  # nested elements
@@ -54,7 +56,7 @@ def mathml(latex: str, *, display: bool) -> str | None:
         content = "".join(_serialize(child, 0) for child in converter.convert_to_element(_replace_environments(latex)))
     except Exception:  # latex2mathml raises its own errors for many mistakes, and unplanned ones for others
         return None
-    alt = latex if len(latex) <= _MAX_ALT_CHARS else latex[: _MAX_ALT_CHARS - 1] + "…"
+    alt = truncate(latex, _MAX_ALT_CHARS)
     return f'<math display="{converter.display}" alttext="{escape(alt)}">{content}</math>'
 
 
