@@ -71,7 +71,8 @@ class Answer:
     _cache_error: str = field(default="", compare=False)  # why the answer is not in the cache
     _sources: SourceList = field(default_factory=SourceList, compare=False)
     _tool_calls: ToolCallCollector = field(default_factory=ToolCallCollector, compare=False)
-    _pending: str = field(default="", compare=False)  # text that is held back, as it may be the start of a tag
+    # text that is held back, as it may be the start of a tag; None once the text is closed
+    _pending: str | None = field(default="", compare=False)
 
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> Self:
@@ -181,14 +182,20 @@ class Answer:
             self.first_token_seconds = self.seconds
 
     def end(self, *, stopped: bool = False, failed: bool = False) -> None:
-        """Set the time and how the answer ended, and note the images in its text."""
+        """Set the time and how the answer ended, and close its text."""
         self.seconds = time.monotonic() - self._started
         self.stopped, self._failed = stopped, failed
         is_whole = self._has_end_mark if self.finish_reason is None else is_done(self.finish_reason)
         self.complete = is_whole and not (stopped or failed or self._damaged_lines)
         self._just_ended = self.finish_reason is None and not (self._has_end_mark or stopped or failed)
-        pending, self._pending = self._pending, ""
-        self.__dict__["text"].grow(pending)
+        self.close_text()
+
+    def close_text(self) -> None:
+        """Add what is held back, separate reasoning from the text, and note the images in it; only once."""
+        if self._pending is None:
+            return
+        self.__dict__["text"].grow(self._pending)
+        self._pending = None
         if parts := split_unopened(self.text, has_reasoning=bool(self.reasoning)):
             self.reasoning, self.text = parts[0] or self.reasoning, parts[1]
         if "![" in self.text:

@@ -135,9 +135,6 @@ class AnswerStream(AsyncIterator[RawResponse]):
         except BaseException as error:
             if self._start_next_round(error):
                 return None
-            if isinstance(error, BackendError):
-                self.answer.end(failed=True)  # separates reasoning from the text
-                error.partial = self.answer.text
             self._finish(error)
             raise
         if event is None:
@@ -220,7 +217,7 @@ class AnswerStream(AsyncIterator[RawResponse]):
         if self._state is State.STREAMING:
             self._state = State.FETCHING_IMAGES
             if not self._cached:
-                self.answer.end()  # finds the images in the text
+                self.answer.close_text()
                 self._images.fetch(self.answer.images)
                 await self._images.wait()
 
@@ -242,6 +239,8 @@ class AnswerStream(AsyncIterator[RawResponse]):
         failed = error is not None and not isinstance(error, asyncio.CancelledError)
         stopped = not failed and before is not State.FETCHING_IMAGES and self.answer.finish_reason is None
         self.answer.end(stopped=stopped, failed=failed)
+        if isinstance(error, BackendError):
+            error.partial = self.answer.text
         self._images.cancel()
         if complete:
             self._store()
