@@ -145,7 +145,12 @@ class AsyncGeneratorProvider:
         urls = settings.urls(cls.url)
         if len(urls) < 2:
             return (cls,)
-        return tuple(type(cls.__name__, (cls,), {"url": url}) for url in urls)
+        return tuple(map(cls.at, urls))
+
+    @classmethod
+    def at(cls, url: str) -> type[Self]:
+        """Return this class for one server."""
+        return type(cls.__name__, (cls,), {"url": url})
 
     @classmethod
     def address(cls, url: str, path: str) -> str:

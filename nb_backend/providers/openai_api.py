@@ -104,7 +104,7 @@ class OpenAIApi(Provider):
         cls, url: str, failure: BackendError, body: dict[str, Any], key: settings.Secret
     ) -> BackendError:
         """Return the failure; it asks for the name of a model, or for ``stream=False``, if the server wants that."""
-        listed = await cls._names(url, key) if "model" not in body else []
+        listed = await cls._names(url, key) if refused_fields.wants_model(body, failure) else []
         names = [one_line(name, [key.value or ""], 60) for name in listed]
         return refused_fields.explained(body, failure, names)
 
@@ -112,7 +112,7 @@ class OpenAIApi(Provider):
     async def _names(cls, url: str, key: settings.Secret, *, fresh: bool = False) -> list[str]:
         from .catalog import names_listed
 
-        return await names_listed(type(cls.__name__, (cls,), {"url": url}), api_key=key.value, fresh=fresh)
+        return await names_listed(cls.at(url), api_key=key.value, fresh=fresh)
 
     @classmethod
     def make_reader(cls, url: str, secrets: Sequence[str]) -> ChunkReader:

@@ -92,11 +92,18 @@ def _refuses_an_unnamed_field(text: str, sent: dict[str, Any]) -> bool:
     return not names_another and _REFUSES_A_FIELD.search(text) is not None
 
 
+def wants_model(body: dict[str, Any], failure: BackendError) -> bool:
+    """Whether a request without a model failed because the server wants one, as far as its words tell."""
+    if "model" in body or failure.status not in _REFUSAL:
+        return False
+    text = str(failure)
+    return "model" in failure.param.split() or "(" not in text or _WANTS_MODEL.search(text) is not None
+
+
 def explained(body: dict[str, Any], failure: BackendError, names: list[str]) -> BackendError:
     """Return the failure with the next step: name a model (``names`` are some of the server's), or do not stream."""
     text = str(failure)
-    wants_model = "model" in failure.param.split() or _WANTS_MODEL.search(text) or "(" not in text
-    if "model" not in body and failure.status in _REFUSAL and wants_model:
+    if wants_model(body, failure):
         listed = [name for name in dict.fromkeys(names) if name.isprintable()]
         some = ", ".join([*listed[:_MAX_NAMES], *(["…"] if len(listed) > _MAX_NAMES else [])])
         hint = f"name a model{f', one of {some}' if some else ''}"

@@ -278,6 +278,15 @@ def test_only_a_refusal_about_the_model_asks_for_one(wire_server, message, wants
     assert str(failure.value).endswith("name a model, one of a, b") is wants_one
 
 
+@pytest.mark.parametrize("line", ["429 Too Many Requests", "503 Service Unavailable", "401 Unauthorized"])
+def test_a_failure_that_is_not_about_the_model_does_not_ask_for_the_list(wire_server, line):
+    wire_server.answer(status(line, {"error": {"message": "no"}}, retry_after="99"))
+    wire_server.answer(models("a", "b"))
+    with pytest.raises(BackendError):
+        chat(wire_server, None)("Hi")
+    assert [request.head.split()[0] for request in wire_server.requests] == ["POST"]
+
+
 def test_a_model_that_the_server_has_replaced_is_looked_up_again(wire_server):
     gone = refused("no such model", "404 Not Found")
     for answer in (refused("no model"), models("old"), ANSWER, gone, models("new"), ANSWER):
