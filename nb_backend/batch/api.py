@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
+from inspect import signature
 from typing import Any
 
 from ..chat.answer import Answer
@@ -17,7 +18,7 @@ from .runner import BatchRunner, Item, Result
 from .schema import Schema
 from .tables import Rows, read_rows
 
-_OF_CHAT = frozenset({"url", "api_key", "provider", "system", "cache", "connect_timeout", "idle_timeout"})
+_OF_CHAT = frozenset(name for name, one in signature(Chat).parameters.items() if one.kind is one.KEYWORD_ONLY)
 
 
 def map(

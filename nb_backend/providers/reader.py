@@ -58,7 +58,6 @@ class ResponseReader:
         """How many times the answer may have ended: at a finish reason or an error, and with what came after it."""
         self._texts_joined = 0  # how many deltas are no longer in ``_texts``
         self._texts_before_usage = -1  # of all deltas
-        self._damaged = 0
 
     @property
     def started(self) -> bool:
@@ -94,9 +93,8 @@ class ResponseReader:
         last = self._split([*self.translate(self._decoder.flush()), *self.final_events(whole=whole)])
         kept_back = self._think_tags.flush() if self._think_tags else []
         events = self._filter_and_note([*last, *kept_back])
-        self._damaged = self._decoder.damaged
-        if self._damaged:
-            debug.log(f"skipped {self._damaged} damaged lines of an answer")
+        if damaged := self._decoder.damaged:
+            debug.log(f"skipped {damaged} damaged lines of an answer")
         held = self._secret_filter.flush()
         self._texts += map(str, held)
         late = len(held) + len(kept_back)  # these texts belong before the last message, and before the usage
@@ -112,7 +110,7 @@ class ResponseReader:
         """Return an event that says how the body ended: with an end mark or not, and how many lines were damaged."""
         has_usage_last = self._texts_before_usage == self._texts_joined + len(self._texts)
         is_marked = self.done or (self.usage_ends_answer and has_usage_last)
-        return RawResponse(type="ending", marked=is_marked and self.has_begun, damaged=self._damaged)
+        return RawResponse(type="ending", marked=is_marked and self.has_begun, damaged=self._decoder.damaged)
 
     def error(self, failure: BackendError | None) -> BackendError | None:
         """Return the failure of the answer, if any: an error of the server's comes before one of the connection."""
