@@ -13,7 +13,7 @@ import chromium
 import pytest
 from aiohttp import web
 from playwright.sync_api import Page, sync_playwright
-from serving import TOKEN
+from serving import TOKEN, serving_app
 
 from nb_backend import background
 
@@ -74,20 +74,13 @@ TRY = """async ([server, token, body]) => {
 def elsewhere() -> Iterator[str]:
     """The address of a page of another origin."""
 
-    async def start() -> web.AppRunner:
-        async def page(_: web.Request) -> web.Response:
-            return web.Response(text="<!doctype html><title>elsewhere</title>", content_type="text/html")
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(text="<!doctype html><title>elsewhere</title>", content_type="text/html")
 
-        app = web.Application()
-        app.router.add_get("/", page)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return runner
-
-    runner = background.run(start())
-    yield f"127.0.0.1:{runner.addresses[0][1]}"
-    background.run(runner.cleanup())
+    app = web.Application()
+    app.router.add_get("/", page)
+    with serving_app(app) as url:
+        yield url.removeprefix("http://")
 
 
 @pytest.fixture(scope="module")

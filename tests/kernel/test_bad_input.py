@@ -7,8 +7,7 @@ import socket
 import pytest
 from aiohttp import web
 from driver import one_line
-
-from nb_backend import background
+from serving import serving_app
 
 
 @pytest.fixture(scope="module")
@@ -16,17 +15,10 @@ def html_server():
     async def hello(_):
         return web.Response(text="<html>Welcome</html>", content_type="text/html")
 
-    async def start():
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", hello)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return runner
-
-    runner = background.run(start())
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    background.run(runner.cleanup())
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", hello)
+    with serving_app(app) as url:
+        yield url
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from serving import TOKEN, serving
+from serving import TOKEN, serving, serving_app
 
 from nb_backend import BackendApi, OpenAIApi, background, settings
 from nb_backend.local import process
@@ -57,21 +57,12 @@ class Server:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    server = Server()
-
-    async def start() -> web.AppRunner:
-        app = web.Application()
-        app.router.add_get("/{path:.*}", server.answer)
-        runner = web.AppRunner(app, shutdown_timeout=1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return runner
-
-    runner = background.run(start())
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield server
-    server.gate.set()
-    background.run(runner.cleanup())
+    server, app = Server(), web.Application()
+    app.router.add_get("/{path:.*}", server.answer)
+    with serving_app(app, shutdown_timeout=1) as url:
+        server.url = url
+        yield server
+        server.gate.set()
 
 
 class Clock:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 from aiohttp import web
+from serving import serving_app
 from wire_server import WireServer, status
 
-from nb_backend import Chat, OpenAIApi, background, map
+from nb_backend import Chat, OpenAIApi, map
 from nb_backend.errors import BackendError, ServerError
 from nb_backend.providers import base
 
@@ -60,21 +61,12 @@ class StrictServer:
 
 @pytest.fixture
 def strict_server() -> Iterator[StrictServer]:
-    server = StrictServer()
-
-    async def start() -> web.AppRunner:
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", server.complete)
-        app.router.add_get("/v1/models", server.models)
-        runner = web.AppRunner(app, shutdown_timeout=1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return runner
-
-    runner = background.run(start())
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    yield server
-    background.run(runner.cleanup())
+    server, app = StrictServer(), web.Application()
+    app.router.add_post("/v1/chat/completions", server.complete)
+    app.router.add_get("/v1/models", server.models)
+    with serving_app(app, shutdown_timeout=1) as url:
+        server.url = f"{url}/v1"
+        yield server
 
 
 # -- stream_options

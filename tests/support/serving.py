@@ -51,15 +51,12 @@ def put_before(middleware: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def serving(engine: ScriptedEngine, path: str = "") -> Iterator[Backend]:
-    """Serve an engine on a free port, from the background loop; with the path ``/v1``, as an OpenAI server."""
-
+def serving_app(app: web.Application, **runner_options: Any) -> Iterator[str]:
+    """Serve an application on a free port, from the background loop; yield its url."""
     listening = socket.create_server(("127.0.0.1", 0))
 
     async def start() -> web.AppRunner:
-        app = openai_app(engine) if path else create_app(engine, token=TOKEN)
-        app.middlewares.append(_lists_its_models(engine))
-        runner = web.AppRunner(app, handler_cancellation=bool(path))  # a client that leaves stops the answer
+        runner = web.AppRunner(app, **runner_options)
         await runner.setup()
         await web.SockSite(runner, listening).start()
         return runner
@@ -71,8 +68,17 @@ def serving(engine: ScriptedEngine, path: str = "") -> Iterator[Backend]:
         await runner.cleanup()
 
     runner = background.run(start())
-    yield Backend(engine, f"http://127.0.0.1:{listening.getsockname()[1]}{path}")
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     background.run(stop())
+
+
+@contextmanager
+def serving(engine: ScriptedEngine, path: str = "") -> Iterator[Backend]:
+    """Serve an engine on a free port, from the background loop; with the path ``/v1``, as an OpenAI server."""
+    app = openai_app(engine) if path else create_app(engine, token=TOKEN)
+    app.middlewares.append(_lists_its_models(engine))
+    with serving_app(app, handler_cancellation=bool(path)) as url:  # a client that leaves stops the answer
+        yield Backend(engine, f"{url}{path}")
 
 
 def _lists_its_models(engine: ScriptedEngine) -> Any:
