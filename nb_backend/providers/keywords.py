@@ -18,110 +18,101 @@ from ..text import letters_and_digits
 class _Row(NamedTuple):
     """What is meant by some keywords, and what to write in Python and in a cell instead.
 
-    ``level`` is where the argument ``python`` belongs: to the "chat", to a "prompt", or to "both"; if it is "", there
-    is no such argument and ``python`` says what to do. ``names`` are spelled as ``letters_and_digits`` returns them.
+    ``names`` are spelled as ``letters_and_digits`` returns them. ``level`` is where the argument ``python`` belongs: to
+    the "chat", to a "prompt", or to "both"; if it is "", there is no such argument and ``python`` says what to do.
+    ``cell`` says what to do in a cell; "" if that is the same.
     """
 
-    python: str
-    level: str
-    cell: str
     names: str
+    python: str
+    level: str = ""
+    cell: str = ""
 
 
 _SUBCLASS = "headers are set in a subclass of OpenAIApi or BackendApi"
 _TABLE: Final = (
     _Row(
+        "url urls ulr baseurl apibase apibaseurl apiurl openaiapibase openaibaseurl endpoint endpoints"
+        " endpointurl apiendpoint azureendpoint host hosts hostname port server servers serverurl"
+        " serviceurl address uri",
         "url",
         "chat",
         "use %backend url URL",
-        "url urls ulr baseurl apibase apibaseurl apiurl openaiapibase openaibaseurl endpoint endpoints endpointurl"
-        " apiendpoint azureendpoint host hosts hostname port server servers serverurl serviceurl address uri",
     ),
     _Row(
+        "apikey key keys token apitoken authtoken auth authorization bearer password secret openaiapikey"
+        " azureapikey azureadtoken azureadtokenprovider",
         "api_key",
         "chat",
         "use %backend key",
-        "apikey key keys token apitoken authtoken auth authorization bearer password secret openaiapikey azureapikey"
-        " azureadtoken azureadtokenprovider",
     ),
     _Row(
+        "model modelname modelid engine deployment deploymentname deploymentid azuredeployment",
         "model",
         "both",
         "name the model after %%backend",
-        "model modelname modelid engine deployment deploymentname deploymentid azuredeployment",
     ),
     _Row(
+        "system systemprompt systemmessage systeminstruction systeminstructions instructions sysprompt",
         "system",
         "both",
         "use -s TEXT",
-        "system systemprompt systemmessage systeminstruction systeminstructions instructions sysprompt",
     ),
-    _Row("provider", "both", "use --provider NAME", "provider providername"),
-    _Row("cache", "both", "use --cache", "cache"),
+    _Row("provider providername", "provider", "both", "use --provider NAME"),
+    _Row("cache", "cache", "both", "use --cache"),
     _Row(
+        "images image img imgs imageurl picture pictures media attachment attachments file files",
         "images",
         "prompt",
         "use -i EXPRESSION_OR_PATH",
-        "images image img imgs imageurl picture pictures media attachment attachments file files",
     ),
-    _Row("new", "prompt", "use --new", "new"),
-    _Row("keep", "prompt", "use --once, or --keep MODEL", "keep"),
-    _Row("refresh", "prompt", "use --refresh", "refresh"),
-    _Row("instead", "prompt", "run the cell again", "instead"),
-    _Row("nested is for chat(prompt, nested=True) only", "", "a cell does not need it", "nested"),
+    _Row("new", "new", "prompt", "use --new"),
+    _Row("keep", "keep", "prompt", "use --once, or --keep MODEL"),
+    _Row("refresh", "refresh", "prompt", "use --refresh"),
+    _Row("instead", "instead", "prompt", "run the cell again"),
+    _Row("nested", "nested is for chat(prompt, nested=True) only", "", "a cell does not need it"),
     _Row(
+        "connecttimeout connectiontimeout sockconnect",
         "connect_timeout",
         "chat",
         "use %config BackendMagics.connect_timeout = SECONDS",
-        "connecttimeout connectiontimeout sockconnect",
     ),
     _Row(
+        "idletimeout timeout timeouts timeoutseconds timeoutms readtimeout requesttimeout totaltimeout sockread",
         "idle_timeout",
         "chat",
         "use %config BackendMagics.idle_timeout = SECONDS",
-        "idletimeout timeout timeouts timeoutseconds timeoutms readtimeout requesttimeout totaltimeout sockread",
     ),
     _Row(
+        "messages message history chathistory conversationhistory",
         "assign chat.messages",
         "",
         "-c NAME continues a chat",
-        "messages message history chathistory conversationhistory",
     ),
-    _Row("ask with chat(prompt)", "", "the prompt is in the lines below", "prompt question"),
+    _Row("prompt question", "ask with chat(prompt)", "", "the prompt is in the lines below"),
     _Row(
+        "headers header extraheaders defaultheaders httpheaders customheaders organization organizationid"
+        " orgid openaiorganization project projectid useragent extraquery defaultquery httpclient client"
+        " session",
         _SUBCLASS,
-        "",
-        _SUBCLASS,
-        "headers header extraheaders defaultheaders httpheaders customheaders organization organizationid orgid"
-        " openaiorganization project projectid useragent extraquery defaultquery httpclient client session",
     ),
     _Row(
+        "ssl sslverify verify verifyssl cert certfile certificate cafile cabundle sslcontext tls",
         "set SSL_CERT_FILE, or ssl in a subclass of OpenAIApi or BackendApi",
         "",
         "set SSL_CERT_FILE",
-        "ssl sslverify verify verifyssl cert certfile certificate cafile cabundle sslcontext tls",
     ),
-    _Row("set HTTPS_PROXY", "", "set HTTPS_PROXY", "proxy proxies httpproxy httpsproxy"),
+    _Row("proxy proxies httpproxy httpsproxy", "set HTTPS_PROXY"),
+    _Row("maxretries maxretry numretries retries retry", "temporary failures are retried without it"),
+    _Row("apiversion openaiapiversion", "write it into the url, ?api-version=…"),
+    _Row("api apitype dialect customllmprovider", "the url says how to ask"),
     _Row(
-        "temporary failures are retried without it",
-        "",
-        "temporary failures are retried without it",
-        "maxretries maxretry numretries retries retry",
-    ),
-    _Row(
-        "write it into the url, ?api-version=…",
-        "",
-        "write it into the url, ?api-version=…",
-        "apiversion openaiapiversion",
-    ),
-    _Row("the url says how to ask", "", "the url says how to ask", "api apitype dialect customllmprovider"),
-    _Row(
+        "params param kwargs modelkwargs",
         "write each field as a keyword: temperature=0.2",
         "",
         "write -p for each field",
-        "params param kwargs modelkwargs",
     ),
-    _Row("it cannot be a field", "", "it cannot be a field", "self cls"),
+    _Row("self cls", "it cannot be a field"),
 )
 _BY_NAME: Final = {name: row for row in _TABLE for name in row.names.split()}
 _OFTEN_MISSPELT: Final = (
@@ -159,7 +150,7 @@ def refusal_in_cell(name: str) -> str | None:
     row, is_guess = _meant(name)
     if row is None or name == "provider":
         return None
-    return f"{name} is not a parameter: {f'did you mean {row.python}? ' if is_guess else ''}{row.cell}"
+    return f"{name} is not a parameter: {f'did you mean {row.python}? ' if is_guess else ''}{row.cell or row.python}"
 
 
 def _refusal(name: str, place: str) -> str | None:
