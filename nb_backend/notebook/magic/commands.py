@@ -22,7 +22,7 @@ from ...text import shorten, truncate
 from ..report import EMBEDDED, Report
 from .line import KEY_ON_THE_LINE, Word, refuse_key, words
 from .mistakes import refuse_text, refuse_variable
-from .model_names import can_be_name, looks_like_name, meant_names
+from .model_names import can_be_name, is_alias, looks_like_name, meant_names
 
 if TYPE_CHECKING:
     from ...providers.model import Model
@@ -202,7 +202,7 @@ def set_alias(*given: Word) -> Report:
         settings.current.aliases[str(given[0])] = _model_name(f"alias {given[0]}", given[1:])
     elif given:
         name, equals, model = given[0].partition("=")
-        if equals and given[0] not in settings.current.aliases and not given[0].is_quoted:
+        if equals and not (is_alias(given[0]) or given[0].is_quoted):
             raise ValueError(f"write %backend alias {shorten(name)} {shorten(model) or 'MODEL'}, without the =")
         settings.current.aliases.pop(given[0], None)
     return Report(f"aliases: {_aliases() or 'none'}")
@@ -282,7 +282,7 @@ def _model_name(verb: str, given: Sequence[Word]) -> str:
     name, verb = str(" ".join(given)), f"%backend {shorten(verb)}"
     if len(given) == 1 and (given[0].is_quoted or can_be_name(name)):
         return name
-    if name in (*settings.current.aliases, *known_models(0)):
+    if is_alias(name) or name in known_models(0):
         return name
     refuse_text(given[:1], verb)
     form = f"{verb} {shorten([*meant_names(given), *given][0])}"

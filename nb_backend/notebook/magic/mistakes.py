@@ -11,12 +11,12 @@ from difflib import get_close_matches
 from html import unescape
 from typing import TYPE_CHECKING, Final
 
-from ... import settings
+from ...media.source import is_address
 from ...redaction import is_secret_name
 from ...text import shorten
 from .declaration import option_of
 from .line import KEY_ON_THE_LINE, Word
-from .model_names import CONNECTING, can_be_name, can_be_quoted_name, is_file, looks_like_name, meant_names
+from .model_names import CONNECTING, can_be_name, can_be_quoted_name, is_alias, is_file, looks_like_name, meant_names
 
 if TYPE_CHECKING:
     from .declaration import Option
@@ -85,7 +85,7 @@ def refuse_text(models: Sequence[Word], form: str = "%%backend") -> None:
     """
     wrong = [word for word in models if not _can_be_model(word)]
     if len(models) > 1:
-        connect = [word for word in models if word in CONNECTING and not (word.is_quoted or _is_alias(word))]
+        connect = [word for word in models if word in CONNECTING and not (word.is_quoted or is_alias(word))]
         wrong = wrong or (connect if meant_names(models) else [])
     if any(_names_secret(word, len(models) > 1) for word in models):  # no message may repeat it
         raise ValueError(KEY_ON_THE_LINE)
@@ -93,7 +93,7 @@ def refuse_text(models: Sequence[Word], form: str = "%%backend") -> None:
         return
     first = wrong[0]
     option, equals, value = first.partition("=")
-    if first.lower().startswith(("http://", "https://")):
+    if is_address(first):
         raise ValueError(f"{shorten(first)} is an address: choose the server with %backend url {shorten(first)}")
     if equals and option.isidentifier() and option not in ("model", "models") and not first.is_quoted:
         raise ValueError(f"{shorten(first)} is not a model: write a parameter with -p: -p {option}={shorten(value)}")
@@ -252,7 +252,7 @@ def _refuse_rest_of_text(found: Sequence[Word], roles: Sequence[str], at: int, o
     while rest < len(found) and roles[rest] == "model":
         rest += 1
     following = found[at + 1 : rest]
-    if all(word.is_quoted or looks_like_name(word) or _is_alias(word) for word in following):
+    if all(word.is_quoted or looks_like_name(word) or is_alias(word) for word in following):
         return ""
     role, value, last = roles[at], _value_of(found[at], options), following[-1]
     may_be_models = all(map(can_be_name, following))
@@ -268,12 +268,8 @@ def _refuse_rest_of_text(found: Sequence[Word], roles: Sequence[str], at: int, o
 def _names_secret(word: Word, is_followed: bool) -> bool:
     """Whether a word is like ``token=…`` or, if a value may follow, like ``token``."""
     name, *value = re.split("[=:]", word, maxsplit=1)
-    return name.isidentifier() and bool(value or is_followed) and not _is_alias(word) and is_secret_name(name)
+    return name.isidentifier() and bool(value or is_followed) and not is_alias(word) and is_secret_name(name)
 
 
 def _can_be_model(word: Word) -> bool:
-    return _is_alias(word) or (can_be_quoted_name(word) if word.is_quoted else can_be_name(word))
-
-
-def _is_alias(word: str) -> bool:
-    return word in settings.current.aliases
+    return is_alias(word) or (can_be_quoted_name(word) if word.is_quoted else can_be_name(word))

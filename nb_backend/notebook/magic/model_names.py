@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from ... import settings
+from ...media.source import is_address
 from .line import Word, plain
 
 _ASCII = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:/@~+#%()[]*\\=")
@@ -30,7 +32,7 @@ def can_be_name(word: str) -> bool:
     )
     if not is_of_letters or word[-1] in _LAST_NOT or not (word[0].isalnum() or word[0] in "@~./\\_"):
         return False
-    is_other = _PARAMETER.match(word) or is_file(word) or re.match(r"https?://", word, re.IGNORECASE)
+    is_other = _PARAMETER.match(word) or is_file(word) or is_address(word)
     return not is_other and unicodedata.normalize("NFKC", word) == unicodedata.normalize("NFC", word)
 
 
@@ -64,6 +66,11 @@ def meant_names(words: Iterable[Word]) -> Sequence[str]:
     found = [part.strip(_WRAPPING).rstrip(".:#\\=-") for part in parts]
     are_names = all(map(looks_like_name, found)) if len(found) > 1 else all(map(can_be_name, found))
     return found if are_names else ()
+
+
+def is_alias(word: str) -> bool:
+    """Whether the user has given a model this short name."""
+    return word in settings.current.aliases
 
 
 def is_listed(name: str, listed: Iterable[str]) -> bool:

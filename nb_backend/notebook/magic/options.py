@@ -164,7 +164,7 @@ def parse(
     ``trust_one``: a word that is alone is a model, even if it looks like a word of a text.
     """
     from .mistakes import refuse_mistakes, refuse_text
-    from .model_names import looks_like_name
+    from .model_names import is_alias, looks_like_name
 
     refuse_key(line)
     try:
@@ -185,7 +185,7 @@ def parse(
     named: list[Word] = given.pop("models", [])
     given = {name: _without_flags(value) for name, value in given.items()}
     refuse_text(named)
-    unsure = [str(word) for word in named if not (_is_alias(word) or looks_like_name(word) or _is_one_quoted(word))]
+    unsure = [str(word) for word in named if not (is_alias(word) or looks_like_name(word) or _is_one_quoted(word))]
     models = [*map(str, named)]
     model = _kept_model(models, given.get("keep"))
     several = models if len(models) > 1 else ()
@@ -206,12 +206,6 @@ def _without_flags(value: Any) -> Any:
     if isinstance(value, list):
         return [*map(_without_flags, value)]
     return str(value) if isinstance(value, Word) else value
-
-
-def _is_alias(word: str) -> bool:
-    from ... import settings
-
-    return word in settings.current.aliases
 
 
 def _is_one_quoted(word: Word) -> bool:
