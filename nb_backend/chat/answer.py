@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -307,8 +307,11 @@ class Answer:
 Answer.__module__ = "nb_backend.chat"  # its public home, which pickles and IPython's formatters name
 
 
-def summarize(answer: Answer, *, failed: bool, with_shortcomings: bool = True) -> str:
-    """Return the status line of an answer: how it ended if it is not complete, who answered, tokens, seconds."""
+def summarize(answer: Answer, *, failed: bool, without: Collection[str] = ()) -> str:
+    """Return the status line of an answer: how it ended if it is not complete, who answered, tokens, seconds.
+
+    ``without`` are parts that the reader is told elsewhere.
+    """
     name = answer.provider.get("label") or answer.provider.get("name")
     model = answer.provider.get("model")
     calls = answer.tool_calls
@@ -319,7 +322,7 @@ def summarize(answer: Answer, *, failed: bool, with_shortcomings: bool = True) -
         parts.append("broke off" if answer.text else "no answer")
     if not (answer.stopped or failed or answer.text.strip() or answer.images or calls):
         parts.append("an answer without text")
-    parts += answer.shortcomings if with_shortcomings else []
+    parts += answer.shortcomings
     if calls:
         parts.append(describe_calls(calls))
     elif answer.finish_reason and is_done(answer.finish_reason) and (ending := describe(answer.finish_reason)):
@@ -337,4 +340,4 @@ def summarize(answer: Answer, *, failed: bool, with_shortcomings: bool = True) -
         parts.append(f"cached on {answer.recorded[:10]}")
     if answer._cache_error:
         parts.append(f"not cached: {answer._cache_error}")
-    return safe_terminal(" ".join(" · ".join(parts).split()))
+    return safe_terminal(" ".join(" · ".join(part for part in parts if part not in without).split()))

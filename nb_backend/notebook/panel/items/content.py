@@ -106,8 +106,8 @@ def answer_content(turn: Turn, mask: Mask, error_line: Callable[[BaseException],
 
 def _facts(answer: Answer, status: str) -> str:
     """Return the status line; if the item says that it was stopped or why it is incomplete, this is not repeated."""
-    line = summarize(answer, failed=status == "failed", with_shortcomings=status != "incomplete")
-    return line.removeprefix("stopped · ") if status == "stopped" else line
+    told = {"stopped": ["stopped"], "incomplete": answer.shortcomings}
+    return summarize(answer, failed=status == "failed", without=told.get(status, ()))
 
 
 def _final_status(answer: Answer, mask: Mask) -> tuple[str, str]:
