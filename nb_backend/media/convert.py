@@ -15,12 +15,9 @@ from .files import check_size, is_open_file
 from .probe import is_truncated
 from .sniff import data_uri, format_size, media_type
 from .source import read_source
+from .types import converted_suffixes
 
 _SVG = "image/svg+xml"
-_CONVERTED_SUFFIXES = frozenset(
-    (".tif", ".tiff", ".bmp", ".dib", ".avif", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jxl", ".ico", ".tga", ".psd",
-     ".pnm", ".pbm", ".pgm", ".ppm", ".qoi")
-)  # fmt: skip
 
 
 def attach(thing: Any, name: str | None = None) -> Attachment:
@@ -44,11 +41,11 @@ def attach(thing: Any, name: str | None = None) -> Attachment:
     if found_type == _SVG and (png := _render(content)):
         content, found_type = png, "image/png"
         name = name and _with_suffix(name, found_type)
-    content, found_type, remark = _sendable(content, found_type, label)
-    if remark.startswith("converted"):
-        name = name and _with_suffix(name, found_type)
-    own_name = _with_suffix(own_name, found_type) if own_name else file_name("", found_type)
-    return Attachment(data_uri(content, found_type), name or own_name, remark)
+    content, sent_type, remark = _sendable(content, found_type, label)
+    if sent_type != found_type:
+        name = name and _with_suffix(name, sent_type)
+    own_name = _with_suffix(own_name, sent_type) if own_name else file_name("", sent_type)
+    return Attachment(data_uri(content, sent_type), name or own_name, remark)
 
 
 def attachments(values: Any) -> list[Attachment]:
@@ -106,7 +103,7 @@ def _with_suffix(name: str, media_type: str) -> str:
     """Return the name without a suffix of another type: an opened photo.jpg of Pillow is sent as photo.png."""
     named_type, compression = mimetypes.guess_type(name)
     stem, suffix = os.path.splitext(name)
-    if suffix.lower() in _CONVERTED_SUFFIXES:  # Python does not know all of them
+    if suffix.lower().removeprefix(".") in converted_suffixes():  # Python does not know all of them
         return file_name(stem, media_type)
     if compression or (named_type != media_type and mimetypes.guess_type(stem)[0] == media_type):
         return stem  # photo.png.gz, photo.png.bak

@@ -50,6 +50,8 @@ class MediaType:
     """Whether every browser shows it, every service reads it, and no script can be in it."""
     brands: tuple[bytes, ...] = ()
     """The brands of an ISO media file, in place of a signature; two bytes stand for all brands that begin so."""
+    other_suffixes: tuple[str, ...] = ()
+    """Suffixes that its files may have besides ``suffix``."""
 
     @property
     def is_converted(self) -> bool:
@@ -74,18 +76,19 @@ _ROWS = (
               pillow=PillowFormat("GIF", animation={"disposal": 2}), is_web_bitmap=True),
     # Bitmaps that are converted to PNG or JPEG.
     MediaType("image/bmp", "bmp", formats.is_bmp, formats.bmp_is_truncated, formats.bmp_size,
-              pillow=PillowFormat("BMP")),
+              pillow=PillowFormat("BMP"), other_suffixes=("dib",)),
     MediaType("image/tiff", "tiff", starts_with(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), formats.tiff_is_truncated,
-              formats.tiff_size, pillow=PillowFormat("TIFF", parts="page")),
+              formats.tiff_size, pillow=PillowFormat("TIFF", parts="page"), other_suffixes=("tif",)),
     _iso("image/avif", "avif", b"avif", b"avis", size=formats.iso_size, pillow=PillowFormat("AVIF")),
     _iso("image/heic", "heic", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", *formats.CONTAINER_BRANDS,
-         size=formats.iso_size, pillow=PillowFormat("HEIF", plugin="pillow-heif")),
+         size=formats.iso_size, pillow=PillowFormat("HEIF", plugin="pillow-heif"), other_suffixes=("heif", "hif")),
     MediaType("image/jp2", "jp2", starts_with(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
-              pillow=PillowFormat("JPEG2000")),
+              pillow=PillowFormat("JPEG2000"), other_suffixes=("j2k",)),
     MediaType("image/jxl", "jxl", starts_with(b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a"),
               pillow=PillowFormat("JXL", plugin="pillow-jxl-plugin")),
     MediaType("image/x-icon", "ico", formats.is_ico, pillow=PillowFormat("ICO", parts="")),
-    MediaType("image/x-portable-anymap", "pnm", formats.is_netpbm, pillow=PillowFormat("PPM")),
+    MediaType("image/x-portable-anymap", "pnm", formats.is_netpbm, pillow=PillowFormat("PPM"),
+              other_suffixes=("pbm", "pgm", "ppm")),
     MediaType("image/vnd.adobe.photoshop", "psd", starts_with(b"8BPS\0\1"), pillow=PillowFormat("PSD", parts="")),
     MediaType("image/qoi", "qoi", starts_with(b"qoif"), pillow=PillowFormat("QOI")),
     MediaType("application/pdf", "pdf", starts_with(b"%PDF-"), formats.pdf_is_truncated),
@@ -102,3 +105,8 @@ _ROWS = (
 )  # fmt: skip
 
 TYPES = {row.name: row for row in _ROWS}
+
+
+def converted_suffixes() -> set[str]:
+    """Return the suffixes of files that are converted, in small letters and without the dot."""
+    return {suffix for row in TYPES.values() if row.is_converted for suffix in (row.suffix, *row.other_suffixes)}
