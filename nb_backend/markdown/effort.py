@@ -27,21 +27,21 @@ _TOKEN_WEIGHTS = {"inline": 0.0, "td_open": 0.5, "th_open": 0.5, "tr_open": 0.0,
 
 
 class Effort:
-    """What the paragraphs and formulas of one text may still cost; the text has ``chars`` characters."""
+    """How many elements and symbols of formulas a text of ``chars`` characters may still have."""
 
     def __init__(self, chars: int) -> None:
         self._elements = _FREE + chars // _CHARS_EACH
         self._formulas = _FREE_IN_FORMULAS + chars // _CHARS_EACH_IN_FORMULAS
 
     def spend_on_text(self, count: int, chars: int) -> bool:
-        """Spend effort on so many elements of a paragraph of so many characters; return whether there is enough."""
+        """Deduct the ``count`` elements of a paragraph of ``chars`` characters; return whether that many were left."""
         if count > min(self._elements, _FREE_IN_TEXT + chars // _CHARS_EACH_IN_TEXT):
             return False
         self._elements -= count
         return True
 
     def spend_on_formula(self, formula: str) -> bool:
-        """Spend effort on a formula; return whether there is enough."""
+        """Deduct the symbols of a formula; return whether that many were left."""
         count = _FORMULA_EFFORT + len(_symbol.findall(formula))
         if count > self._formulas:
             return False

@@ -187,7 +187,7 @@ class AsyncGeneratorProvider:
     async def learn(
         cls, url: str, body: dict[str, Any], sent: dict[str, Any], failure: BackendError, key: settings.Secret
     ) -> bool:
-        """Whether the failure says what the server does not accept, so that the next ``fitted`` body differs."""
+        """Remember what a failure says about refused fields; return whether ``fitted`` now differs."""
         return False
 
     @classmethod

@@ -112,7 +112,7 @@ class ChunkReader(ResponseReader):
         return [RawResponse(type="tool_calls", tool_calls=calls)] if calls and whole else []
 
     def _is_ours(self, choice: dict[str, Any]) -> bool:
-        """Whether a choice belongs to the answer: its index is that of the first one. The others: asked with n=2."""
+        """Whether a choice belongs to the answer: its index is that of the first one. Others are asked with n=2."""
         index = str(choice.get("index") or 0)
         if self._index is None:
             self._index = index

@@ -96,7 +96,7 @@ class OpenAIApi(Provider):
     async def learn(
         cls, url: str, body: dict[str, Any], sent: dict[str, Any], failure: BackendError, key: settings.Secret
     ) -> bool:
-        """Whether the server has refused ``stream_options``, or has only one model and wants it to be named."""
+        """Remember that a server refuses ``stream_options`` or wants its only model to be named; see ``Provider``."""
         return await refused_fields.learn(url, body, sent, failure, partial(cls._names, url, key, fresh=True))
 
     @classmethod

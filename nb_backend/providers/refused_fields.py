@@ -59,7 +59,7 @@ async def learn(
     failure: BackendError,
     list_names: Callable[[], Awaitable[list[str]]],
 ) -> bool:
-    """Whether the failure says what this server does not accept, so that another request is worth it.
+    """Remember what a failure says about the fields that this server refuses; return whether to ask again.
 
     ``body`` is the body of the request, ``sent`` what ``fitted`` made of it. A server that refuses some field without
     naming it is asked without ``stream_options`` once.

@@ -1,4 +1,4 @@
-"""Errors that are told within a stream, in whatever fields."""
+"""Errors inside a stream, whatever the fields that hold them."""
 
 from __future__ import annotations
 

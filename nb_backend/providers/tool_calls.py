@@ -85,7 +85,7 @@ class _GrowingCall:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the arguments so far are a JSON object. Most pieces are told from one by their last character.
+        """Whether the arguments so far are a JSON object. They are parsed only if they end with a brace.
 
         False after ``_MAX_CHECKS`` checks, each of which reads all pieces.
         """

@@ -112,10 +112,10 @@ def refuse_text(models: Sequence[Word], form: str = "%%backend") -> None:
             f"{shorten(first)!r} cannot be the name of a model: write it like {form} gpt-4o; a name with other "
             f"characters goes in quotes"
         )
-    raise _text(models, "cannot be the name of a model")
+    raise _text_error(models, "cannot be the name of a model")
 
 
-def _text(models: Sequence[str], reason: str, names: Collection[str] = (), model: str = _UNUSUAL) -> ValueError:
+def _text_error(models: Sequence[str], reason: str, names: Collection[str] = (), model: str = _UNUSUAL) -> ValueError:
     """Return the error for words that are probably a text; the first of them may be models, as those in ``names``."""
     heads = [word.rstrip(":,") for word in models]
     known = next((at for at, head in enumerate(heads) if head not in names and not looks_like_name(head)), 0)
@@ -135,7 +135,7 @@ def refuse_unsure(models: Sequence[str], unsure: Sequence[str]) -> None:
     if len(unsure) > 2 or spaced:
         alias = f'a model with spaces in its name with an alias: %backend alias NAME "{shorten(spaced)}"'
         reason = "may be a text, and the server gave no list of its models"
-        raise _text(models, reason, model=alias if spaced else _UNUSUAL)
+        raise _text_error(models, reason, model=alias if spaced else _UNUSUAL)
     named = " ".join(f'"{name}"' if name in unsure or " " in name else name for name in models)
     words = "words" if len(unsure) > 1 else "a word"
     raise ValueError(
@@ -148,7 +148,7 @@ def not_listed(models: Sequence[str], missing: Sequence[str], listed: Sequence[s
     """Return the error for models that the server does not list, with the names that are close."""
     close = [name for wanted in missing for name in get_close_matches(wanted, listed, 2, 0.5)]
     if len(missing) > 1 and not any(map(looks_like_name, missing)):
-        return _text(models, "is not in the server's list of models", set(models) - set(missing))
+        return _text_error(models, "is not in the server's list of models", set(models) - set(missing))
     hint = f"did you mean {_listing(close, 'or')}?" if close else "%backend models shows what it lists."
     return ValueError(
         f"the server does not list {_listing(missing)}, so nothing was sent: {hint} A prompt goes into the lines "

@@ -42,7 +42,7 @@ def is_file(word: str) -> bool:
 
 
 def looks_like_name(word: str) -> bool:
-    """Whether a word is hardly one of a text: it has a digit, or one of ``-:/._@\\~`` in it."""
+    """Whether a word is rather a model than a word of a text: it has a digit, or one of ``-:/._@\\~`` in it."""
     return can_be_name(word) and _MARKS_OF_A_NAME.search(word) is not None
 
 
