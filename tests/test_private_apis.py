@@ -50,10 +50,15 @@ PRIVATE = {
 }
 
 FRONT_END = {
-    "widget.js": {
+    "page/store.js": {
         "widget_manager",  # of a widget's model: leads to the notebook that shows it
-        "sharedModel",  # of a JupyterLab cell: its source
         "connectionStatus",  # of a JupyterLab kernel
+    },
+    "page/blocks.js": {
+        "widget_manager",
+        "sharedModel",  # of a JupyterLab cell: its source
+    },
+    "page/view.js": {
         "data-lm-suppress-shortcuts",  # Lumino: no shortcut of JupyterLab while the panel has the focus
     },
 }

@@ -1,4 +1,4 @@
-"""The panel's page alone: widget.js and widget.css in a blank page, where the test plays the kernel.
+"""The panel's page alone: the modules of widget.js and widget.css in a blank page, where the test plays the kernel.
 
 ``PanelPage`` records the requests of the page (``requests``), replies to them, and sends broadcasts (``say``)::
 
@@ -20,6 +20,7 @@ from typing import Any, Self
 from playwright.sync_api import Error, Locator, Page
 
 import nb_backend.notebook
+from nb_backend.notebook.panel.page_module import joined
 
 PANEL = Path(nb_backend.notebook.__file__).parent / "panel"
 HARNESS = Path(__file__).with_name("panel_harness.js")
@@ -122,7 +123,7 @@ class PanelPage:
         return given | fields
 
     def source(self) -> str:
-        return (PANEL / "widget.js").read_text()
+        return joined(PANEL / "widget.js")
 
     def say(self, kind: str, **fields: Any) -> None:
         """Send a broadcast with the next number."""

@@ -10,7 +10,7 @@ import npm
 
 import nb_backend
 
-LIMIT = 40_000  # bytes, sent to every page without compression
+LIMIT = 80_000  # bytes, sent to every page without compression
 # an import or export-from statement after another statement or block, or a call of import()
 IMPORT = re.compile(r"(?m)(?:^|[;}])\s*(?:import\b(?!\.)|export\s*(?:\*|\{[^}]*\})\s*from\b)|\bimport\s*\(")
 EXPORTED = "const {{default: d}} = await import({0}); console.log(typeof d.initialize, typeof d.render)"

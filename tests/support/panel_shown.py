@@ -1,4 +1,4 @@
-"""The items that a page shows after the broadcasts of a panel, by the protocol in widget.js."""
+"""The items that a page shows after the broadcasts of a panel, by the protocol in page/protocol.js."""
 
 from __future__ import annotations
 

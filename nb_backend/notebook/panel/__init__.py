@@ -4,7 +4,8 @@ From the model's events to the page there are three steps: ``watcher`` sees the 
 changed as HTML, and ``page_sync`` sends the differences. ``handlers/`` answers the requests of the pages.
 
 ``widget``               ``ChatPanel``, what the user creates
-``widget.js``            the page: shows the items and sends requests
+``widget.js``            the page: shows the items and sends requests; its modules are in ``page/``
+``page_module``          joins them to one module
 ``widget.css``           its style, in the colors of the front end
 ``controller``           the kernel's side of one panel: prompts, settings, draft, end
 ``watcher``              the chat that is shown, observed from any thread

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import re
 from typing import Any
 
 import anywidget
@@ -22,21 +21,11 @@ from .comm import PanelComm, hears_while_busy, kernel_of
 from .controller import PanelController, record_shown
 from .handlers.router import answer
 from .loop_tasks import post, spawn
+from .page_module import joined, minified
 from .panel_state import changed_settings, number_cells, running_cell
 from .watcher import UNNAMED
 
 _HERE = pathlib.Path(__file__).parent
-_COMMENTS = re.compile(r"(?ms)/\*\*.*?\*/\s*|(?<=[;\s])// .*?$")
-_INDENTATION = re.compile(r"(?m)^\s+|\s+$")
-_LINE_BREAKS = re.compile(r"(?<=[{;,(\[])\n")
-# A string, which stays as it is, or a sign, whose spaces are removed. widget.js uses only these two kinds of quotes.
-_STRING_OR_SIGN = re.compile(r"""("[^"\n]*"|`[^`]*`)| ?([={}(),;:?<>|&]) ?""")
-
-
-def _minified(module: str) -> str:
-    """Return the JavaScript without comments and most spaces: it is sent again with every panel."""
-    module = _LINE_BREAKS.sub("", _INDENTATION.sub("", _COMMENTS.sub("", module)))
-    return _STRING_OR_SIGN.sub(r"\1\2", module)
 
 
 class ChatPanel(anywidget.AnyWidget):
@@ -55,7 +44,7 @@ class ChatPanel(anywidget.AnyWidget):
     Raises ``TypeError`` or ``ValueError`` if an argument is invalid.
     """
 
-    _esm = _minified((_HERE / "widget.js").read_text(encoding="utf-8"))
+    _esm = minified(joined(_HERE / "widget.js"))
     # A text, not a path: anywidget watches paths, and the watcher would keep every panel in memory.
     _css = (_HERE / "widget.css").read_text(encoding="utf-8")
 

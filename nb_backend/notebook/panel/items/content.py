@@ -28,7 +28,7 @@ _ANSWER_ACTIONS = ("retry", "delete", "copy")
 
 @dataclass
 class ItemContent:
-    """The content of an item before it is rendered. Most fields are those of an item in widget.js."""
+    """The content of an item before it is rendered. Most fields are those of an item in page/protocol.js."""
 
     role: str
     text: str = ""

@@ -1,0 +1,101 @@
+/** The kernel's blocks of HTML in the page. */
+
+import { button, h } from "./dom.js";
+
+/** Parse a block and add the buttons and the pictures that are loaded. @param {Store} store */
+function parse(html = "", store) {
+	const template = h("template");
+	template.innerHTML = html; // the kernel has sanitized it
+	const nodes = template.content;
+	for (const caption of nodes.querySelectorAll(".nbb-code > figcaption")) {
+		caption.append(button("Copy", "copy", null, ".wide.copy"));
+		if (notebookCells(store)) caption.append(button("To a new cell", "plus", null, ".wide.cell"));
+	}
+	for (const image of nodes.querySelectorAll("img")) {
+		const url = store.pictures.get(image.dataset.picture ?? "");
+		if (url) image.src = url;
+		store.hasPictures = true;
+	}
+	for (const link of nodes.querySelectorAll("a")) {
+		link.rel = "noopener noreferrer";
+		if (store.remote.has(link.dataset.remote ?? "")) link.replaceWith(remoteImage(link));
+	}
+	return nodes;
+}
+
+/** @param {HTMLAnchorElement} link */
+export const remoteImage = ({ textContent: alt, host: title, dataset: { remote: src } }) =>
+	h("img.loaded", { referrerpolicy: "no-referrer", alt, title, src });
+
+/** Make the children of `old` equal to those of `fresh`. Nodes that stay are kept, because a selection refers to them. @param {Node} old @param {Node} fresh */
+function patch(old, fresh) {
+	const nodes = [...fresh.childNodes];
+	let at = old.firstChild;
+	for (const node of nodes) {
+		const next = at?.nextSibling ?? null;
+		if (at?.nodeName !== node.nodeName) old.insertBefore(node, at), at?.remove();
+		else if (at instanceof Text) retext(at, node.nodeValue ?? "");
+		else if (at instanceof Element) reattribute(at, /** @type {Element} */ (node)), patch(at, node);
+		at = next;
+	}
+	while (old.childNodes.length > nodes.length) old.lastChild?.remove();
+}
+
+/** @param {Text} text */
+function retext(text, data = "") {
+	let same = 0;
+	while (same < text.length && text.data[same] === data[same]) same++;
+	if (same < text.length) text.deleteData(same, text.length - same);
+	if (same < data.length) text.appendData(data.slice(same));
+}
+
+/** @param {Element} old @param {Element} fresh */
+function reattribute(old, fresh) {
+	for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && !name.startsWith("data-lm")) old.removeAttribute(name);
+	for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+}
+
+/** Shows the blocks of a text. A block that has not changed is not touched. */
+export class Blocks {
+	node = h("div.text");
+	/** @type {string[]} */ #shown = [];
+	#spoken = [0, 0]; // the block, and the position in it, up to which the text was read out
+
+	/** @param {string[]} blocks @param {Store} store */
+	show(blocks, store) {
+		blocks.forEach((html, k) => {
+			if (this.#shown[k] === html) return;
+			const fresh = parse(html, store);
+			const block = this.node.children[k] ?? this.node.appendChild(h("div.block"));
+			block.setAttribute("dir", fresh.querySelector(":scope > .nbb-code, :scope > .nbb-math") ? "ltr" : "auto");
+			patch(block, fresh);
+		});
+		this.#shown = [...blocks];
+		while (this.node.children.length > blocks.length) this.node.lastChild?.remove();
+	}
+
+	/** The text since the last call, in whole sentences, or all of it. */
+	unspoken(all = false) {
+		const texts = [];
+		for (let [k, from] = this.#spoken; k < this.#shown.length; k++, from = 0) {
+			const block = this.node.children[k];
+			const text = block.querySelector(".nbb-code") ? "(code)" : block.textContent ?? "";
+			const ended = all || k < this.#shown.length - 1;
+			const end = ended ? text.length : /^[^]*[.!?。！？…]\s/.exec(text)?.[0].length ?? 0;
+			texts.push(text.slice(from, end));
+			this.#spoken = ended ? [k + 1, 0] : [k, Math.max(from, end)];
+		}
+		return texts.join(" ").trim();
+	}
+}
+
+/** The notebook's cells, if the front end gives access to them (JupyterLab, Notebook 7). @param {Store} store */
+const notebookCells = (store) => store.model.widget_manager?.context?.model?.sharedModel;
+
+/** @param {Store} store @param {Element} inside */
+export function toNewCell(store, inside, source = "") {
+	const at = inside.closest("[data-windowed-list-index]")?.getAttribute("data-windowed-list-index");
+	const index = at ? +at + 1 : notebookCells(store).cells.length;
+	notebookCells(store).insertCell(index, { cell_type: "code", source, metadata: {} });
+	store.notify("The code was copied to a new cell below.");
+}

@@ -1,0 +1,252 @@
+/** The composer: images, box, model, settings. */
+
+import { button, h, icon, ICONS, imageDetails, menuItem, nameWithDetails, on, popup, relabel, userText } from "./dom.js";
+import { KERNEL_GONE, savedDrafts, saveDraft } from "./store.js";
+
+/** What the file dialog offers: browsers do not count all of these among the images. */
+const IMAGE_FILES = "image/*,.heic,.heif,.avif,.tif,.tiff,.jp2,.jxl,.psd,.tga,.qoi,.ppm,.pgm,.pbm";
+
+/** The images that will be sent with the next prompt. @param {Store} store */
+function attachments(store) {
+	const node = h("ul.images", { label: "Attached images" });
+	/** @type {(Attached | Upload)[]} */
+	let drawn = [];
+	const show = () => {
+		const { images, uploads } = store;
+		const all = [...images, ...uploads];
+		node.hidden = !all.length;
+		if (all.some((one, k) => one !== drawn[k]) || all.length !== drawn.length)
+			node.replaceChildren(
+				...images.map((image) => tile(image, image.thumbnail, () => store.removeImage(image.id))),
+				...uploads.map((upload) => {
+					const item = tile(upload, upload.url, () => store.cancelUpload(upload));
+					item.append(h("progress", { label: `Uploading ${upload.name}` }));
+					return item;
+				}),
+			);
+		drawn = all;
+		node.querySelectorAll("progress").forEach((bar, k) => (bar.value = uploads[k].sent / uploads[k].size));
+	};
+	return { node, show };
+}
+
+/** @param {Partial<ImageInfo>} image @param {() => void} remove */
+function tile(image, src = "", remove) {
+	const picture = src ? h("img", { src, alt: "" }) : icon("attach");
+	return h("li.tile", {}, picture, nameWithDetails(image.name, imageDetails(image)), button(`Remove ${image.name}`, "close", remove));
+}
+
+/** The box in which the prompt is written. @param {Store} store @param {() => void} send */
+function promptBox(store, send) {
+	const area = h("textarea", { rows: 1, dir: "auto", label: "Message", placeholder: "Ask anything" });
+	let back = 0; // how many prompts ago the recalled one was sent; 0: none is recalled
+	let first = true;
+
+	const saveSelection = (left = Infinity) => saveDraft(store.draftKey, { start: area.selectionStart, end: area.selectionEnd, left });
+	const grow = () => {
+		if (CSS.supports("field-sizing", "content")) return;
+		area.style.height = "auto";
+		area.style.height = `${area.scrollHeight}px`;
+	};
+	const recall = async (step = 0) => {
+		const sent = store.order.filter((id) => store.items.get(id)?.role === "user");
+		back = Math.min(back + step, sent.length);
+		store.write(back ? await store.text(sent[sent.length - back]).catch(() => "") : "");
+	};
+
+	on(area, "input", () => {
+		back = 0;
+		store.typed(area.value);
+		grow();
+	});
+	on(area, "keydown", (event) => {
+		if (event.isComposing || event.keyCode === 229) return; // an input method is composing text
+		const { key, shiftKey: shift } = event;
+		const sends = store.settings.enter_sends ? !shift : shift || event.ctrlKey || event.metaKey;
+		const step = key === "ArrowUp" && (back || !area.value) ? 1 : key === "ArrowDown" && back ? -1 : 0;
+		if (key === "Escape" && store.streaming) void store.attempt("stop");
+		if (key === "Enter" && sends) event.preventDefault(), send(), (area.value = store.draft); // the next key may come before the next frame
+		if (step) event.preventDefault(), void recall(step);
+	});
+	on(area, "paste", (event) => {
+		const { files } = event.clipboardData ?? {};
+		if (files?.length && !event.clipboardData?.getData("text/plain")) event.preventDefault(), store.addFiles(files);
+	});
+	for (const name of /** @type {const} */ (["focus", "select", "keyup", "pointerup"])) on(area, name, () => saveSelection());
+	on(area, "blur", () => saveSelection(Date.now()));
+
+	/** Show the draft. After a re-run of the cell, also restore the focus and the selection. */
+	const show = () => {
+		area.readOnly = !store.alive;
+		if (area.value !== store.draft) (area.value = store.draft), grow();
+		if (!first || !store.ready) return;
+		first = false;
+		const saved = savedDrafts().get(store.draftKey);
+		if (!saved || Date.now() - saved.left > 3000 || document.activeElement?.matches("input, textarea, [contenteditable=true]")) return;
+		area.focus({ preventScroll: true });
+		area.setSelectionRange(saved.start, saved.end);
+	};
+	return { node: area, show };
+}
+
+/** Choose a model: one from the server's list, or any name that the user types. @param {Store} store */
+function modelPicker(store) {
+	/** @type {Model[] | null} */
+	let models = null;
+	let message = "";
+	const opener = button("Model", "chevron", null, ".wide.model");
+	const label = "Find a model, or type its name";
+	const input = h("input", { type: "text", label: label, placeholder: label, spellcheck: "false", input: () => draw() });
+	const list = h("div");
+	const status = h("p.word", { role: "status" });
+
+	const choose = (/** @type {string} */ model) => {
+		dialog.hidePopover();
+		return store.attempt("set", { model });
+	};
+	const choice = (/** @type {Model} */ { name, label, provider, vision }) =>
+		h(
+			"button.button.choice",
+			{ type: "button", "aria-pressed": String(name === store.settings.model), click: () => void choose(name) },
+			nameWithDetails(label || name, [vision && "accepts images", provider].filter(Boolean).join(" · ")),
+		);
+	const draw = () => {
+		const typed = input.value.trim();
+		const fits = (models ?? []).filter((model) => Object.values(model).join(" ").toLowerCase().includes(typed.toLowerCase()));
+		const own = { name: typed, label: typed ? `“${typed}”` : "The server’s default", provider: "", vision: null };
+		list.replaceChildren(...[own, ...fits.slice(0, 100)].map(choice));
+		status.textContent = message || (fits.length > 100 ? `Type to find ${fits.length - 100} more.` : "");
+	};
+	const load = async (refresh = false) => {
+		message = "Loading the list of models …";
+		draw();
+		await store.request("models", { refresh }).then(
+			(reply) => ((models = reply.models), (message = reply.models.length ? "" : "The server does not list its models: type a name.")),
+			(error) => (message = `The list could not be loaded: ${error.message}`),
+		);
+		draw();
+	};
+	const dialog = popup(opener, "dialog", "Model", () => {
+		input.value = "";
+		if (models) draw();
+		else void load();
+	});
+	dialog.append(h("div.row", {}, input, button("Load again", "retry", () => load(true))), status, list);
+	on(input, "keydown", (event) => {
+		if (event.key === "Enter" && !event.isComposing) event.preventDefault(), void choose(input.value.trim());
+	});
+
+	const show = () => relabel(opener, store.settings.model || "Server’s default");
+	return { nodes: [opener, dialog], show };
+}
+
+/** The settings: system prompt, temperature, maximum tokens, and what Enter does. @param {Store} store */
+function settingsDialog(store) {
+	const number = { type: "number", placeholder: "not set" };
+	const fields = {
+		system: h("textarea", { rows: 3, dir: "auto" }),
+		temperature: h("input", { ...number, min: 0, max: 2, step: 0.1 }),
+		max_tokens: h("input", { ...number, min: 1, step: 1 }),
+		enter_sends: h("input", { type: "checkbox" }),
+	};
+	const opener = button("Settings", "settings");
+	const dialog = popup(opener, "dialog", "Settings", () => {
+		for (const [name, field] of Object.entries(fields)) field.value = String(store.settings[/** @type {"model"} */ (name)] ?? "");
+		fields.enter_sends.checked = store.settings.enter_sends;
+	});
+	dialog.classList.add("nbb-settings");
+	dialog.append(
+		h("label", {}, "System prompt", fields.system),
+		h("label", {}, "Temperature", fields.temperature),
+		h("label", {}, "Maximum tokens", fields.max_tokens),
+		h("label.check", {}, fields.enter_sends, "Enter sends"),
+	);
+	for (const [name, field] of Object.entries(fields))
+		on(field, "change", () => {
+			const number = field.value === "" ? null : Number(field.value);
+			const value = field.type === "checkbox" ? fields.enter_sends.checked : field.type === "number" ? number : field.value;
+			if (field.reportValidity()) void store.attempt("set", { [name]: value });
+		});
+	return [opener, dialog];
+}
+
+/** Attach an image: a file, or one that a recent cell shows. @param {Store} store */
+function attachMenu(store) {
+	const files = h("input", { type: "file", accept: IMAGE_FILES, multiple: true, hidden: true, label: "Image files" });
+	on(files, "change", () => {
+		store.addFiles([...(files.files ?? [])]);
+		files.value = "";
+	});
+	const attach = async (/** @type {string} */ figure) => {
+		const reply = await store.attempt("attach", { figure });
+		if (reply) store.attached(reply.image);
+	};
+	const choice = (/** @type {Figure} */ figure) =>
+		h(
+			"button.button.figure",
+			{ type: "button", role: "menuitem", click: () => void attach(figure.key) },
+			figure.thumbnail ? h("img", { src: figure.thumbnail, alt: "" }) : icon("attach"),
+			nameWithDetails(figure.name, `${figure.cell}, ${imageDetails(figure)}`),
+		);
+	const opener = button("Attach an image", "attach");
+	const menu = popup(opener, "menu", "Attach an image", () => {
+		const message = h("p.word", {}, "Looking for figures …");
+		menu.replaceChildren(menuItem("Image files …", "attach", () => files.click()), message);
+		store.request("figures").then(
+			({ figures }) => {
+				message.textContent = figures.length ? "From recent cells" : "No cell has shown an image yet.";
+				menu.append(...figures.map(choice));
+			},
+			(error) => (message.textContent = error.message),
+		);
+	});
+	return [opener, menu, files];
+}
+
+/** Notes, the images, the box, and a row of buttons. @param {Store} store @param {() => void} send @param {(text: string) => void} speak */
+export function composer(store, send, speak) {
+	const images = attachments(store);
+	const box = promptBox(store, send);
+	const model = modelPicker(store);
+	const sendOrStop = button("Send", "send", () => (store.streaming ? store.attempt("stop") : send()), ".main.send");
+	const row = h("div.row", {}, ...attachMenu(store), ...model.nodes, h("span.gap"), ...settingsDialog(store), sendOrStop);
+	const frame = h("div.frame", {}, images.node, box.node, row);
+	const notes = h("div.notes");
+	let drawn = "";
+
+	const lines = () => {
+		const { alive, notice, settings, late } = store;
+		const hasImages = store.images.length + store.uploads.length > 0;
+		const noVision = `${settings.model || "This model"} does not accept images: choose another model, or remove the images.`;
+		return [
+			[notice?.text, notice?.tone],
+			[!alive && KERNEL_GONE, "error"],
+			[alive && late && store.waitReason, "info"],
+			[hasImages && settings.vision === false && noVision, "warn"],
+		].filter(([text]) => text);
+	};
+	const showNotes = () => {
+		const now = lines();
+		if (drawn === JSON.stringify(now)) return;
+		drawn = JSON.stringify(now);
+		notes.replaceChildren(...now.map(([text, tone]) => h(`p.note.${tone}`, {}, userText(text || ""))));
+		const { again } = store.notice ?? {};
+		if (again) notes.firstChild?.appendChild(button("Retry", "retry", again, ".wide"));
+		if (store.notice) notes.firstChild?.appendChild(button("Dismiss", "close", () => store.notify()));
+		speak(now.map(([text]) => text).join(" "));
+	};
+	const show = () => {
+		const { alive, streaming, uploads, empty } = store;
+		for (const part of [images, box, model]) part.show();
+		for (const press of frame.querySelectorAll("button")) press.disabled = !alive;
+		relabel(sendOrStop, streaming ? "Stop" : "Send");
+		sendOrStop.classList.toggle("nbb-stop", streaming);
+		sendOrStop.querySelector("path")?.setAttribute("d", ICONS[streaming ? "stop" : "send"]);
+		const idle = !alive || !store.ready || (!streaming && (empty || uploads.length > 0));
+		if (idle && sendOrStop === document.activeElement) focus();
+		sendOrStop.disabled = idle;
+		showNotes();
+	};
+	const focus = () => box.node.focus();
+	return { node: h("div.composer", {}, notes, frame), show, focus };
+}

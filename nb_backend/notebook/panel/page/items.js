@@ -1,0 +1,217 @@
+/** The messages: one view for each item, and the list that scrolls. */
+
+import { Blocks, remoteImage, toNewCell } from "./blocks.js";
+import { button, confirmed, focusable, h, imageDetails, on, relabel, timestamp, toClipboard, userText } from "./dom.js";
+
+/** The view of an item: a question, an answer, or another message. @param {Store} store */
+function itemView(store, id = "") {
+	const blocks = new Blocks();
+	const reasoningBlocks = new Blocks();
+	const details = h("details.reasoning", {}, h("summary", { click: () => (opened = true) }, "Reasoning"), reasoningBlocks.node);
+	const pictures = h("div.pictures");
+	const bubble = h("div.bubble", {}, pictures, blocks.node);
+	const state = h("div.state");
+	const foot = h("footer.foot");
+	let opened = false; // by the user, who then decides whether the reasoning is open
+	let editing = false;
+	/** @type {Item | null} */
+	let before = null;
+	const node = h("article", {}, details, bubble, state, foot);
+
+	/** @param {Item} item */
+	const show = (item) => {
+		const { role, status, images, content, reasoning } = item;
+		blocks.show(content, store);
+		reasoningBlocks.show(reasoning, store);
+		bubble.hidden = editing || (!content.length && !images.length);
+		details.hidden = !reasoning.length;
+		if (!opened) details.open = status === "streaming" && !content.length;
+		const same = item === before || withoutText(item) === withoutText(before);
+		before = item;
+		if (same) return;
+		node.className = `nbb-item nbb-${status} nbb-${role === "user" ? "question" : "answer"}`;
+		node.setAttribute("aria-label", { user: "Question", assistant: "Answer" }[role] ?? role);
+		pictures.hidden = !images.length;
+		store.hasPictures ||= images.length > 0;
+		pictures.replaceChildren(...images.map(pictureOf));
+		showState(item);
+		showFoot(item);
+	};
+
+	/** @param {Item} item */
+	const showState = ({ status, progress, error, can }) => {
+		const waiting = progress || "Waiting for the answer";
+		const line = { waiting, streaming: progress, done: "", stopped: "Stopped", incomplete: error, failed: error || "The request failed." }[status];
+		state.hidden = !line;
+		state.replaceChildren(userText(line));
+		if (status === "waiting") state.prepend(h("span.pulse"));
+		if (status === "failed" && can.includes("retry")) state.append(retry(".wide"));
+	};
+
+	/** @param {Item} item */
+	const showFoot = ({ time, who, source, can, status }) => {
+		const facts = h("span.facts");
+		for (const fact of [source && `asked in ${source}`, who]) if (fact) facts.append(userText(fact));
+		if (time !== null) facts.append(timestamp(time));
+		const text = () => store.text(id);
+		const acts = {
+			copy: button("Copy", "copy", () => text().then(toClipboard).then(() => store.notify("Copied."), store.fail)),
+			retry: status !== "failed" && retry(""),
+			edit: button("Edit", "edit", () => edit()),
+			delete: confirmed(button("Delete", "delete"), "Really delete?", () => request("delete")),
+		};
+		const shown = h("span.acts");
+		for (const [name, act] of Object.entries(acts)) if (act && can.includes(name)) shown.append(act);
+		foot.replaceChildren(facts, shown);
+	};
+
+	const retry = (kinds = "") => button("Retry", "retry", () => request("retry"), kinds);
+
+	const request = (type = "", fields = {}) => store.attempt(type, { item: id, ...fields });
+
+	/** Replace the question by a text area. */
+	const edit = async () => {
+		const text = await store.text(id).catch(store.fail);
+		if (text === undefined || editing) return;
+		const pictures = h("div.pictures", {}, ...(store.items.get(id)?.images ?? []).map(removable));
+		const area = h("textarea", { label: "Edit the question", dir: "auto", rows: 3 });
+		area.value = text;
+		const close = () => {
+			form.remove();
+			bubble.hidden = editing = false;
+			focusable(foot)[1]?.focus();
+		};
+		const save = async () => {
+			const images = [...pictures.querySelectorAll("img")].map((image) => image.dataset.picture);
+			if (await request("edit", { text: area.value, images })) close();
+		};
+		const acts = [button("Cancel", "close", close, ".wide"), button("Save and ask", "send", save, ".wide.main")];
+		const form = h("div.edit", {}, pictures, area, h("div.row", {}, ...acts));
+		on(area, "keydown", (event) => {
+			if (event.key === "Escape") close();
+			if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) void save();
+		});
+		bubble.hidden = editing = true;
+		bubble.after(form);
+		area.focus();
+	};
+	return { node, show, blocks };
+}
+
+/** An item without its texts, for a comparison. @param {Item | null} item */
+const withoutText = (item) => JSON.stringify({ ...item, content: 0, reasoning: 0 });
+
+/** @param {Picture} image */
+const pictureOf = (image) =>
+	h("img", { "data-picture": image.key, alt: image.name || "attached image", title: `${image.name} ${imageDetails(image)}` });
+
+/** An image of the edited question, with a button that removes it. @param {Picture} image */
+function removable(image) {
+	const node = h("span.tile", {}, pictureOf(image));
+	node.append(button(`Remove ${image.name}`, "close", () => node.remove()));
+	return node;
+}
+
+/** All items in order. It scrolls with the end, unless the user has scrolled up. @param {Store} store */
+export function transcript(store) {
+	/** @type {Map<string, ReturnType<typeof itemView>>} */ const views = new Map();
+	const list = h("div.list");
+	const empty = h("div.empty", {}, h("strong"), "Paste, drop or attach images.", h("span"));
+	const sendingNode = h("article.item.question.sending", { label: "Question, being sent" }, h("div.bubble.plain", { dir: "auto" }));
+	const scroller = h("div.scroller", { tabindex: 0, role: "region", label: "Messages" }, empty, list);
+	const jump = button("Jump to the end", "chevron", () => follow(), ".wide.jump", { hidden: true });
+	let follows = true;
+	let top = 0;
+	const sizes = new ResizeObserver(() => settle());
+	const visible = new IntersectionObserver((entries) => appeared(entries), { root: scroller, rootMargin: "400px" });
+	const node = h("div.transcript", {}, scroller, jump);
+
+	on(scroller, "scroll", () => scrolled());
+	on(scroller, "click", (event) => clicked(event));
+	sizes.observe(list);
+	sizes.observe(scroller);
+
+	const close = () => [sizes, visible].forEach((observer) => observer.disconnect());
+
+	const follow = () => {
+		follows = true;
+		settle();
+	};
+
+	/** Called after layout, when reading sizes is cheap. */
+	const settle = () => {
+		if (follows) scroller.scrollTop = scroller.scrollHeight;
+		jump.hidden = follows;
+	};
+
+	const scrolled = () => {
+		const { scrollTop, scrollHeight, clientHeight } = scroller;
+		const far = scrollHeight - scrollTop - clientHeight > 32;
+		if (!far || scrollTop < top) follows = !far;
+		top = scrollTop;
+		jump.hidden = follows;
+	};
+
+	/** Bring all items up to date; an item that has not changed costs one comparison. */
+	const show = () => {
+		const { order, items, sending, ready, settings } = store;
+		let at = list.firstChild;
+		for (const id of order) {
+			const item = items.get(id);
+			if (!item) continue;
+			const view = views.get(id) ?? itemView(store, id);
+			views.set(id, view);
+			view.show(item);
+			if (view.node === at) at = at.nextSibling;
+			else list.insertBefore(view.node, at);
+		}
+		for (const [id, view] of views) if (!items.has(id)) view.node.remove(), views.delete(id);
+		if (store.hasPictures) for (const image of list.querySelectorAll("img[data-picture]:not([src])")) visible.observe(image);
+		if (sending === null) sendingNode.remove();
+		else if (!sendingNode.isConnected) list.append(sendingNode);
+		/** @type {Element} */ (sendingNode.firstChild).textContent = sending;
+		empty.hidden = order.length > 0 || sending !== null;
+		empty.firstElementChild?.replaceChildren(ready ? "Ask about your notebook" : "Connecting to the kernel …");
+		empty.lastElementChild?.replaceChildren(`${settings.enter_sends ? "Enter sends, Shift+Enter" : "Ctrl+Enter sends, Enter"} starts a new line.`);
+	};
+
+	/** @param {IntersectionObserverEntry[]} entries */
+	const appeared = (entries) => {
+		for (const { isIntersecting, target } of entries) {
+			if (isIntersecting) visible.unobserve(target), void store.loadPicture(/** @type {HTMLImageElement} */ (target));
+		}
+	};
+
+	const unspoken = (all = false) => {
+		return views.get(store.last?.id ?? "")?.blocks.unspoken(all);
+	};
+
+	/** @param {MouseEvent} event */
+	const clicked = (event) => {
+		const target = /** @type {Element} */ (event.target);
+		const press = target.closest(".nbb-copy, .nbb-cell");
+		const link = /** @type {HTMLAnchorElement | null} */ (target.closest(".nbb-remote"));
+		if (press) code(press);
+		if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+		event.preventDefault();
+		const image = remoteImage(link);
+		store.remote.add(link.dataset.remote ?? "");
+		link.replaceWith(image);
+		on(image, "error", () => {
+			store.remote.delete(link.dataset.remote ?? "");
+			image.replaceWith(link);
+			store.notify(`The image could not be loaded from ${link.host}.`, "error");
+		});
+	};
+
+	/** @param {Element} press */
+	const code = (press) => {
+		const source = (press.closest(".nbb-code")?.querySelector("code")?.textContent ?? "").replace(/\n$/, "");
+		if (press.matches(".nbb-cell")) return toNewCell(store, node, source);
+		toClipboard(source).then(() => {
+			relabel(press, "Copied");
+			setTimeout(() => relabel(press, "Copy"), 2000);
+		}, store.fail);
+	};
+	return { node, show, follow, close, unspoken };
+}

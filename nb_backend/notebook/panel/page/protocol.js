@@ -1,0 +1,36 @@
+/**
+ * What the kernel and the page send each other. This file has only types, which all modules of the page see.
+ *
+ * Protocol: a request is {id, client, type, ...} and gets one Reply. A broadcast goes to every page and has a number, `seq`.
+ *
+ * @typedef {{name: string, type: string, size: number, width: number, height: number, note?: string}} ImageInfo
+ * @typedef {ImageInfo & {id: string, thumbnail: string}} Attached  an image of the draft
+ * @typedef {ImageInfo & {key: string}} Picture  an image of an item; the request `picture` returns its bytes
+ * @typedef {ImageInfo & {key: string, cell: string, thumbnail: string}} Figure  an image that a cell shows
+ * @typedef {{id: string, role: string, content: string[], reasoning: string[], images: Picture[],
+ *   status: "waiting" | "streaming" | "done" | "stopped" | "incomplete" | "failed", who: string, progress: string, error: string,
+ *   time: number | null, can: string[], source: string}} Item  content and reasoning are blocks of HTML
+ * @typedef {{model: string, system: string, temperature: number | null, max_tokens: number | null,
+ *   enter_sends: boolean, vision: boolean | null, server: string}} Settings
+ * @typedef {{name: string, provider: string, label: string, vision: boolean | null}} Model
+ * @typedef {{type: "state", client: string, chat: string, chats: string[], order: string[], settings: Settings,
+ *   draft: string, images: Attached[], limits: {image: number, piece: number}, subshells: boolean,
+ *   finished: boolean, panel: string, transcript: number | null}} State  answers the request `hello`; the items follow
+ * @typedef {{type: "items", order: string[], items: Item[]}} Items  new items, or whole replacements
+ * @typedef {{type: "text", item: string, part: "content" | "reasoning", from: number, keep: number,
+ *   blocks: string[]}} TextChange  block `from` keeps `keep` UTF-16 units and gets blocks[0]; the other blocks replace the rest
+ * @typedef {{type: "meta", item: string, meta: Partial<Item>}} MetaChange
+ * @typedef {{type: "settings", chat: string, chats: string[], settings: Settings, images?: Attached[],
+ *   draft?: string}} SettingsChange
+ * @typedef {{type: "transcript", panel: string, version: number, finished: boolean}} TranscriptVersion  the one that the notebook must hold
+ * @typedef {{seq: number} & (State | Items | TextChange | MetaChange | SettingsChange | TranscriptVersion)} Broadcast
+ * @typedef {{type: "reply", client: string, id: string, ok: boolean, error?: string, [more: string]: any}} Reply
+ * @typedef {{type: "piece", client: string, id: string, piece: number, pieces: number}} Piece  a chunk of the bytes that a request asked for
+ *
+ * @typedef {{get: (name: string) => any, on: Listen, off: Listen, widget_manager?: any,
+ *   send: (content: object, callbacks?: object, buffers?: ArrayBuffer[]) => void}} AnyModel  anywidget's model
+ * @typedef {(name: string, listener: (...values: any[]) => void) => void} Listen
+ * @typedef {import("./store.js").Store} Store
+ * @typedef {import("./store.js").Upload} Upload
+ * @typedef {import("./store.js").View} View
+ */

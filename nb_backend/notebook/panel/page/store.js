@@ -1,0 +1,395 @@
+/** What all views of one panel show, in step with the kernel. */
+
+import { formatSize } from "./dom.js";
+
+export const KERNEL_GONE = "The kernel was restarted. Run this cell again to continue; the messages stay here.";
+const KERNEL_BUSY = "The kernel is running a cell and answers the panel when the cell ends (ipykernel 7.3 or newer answers at once).";
+const SLOW_REQUESTS = /models|figures|export|picture|attach/;
+
+/**
+ * @typedef {{draft: string, start: number, end: number, left: number}} SavedDraft  with the selection; `left`: when the box lost the focus
+ * @typedef {{name: string, size: number, url: string, sent: number, stopped: boolean}} Upload
+ * @typedef {{node: HTMLElement, changed: () => void}} View
+ * @typedef {{type: string, resolve: (reply: Reply) => void, reject: (error: Error) => void, received: boolean,
+ *   late: boolean, parts: BlobPart[]}} PendingRequest
+ */
+
+/** The drafts by chat. They outlive a re-run of the cell, which creates a new model and a new instance of this module. */
+export const savedDrafts = () => /** @type {Map<string, SavedDraft>} */ (
+	/** @type {any} */ (globalThis)[Symbol.for("nb_backend.panels")] ??= new Map());
+
+/** Update the saved draft of a chat. */
+export const saveDraft = (key = "", /** @type {Partial<SavedDraft>} */ changes = {}) =>
+	key && savedDrafts().set(key, { draft: "", start: 0, end: 0, left: 0, ...savedDrafts().get(key), ...changes });
+
+/** All that the views of one panel show, in step with the kernel. */
+export class Store {
+	/** @type {Map<string, Item>} */ items = new Map();
+	/** @type {string[]} */ order = [];
+	/** @type {Settings} */
+	settings = { model: "", system: "", temperature: null, max_tokens: null, enter_sends: true, vision: null, server: "" };
+	chat = "";
+	/** @type {string[]} */ chats = [];
+	/** @type {Attached[]} */ images = [];
+	/** @type {Upload[]} */ uploads = [];
+	limits = { image: Infinity, piece: 1 << 20 };
+	draft = "";
+	ready = false;
+	alive = true;
+	hasPictures = false;
+	subshells = true;
+	/** @type {{text: string, tone: string, again?: () => void} | null} */ notice = null;
+	/** @type {string | null} the prompt that is being sent */ sending = null;
+	awaited = false; // whether the end of an answer is still to be read out
+	/** @type {Set<string>} addresses of remote images that the user loaded */ remote = new Set();
+	/** @type {Map<string, string>} object URLs by key, "" while the picture is loading */ pictures = new Map();
+	/** @type {Set<View>} */ views = new Set();
+	/** @type {Map<string, string>} the Markdown of items */ #texts = new Map();
+	/** @type {string[]} */ #previews = [];
+	/** @type {Map<string, PendingRequest>} */ #pending = new Map();
+	#client = Math.random().toString(36).slice(2);
+	#count = 0;
+	#seq = 0;
+	#saysHello = false;
+	#draftTimer = 0;
+
+	/** @param {AnyModel} model */
+	constructor(model) {
+		this.model = model;
+		this.#listen("on");
+	}
+
+	/** @param {"on" | "off"} how */
+	#listen(how) {
+		this.model[how]("msg:custom", this.#receive);
+		this.model[how]("comm:close", this.#end);
+		this.model[how]("destroy", this.#end);
+		this.model[how]("comm_live_update", this.#hello);
+	}
+
+	/** The first view says hello. A model alone does not: a reloaded page gets one for every panel that the kernel still holds. @param {View} view */
+	join(view) {
+		this.views.add(view);
+		if (!this.ready) this.#hello();
+	}
+
+	close() {
+		this.#listen("off");
+		[...this.pictures.values(), ...this.#previews].forEach(URL.revokeObjectURL);
+	}
+
+	/** The key of the saved draft, with the notebook's path: another notebook may have a chat of this name. */
+	get draftKey() {
+		return this.chat && `${this.model.widget_manager?.context?.path}:${this.chat}`;
+	}
+
+	/** The last item, which may be growing. */
+	get last() {
+		return this.items.get(this.order.at(-1) ?? "");
+	}
+
+	get streaming() {
+		return this.sending !== null || /waiting|streaming/.test([...this.items.values()].map((item) => item.status).join());
+	}
+
+	/** Whether there is nothing to send. */
+	get empty() {
+		return !this.draft.trim() && !this.images.length;
+	}
+
+	/** Whether a request waits because the kernel has not received it. */
+	get late() {
+		return [...this.#pending.values()].some((request) => request.late);
+	}
+
+	/** Why a request waits. */
+	get waitReason() {
+		const { connectionStatus = "connected" } = this.model.widget_manager?.kernel ?? {};
+		if (connectionStatus !== "connected") return "No connection to the server. Requests are sent when it is back.";
+		return this.subshells ? "Waiting for the kernel …" : KERNEL_BUSY;
+	}
+
+	changed() {
+		for (const view of this.views) view.changed();
+	}
+
+	/** Show a note above the box. @param {() => void} [again] what its Retry button does */
+	notify(text = "", tone = "info", again) {
+		this.notice = text ? { text, tone, again } : null;
+		this.changed();
+	}
+
+	/** @param {Error} error @param {() => void} [again] */
+	fail = ({ message }, again) => {
+		if (message !== KERNEL_GONE) this.notify(message, "error", again); // the composer shows that one itself
+	};
+
+	/** Send a request. The promise rejects if the reply reports an error, or if the kernel is gone. @param {ArrayBuffer[]} [buffers] */
+	request(type = "", fields = {}, buffers) {
+		const id = `${this.#client}-${++this.#count}`;
+		return new Promise((/** @type {(reply: Reply) => void} */ resolve, reject) => {
+			if (!this.alive && type !== "hello") return reject(new Error(KERNEL_GONE));
+			this.#pending.set(id, { type, resolve, reject, received: false, late: false, parts: [] });
+			const status = (/** @type {any} */ message) => this.#onStatus(id, message.content.execution_state);
+			if (!SLOW_REQUESTS.test(type)) setTimeout(() => this.#markLate(id), 1000);
+			try {
+				this.model.send({ id, client: this.#client, type, ...fields }, { iopub: { status } }, buffers);
+			} catch {
+				this.#end(); // "Cannot send": the kernel was restarted or is gone
+			}
+		});
+	}
+
+	/** Send a request; an error is shown as a note, and the result is then undefined. */
+	attempt(type = "", fields = {}) {
+		return this.request(type, fields).catch((error) => this.fail(error));
+	}
+
+	/** The kernel reports that it received a request ("busy") and that it handled the message ("idle"). */
+	#onStatus(id = "", state = "") {
+		const request = this.#pending.get(id);
+		if (!request) return;
+		request.received = true;
+		request.late = false;
+		if (state === "idle" && !SLOW_REQUESTS.test(request.type)) setTimeout(() => this.#checkReplied(id), 2000);
+		this.changed();
+	}
+
+	#markLate(id = "") {
+		const request = this.#pending.get(id);
+		if (request && !request.received) (request.late = true), this.changed();
+	}
+
+	/** A message that was handled but not answered may mean that the kernel no longer has this panel. */
+	#checkReplied(id = "") {
+		const request = this.#pending.get(id);
+		if (request?.type === "hello") this.#end();
+		else if (request) this.#hello();
+	}
+
+	#hello = () => {
+		if (this.#saysHello) return;
+		this.#saysHello = true;
+		this.request("hello").catch(this.fail).finally(() => (this.#saysHello = false));
+	};
+
+	#end = () => {
+		this.alive = false;
+		for (const { reject } of this.#pending.values()) reject(new Error(KERNEL_GONE));
+		this.#pending.clear();
+		this.changed();
+	};
+
+	/** @param {Broadcast | Reply | Piece} message @param {BlobPart[]} [buffers] */
+	#receive = (message, buffers = []) => {
+		if (message.type === "reply" || message.type === "piece") return this.#onReply(message, buffers);
+		const isState = message.type === "state" && message.client === this.#client;
+		if (!isState && !this.ready) return;
+		const missed = !isState && message.seq !== this.#seq + 1;
+		this.#seq = message.seq;
+		if (isState) this.#setState(message);
+		else if (missed || !this.#apply(message)) this.#hello();
+		this.changed();
+	};
+
+	/** @param {Reply | Piece} message @param {BlobPart[]} buffers */
+	#onReply(message, buffers) {
+		const request = this.#pending.get(message.id);
+		if (!request || message.client !== this.#client) return;
+		if (message.type === "piece") return void (request.parts[message.piece] = buffers[0]);
+		this.#pending.delete(message.id);
+		if (message.ok) request.resolve({ ...message, parts: request.parts });
+		else request.reject(new Error(message.error));
+		this.changed();
+	}
+
+	/** @param {State} state */
+	#setState(state) {
+		const { order, limits, subshells, finished, panel, transcript } = state;
+		Object.assign(this, { order, limits, subshells, ready: true, alive: true });
+		this.#setSettings(state);
+		if (transcript !== null) void this.#saveTranscript({ panel, version: transcript, finished });
+	}
+
+	/** Write the transcript into the notebook: in a reloaded page the kernel's own updates do not reach the outputs. */
+	async #saveTranscript({ panel = "", version = 0, finished = false }) {
+		/** @type {any[]} */
+		const old = [];
+		for (const { outputs } of this.model.widget_manager?.context?.model?.cells ?? [])
+			for (let k = 0; k < outputs?.length; k++) {
+				const mark = outputs.get(k).metadata.nb_backend;
+				const isPanel = mark?.output === "panel";
+				if (mark?.panel === panel && mark.version < version && finished >= isPanel) old.push([outputs, k, mark, finished === isPanel]);
+			}
+		const text = old.length && (await new Blob((await this.request("transcript")).parts).text());
+		for (const [outputs, k, mark, hasText] of old) {
+			const data = text && hasText ? { "text/markdown": text, "text/plain": text } : {};
+			outputs.set(k, { ...outputs.get(k).toJSON(), data, metadata: { nb_backend: { ...mark, version } } });
+		}
+	}
+
+	/** @param {State | SettingsChange} message */
+	#setSettings({ chat, chats, settings, images = this.images, draft }) {
+		const before = this.chat;
+		Object.assign(this, { chat, chats, settings, images });
+		if (chat !== before) this.write((!before && this.draft) || savedDrafts().get(this.draftKey)?.draft || draft); // typed before the kernel had answered, saved in this browser, or stored in the kernel
+		else if (draft !== undefined && !this.draft) this.write(draft);
+	}
+
+	/** Apply a broadcast; the result is false if something that it changes is missing. @param {Broadcast} message */
+	#apply(message) {
+		if (message.type === "items") this.#replace(message);
+		if (message.type === "settings") this.#setSettings(message);
+		if (message.type === "text") return this.#extend(message);
+		if (message.type === "transcript") void this.#saveTranscript(message);
+		if (message.type !== "meta") return true;
+		const item = this.items.get(message.item);
+		return item && this.items.set(message.item, { ...item, ...message.meta });
+	}
+
+	/** @param {Items} message */
+	#replace({ order, items }) {
+		if (items.some((item) => item.role === "user" && !this.items.has(item.id))) this.sending = null;
+		for (const item of items) this.items.set(item.id, item), this.#texts.delete(item.id);
+		const there = new Set(order);
+		for (const id of this.items.keys()) if (!there.has(id)) this.items.delete(id);
+		this.order = order;
+	}
+
+	/** @param {TextChange} message */
+	#extend({ item, part, from, keep, blocks }) {
+		const shown = this.items.get(item)?.[part];
+		const open = shown?.[from] ?? "";
+		if (!shown || from > shown.length || keep > open.length) return false;
+		if (keep) blocks[0] = open.slice(0, keep) + (blocks[0] ?? "");
+		shown.splice(from, Infinity, ...blocks);
+		return true;
+	}
+
+	/** Set the text of the box. */
+	write(text = "") {
+		this.draft = text;
+		saveDraft(this.draftKey, { draft: text });
+		this.changed();
+	}
+
+	/** The user has typed: store the draft in the kernel, for other pages and later panels. */
+	typed(text = "") {
+		this.write(text);
+		clearTimeout(this.#draftTimer);
+		this.#draftTimer = setTimeout(() => this.request("draft", { text: this.draft }).catch(() => undefined), 300);
+	}
+
+	/** Send the draft as a prompt. If that fails, it returns to the box. */
+	async send() {
+		const { draft: text, images } = this;
+		clearTimeout(this.#draftTimer);
+		this.sending = text;
+		this.awaited = true; // a fast answer may never be seen streaming
+		this.images = [];
+		this.notice = null;
+		this.write();
+		await this.request("send", { text, images: images.map((image) => image.id) }).catch((error) => {
+			this.awaited = false;
+			this.images = [...images, ...this.images];
+			this.write([text, this.draft].filter(Boolean).join("\n\n"));
+			if (this.alive) this.fail(error, () => this.send());
+		});
+		this.sending = null;
+		this.changed();
+	}
+
+	/** The Markdown of an item, requested once. */
+	async text(id = "") {
+		const text = this.#texts.get(id) ?? /** @type {string} */ ((await this.request("text", { item: id })).text);
+		this.#texts.set(id, text);
+		return text;
+	}
+
+	/** Attach files; a note lists those that cannot be attached. The kernel looks into those whose type the browser does not know (HEIC). @param {Iterable<File>} files */
+	addFiles(files) {
+		const wrong = [];
+		const most = this.limits.image;
+		for (const file of files) {
+			if (file.type && !file.type.startsWith("image/")) wrong.push(`${file.name} is not an image.`);
+			else if (!file.size) wrong.push(`${file.name} is empty.`);
+			else if (file.size > most) wrong.push(`${file.name} is too large: ${formatSize(file.size)}, and the limit is ${formatSize(most)}.`);
+			else void this.#upload(file);
+		}
+		this.notify(wrong.join(" "), "error");
+	}
+
+	/** @param {File} file */
+	async #upload(file) {
+		const url = URL.createObjectURL(file);
+		const upload = { name: file.name, size: file.size, url, sent: 0, stopped: false };
+		this.#previews.push(url);
+		this.uploads = [...this.uploads, upload];
+		try {
+			const image = await this.#sendChunks(file, upload);
+			if (upload.stopped) void this.attempt("remove", { image: image?.id });
+			else this.attached({ ...image, thumbnail: image.type === file.type ? url : image.thumbnail }); // no browser shows a TIFF
+		} catch (error) {
+			if (!upload.stopped) this.notify(`${file.name}: ${/** @type {Error} */ (error).message}`, "error", () => this.addFiles([file]));
+		}
+		this.cancelUpload(upload);
+	}
+
+	/** Send a file in chunks, at most four at a time. @param {File} file @param {Upload} upload */
+	async #sendChunks(file, upload) {
+		const { piece: step } = this.limits;
+		const pieces = Math.ceil(file.size / step);
+		const fields = { upload: `${this.#client}-${++this.#count}`, name: file.name, size: file.size, pieces };
+		/** @type {Set<Promise<void>>} */
+		const open = new Set();
+		/** @type {any} */
+		let image;
+		for (let piece = 0; piece < pieces && !upload.stopped; piece++) {
+			const data = await file.slice(piece * step, (piece + 1) * step).arrayBuffer();
+			if (open.size >= 4) await Promise.race(open);
+			const sent = this.request("upload", { ...fields, piece }, [data]).then((reply) => {
+				open.delete(sent);
+				image = reply.image ?? image;
+				upload.sent += data.byteLength;
+			});
+			sent.catch(() => undefined); // its error is reported by the await below
+			open.add(sent);
+		}
+		await Promise.all(open);
+		return image;
+	}
+
+	/** @param {Attached} image */
+	attached(image) {
+		this.images = [...this.images.filter((other) => other.id !== image.id), image];
+		this.changed();
+	}
+
+	/** @param {Upload} upload */
+	cancelUpload(upload) {
+		upload.stopped = true;
+		this.uploads = this.uploads.filter((other) => other !== upload);
+		this.changed();
+	}
+
+	removeImage(id = "") {
+		this.images = this.images.filter((image) => image.id !== id);
+		this.changed();
+		void this.attempt("remove", { image: id });
+	}
+
+	/** Load a picture of an item and show it; each is requested once. @param {HTMLImageElement} image */
+	async loadPicture(image) {
+		const { picture: key = "" } = image.dataset;
+		if (!this.pictures.has(key)) {
+			this.pictures.set(key, "");
+			const { parts, media_type: type } = (await this.attempt("picture", { key })) || /** @type {any} */ ({});
+			if (parts) this.pictures.set(key, URL.createObjectURL(new Blob(parts, { type })));
+			else this.pictures.delete(key), image.classList.add("nbb-lost");
+			for (const { node } of this.views)
+				for (const other of node.querySelectorAll("img")) if (parts && other.dataset.picture === key) void this.loadPicture(other);
+		}
+		const url = this.pictures.get(key);
+		if (url) image.src = url;
+	}
+}

@@ -1,0 +1,110 @@
+/** A panel: head, messages and composer of one store. */
+
+import { composer } from "./composer.js";
+import { h, on } from "./dom.js";
+import { head } from "./head.js";
+import { transcript } from "./items.js";
+
+/** One view of a store. Changes are painted at most once in a frame. @param {Store} store */
+export function panel(store) {
+	const live = h("div.hidden", { "aria-live": "polite" });
+	let frame = 0;
+	let pausedUntil = 0;
+	let spokenAt = 0;
+	let before = ""; // the last item when no answer was awaited
+	let sendWhenReady = false; // the user sent before the kernel had answered
+
+	/** Send the draft, or show a note why that must wait. */
+	const send = () => {
+		sendWhenReady = !store.ready;
+		if (!store.alive || sendWhenReady) return;
+		if (store.streaming) store.notify("The answer is still being written: stop it (Escape), or wait until it ends.");
+		else if (store.uploads.length) store.notify("An image is still being uploaded: wait a moment.");
+		else if (!store.empty) void store.send(), messages.follow();
+	};
+
+	const isFirst = () => [...store.views][0] === self;
+
+	/** Let a screen reader read a text. Only the first view does, so that nothing is read twice. */
+	const speak = (text = "") => {
+		if (!text || !isFirst()) return;
+		live.append(h("p", { dir: "auto" }, text));
+		if (live.children.length > 4) live.firstChild?.remove();
+	};
+
+	/** Let a screen reader read the answer, by sentences and at most every two seconds. */
+	const speakAnswer = (now = 0) => {
+		if (!isFirst()) return;
+		const { streaming, last } = store;
+		store.awaited ||= streaming;
+		const ended = store.awaited && !streaming && last?.role === "assistant" && last.id !== before; // the kernel's reply may come before the items
+		if (ended) store.awaited = false;
+		if (!store.awaited) before = last?.id ?? "";
+		if (!ended && (!streaming || now - spokenAt < 2000)) return;
+		spokenAt = now;
+		speak(messages.unspoken(ended));
+		if (ended) speak(last.error || `The answer is ${last.status}.`);
+	};
+
+	/** Paint the view. The messages get at most a fifth of the time, however long the open block is. */
+	const paint = (now = 0) => {
+		frame = 0;
+		if (sendWhenReady && store.ready) send();
+		top.show();
+		below.show();
+		if (now < pausedUntil) return changed();
+		const start = performance.now();
+		const hadFocus = node.contains(document.activeElement);
+		messages.show();
+		if (hadFocus && !node.contains(document.activeElement)) below.focus(); // the element with the focus is gone
+		const spent = performance.now() - start;
+		pausedUntil = spent > 3 ? now + Math.min(250, 5 * spent) : 0;
+		speakAnswer(now);
+	};
+
+	const changed = () => {
+		frame ||= requestAnimationFrame(paint);
+	};
+
+	/** @param {DragEvent} event */
+	const dragged = (event) => {
+		const { dataTransfer, type, relatedTarget } = event;
+		if (!dataTransfer?.types.includes("Files")) return;
+		event.preventDefault();
+		const over = type !== "drop" && (type !== "dragleave" || node.contains(/** @type {Node | null} */ (relatedTarget)));
+		node.classList.toggle("nbb-over", over);
+		if (type === "drop") store.addFiles(dataTransfer.files);
+	};
+
+	const top = head(store);
+	const messages = transcript(store);
+	const below = composer(store, send, speak);
+	const target = h("div.target", {}, "Drop images here");
+	const suppressShortcuts = "data-lm-suppress-shortcuts"; // JupyterLab looks for it on the focused element; Notebook 7 captures keys
+	const node = h(
+		"section.panel",
+		{
+			label: "Chat",
+			"data-jp-suppress-context-menu": true,
+			focusin: (/** @type {any} */ { target }) => target.setAttribute(suppressShortcuts, "true"),
+			keydown: (/** @type {KeyboardEvent} */ event) => {
+				if (event.key === "s" && (event.ctrlKey || event.metaKey)) event.preventDefault(); // the browser would save the page
+			},
+		},
+		...[top.node, messages.node, below.node, target, live],
+	);
+	for (const name of /** @type {const} */ (["keydown", "keypress", "keyup", "paste", "drop", "dragover", "contextmenu"]))
+		on(node, name, (event) => event.stopPropagation());
+	for (const name of /** @type {const} */ (["dragenter", "dragover", "dragleave", "drop"])) on(node, name, dragged);
+
+	const close = () => {
+		cancelAnimationFrame(frame);
+		store.views.delete(self);
+		messages.close();
+		node.remove();
+	};
+	const self = { node, changed, close };
+	store.join(self);
+	changed();
+	return self;
+}
