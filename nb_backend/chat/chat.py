@@ -19,7 +19,7 @@ from .answer import Answer
 from .cache import AnswerCache
 from .cell_run import CellRun, cell_run
 from .cell_run import from_cell as from_cell
-from .history import History, Message, describe_length, metadata, system_prompt
+from .history import History, Message, describe_length, metadata, new_turn_id, system_prompt
 from .observers import Observers
 from .request import Request
 from .stream import AnswerStream
@@ -169,7 +169,7 @@ class Chat:
         return Request(
             provider=api,
             model=settings.model(model or self.model),
-            question=Message(question, {"time": time.time()}),
+            question=Message(question, {"id": new_turn_id(), "time": time.time()}),
             history=history,
             system=self._system if latest is None else latest,
             media=[] if images is None else attachments(images),

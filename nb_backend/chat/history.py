@@ -12,6 +12,7 @@ A *turn* is a user message with all that answers it. A message may carry these l
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -31,7 +32,10 @@ pickled."""
 
 
 class Message(dict[str, Any]):
-    """Message with ``metadata`` beside its fields: time, model, provider, usage, seconds, reasoning. Never sent."""
+    """Message with ``metadata`` beside its fields: time, model, provider, usage, seconds, reasoning. Never sent.
+
+    The ``id`` in the metadata of a prompt identifies its turn, also in files and in another process.
+    """
 
     __slots__ = ("metadata",)
 
@@ -209,6 +213,11 @@ def remove_cell(histories: list[Messages], cell: str) -> list[Messages]:
 def system_prompt(messages: Messages) -> str | None:
     """Return the system prompt that the last message with one has set, or ``None``."""
     return next((message["system"] for message in reversed(messages) if "system" in message), None)
+
+
+def new_turn_id() -> str:
+    """Return an id for a turn: 12 random hex digits."""
+    return secrets.token_hex(6)
 
 
 def metadata(message: Mapping[str, Any]) -> dict[str, Any]:

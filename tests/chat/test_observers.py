@@ -6,6 +6,7 @@ import asyncio
 import copy
 import gc
 import pickle
+import re
 import sys
 import threading
 from contextlib import aclosing
@@ -293,6 +294,7 @@ async def test_the_metadata_of_an_answer(backend, tmp_path):
         assert known.seconds == pytest.approx(answer.seconds, abs=0.001)
         assert known.provider == answer.provider
         assert metadata(question)["time"] <= metadata(said)["time"]
+        assert re.fullmatch("[0-9a-f]{12}", metadata(question)["id"])
     assert not [key for message in backend.engine.history[-1]["messages"] for key in message if key == "about"]
 
 
