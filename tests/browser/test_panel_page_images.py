@@ -29,6 +29,22 @@ def image(key: str, **fields: object) -> dict[str, object]:
     return given | {"thumbnail": "", "note": ""} | fields
 
 
+def test_images_dropped_together_keep_their_order(panel: PanelPage) -> None:
+    panel.open(limits={"image": 10_000, "piece": 100})
+    panel.run(FILES + PASTE, {"files": [["a.png", "image/png", 250], ["b.png", "image/png", 50]]})
+    panel.asked("upload", 2)
+    panel.settle()
+    assert [request["name"] for request in panel.requests("upload")] == ["a.png"] * 3  # b.png waits for a.png
+    panel.run("kernel.answers.upload = request => ({image: {...given, name: request.name}})", image("b"))
+    first, second, third = panel.requests("upload")
+    panel.reply(first)
+    panel.reply(second)
+    panel.reply(third, image=image("a"))
+    panel.until("document.querySelectorAll('.nbb-images li').length === 2 && !document.querySelector('progress')")
+    panel.box.press("Enter")
+    assert panel.asked("send")["images"] == ["a", "b"]
+
+
 def test_several_images_are_pasted_and_sent(panel: PanelPage) -> None:
     panel.open()
     panel.run(
@@ -39,7 +55,7 @@ def test_several_images_are_pasted_and_sent(panel: PanelPage) -> None:
     panel.until("document.querySelectorAll('.nbb-images li').length === 2 && !document.querySelector('progress')")
     assert {request["name"] for request in panel.requests("upload")} == {"a.png", "b.png"}
     panel.box.press("Enter")
-    assert sorted(panel.asked("send")["images"]) == ["i1", "i2"]
+    assert panel.asked("send")["images"] == ["i1", "i2"]
     panel.settle()
     assert panel.root.locator(".nbb-images li").count() == 0
 

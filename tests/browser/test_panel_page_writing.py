@@ -118,6 +118,9 @@ def test_while_an_answer_streams_enter_keeps_the_draft_and_a_note_says_why(panel
     assert panel.requests("send") == []
     assert panel.box.input_value() == "next"
     assert "still being written" in panel.notes()
+    panel.say("meta", item="a1", meta={"status": "done"})
+    panel.settle()
+    assert panel.notes() == ""  # it no longer applies
 
 
 def test_the_send_button_is_a_stop_button_and_escape_stops(panel: PanelPage) -> None:

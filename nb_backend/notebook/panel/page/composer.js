@@ -2,6 +2,7 @@
 
 import { button, h, icon, ICONS, imageDetails, menuItem, nameWithDetails, on, popup, relabel, userText } from "./dom.js";
 import { KERNEL_GONE, savedDrafts, saveDraft } from "./store.js";
+import { addFiles, cancelUpload } from "./uploads.js";
 
 /** What the file dialog offers: browsers do not count all of these among the images. */
 const IMAGE_FILES = "image/*,.heic,.heif,.avif,.tif,.tiff,.jp2,.jxl,.psd,.tga,.qoi,.ppm,.pgm,.pbm";
@@ -19,7 +20,7 @@ function attachments(store) {
 			node.replaceChildren(
 				...images.map((image) => tile(image, image.thumbnail, () => store.removeImage(image.id))),
 				...uploads.map((upload) => {
-					const item = tile(upload, upload.url, () => store.cancelUpload(upload));
+					const item = tile(upload, upload.url, () => cancelUpload(store, upload));
 					item.append(h("progress", { label: `Uploading ${upload.name}` }));
 					return item;
 				}),
@@ -70,7 +71,7 @@ function promptBox(store, send) {
 	});
 	on(area, "paste", (event) => {
 		const { files } = event.clipboardData ?? {};
-		if (files?.length && !event.clipboardData?.getData("text/plain")) event.preventDefault(), store.addFiles(files);
+		if (files?.length && !event.clipboardData?.getData("text/plain")) event.preventDefault(), addFiles(store, files);
 	});
 	for (const name of /** @type {const} */ (["focus", "select", "keyup", "pointerup"])) on(area, name, () => saveSelection());
 	on(area, "blur", () => saveSelection(Date.now()));
@@ -174,7 +175,7 @@ function settingsDialog(store) {
 function attachMenu(store) {
 	const files = h("input", { type: "file", accept: IMAGE_FILES, multiple: true, hidden: true, label: "Image files" });
 	on(files, "change", () => {
-		store.addFiles([...(files.files ?? [])]);
+		addFiles(store, [...(files.files ?? [])]);
 		files.value = "";
 	});
 	const attach = async (/** @type {string} */ figure) => {
@@ -215,11 +216,12 @@ export function composer(store, send, speak) {
 	let drawn = "";
 
 	const lines = () => {
+		if (store.notice?.applies() === false) store.notice = null;
 		const { alive, notice, settings, late } = store;
 		const hasImages = store.images.length + store.uploads.length > 0;
 		const noVision = `${settings.model || "This model"} does not accept images: choose another model, or remove the images.`;
 		return [
-			[notice?.text, notice?.tone],
+			[notice?.text, notice?.tone, ...(notice?.acts ?? []).map(({ label }) => label)],
 			[!alive && KERNEL_GONE, "error"],
 			[alive && late && store.waitReason, "info"],
 			[hasImages && settings.vision === false && noVision, "warn"],
@@ -230,8 +232,8 @@ export function composer(store, send, speak) {
 		if (drawn === JSON.stringify(now)) return;
 		drawn = JSON.stringify(now);
 		notes.replaceChildren(...now.map(([text, tone]) => h(`p.note.${tone}`, {}, userText(text || ""))));
-		const { again } = store.notice ?? {};
-		if (again) notes.firstChild?.appendChild(button("Retry", "retry", again, ".wide"));
+		const { acts = [] } = store.notice ?? {};
+		for (const { label, picture = "retry", act } of acts) notes.firstChild?.appendChild(button(label, picture, () => (store.notify(), act()), ".wide"));
 		if (store.notice) notes.firstChild?.appendChild(button("Dismiss", "close", () => store.notify()));
 		speak(now.map(([text]) => text).join(" "));
 	};

@@ -1,15 +1,16 @@
 /** What all views of one panel show, in step with the kernel. */
 
-import { formatSize } from "./dom.js";
-
 export const KERNEL_GONE = "The kernel was restarted. Run this cell again to continue; the messages stay here.";
 const KERNEL_BUSY = "The kernel is running a cell and answers the panel when the cell ends (ipykernel 7.3 or newer answers at once).";
+const NOTICE_TIME = 6000; // milliseconds
 const SLOW_REQUESTS = /models|figures|export|picture|attach/;
 
 /**
  * @typedef {{draft: string, start: number, end: number, left: number}} SavedDraft  with the selection; `left`: when the box lost the focus
  * @typedef {{name: string, size: number, url: string, sent: number, stopped: boolean}} Upload
  * @typedef {{node: HTMLElement, changed: () => void}} View
+ * @typedef {{label: string, picture?: import("./dom.js").Icon, act: () => unknown}} Action  a button of a note; pressing it dismisses the note
+ * @typedef {{text: string, tone: string, acts: Action[], applies: () => boolean}} Notice
  * @typedef {{type: string, resolve: (reply: Reply) => void, reject: (error: Error) => void, received: boolean,
  *   late: boolean, parts: BlobPart[]}} PendingRequest
  */
@@ -32,26 +33,28 @@ export class Store {
 	/** @type {string[]} */ chats = [];
 	/** @type {Attached[]} */ images = [];
 	/** @type {Upload[]} */ uploads = [];
+	/** @type {Promise<void>} the end of the last upload */ uploading = Promise.resolve();
 	limits = { image: Infinity, piece: 1 << 20 };
 	draft = "";
 	ready = false;
 	alive = true;
 	hasPictures = false;
 	subshells = true;
-	/** @type {{text: string, tone: string, again?: () => void} | null} */ notice = null;
+	/** @type {Notice | null} */ notice = null;
 	/** @type {string | null} the prompt that is being sent */ sending = null;
 	awaited = false; // whether the end of an answer is still to be read out
 	/** @type {Set<string>} addresses of remote images that the user loaded */ remote = new Set();
 	/** @type {Map<string, string>} object URLs by key, "" while the picture is loading */ pictures = new Map();
 	/** @type {Set<View>} */ views = new Set();
 	/** @type {Map<string, string>} the Markdown of items */ #texts = new Map();
-	/** @type {string[]} */ #previews = [];
+	/** @type {string[]} */ previews = []; // object URLs of uploaded files
 	/** @type {Map<string, PendingRequest>} */ #pending = new Map();
 	#client = Math.random().toString(36).slice(2);
 	#count = 0;
 	#seq = 0;
 	#saysHello = false;
 	#draftTimer = 0;
+	#noticeTimer = 0;
 
 	/** @param {AnyModel} model */
 	constructor(model) {
@@ -75,7 +78,7 @@ export class Store {
 
 	close() {
 		this.#listen("off");
-		[...this.pictures.values(), ...this.#previews].forEach(URL.revokeObjectURL);
+		[...this.pictures.values(), ...this.previews].forEach(URL.revokeObjectURL);
 	}
 
 	/** The key of the saved draft, with the notebook's path: another notebook may have a chat of this name. */
@@ -113,15 +116,18 @@ export class Store {
 		for (const view of this.views) view.changed();
 	}
 
-	/** Show a note above the box. @param {() => void} [again] what its Retry button does */
-	notify(text = "", tone = "info", again) {
-		this.notice = text ? { text, tone, again } : null;
+	/** Show a note above the box until `applies` is false. A note without buttons that is no error leaves after a while. @param {Action | Action[]} acts at most two @param {() => boolean} [applies] */
+	notify(text = "", tone = "info", acts = [], applies) {
+		const notice = { text, tone, acts: [acts].flat(), applies: applies ?? (() => true) };
+		this.notice = text ? notice : null;
+		clearTimeout(this.#noticeTimer);
+		if (text && tone === "info" && !notice.acts.length && !applies) this.#noticeTimer = setTimeout(() => this.notify(), NOTICE_TIME);
 		this.changed();
 	}
 
-	/** @param {Error} error @param {() => void} [again] */
-	fail = ({ message }, again) => {
-		if (message !== KERNEL_GONE) this.notify(message, "error", again); // the composer shows that one itself
+	/** @param {Error} error @param {Action | Action[]} [acts] */
+	fail = ({ message }, acts) => {
+		if (message !== KERNEL_GONE) this.notify(message, "error", acts); // the composer shows that one itself
 	};
 
 	/** Send a request. The promise rejects if the reply reports an error, or if the kernel is gone. @param {ArrayBuffer[]} [buffers] */
@@ -293,7 +299,7 @@ export class Store {
 			this.awaited = false;
 			this.images = [...images, ...this.images];
 			this.write([text, this.draft].filter(Boolean).join("\n\n"));
-			if (this.alive) this.fail(error, () => this.send());
+			if (this.alive) this.fail(error, { label: "Retry", act: () => this.send() });
 		});
 		this.sending = null;
 		this.changed();
@@ -306,69 +312,9 @@ export class Store {
 		return text;
 	}
 
-	/** Attach files; a note lists those that cannot be attached. The kernel looks into those whose type the browser does not know (HEIC). @param {Iterable<File>} files */
-	addFiles(files) {
-		const wrong = [];
-		const most = this.limits.image;
-		for (const file of files) {
-			if (file.type && !file.type.startsWith("image/")) wrong.push(`${file.name} is not an image.`);
-			else if (!file.size) wrong.push(`${file.name} is empty.`);
-			else if (file.size > most) wrong.push(`${file.name} is too large: ${formatSize(file.size)}, and the limit is ${formatSize(most)}.`);
-			else void this.#upload(file);
-		}
-		this.notify(wrong.join(" "), "error");
-	}
-
-	/** @param {File} file */
-	async #upload(file) {
-		const url = URL.createObjectURL(file);
-		const upload = { name: file.name, size: file.size, url, sent: 0, stopped: false };
-		this.#previews.push(url);
-		this.uploads = [...this.uploads, upload];
-		try {
-			const image = await this.#sendChunks(file, upload);
-			if (upload.stopped) void this.attempt("remove", { image: image?.id });
-			else this.attached({ ...image, thumbnail: image.type === file.type ? url : image.thumbnail }); // no browser shows a TIFF
-		} catch (error) {
-			if (!upload.stopped) this.notify(`${file.name}: ${/** @type {Error} */ (error).message}`, "error", () => this.addFiles([file]));
-		}
-		this.cancelUpload(upload);
-	}
-
-	/** Send a file in chunks, at most four at a time. @param {File} file @param {Upload} upload */
-	async #sendChunks(file, upload) {
-		const { piece: step } = this.limits;
-		const pieces = Math.ceil(file.size / step);
-		const fields = { upload: `${this.#client}-${++this.#count}`, name: file.name, size: file.size, pieces };
-		/** @type {Set<Promise<void>>} */
-		const open = new Set();
-		/** @type {any} */
-		let image;
-		for (let piece = 0; piece < pieces && !upload.stopped; piece++) {
-			const data = await file.slice(piece * step, (piece + 1) * step).arrayBuffer();
-			if (open.size >= 4) await Promise.race(open);
-			const sent = this.request("upload", { ...fields, piece }, [data]).then((reply) => {
-				open.delete(sent);
-				image = reply.image ?? image;
-				upload.sent += data.byteLength;
-			});
-			sent.catch(() => undefined); // its error is reported by the await below
-			open.add(sent);
-		}
-		await Promise.all(open);
-		return image;
-	}
-
 	/** @param {Attached} image */
 	attached(image) {
 		this.images = [...this.images.filter((other) => other.id !== image.id), image];
-		this.changed();
-	}
-
-	/** @param {Upload} upload */
-	cancelUpload(upload) {
-		upload.stopped = true;
-		this.uploads = this.uploads.filter((other) => other !== upload);
 		this.changed();
 	}
 

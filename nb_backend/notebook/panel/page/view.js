@@ -4,6 +4,7 @@ import { composer } from "./composer.js";
 import { h, on } from "./dom.js";
 import { head } from "./head.js";
 import { transcript } from "./items.js";
+import { addFiles } from "./uploads.js";
 
 /** One view of a store. Changes are painted at most once in a frame. @param {Store} store */
 export function panel(store) {
@@ -18,8 +19,8 @@ export function panel(store) {
 	const send = () => {
 		sendWhenReady = !store.ready;
 		if (!store.alive || sendWhenReady) return;
-		if (store.streaming) store.notify("The answer is still being written: stop it (Escape), or wait until it ends.");
-		else if (store.uploads.length) store.notify("An image is still being uploaded: wait a moment.");
+		if (store.streaming) store.notify("The answer is still being written: stop it (Escape), or wait until it ends.", "info", [], () => store.streaming);
+		else if (store.uploads.length) store.notify("An image is still being uploaded: wait a moment.", "info", [], () => store.uploads.length > 0);
 		else if (!store.empty) void store.send(), messages.follow();
 	};
 
@@ -73,7 +74,7 @@ export function panel(store) {
 		event.preventDefault();
 		const over = type !== "drop" && (type !== "dragleave" || node.contains(/** @type {Node | null} */ (relatedTarget)));
 		node.classList.toggle("nbb-over", over);
-		if (type === "drop") store.addFiles(dataTransfer.files);
+		if (type === "drop") addFiles(store, dataTransfer.files);
 	};
 
 	const top = head(store);
