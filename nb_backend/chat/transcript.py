@@ -39,13 +39,13 @@ class Transcript:
     messages: Messages = field(default_factory=list)
     about: list[dict[str, Any]] = field(default_factory=list)
 
-    def without(self, key: str | None) -> Self:
-        """Return a copy as JSON data with the key masked, and without parameters whose names say that they are secret.
+    def without(self, *keys: str | None) -> Self:
+        """Return a copy as JSON data with the keys masked, and without parameters whose names say that they are secret.
 
         Raises ``ValueError`` for data that JSON cannot hold.
         """
-        keys = [key] if key else []
-        made: dict[str, Any] = {one.name: plain(getattr(self, one.name), keys) for one in fields(self)}
+        secrets = [key for key in keys if key]
+        made: dict[str, Any] = {one.name: plain(getattr(self, one.name), secrets) for one in fields(self)}
         made |= {name: without_secrets(made[name]) for name in ("params", "about")}
         copy = type(self)(**made)
         if wrong := copy._wrong():
@@ -56,12 +56,16 @@ class Transcript:
         """Yield each message with its metadata, which is empty if the file has none."""
         return zip_longest(self.messages, self.about, fillvalue={})
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the JSON file. Raises ``ValueError`` if it would be too large to load."""
+    def record(self) -> dict[str, Any]:
+        """Return the JSON object that files and notebooks hold, of a copy that ``without`` made."""
         record = {"format": FORMAT, "version": VERSION, **asdict(self)}
         if not any(self.about):
             del record["about"]
-        text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+        return record
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the JSON file. Raises ``ValueError`` if it would be too large to load."""
+        text = json.dumps(self.record(), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
         if (size := len(text.encode())) > MAX_SIZE:
             limit = f"only files of at most {MAX_SIZE >> 20} MB can be loaded"
             raise ValueError(f"this chat has {size >> 20} MB with its attachments, and {limit}: export it instead")
@@ -75,16 +79,19 @@ class Transcript:
         try:
             record = json.loads(data.decode("utf-8"))
         except (ValueError, RecursionError):
-            raise _damaged(where, "it is not JSON") from None
+            raise _damaged(repr(str(where)), "it is not JSON") from None
+        return cls.read(record, repr(str(where)))
+
+    @classmethod
+    def read(cls, record: object, where: str) -> Self:
+        """Read what ``record`` returned. Raises ``ValueError``, which names ``where`` it was, for anything else."""
         if not isinstance(record, dict) or record.get("format") != FORMAT:
             raise _damaged(where, f'"format" is not "{FORMAT}"')
         version = record.get("version")
         if type(version) is not int or version < 1:
             raise _damaged(where, '"version" is not a positive whole number')
         if version > VERSION:
-            raise ValueError(
-                f"{str(where)!r} was saved by a newer nb_backend (format version {version}): update nb_backend"
-            )
+            raise ValueError(f"{where} was saved by a newer nb_backend (format version {version}): update nb_backend")
         values: dict[str, Any] = {one.name: record.get(one.name) for one in fields(cls)}
         found = cls(**values)
         if not _is_about(found.about, found.messages):
@@ -149,8 +156,8 @@ def _is_attachment(one: Any) -> bool:
     return is_one and one[0].startswith(("data:", "http://", "https://"))
 
 
-def _damaged(path: Path, why: str) -> ValueError:
-    return ValueError(f"{str(path)!r} is not a chat saved by nb_backend: {why}")
+def _damaged(where: str, why: str) -> ValueError:
+    return ValueError(f"{where} is not a chat saved by nb_backend: {why}")
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
@@ -160,9 +167,9 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 def _read(path: Path) -> bytes:
     if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe or a device might never end
-        raise _damaged(path, "it is not a regular file")
+        raise _damaged(repr(str(path)), "it is not a regular file")
     with path.open("rb") as file:
         data = file.read(MAX_SIZE + 1)
     if len(data) > MAX_SIZE:
-        raise _damaged(path, f"it is larger than {MAX_SIZE >> 20} MB")
+        raise _damaged(repr(str(path)), f"it is larger than {MAX_SIZE >> 20} MB")
     return data
