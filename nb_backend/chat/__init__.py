@@ -2,6 +2,7 @@
 
 ``chat``           ``Chat``: settings and history, ``stream``, ``ask``, ``save``
 ``history``        which messages a request follows, and what a re-run of a cell takes back
+``merge``          puts the turns of a record back
 ``cell_run``       the cell run that prompts belong to: ``from_cell``
 ``request``        one request, ready to send: messages, parameters, server
 ``stream``         ``AnswerStream``: the events of an answer

@@ -228,6 +228,16 @@ class Chat:
         self._history.remove(cell)
         Observers.of(self).notify(None)
 
+    def restore(self, saved: Messages) -> Messages:
+        """Put in the turns of a saved history that were never here, at their places, and return their prompts.
+
+        A turn of a cell that has run since then is left out: what the cell asked now stands for it.
+        """
+        added = self._history.restore(saved)
+        if added:
+            Observers.of(self).notify(None)
+        return added
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the chat to a JSON file that only its owner may read. The file has no key and no url."""
         self._transcript().save(path)

@@ -21,6 +21,7 @@ from .. import background
 from ..media.message_parts import text_parts
 from ..typing import Messages
 from .cell_run import CellRun
+from .merge import merge
 
 LOCAL_KEYS = frozenset({"stopped", "trimmed", "cell", "system", "media", "images"})
 _NEVER_TRIMMED = frozenset({"system", "developer"})  # roles
@@ -54,6 +55,8 @@ class History:
         self.messages: Messages = []
         self._previous: list[Messages] = []  # one list for each time that the chat was started over
         self._last_run_of_cell: dict[str, CellRun] = {}  # only runs that have an answer here
+        self._known_turns: set[str] = set()  # ids of all turns that are or were here
+        self._cells: set[str] = set()  # all that have run in this process
         self._server_states: dict[str, Any] = {}  # by name of the provider
         self._last_provider = ""  # the one that answered
         self._last_requested: str | None = None  # the one that the request named
@@ -119,6 +122,9 @@ class History:
             if run is not None:
                 self._last_run_of_cell[run.cell] = run
             self.messages += [question, reply]
+            self._note([question])
+            if run is not None:
+                self._cells = {*self._cells, run.cell}
 
     def rewind(self, cell: str | CellRun) -> None:
         """Undo the turns of a cell, and all turns after them. Given a run: only those of earlier runs."""
@@ -127,23 +133,40 @@ class History:
             self._replace(self._histories_for(run))
             if run is cell and not self._is_superseded(run):
                 self._last_run_of_cell[run.cell] = run
+            self._cells = {*self._cells, run.cell}
 
     def remove(self, cell: str) -> None:
         """Remove the turns of one cell, and keep all others."""
         with _lock:
             *self._previous, left = remove_cell([*self._previous, self.messages], cell)
             if left != self.messages:
+                self._note(self.messages)
                 self.messages, self._server_states = left, {}
+
+    def restore(self, saved: Messages) -> Messages:
+        """Put in the turns of a record that are not known here, and return their prompts (see ``merge``)."""
+        with _lock:
+            earlier = [message for messages in self._previous for message in messages]
+            known = self._known_turns | {str(metadata(message).get("id")) for message in earlier}
+            merged = merge(saved, self.messages, known=known, cells=self._cells)
+            here = {id(message) for message in self.messages}
+            added = [one for one in merged if id(one) not in here]
+            if added:
+                self.messages, self._server_states = merged, {}
+                self._note(added)
+            return [one for one in added if one.get("role") == "user"]
 
     def delete(self, question: Mapping[str, Any]) -> None:
         """Remove the turn of one message, found by identity. Raises ``ValueError`` if it is not in the chat."""
         with _lock:
             start, end = self._turn_of(question)
+            self._note(self.messages[start:end])
             self.messages, self._server_states = [*self.messages[:start], *self.messages[end:]], {}
 
     def clear(self) -> None:
         """Remove all messages, and with them what is known about cells and servers."""
         with _lock:
+            self._note(self.messages)
             self.messages, self._previous, self._server_states, self._last_run_of_cell = [], [], {}, {}
 
     def clear_system_prompts(self) -> None:
@@ -168,7 +191,13 @@ class History:
     def _replace(self, histories: list[Messages]) -> None:
         if histories[-1] is not self.messages:
             self._server_states = {}  # servers remember other messages
+            self._note(self.messages)
         *self._previous, self.messages = histories
+
+    def _note(self, messages: Messages) -> None:
+        """Remember the turns of these messages, so that a record does not bring them back once they are removed."""
+        known = {id for one in messages if isinstance(id := metadata(one).get("id"), str)}
+        self._known_turns = self._known_turns | known  # a copied chat has its own
 
     def _turn_of(self, question: Mapping[str, Any]) -> tuple[int, int]:
         turn = find_turn(self.messages, question)

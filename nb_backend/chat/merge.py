@@ -1,0 +1,71 @@
+"""Put the turns of a record back into a chat: which ones, and where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from ..typing import Messages
+
+
+def merge(saved: Messages, here: Messages, *, known: Collection[str], cells: Collection[str]) -> Messages:
+    """Return the messages ``here`` with the turns of ``saved`` that are missing, each after the turn it followed.
+
+    A turn is found by its id. Those that are ``known``, as they were here and were removed, stay away. A turn of one of
+    ``cells``, which have run in this process, is represented by what that cell asked now, and so is a turn of a cell
+    that has a newer one here. The order of ``here`` stays.
+    """
+    turns = [*keyed_turns(here)]
+    places = {key: at for at, (key, _) in enumerate(turns)}
+    of_cell = {cell: at for at, (_, turn) in enumerate(turns) if (cell := _cell(turn))}
+    newest = {cell: max(_time(turn) for _, turn in turns if _cell(turn) == cell) for cell in of_cell}
+    inserted: list[list[Messages]] = [[] for _ in range(len(turns) + 1)]  # before the turn of this number
+    end = 0
+    for key, turn in keyed_turns(saved):
+        has_rerun = (cell := _cell(turn)) in cells or _time(turn) < newest.get(cell, 0)
+        if (found := places.get(key, of_cell.get(cell) if has_rerun else None)) is not None:
+            end = max(end, found + 1)
+        elif not has_rerun and key not in known:
+            inserted[end].append(turn)
+    order = [*(turn for at, (_, turn) in enumerate(turns) for turn in (*inserted[at], turn)), *inserted[-1]]
+    return [message for turn in order for message in turn]
+
+
+def keyed_turns(messages: Messages) -> Iterator[tuple[str, Messages]]:
+    """Yield each turn with its id; of a turn without one, the text of its first message and a number stand for it.
+
+    Messages before the first prompt are a turn as well.
+    """
+    turns: list[Messages] = []
+    for message in messages:
+        if message.get("role") == "user" or not turns:
+            turns.append([])
+        turns[-1].append(message)
+    times: dict[str, int] = {}
+    for turn in turns:
+        if not (key := turn_id(turn[0])):
+            text = json.dumps([turn[0].get("role"), turn[0].get("content"), _cell(turn)], default=str)
+            times[text] = times.get(text, 0) + 1
+            key = f"{text}{times[text]}"
+        yield key, turn
+
+
+def turn_id(message: dict[str, Any]) -> str:
+    """Return the id of the turn that a prompt begins, or "" if it has none."""
+    found = _about(message).get("id")
+    return found if isinstance(found, str) else ""
+
+
+def _cell(turn: Messages) -> str:
+    cell = turn[0].get("cell")
+    return cell if isinstance(cell, str) else ""
+
+
+def _time(turn: Messages) -> float:
+    seconds = _about(turn[0]).get("time")
+    return seconds if isinstance(seconds, int | float) else 0
+
+
+def _about(message: dict[str, Any]) -> dict[str, Any]:
+    return getattr(message, "metadata", None) or {}
