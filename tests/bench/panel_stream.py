@@ -1,7 +1,8 @@
 """The cost of an open panel while 20,000 tokens arrive: `python tests/bench/panel_stream.py [tokens] [tokens/s]`.
 
 In a real JupyterLab in Chromium, with a scripted server. Measured are how busy the page's main thread is, the gaps
-between frames, the bytes over the websocket compared with the size of the HTML, and whether the text is complete.
+between frames, how the text grows from frame to frame, whether the composer moves and the layout shifts, the bytes
+over the websocket compared with the size of the HTML, and whether the text is complete.
 """
 
 from __future__ import annotations
@@ -34,12 +35,27 @@ PARTS = (
     "$$x^2 + y^2$$\n\n",
 )
 FRAMES = """() => {
-    const gaps = (window.nbGaps = []);
-    let last = performance.now();
+    const seen = (window.nbSeen = {gaps: [], grown: [], composer: [], shifts: 0, shiftsAfterInput: 0});
+    let last = performance.now(), counted = 0, whole = 0, length = 0, grownAt = 0;
     const begun = last;
+    new PerformanceObserver(list => {
+        for (const {value, hadRecentInput} of list.getEntries())
+            seen[hadRecentInput ? 'shiftsAfterInput' : 'shifts'] += value;
+    }).observe({type: 'layout-shift'});
     const note = now => {
-        gaps.push([now - last, (last - begun) / 1000]);
+        seen.gaps.push([now - last, (last - begun) / 1000]);
         last = now;
+        const blocks = document.querySelector('.nbb-answer .nbb-bubble .nbb-text')?.children ?? [];
+        while (counted < blocks.length - 3) whole += blocks[counted++].textContent.length;
+        let shown = whole;
+        for (let k = counted; k < blocks.length; k++) shown += blocks[k].textContent.length;
+        if (shown !== length) {
+            if (length) seen.grown.push([now - grownAt, shown - length, (now - begun) / 1000]);
+            [length, grownAt] = [shown, now];
+        }
+        const top = document.querySelector('.nbb-panel .nbb-frame')?.getBoundingClientRect().bottom;
+        const scrolled = document.querySelector('.jp-WindowedPanel-outer')?.scrollTop ?? 0;
+        if (length) seen.composer.push(top + scrolled);
         window.nbWatch && requestAnimationFrame(note);
     };
     window.nbWatch = true;
@@ -91,7 +107,7 @@ def main(count: int = 20_000, rate: int = 200) -> None:
             page.locator(".nbb-answer").get_by_text(DONE).wait_for(timeout=1000 * count / rate * 3)
             seconds, after = time.monotonic() - begun, busy(devtools)
             page.evaluate("() => { window.nbWatch = false; }")
-            gaps = sorted(page.evaluate("() => window.nbGaps"), reverse=True)
+            seen = page.evaluate("() => window.nbSeen")
             text = page.evaluate(
                 "() => document.querySelector('.nbb-answer .nbb-text:not(.nbb-reasoning *)').textContent"
             )
@@ -103,10 +119,29 @@ def main(count: int = 20_000, rate: int = 200) -> None:
     shares = {name: 100 * (spent - before[name]) / seconds for name, spent in after.items()}
     print(f"main thread busy {shares.pop('Task'):.1f} %:", *(f"{name} {share:.1f}" for name, share in shares.items()))
     print(f"and before the question, with the same count of frames, {100 * idle:.1f} %")
+    gaps = sorted(seen["gaps"], reverse=True)
     longest = ", ".join(f"{gap:.0f} ms after {at:.1f} s" for gap, at in gaps[:5])
     print(f"frames {len(gaps)}, gaps above 100 ms: {sum(gap > 100 for gap, _ in gaps)}, the longest {longest}")
+    print_growth(seen["grown"])
+    moved = max(seen["composer"]) - min(seen["composer"])
+    print(
+        f"the composer moved {moved:.0f} px; layout shift {seen['shifts']:.3f}, after input {seen['shiftsAfterInput']:.3f}"
+    )
     print(f"websocket {received[0]:,} bytes, HTML {html:,}: {received[0] / html:.2f} times")
     print(f"'scattered' {sent.count('scattered')} times sent, {text.count('scattered')} shown")
+
+
+def print_growth(grown: list[tuple[float, int, float]]) -> None:
+    """Print how often the visible text grew, and by how many characters."""
+    gaps, sizes = sorted(one[0] for one in grown), sorted(one[1] for one in grown)
+    at = lambda values, share: values[int(share * (len(values) - 1))]  # noqa: E731
+    late = sum(gap > 200 for gap in gaps)
+    longest = ", ".join(f"{gap:.0f} ms at {when:.1f} s" for gap, _, when in sorted(grown, reverse=True)[:5])
+    print(
+        f"text grew in {len(grown)} frames; ms between two: median {at(gaps, 0.5):.0f}, 95 % {at(gaps, 0.95):.0f}; "
+        f"above 200 ms: {late}, the longest {longest}"
+    )
+    print(f"characters each: median {at(sizes, 0.5)}, 95 % {at(sizes, 0.95)}, most {sizes[-1]}")
 
 
 def count_frame(received: list[int], frame: dict) -> None:

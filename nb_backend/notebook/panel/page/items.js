@@ -3,8 +3,8 @@
 import { Blocks, remoteImage, toNewCell } from "./blocks.js";
 import { button, confirmed, focusable, h, imageDetails, on, relabel, timestamp, toClipboard, userText } from "./dom.js";
 
-/** The view of an item: a question, an answer, or another message. @param {Store} store */
-function itemView(store, id = "") {
+/** The view of an item: a question, an answer, or another message. @param {Store} store @param {() => void} follow  scrolls to the end */
+function itemView(store, id = "", follow) {
 	const blocks = new Blocks();
 	const reasoningBlocks = new Blocks();
 	const details = h("details.reasoning", {}, h("summary", { click: () => (opened = true) }, "Reasoning"), reasoningBlocks.node);
@@ -67,7 +67,11 @@ function itemView(store, id = "") {
 
 	const retry = (kinds = "") => button("Retry", "retry", () => request("retry"), kinds);
 
-	const request = (type = "", fields = {}) => store.attempt(type, { item: id, ...fields });
+	const request = async (type = "", fields = {}) => {
+		const reply = await store.attempt(type, { item: id, ...fields });
+		if (reply && /retry|edit/.test(type)) follow();
+		return reply;
+	};
 
 	/** Replace the question by a text area. */
 	const edit = async () => {
@@ -159,7 +163,7 @@ export function transcript(store) {
 		for (const id of order) {
 			const item = items.get(id);
 			if (!item) continue;
-			const view = views.get(id) ?? itemView(store, id);
+			const view = views.get(id) ?? itemView(store, id, () => follow());
 			views.set(id, view);
 			view.show(item);
 			if (view.node === at) at = at.nextSibling;
