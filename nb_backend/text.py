@@ -40,6 +40,19 @@ def truncate(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: ``1 token``, ``1,234 tokens``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people write it: ``0.4 s``, ``1 min 1 s``, ``2 h 5 min``."""
+    if (tenths := f"{seconds:.1f}") != "60.0" and seconds < 60:
+        return f"{tenths} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"
+
+
 def letters_and_digits(name: str) -> str:
     """Return a name in small letters, without punctuation: that of ``maxTokens``, ``max_tokens`` and ``MAX-TOKENS``."""
     return "".join(filter(str.isalnum, name.casefold()))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from ..events import RawResponse, content_text, finish_reason, reasoning_text, urls_of
 from ..markdown.data_uris import MAX_LIVE_BYTES, is_bitmap, shorten_data_uris
@@ -16,7 +18,7 @@ from ..providers.finish_reasons import describe, is_done
 from ..providers.sources import Source, SourceList
 from ..providers.think_tags import split_unopened
 from ..providers.tool_calls import ToolCall, ToolCallCollector, describe_calls
-from ..text import safe_terminal, truncate
+from ..text import counted, duration, safe_terminal, truncate
 from .history import metadata
 from .images import ImageUrl
 from .text_buffer import TextAttribute
@@ -141,10 +143,10 @@ class Answer:
 
     @property
     def summary(self) -> str:
-        """The status line of the answer as plain text: how it ended, who answered, tokens, seconds.
+        """The status line of the answer as plain text: how it ended, the model, tokens, seconds.
 
         >>> answer.summary
-        'cut off at the token limit · answered by OpenAI (gpt-4o) · 60 tokens · 2.2 s'
+        'cut off at the token limit · gpt-4o · 60 tokens · 2.2 s'
         """
         return summarize(self, failed=self._failed)
 
@@ -308,12 +310,11 @@ Answer.__module__ = "nb_backend.chat"  # its public home, which pickles and IPyt
 
 
 def summarize(answer: Answer, *, failed: bool, without: Collection[str] = ()) -> str:
-    """Return the status line of an answer: how it ended if it is not complete, who answered, tokens, seconds.
+    """Return the status line of an answer: how it ended if it is not complete, the model, tokens, seconds.
 
-    ``without`` are parts that the reader is told elsewhere.
+    With a cache it says when the model was asked, in the first run and in each replay alike. ``without`` are parts that
+    the reader is told elsewhere.
     """
-    name = answer.provider.get("label") or answer.provider.get("name")
-    model = answer.provider.get("model")
     calls = answer.tool_calls
     parts = []
     if answer.stopped:
@@ -321,23 +322,36 @@ def summarize(answer: Answer, *, failed: bool, without: Collection[str] = ()) ->
     if failed:
         parts.append("broke off" if answer.text else "no answer")
     if not (answer.stopped or failed or answer.text.strip() or answer.images or calls):
-        parts.append("an answer without text")
+        parts.append("empty answer")
     parts += answer.shortcomings
     if calls:
         parts.append(describe_calls(calls))
     elif answer.finish_reason and is_done(answer.finish_reason) and (ending := describe(answer.finish_reason)):
         parts.append(ending)
     if answer.trimmed:
-        parts.append(f"without the {f'{answer.trimmed} oldest turns' if answer.trimmed > 1 else 'oldest turn'}")
-    if name:
-        detail = f" ({model})" if model and str(model) not in str(name) else ""
-        has_answered = answer.text or answer.images or calls
-        parts.append(f"answered by {name}{detail}" if has_answered else f"asked {name}{detail}")
+        parts.append(f"without the {f'{answer.trimmed:,} oldest turns' if answer.trimmed > 1 else 'oldest turn'}")
+    parts += _who(answer)
     if answer.tokens is not None:
-        parts.append(f"{answer.tokens} token{'' if answer.tokens == 1 else 's'}")
-    parts.append(f"{answer.seconds:.1f} s")
+        parts.append(counted(answer.tokens, "token"))
+    parts.append(duration(answer.seconds))
     if answer.recorded:
-        parts.append(f"cached on {answer.recorded[:10]}")
+        parts.append(f"asked {answer.recorded[:10]}")
     if answer._cache_error:
         parts.append(f"not cached: {answer._cache_error}")
     return safe_terminal(" ".join(" · ".join(part for part in parts if part not in without).split()))
+
+
+def _who(answer: Answer) -> list[str]:
+    """Return the model, and who runs it if that is not obvious; a label that contains the model's name says both."""
+    who = answer.provider
+    model, label = str(who.get("model") or answer.model), str(who.get("label") or who.get("name") or "")
+    if not label or (model and _is_only_server(who)):
+        return [model] if model else []
+    return [label] if model in label else [model, label]
+
+
+def _is_only_server(who: Mapping[str, Any]) -> bool:
+    """Whether a provider is the one server that could be asked, and not one of several urls or what a server uses."""
+    with suppress(ValueError):
+        return not who.get("servers") and urlsplit(str(who.get("url"))).hostname == who.get("name")
+    return False

@@ -19,6 +19,7 @@ from typing import Any
 
 from .. import background
 from ..media.message_parts import text_parts
+from ..text import counted
 from ..typing import Messages
 from .cell_run import CellRun
 from .merge import merge
@@ -270,8 +271,7 @@ def count_turns(messages: Messages) -> int:
 
 def describe_length(messages: Messages) -> str:
     """Return the number of turns as text: ``1 turn``, ``3 turns``."""
-    count = count_turns(messages)
-    return f"{count} turn{'' if count == 1 else 's'}"
+    return counted(count_turns(messages), "turn")
 
 
 def trimmed_turns(messages: Messages) -> int:

@@ -88,14 +88,15 @@ class AsyncGeneratorProvider:
         key = settings.secret(given)
         debug.log(f"{cls.__name__}: model={model!r} api_key={'set' if key.value else 'none'}")
         body = cls.request_body(model, messages, media, key, kwargs)
-        retries, lessons = RetryPolicy(cls.servers(), cls.max_retries), 0
+        servers, lessons = cls.servers(), 0
+        retries = RetryPolicy(servers, cls.max_retries)
         while True:
             provider, failure, answered = retries.server, None, False
             await retries.begin()
             try:
                 url, session = await provider.connect(key, provider.accepted(body))
                 reader = provider.make_reader(url, session.secrets)
-                reader.collects_partial = cls.collects_partial
+                reader.collects_partial, reader.servers = cls.collects_partial, len(servers)
                 try:
                     sent, address = provider.fitted(url, body), provider.address(url, provider.path)
                     async with session, session.post(address, json=sent, ssl=provider.ssl) as response:

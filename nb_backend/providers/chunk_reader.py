@@ -90,6 +90,7 @@ class ChunkReader(ResponseReader):
         if (model := chunk.get("model")) and model != self._model:
             self._model = model
             who = {"name": self._name, "label": self._name, "url": self._url, "model": model}
+            who |= {"servers": self.servers} if self.servers > 1 else {}
             yield RawResponse(type="provider", provider=who)
         for choice in choices:
             yield from self._choice(choice)

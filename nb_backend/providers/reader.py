@@ -41,6 +41,7 @@ class ResponseReader:
         self._has_reasoning = False
         self._is_answer = False  # whether an event had a type
         self.collects_partial = True
+        self.servers = 1  # how many servers the request may go to
         self._text: list[str] = []  # joined deltas
         self._texts: list[str] = []  # the deltas after them
         self._error: RawResponse | None = None

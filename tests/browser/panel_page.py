@@ -234,5 +234,5 @@ ANSWER = item(
     "<blockquote><p>The sky is the daily bread of the eyes.</p></blockquote>",
     REMOTE,
     reasoning=["<p>The person asks about Rayleigh scattering, so a short derivation will do.</p>"],
-    who="answered by gpt-4o · 214 tokens · 3.4 s",
+    who="gpt-4o · 214 tokens · 3.4 s",
 )

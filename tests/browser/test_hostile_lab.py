@@ -69,7 +69,7 @@ def test_nothing_acts_in_a_cell_and_a_panel(nb: Notebook, engine: ScriptedEngine
         box = panel.get_by_role("textbox", name="Message")
         box.fill(ENDS)
         box.press("Enter")
-        panel.get_by_text(re.compile("answered by")).wait_for()
+        panel.get_by_text(re.compile("on this machine")).wait_for()
         nb.output(2).get_by_text("Transcript: 1 turn").wait_for()
         nb.run(3)
         nothing_acted(nb.page, asked)

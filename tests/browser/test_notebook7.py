@@ -34,7 +34,7 @@ def test_an_answer_in_notebook_7(lab: Lab, page: Page, server: Backend) -> None:
     assert output.locator("strong", has_text="bold").count() == 1
     page.locator(".jp-Notebook .jp-Cell .cm-content").nth(1).click()
     page.keyboard.press("Shift+Enter")  # the second run replaces the stopped turn: Notebook 7 also sends cell ids
-    output.get_by_text("answered by").wait_for()
+    output.get_by_text("on this machine").wait_for()
     assert server.engine.history[-1]["messages"] == [{"role": "user", "content": "hi"}]
 
 

@@ -113,7 +113,7 @@ def test_a_rich_answer_is_rendered_without_requests_to_other_hosts(
     engine.enqueue(*[RICH[start : start + 7] for start in range(0, len(RICH), 7)])
     panel = opened(nb)
     panel.ask("Why?")
-    panel.wait(re.compile("answered by"))
+    panel.wait(re.compile("on this machine"))
     answer = panel.answers
     assert answer.locator("h4", has_text="Why the sky is blue").count() == 1
     assert answer.locator("math").count() == 2
@@ -149,7 +149,7 @@ def test_cells_and_panels_show_the_turns_of_the_same_chat(nb: Notebook, engine: 
     panel = opened(nb, "%load_ext nb_backend", "%%backend\nfrom the cell", "ChatPanel()")
     panel.ask("from the panel")
     panel.wait("from the panel")
-    panel.wait(re.compile("answered by"))
+    panel.wait(re.compile("on this machine"))
     nb.run(1)
     engine.enqueue("Half", ..., "never")
     nb.run(2, wait=False)
@@ -210,7 +210,7 @@ def test_eight_images_pasted_at_once_all_arrive(nb: Notebook, engine: ScriptedEn
     nb.page.wait_for_function("() => !document.querySelector('.nbb-images progress')")
     assert "0.png" in tiles.first.inner_text()
     panel.ask("What is there?")
-    panel.wait(re.compile("answered by"))
+    panel.wait(re.compile("on this machine"))
     digests = {hashlib.sha256(image).hexdigest() for image in images}
     assert {hashlib.sha256(image).hexdigest() for image in sent_images(engine)} == digests
     assert panel.questions.locator("img").count() == 8
@@ -226,7 +226,7 @@ def test_an_image_larger_than_one_message_arrives(nb: Notebook, engine: Scripted
     panel.node.locator(".nbb-images li", has_text="large.png").wait_for()
     nb.page.wait_for_function("() => !document.querySelector('.nbb-images progress')", timeout=60_000)
     panel.ask("What is there?")
-    panel.wait(re.compile("answered by"))
+    panel.wait(re.compile("on this machine"))
     assert len(sent_images(engine)) == 1
     assert "large.png" in panel.questions.locator("img").get_attribute("alt")
 
@@ -242,7 +242,7 @@ def test_a_figure_of_a_recent_cell_is_attached_from_the_menu(nb: Notebook, engin
     panel.node.get_by_role("menuitem", name=re.compile(r"In \[1\]")).click()
     panel.node.locator(".nbb-images li").wait_for()
     panel.ask("What is it?")
-    panel.wait(re.compile("answered by"))
+    panel.wait(re.compile("on this machine"))
     assert sent_images(engine) == [png(64, 64, seed=3)]
 
 
@@ -279,7 +279,7 @@ def test_the_transcript_stays_in_the_saved_notebook(nb: Notebook, engine: Script
     engine.enqueue("First answer")
     panel = opened(nb)
     panel.ask("First question")
-    panel.wait(re.compile("answered by"))
+    panel.wait(re.compile("on this machine"))
     nb.output(0).get_by_text(re.compile("Transcript")).wait_for()
     saved = transcript(nb.save())
     assert "First question" in saved
@@ -294,7 +294,7 @@ def test_an_untrusted_copy_of_the_notebook_shows_the_transcript_with_its_images(
     engine.enqueue(f"A **bold** answer <script>window.nbRan = 1</script> ![a dot]({uri})")
     panel = opened(nb)
     panel.ask("First question")
-    panel.wait(re.compile("answered by"))
+    panel.wait(re.compile("on this machine"))
     nb.output(0).get_by_text(re.compile("Transcript")).wait_for()
     saved = nb.save()
     nbformat.validate(saved)
@@ -325,7 +325,7 @@ def test_finish_replaces_the_panel_by_the_open_transcript(nb: Notebook, engine: 
     engine.enqueue("First answer")
     panel = opened(nb)
     panel.ask("First question")
-    panel.wait(re.compile("answered by"))
+    panel.wait(re.compile("on this machine"))
     panel.button("More").click()
     finish = panel.node.get_by_role("menuitem", name=re.compile("Finish"))
     finish.click()
@@ -351,7 +351,7 @@ COUNT_REPLIES = """() => {
 def test_after_a_reload_the_panel_and_its_transcript_continue(nb: Notebook, engine: ScriptedEngine) -> None:
     panel = opened(nb)
     panel.ask("one")
-    panel.wait(re.compile("answered by"))
+    panel.wait(re.compile("on this machine"))
     nb.page.evaluate(COUNT_REPLIES)
     panel.box.fill("a draft")
     nb.page.wait_for_function("() => window.nbReplies")
@@ -372,7 +372,7 @@ def test_after_a_reload_the_panel_and_its_transcript_continue(nb: Notebook, engi
 def test_a_cell_that_runs_again_restores_history_draft_and_focus(nb: Notebook) -> None:
     panel = opened(nb)
     panel.ask("one")
-    panel.wait(re.compile("answered by"))
+    panel.wait(re.compile("on this machine"))
     panel.box.fill("a draft")
     panel.box.evaluate("node => node.setSelectionRange(2, 5)")
     nb.run(0)
@@ -401,7 +401,7 @@ def test_an_error_in_the_middle_keeps_the_text_and_offers_retry(nb: Notebook, en
 def test_a_note_reports_a_restarted_kernel_and_the_messages_stay(nb: Notebook) -> None:
     panel = opened(nb)
     panel.ask("one")
-    panel.wait(re.compile("answered by"))
+    panel.wait(re.compile("on this machine"))
     panel.box.fill("a draft")
     nb.page.evaluate("() => jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.restart()")
     panel.node.locator(".nbb-note", has_text="The kernel was restarted").wait_for()

@@ -108,7 +108,7 @@ def test_reasoning_is_open_until_the_answer_begins(panel: PanelPage) -> None:
 def test_the_status_line_and_the_time(panel: PanelPage) -> None:
     panel.open(QUESTION, ANSWER | {"source": "In [3]"})
     foot = panel.root.locator(".nbb-answer .nbb-foot")
-    assert "answered by gpt-4o · 214 tokens · 3.4 s" in foot.inner_text()
+    assert "gpt-4o · 214 tokens · 3.4 s" in foot.inner_text()
     assert "asked in In [3]" in foot.inner_text()
     assert panel.root.locator("time").first.get_attribute("datetime") == "2026-11-18T11:06:40.000Z"
 

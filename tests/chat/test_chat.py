@@ -276,6 +276,7 @@ def test_tokens_in_several_spellings(usage, tokens):
 
 
 WHO = {"name": "P", "label": "Provider", "model": "m-1"}
+DIRECT = {"name": "e.example", "label": "e.example", "url": "https://e.example/v1", "model": "m-1"}
 
 
 @pytest.mark.parametrize(
@@ -283,22 +284,32 @@ WHO = {"name": "P", "label": "Provider", "model": "m-1"}
     [
         (
             {"text": "Hi", "provider": WHO, "usage": {"output_tokens": 1}},
-            "answered by Provider (m-1) · 1 token · 0.0 s",
+            "m-1 · Provider · 1 token · 0.0 s",
         ),
-        ({"text": "Hi", "provider": {"name": "m-1", "model": "m-1"}, "seconds": 2.25}, "answered by m-1 · 2.2 s"),
+        ({"text": "Hi", "provider": {"name": "m-1", "model": "m-1"}, "seconds": 2.25}, "m-1 · 2.2 s"),
+        (
+            {"text": "Hi", "provider": DIRECT, "usage": {"output_tokens": 1234}, "seconds": 60.96},
+            "m-1 · 1,234 tokens · 1 min 1 s",
+        ),
+        ({"text": "Hi", "provider": {**DIRECT, "servers": 2}}, "m-1 · e.example · 0.0 s"),
+        ({"text": "Hi", "provider": {**DIRECT, "url": "http://["}}, "m-1 · e.example · 0.0 s"),
+        ({"text": "Hi", "provider": {**DIRECT, "model": ""}}, "e.example · 0.0 s"),
+        ({"text": "Hi", "model": "m-0", "provider": {"name": "P"}}, "m-0 · P · 0.0 s"),
+        ({"model": "m-0", "_failed": True}, "no answer · m-0 · 0.0 s"),
+        ({"text": "Hi", "provider": {**WHO, "label": "m-1, on this machine"}}, "m-1, on this machine · 0.0 s"),
         ({"text": "Hi", "stopped": True}, "stopped · 0.0 s"),
         ({"text": "Hi", "_failed": True}, "broke off · 0.0 s"),
-        ({"_failed": True, "provider": WHO}, "no answer · asked Provider (m-1) · 0.0 s"),
-        ({"reasoning": "Hm"}, "an answer without text · 0.0 s"),
+        ({"_failed": True, "provider": WHO}, "no answer · m-1 · Provider · 0.0 s"),
+        ({"reasoning": "Hm"}, "empty answer · 0.0 s"),
         ({"text": "Hi", "finish_reason": "length"}, "cut off at the token limit · 0.0 s"),
         ({"text": "Hi", "finish_reason": "max_tokens"}, "cut off at the token limit · 0.0 s"),
         ({"text": "Hi", "finish_reason": "content_filter"}, "stopped by a content filter · 0.0 s"),
-        ({"images": [ImageUrl("https://e.example/a.png")], "provider": WHO}, "answered by Provider (m-1) · 0.0 s"),
+        ({"images": [ImageUrl("https://e.example/a.png")], "provider": WHO}, "m-1 · Provider · 0.0 s"),
         ({"text": "Hi", "trimmed": 2}, "without the 2 oldest turns · 0.0 s"),
         ({"text": "Hi", "trimmed": 1}, "without the oldest turn · 0.0 s"),
-        ({"text": "Hi", "recorded": "2026-11-23T08:00:00Z"}, "0.0 s · cached on 2026-11-23"),
+        ({"text": "Hi", "recorded": "2026-11-23T08:00:00Z"}, "0.0 s · asked 2026-11-23"),
         ({"text": "Hi", "_cache_error": "disk full"}, "0.0 s · not cached: disk full"),
-        ({"text": "Hi", "provider": {"name": "a\n\x1b[31mb"}}, "answered by a [U+001B][31mb · 0.0 s"),
+        ({"text": "Hi", "provider": {"name": "a\n\x1b[31mb"}}, "a [U+001B][31mb · 0.0 s"),
     ],
 )
 def test_the_summary_of_an_answer(fields, summary):
@@ -310,15 +321,15 @@ async def test_the_summary_knows_how_the_stream_ended(backend):
     failed = Chat().stream("Hi?")
     with pytest.raises(ServerError):
         await rest_of(failed)
-    assert failed.answer.summary.startswith("broke off · answered by scripted")
+    assert failed.answer.summary.startswith("broke off · scripted, on this machine")
     backend.engine.enqueue("Half", ...)
     stopped = Chat().stream("Hi?")
     async for event in stopped:
         if str(event):
             await stopped.aclose()
-    assert stopped.answer.summary.startswith("stopped · answered by scripted")
+    assert stopped.answer.summary.startswith("stopped · scripted, on this machine")
     complete = (await Chat().ask("Hi?")).summary
-    assert complete.startswith("answered by scripted")
+    assert complete.startswith("scripted, on this machine")
 
 
 async def rest_of(stream):

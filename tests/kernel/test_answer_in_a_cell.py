@@ -31,7 +31,7 @@ def test_the_answer_grows_and_ends_as_one_markdown_output(kernel, engine):
     assert any("It is" in text and "scattered" not in text for text in texts), texts
     assert any("scattered" in text and "light." not in text for text in texts), texts
     assert texts[-1].startswith("It is scattered light.")
-    assert "answered by scripted, on this machine" in texts[-1]
+    assert "scripted, on this machine" in texts[-1]
     assert "3 tokens" in texts[-1]
     assert updates[-1]["data"]["text/plain"] == "It is scattered light."
     record = updates[-1]["metadata"]["nb_backend"]
@@ -133,10 +133,10 @@ def test_progress_with_odd_numbers_is_harmless(kernel, engine, done):
 @pytest.mark.parametrize(
     ("steps", "words"),
     [
-        ([{"type": "reasoning", "token": "Hmm."}], "an answer without text"),
-        (["  \n"], "an answer without text"),
+        ([{"type": "reasoning", "token": "Hmm."}], "empty answer"),
+        (["  \n"], "empty answer"),
         ([{"type": "finish", "finish": {"reason": "tool_calls"}}], "asks for a tool"),
-        ([CALL], "<small>asks for a tool &#40;weather&#41; · answered by"),
+        ([CALL], "<small>asks for a tool &#40;weather&#41; · scripted"),
         (["Cut", {"type": "finish", "finish": {"reason": "length"}}], "cut off at the token limit"),
         ([{"type": "content", "urls": ["https://example.org/a.png"]}], "(https://example.org/a.png)"),
     ],
@@ -166,7 +166,7 @@ def test_an_incomplete_answer_is_marked_and_recorded_as_such(kernel, engine, ste
     assert run.displays[-1]["metadata"]["nb_backend"]["complete"] is False
     assert run.displays[-1]["data"]["text/plain"] == f"Cut\n\n[incomplete · {why}]"
     assert "incomplete" not in kernel.run(CELL).markdown[-1]
-    assert kernel.run("_.complete, _.summary.split(' · ')[0]").result.startswith("(True, 'answered by")
+    assert kernel.run("_.complete, _.summary.split(' · ')[0]").result.startswith("(True, 'scripted")
 
 
 def test_what_is_hostile_in_a_name_or_an_answer_is_made_safe(kernel, engine):

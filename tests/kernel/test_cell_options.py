@@ -43,7 +43,7 @@ def test_text_is_shown_as_text(kernel, engine):
     run = kernel.run("%%backend --once -f text\nhi")
     assert run.markdown == []
     shown = run.displays[-1]["data"]["text/plain"]
-    assert shown.startswith("**not bold** [U+001B][31mred end\n\n[answered by ")
+    assert shown.startswith("**not bold** [U+001B][31mred end\n\n[scripted")
     assert run.displays[-1]["metadata"]["nb_backend"]["finish_reason"] == "stop"
     assert kernel.run("_.text").result == repr("**not bold** \x1b[31mred end")
 

@@ -55,7 +55,7 @@ def test_a_turn_streams_into_the_page_and_is_stopped(page, engine, kernel):
     assert page.refused("send", text="More?", images=[]).startswith("the answer is still being written")
     page.ask("stop")
     answer = page.last("stopped")
-    assert answer["who"].startswith("answered by")  # its status says already that it was stopped
+    assert answer["who"].startswith("scripted, on this machine")  # its status says already that it was stopped
     assert text_of(answer) == "<p>Hello <strong>you</strong>!</p>\n<p>Bye.</p>"
     assert answer["can"] == ["retry", "delete", "copy"]
     page.until(lambda: page.shown[-2]["can"] == ["edit", "delete", "copy"])
@@ -66,7 +66,7 @@ def test_a_turn_streams_into_the_page_and_is_stopped(page, engine, kernel):
 def test_status_line_time_and_reasoning(page, engine, kernel):
     engine.enqueue({"type": "reasoning", "token": "Well, **so**"}, "Yes.")
     answer = page.turn("Really?")
-    assert answer["who"].startswith("answered by scripted, on this machine · 1 token")
+    assert answer["who"].startswith("scripted, on this machine · 1 token")
     assert answer["reasoning"] == ["<p>Well, <strong>so</strong></p>"]
     question = page.items[page.order[0]]
     assert question["can"] == ["edit", "delete", "copy"]
@@ -126,7 +126,7 @@ def test_an_incomplete_answer_is_marked_in_the_page(page, engine, kernel):
     answer = page.turn("one", "incomplete")
     assert (text_of(answer), answer["error"]) == ("<p>Cut</p>", "Incomplete: cut off at the token limit.")
     assert answer["can"] == ["retry", "delete", "copy"]
-    assert "answered by" in answer["who"]
+    assert "on this machine" in answer["who"]
     assert "cut off" not in answer["who"]  # it is said once
     check_same_as_new_page(page, kernel)
 

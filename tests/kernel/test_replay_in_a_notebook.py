@@ -72,7 +72,7 @@ def test_a_cell_says_that_it_is_replayed_and_since_when(kernel, engine, folder):
     first = kernel.run("%%backend --cache --once\nHi")
     again = kernel.run("%%backend --cache --once\nHi")
     assert len(engine.history) == 1
-    assert "cached on 20" in last_line(first)
+    assert "asked 20" in last_line(first)
     assert last_line(first) == last_line(again)
     assert kernel.run("_.replayed, _.recorded[:2]").result == "(True, '20')"
     assert len([*folder.iterdir()]) == 1

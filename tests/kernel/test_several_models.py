@@ -297,4 +297,4 @@ def test_they_arrive_in_an_output_widget(kernel):
     )
     assert run.of("update_display_data") == []  # the widget would drop it
     assert len(columns(run.markdown[-1])) == 2
-    assert run.markdown[-1].count("answered by") == 2
+    assert run.markdown[-1].count("<small>scripted") == 2

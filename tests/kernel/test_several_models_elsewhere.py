@@ -118,7 +118,7 @@ def test_run_again_with_a_cache_it_asks_nobody_and_is_the_same(server, engine, t
         client.execute(env={**os.environ, **server.env})
         runs.append([cell.outputs for cell in notebook.cells])
     assert runs[0] == runs[1]
-    assert runs[0][1][0].data["text/markdown"].count("cached on 20") == 2
+    assert runs[0][1][0].data["text/markdown"].count("asked 20") == 2
     assert len(engine.history) == 3
 
 

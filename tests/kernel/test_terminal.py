@@ -58,7 +58,7 @@ def test_the_answer_is_the_value_and_not_shown_twice(terminal, engine):
     ask(terminal, "%%backend", "hi")
     terminal.expect_exact("In [3]: ")
     assert terminal.before.count("forty-two") == 1
-    assert "answered by scripted" in terminal.before
+    assert "scripted, on this machine" in terminal.before
     assert "Out[" not in terminal.before
     terminal.sendline("_")
     terminal.expect_exact("Out[3]: forty-two")
@@ -127,14 +127,14 @@ def test_what_the_terminal_cannot_write_is_replaced(terminal, engine):
     ask(terminal, "%%backend", "hi")
     terminal.expect_exact("In [3]: ")
     assert "caf? ? au lait" in terminal.before
-    assert "answered by scripted" in terminal.before
+    assert "scripted, on this machine" in terminal.before
 
 
 def test_a_name_of_several_lines_stays_in_its_line(terminal, engine):
     engine.enqueue({"type": "provider", "provider": {"name": "evil\n\nIn [9]: "}}, "fine")
     ask(terminal, "%%backend", "hi")
     terminal.expect_exact("In [3]: ")
-    assert "[answered by evil In [9]: " in terminal.before
+    assert "[evil In [9]: " in terminal.before
 
 
 def convert(tmp_path, server, *cells, timeout=None):
@@ -171,9 +171,9 @@ def test_nbconvert_saves_the_answer_in_an_output_widget(tmp_path, server, engine
     assert ended.returncode == 0, ended.stderr
     widgets = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"].state.values()
     outputs = [widget.state.outputs for widget in widgets if widget.model_name == "OutputModel"]
-    assert [[one.data["text/markdown"].partition(" by ")[0] for one in shown] for shown in outputs] == [
-        ["An answer\n\n<small>answered"],
-        ["An answer\n\n<small>answered"],
+    assert [[one.data["text/markdown"].partition(",")[0] for one in shown] for shown in outputs] == [
+        ["An answer\n\n<small>scripted"],
+        ["An answer\n\n<small>scripted"],
     ]
 
 

@@ -159,6 +159,13 @@ async def test_a_provider_without_a_chat_does_the_same(dead, other, monkeypatch,
     assert "progress" not in {event.type for event in events}
 
 
+async def test_the_status_line_names_the_server_only_if_there_are_several(dead, other, delays):
+    said = b'data: {"model": "m", "choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]}\n\n'
+    for urls, shown in (([f"{dead}/v1", f"{other.url}/v1"], "m · 127.0.0.1 · "), ([f"{other.url}/v1"], "m · 0.")):
+        other.answer(CHUNKED + chunk(said) + LAST_CHUNK)
+        assert (await Chat("m", url=urls).ask("Hi")).summary.startswith(shown)
+
+
 async def test_a_trimmed_chat_is_sent_again_to_the_same_server(dead, backend, delays):
     chat = Chat(url=[dead, backend.url])
     await chat.ask("one")
