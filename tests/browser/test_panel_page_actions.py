@@ -102,6 +102,20 @@ def test_a_question_is_edited_in_place(panel: PanelPage) -> None:
     area.wait_for(state="detached")
 
 
+@pytest.mark.parametrize(
+    ("enter_sends", "breaks", "saves"), [(True, "Shift+Enter", "Enter"), (False, "Enter", "Control+Enter")]
+)
+def test_enter_means_the_same_in_the_edit_box(panel: PanelPage, enter_sends: bool, breaks: str, saves: str) -> None:
+    panel.open(QUESTION, ANSWER, settings=SETTINGS | {"enter_sends": enter_sends})
+    panel.answers("text", text="one")
+    press_in_item(panel, 0, "Edit")
+    area = panel.root.get_by_role("textbox", name="Edit the question")
+    area.press(breaks)
+    area.press_sequentially("two")
+    area.press(saves)
+    assert panel.asked("edit")["text"] == "one\ntwo"
+
+
 def choose_from_menu(panel: PanelPage, name: str) -> None:
     if not panel.root.get_by_role("menu", name="More").is_visible():
         panel.button("More").click()
@@ -186,6 +200,33 @@ def test_any_model_name_can_be_typed(panel: PanelPage, reply: dict[str, Any], sa
     panel.page.keyboard.type("my-own")
     panel.page.keyboard.press("Enter")
     assert panel.asked("set")["model"] == "my-own"
+
+
+@pytest.mark.parametrize(
+    ("typed", "chosen"), [("smol", "smollm2"), ("gpt-4o", "gpt-4o"), ("GPT-4", "gpt-4o-mini"), ("gpt-5", "gpt-5")]
+)
+def test_enter_takes_the_first_model_that_fits_or_the_name_as_typed(panel: PanelPage, typed: str, chosen: str) -> None:
+    models = [{"name": "gpt-4o-mini", "provider": "", "label": "", "vision": None}, *MODELS]
+    panel.open()
+    panel.answers("models", models=models)
+    panel.button("gpt-4o").click()
+    panel.root.get_by_text("SmolLM2 135M").wait_for()
+    panel.page.keyboard.type(typed)
+    panel.page.keyboard.press("Enter")
+    assert panel.asked("set")["model"] == chosen
+    panel.page.keyboard.type("next")
+    assert panel.box.input_value() == "next"  # the focus is back in the box
+
+
+def test_enter_in_an_empty_picker_changes_nothing(panel: PanelPage) -> None:
+    panel.open(settings=SETTINGS | {"model": ""})
+    panel.answers("models", models=MODELS)
+    panel.button("Default model").click()
+    panel.page.keyboard.press("Enter")
+    panel.button("Default model").click()
+    panel.page.keyboard.press("Escape")
+    panel.until("document.activeElement.matches('.nbb-frame textarea')")
+    assert panel.requests("set") == []
 
 
 def test_the_list_of_models_can_be_loaded_again(panel: PanelPage) -> None:

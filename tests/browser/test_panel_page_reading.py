@@ -212,3 +212,20 @@ def test_five_hundred_turns_open_in_a_moment(panel: PanelPage) -> None:
     spent = cpu_seconds()["TaskDuration"] - started
     assert panel.root.locator("article").count() == 1000
     assert 0 < spent < 3
+
+
+def test_a_long_question_is_folded(panel: PanelPage) -> None:
+    lines = "<p>" + "\n".join(f"line {number}" for number in range(30)) + "</p>"
+    panel.open(item("q1", "user", lines), item("a1", "assistant", lines), item("q2", "user", "<p>short</p>"))
+    question = panel.root.get_by_role("article", name="Question").first
+    more = panel.button("Show all")
+    more.wait_for()
+    assert more.count() == 1  # neither the answer nor the short question
+    low = question.bounding_box()
+    more.click()
+    high = question.bounding_box()
+    assert low
+    assert high
+    assert low["height"] < 400 < 600 < high["height"]
+    panel.button("Show less").click()
+    assert question.bounding_box() == low

@@ -1,6 +1,7 @@
 /** The composer: images, box, model, settings. */
 
-import { button, h, icon, ICONS, imageDetails, menuItem, nameWithDetails, on, popup, relabel, userText } from "./dom.js";
+import { button, composes, h, icon, ICONS, imageDetails, menuItem, nameWithDetails, on, popup, relabel, userText } from "./dom.js";
+import { modelPicker } from "./models.js";
 import { KERNEL_GONE, savedDrafts, saveDraft } from "./store.js";
 import { addFiles, cancelUpload } from "./uploads.js";
 
@@ -61,12 +62,11 @@ function promptBox(store, send) {
 		grow();
 	});
 	on(area, "keydown", (event) => {
-		if (event.isComposing || event.keyCode === 229) return; // an input method is composing text
-		const { key, shiftKey: shift } = event;
-		const sends = store.settings.enter_sends ? !shift : shift || event.ctrlKey || event.metaKey;
+		if (composes(event)) return;
+		const { key } = event;
 		const step = key === "ArrowUp" && (back || !area.value) ? 1 : key === "ArrowDown" && back ? -1 : 0;
 		if (key === "Escape" && store.streaming) void store.attempt("stop");
-		if (key === "Enter" && sends) event.preventDefault(), send(), (area.value = store.draft); // the next key may come before the next frame
+		if (store.sends(event)) event.preventDefault(), send(), (area.value = store.draft); // the next key may come before the next frame
 		if (step) event.preventDefault(), void recall(step);
 	});
 	on(area, "paste", (event) => {
@@ -88,57 +88,6 @@ function promptBox(store, send) {
 		area.setSelectionRange(saved.start, saved.end);
 	};
 	return { node: area, show };
-}
-
-/** Choose a model: one from the server's list, or any name that the user types. @param {Store} store */
-function modelPicker(store) {
-	/** @type {Model[] | null} */
-	let models = null;
-	let message = "";
-	const opener = button("Model", "chevron", null, ".wide.model");
-	const label = "Find a model, or type its name";
-	const input = h("input", { type: "text", label: label, placeholder: label, spellcheck: "false", input: () => draw() });
-	const list = h("div");
-	const status = h("p.word", { role: "status" });
-
-	const choose = (/** @type {string} */ model) => {
-		dialog.hidePopover();
-		return store.attempt("set", { model });
-	};
-	const choice = (/** @type {Model} */ { name, label, provider, vision }) =>
-		h(
-			"button.button.choice",
-			{ type: "button", "aria-pressed": String(name === store.settings.model), click: () => void choose(name) },
-			nameWithDetails(label || name, [vision && "accepts images", provider].filter(Boolean).join(" · ")),
-		);
-	const draw = () => {
-		const typed = input.value.trim();
-		const fits = (models ?? []).filter((model) => Object.values(model).join(" ").toLowerCase().includes(typed.toLowerCase()));
-		const own = { name: typed, label: typed ? `“${typed}”` : "The server’s default", provider: "", vision: null };
-		list.replaceChildren(...[own, ...fits.slice(0, 100)].map(choice));
-		status.textContent = message || (fits.length > 100 ? `Type to find ${fits.length - 100} more.` : "");
-	};
-	const load = async (refresh = false) => {
-		message = "Loading the list of models …";
-		draw();
-		await store.request("models", { refresh }).then(
-			(reply) => ((models = reply.models), (message = reply.models.length ? "" : "The server does not list its models: type a name.")),
-			(error) => (message = `The list could not be loaded: ${error.message}`),
-		);
-		draw();
-	};
-	const dialog = popup(opener, "dialog", "Model", () => {
-		input.value = "";
-		if (models) draw();
-		else void load();
-	});
-	dialog.append(h("div.row", {}, input, button("Load again", "retry", () => load(true))), status, list);
-	on(input, "keydown", (event) => {
-		if (event.key === "Enter" && !event.isComposing) event.preventDefault(), void choose(input.value.trim());
-	});
-
-	const show = () => relabel(opener, store.settings.model || "Server’s default");
-	return { nodes: [opener, dialog], show };
 }
 
 /** The settings: system prompt, temperature, maximum tokens, and what Enter does. @param {Store} store */
@@ -208,7 +157,7 @@ function attachMenu(store) {
 export function composer(store, send, speak) {
 	const images = attachments(store);
 	const box = promptBox(store, send);
-	const model = modelPicker(store);
+	const model = modelPicker(store, () => focus());
 	const sendOrStop = button("Send", "send", () => (store.streaming ? store.attempt("stop") : send()), ".main.send");
 	const row = h("div.row", {}, ...attachMenu(store), ...model.nodes, h("span.gap"), ...settingsDialog(store), sendOrStop);
 	const frame = h("div.frame", {}, images.node, box.node, row);

@@ -39,6 +39,9 @@ export function h(tag, attributes = {}, ...children) {
  */
 export const on = (node, name, listener) => node.addEventListener(name, listener);
 
+/** Whether an input method is composing text, to which its keys belong. @param {KeyboardEvent} event */
+export const composes = (event) => event.isComposing || event.keyCode === 229;
+
 /** @typedef {keyof typeof ICONS} Icon @param {Icon} name */
 export function icon(name) {
 	const [svg, path] = ["svg", "path"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));

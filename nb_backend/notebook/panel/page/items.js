@@ -2,6 +2,7 @@
 
 import { Blocks, remoteImage, toNewCell } from "./blocks.js";
 import { button, confirmed, focusable, h, imageDetails, on, relabel, timestamp, toClipboard, userText } from "./dom.js";
+import { foldButton } from "./fold.js";
 
 /** The view of an item: a question, an answer, or another message. @param {Store} store @param {() => void} follow  scrolls to the end */
 function itemView(store, id = "", follow) {
@@ -30,6 +31,7 @@ function itemView(store, id = "", follow) {
 		before = item;
 		if (same) return;
 		node.className = `nbb-item nbb-${status} nbb-${role === "user" ? "question" : "answer"}`;
+		if (role === "user" && bubble.lastChild === blocks.node) bubble.append(foldButton(blocks.node));
 		node.setAttribute("aria-label", { user: "Question", assistant: "Answer" }[role] ?? role);
 		pictures.hidden = !images.length;
 		store.hasPictures ||= images.length > 0;
@@ -93,7 +95,7 @@ function itemView(store, id = "", follow) {
 		const form = h("div.edit", {}, pictures, area, h("div.row", {}, ...acts));
 		on(area, "keydown", (event) => {
 			if (event.key === "Escape") close();
-			if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) void save();
+			if (store.sends(event)) event.preventDefault(), void save();
 		});
 		bubble.hidden = editing = true;
 		bubble.after(form);

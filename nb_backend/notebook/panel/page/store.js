@@ -1,5 +1,7 @@
 /** What all views of one panel show, in step with the kernel. */
 
+import { composes } from "./dom.js";
+
 export const KERNEL_GONE = "The kernel was restarted. Run this cell again to continue; the messages stay here.";
 const KERNEL_BUSY = "The kernel is running a cell and answers the panel when the cell ends (ipykernel 7.3 or newer answers at once).";
 const NOTICE_TIME = 6000; // milliseconds
@@ -110,6 +112,12 @@ export class Store {
 		const { connectionStatus = "connected" } = this.model.widget_manager?.kernel ?? {};
 		if (connectionStatus !== "connected") return "No connection to the server. Requests are sent when it is back.";
 		return this.subshells ? "Waiting for the kernel …" : KERNEL_BUSY;
+	}
+
+	/** Whether a key sends the text in which it is pressed: Enter, or Enter with Shift, Ctrl or Cmd if Enter alone starts a new line. @param {KeyboardEvent} event */
+	sends(event) {
+		const { shiftKey, ctrlKey, metaKey } = event;
+		return event.key === "Enter" && !composes(event) && (this.settings.enter_sends ? !shiftKey : shiftKey || ctrlKey || metaKey);
 	}
 
 	changed() {
