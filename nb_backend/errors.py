@@ -16,6 +16,7 @@ mistakes before anything is sent.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -27,7 +28,8 @@ class BackendError(Exception):
     not say). ``code`` is the server's name for the error (like ``context_length_exceeded``, or ``""``) and ``status``
     the HTTP status, or the one that an error inside an answer stands for (0 if there is none). ``no_credit`` tells
     whether the account has no credit left, so that waiting does not help. ``param`` has the names of the request's
-    fields that the server refuses, if it names them beside its message.
+    fields that the server refuses, if it names them beside its message. ``close_models`` are the names that the server
+    lists and that are close to the one it does not have, the best first.
     """
 
     category: ClassVar[str] = "backend"
@@ -43,6 +45,7 @@ class BackendError(Exception):
         status: int = 0,
         no_credit: bool = False,
         param: str = "",
+        close_models: Sequence[str] = (),
     ) -> None:
         super().__init__(" ".join(message.split()))
         self.partial = partial
@@ -52,6 +55,7 @@ class BackendError(Exception):
         self.status = status
         self.no_credit = no_credit
         self.param = param
+        self.close_models = close_models
 
     def _render_traceback_(self) -> list[str]:
         """Return what IPython shows in place of a traceback: one line. The cell still counts as failed."""

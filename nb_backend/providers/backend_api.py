@@ -9,10 +9,13 @@ from urllib.parse import quote
 from .. import settings
 from ..errors import BackendError, ConnectionFailed, ProtocolError
 from ..media.convert import attachments
+from ..transport.refusal import with_hint
 from ..typing import MediaListType, Messages
 from .base import Provider
+from .catalog import openai_url, url_hint
 from .model import Model
 from .model_list import read_models
+from .unknown_model import with_close_models
 
 _OTHER_DIALECT = (
     "if it is an OpenAI-compatible server, set its url that ends in /v1, or the full address of /chat/completions"
@@ -45,14 +48,23 @@ class BackendApi(Provider):
     async def explain_error(
         cls, url: str, failure: BackendError, body: dict[str, Any], key: settings.Secret
     ) -> BackendError:
-        """Return the failure; if the embedded backend has exited, or this is no server of g4f, it says so."""
-        if settings.url(cls.url) is not None and _is_another_server(failure):
-            failure.args = (f"{failure}; {_OTHER_DIALECT}",)
-        if isinstance(failure, ConnectionFailed) and settings.url(cls.url) is None:
+        """Return the failure, or what it is due to.
+
+        The embedded backend may have exited, the server may not have the model, or it may speak OpenAI's dialect below
+        ``/v1``. The last is found out by asking it for its models there.
+        """
+        if settings.url(cls.url) is None:
             from ..local.process import exit_reason
 
-            if reason := await exit_reason(url):
-                return ConnectionFailed(reason, partial=failure.partial, retryable=failure.retryable)
+            reason = await exit_reason(url) if isinstance(failure, ConnectionFailed) else ""
+            return ConnectionFailed(reason, partial=failure.partial, retryable=failure.retryable) if reason else failure
+        if unknown := await with_close_models(cls.at(url), failure, body, key):
+            return unknown
+        has_no_path = failure.status in (404, 405, 501) or cls.path in str(failure)
+        if has_no_path and (other := await openai_url(url, key.value)):
+            return with_hint(failure, url_hint(other))
+        if has_no_path or isinstance(failure, ProtocolError):
+            failure.args = (f"{failure}; {_OTHER_DIALECT}",)
         return failure
 
     @classmethod
@@ -69,8 +81,3 @@ class BackendApi(Provider):
         given, api_key = settings.Secret(api_key), None
         read = partial(read_models, owner=provider or "")
         return await cls.get_document(f"/backend-api/v2/{path}", settings.secret(given), read)
-
-
-def _is_another_server(failure: BackendError) -> bool:
-    """Whether the server does not have the address of g4f's call, or answers with a page of another kind."""
-    return failure.status in (404, 405, 501) or isinstance(failure, ProtocolError) or BackendApi.path in str(failure)

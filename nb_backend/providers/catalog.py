@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .. import settings
 from ..background import Job
 from ..errors import AuthError, BackendError, ConnectionFailed
-from .registry import provider_for
+from .registry import provider_for, provider_named
 
 if TYPE_CHECKING:
     from .base import Provider
@@ -132,6 +132,30 @@ async def names_listed(
     except Exception:  # the prompt will be sent anyway, and fail with the same reason
         return []
     raise failure.with_traceback(None)
+
+
+async def openai_url(url: str, api_key: str | None = None) -> str | None:
+    """Return the url with ``/v1`` if the server lists its models there, or wants another key for that; else ``None``.
+
+    For a url that is asked in g4f's dialect, as its ``/v1`` is missing. Only this server is asked, for at most
+    ``NAMES_TIMEOUT`` seconds, and only once in ``RETRY_SECONDS``.
+    """
+    api = provider_named("openai-chat")
+    other = api.at(api.address(url, "/v1"))
+    _, fetch = _fetch(other, CatalogKey.of(other.url, None, api_key), api_key, pause=RETRY_SECONDS)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(NAMES_TIMEOUT):
+            await _wait_for(fetch)
+    if not fetch.future.done() or fetch.future.cancelled():
+        return None
+    failure = fetch.future.exception()
+    answers = isinstance(failure, AuthError) or (failure is None and fetch.future.result())
+    return other.url if answers else None
+
+
+def url_hint(url: str) -> str:
+    """Return what to do if ``openai_url`` has found a url."""
+    return f"its /v1 answers, so write %backend url {url}, or set NB_BACKEND_URL to that"
 
 
 def models_with_vision(api: type[Provider], provider: str | None = None, *, api_key: str | None = None) -> list[str]:

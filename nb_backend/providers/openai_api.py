@@ -21,6 +21,7 @@ from .chunk_reader import ChunkReader
 from .known_hosts import known_path, takes_api_key_header
 from .model import Model
 from .model_list import read_models
+from .unknown_model import with_close_models
 
 
 class OpenAIApi(Provider):
@@ -103,7 +104,12 @@ class OpenAIApi(Provider):
     async def explain_error(
         cls, url: str, failure: BackendError, body: dict[str, Any], key: settings.Secret
     ) -> BackendError:
-        """Return the failure; it asks for the name of a model, or for ``stream=False``, if the server wants that."""
+        """Return the failure; it asks for the name of a model, or for ``stream=False``, if the server wants that.
+
+        If the server does not have the model, the failure names those that are close.
+        """
+        if unknown := await with_close_models(cls.at(url), failure, body, key):
+            return unknown
         listed = await cls._names(url, key) if refused_fields.wants_model(body, failure) else []
         names = [one_line(name, [key.value or ""], 60) for name in listed]
         return refused_fields.explained(body, failure, names)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from ..errors import AuthError, BackendError
-from ..transport.refusal import OTHER_PROMPT, STATUS_HINTS
+from ..transport.refusal import with_hint
 
 USAGE: Final = {"include_usage": True}
 """The value of ``stream_options`` if the user has not set another."""
@@ -115,7 +115,4 @@ def explained(body: dict[str, Any], failure: BackendError, names: list[str]) -> 
         hint = "turn streaming off with stream=False, in a cell with -p stream=false"
     else:
         return failure
-    for known in (OTHER_PROMPT, *STATUS_HINTS.values()):
-        text = text.removesuffix(f": {known}")
-    failure.args = (f"{text}: {hint}",)
-    return failure
+    return with_hint(failure, hint)

@@ -135,6 +135,7 @@ def all_servers_failed(failures: list[BackendError]) -> BackendError:
         code=last.code,
         status=last.status,
         no_credit=last.no_credit,
+        close_models=last.close_models,
     )
 
 

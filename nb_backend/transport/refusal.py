@@ -62,6 +62,15 @@ def refusal(
     )
 
 
+def with_hint(failure: BackendError, hint: str) -> BackendError:
+    """Return the failure with another next step in place of the one that its status stands for."""
+    text = str(failure)
+    for known in (OTHER_PROMPT, *STATUS_HINTS.values()):
+        text = text.removesuffix(f": {known}")
+    failure.args = (f"{text}: {hint}",)
+    return failure
+
+
 def _seconds(wait: float) -> str:
     return f"{math.ceil(wait)} s" if wait <= 120 else f"{math.ceil(wait / 60)} minutes"
 

@@ -14,7 +14,7 @@ from nb_backend.notebook.magic.commands import command
 from nb_backend.notebook.magic.completion import Known, candidates
 from nb_backend.notebook.magic.line import KEY_ON_THE_LINE, words
 from nb_backend.notebook.magic.mistakes import not_listed, refuse_unsure
-from nb_backend.notebook.magic.model_names import can_be_name, is_listed, looks_like_name
+from nb_backend.notebook.magic.model_names import can_be_name, looks_like_name
 from nb_backend.notebook.magic.options import Options, declared, parse
 
 NAMES = [
@@ -393,29 +393,6 @@ class TestOptions:
 
 
 class TestLists:
-    @pytest.mark.parametrize(
-        ("name", "listed"),
-        [
-            *((name, [name.upper(), "x"]) for name in NAMES),
-            ("llama3.2", ["llama3.2:latest"]),
-            ("gemini-2.0-flash", ["models/gemini-2.0-flash"]),
-            ("models/gemini-2.0-flash", ["gemini-2.0-flash"]),
-            ("claude-3-5-sonnet-latest", ["claude-3-5-sonnet-20241022"]),
-            ("claude-3-5-sonnet", ["claude-3-5-sonnet-20241022"]),
-            ("gpt-4o", ["gpt-4o-2024-08-06"]),
-            ("qwen/qwen3-32b:nitro", ["qwen/qwen3-32b"]),
-        ],
-    )
-    def test_a_name_that_the_server_takes_is_listed(self, name, listed):
-        assert is_listed(name, listed)
-
-    @pytest.mark.parametrize(
-        ("name", "listed"),
-        [("in", ["m", "int", "gin"]), ("m", []), ("m", ["x/mm", ""]), (":x", ["x/", ""]), ("llama", ["llama3.2:1b"])],
-    )
-    def test_a_name_that_it_does_not_take_is_not(self, name, listed):
-        assert not is_listed(name, listed)
-
     def test_the_message_names_what_is_missing_and_what_is_close(self):
         said = str(not_listed(["gpt-4o", "lama3"], ["lama3"], ["gpt-4o", "llama3", "phi"]))
         assert "does not list lama3" in said

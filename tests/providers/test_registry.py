@@ -226,6 +226,35 @@ async def test_the_error_of_a_server_of_another_dialect_says_how_to_name_its_url
         await Chat("m", url=wire_server.url).ask("Hi")
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        status("404 Not Found", b"404 page not found"),
+        status("405 Method Not Allowed"),
+        status("200 OK", {"error": "Unexpected endpoint or method. (POST /backend-api/v2/conversation)"}),
+    ],
+)
+@pytest.mark.parametrize(
+    "models", [status("200 OK", {"data": [{"id": "m"}]}), status("401 Unauthorized", {"error": "a key, please"})]
+)
+async def test_it_names_the_url_with_v1_if_the_server_answers_there(wire_server, answer, models):
+    for one in (answer, models, answer):
+        wire_server.answer(one)
+    with pytest.raises(BackendError) as failure:
+        await Chat("m", url=f"{wire_server.url}/base", api_key="its-key").ask("Hi")
+    assert str(failure.value).endswith(
+        f": its /v1 answers, so write %backend url {wire_server.url}/base/v1, or set NB_BACKEND_URL to that"
+    )
+    assert "check the url" not in str(failure.value)
+    with pytest.raises(BackendError, match="its /v1 answers"):
+        await Chat("m", url=f"{wire_server.url}/base", api_key="its-key").ask("Hi")
+    assert [request.path for request in wire_server.requests] == [
+        "/base/backend-api/v2/conversation",
+        "/base/v1/models",
+        "/base/backend-api/v2/conversation",
+    ]
+
+
 def test_an_unknown_name_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="there is no dialect 'morse': use one of openai-chat, g4f"):
         registry.provider_for("http://host", api="morse")

@@ -71,19 +71,3 @@ def meant_names(words: Iterable[Word]) -> Sequence[str]:
 def is_alias(word: str) -> bool:
     """Whether the user has given a model this short name."""
     return word in settings.current.aliases
-
-
-def is_listed(name: str, listed: Iterable[str]) -> bool:
-    """Whether a server that lists these names has a model.
-
-    Servers take more names than they list: ``llama3.2`` for ``llama3.2:latest``, ``gemini-2.0-flash`` for
-    ``models/gemini-2.0-flash``, ``claude-3-5-sonnet-latest`` for ``claude-3-5-sonnet-20241022``, and
-    ``qwen/qwen3-32b:nitro``, a variant of ``qwen/qwen3-32b``.
-    """
-    name = name.casefold()
-    known = {one.casefold() for one in listed}
-    ends = {one.rpartition("/")[2] for one in known}
-    undated = {re.sub(r"[-@]\d{4}-?\d\d-?\d\d\Z", "", one) for one in known}
-    spellings = {name, f"{name}:latest", name.removeprefix("models/"), name.rpartition(":")[0]}
-    spellings.discard("")
-    return not spellings.isdisjoint(known | ends) or not {name, name.removesuffix("-latest")}.isdisjoint(undated)

@@ -10,12 +10,12 @@ from ...chat.answer import Answer
 from ...chat.stream import AnswerStream
 from ...errors import BackendError
 from ...providers.catalog import names_listed
+from ...providers.unknown_model import is_listed
 from ..cell.answers import Answers
 from ..cell.formats import FormatError, value_of
 from ..cell.view import View, show_stream
 from ..errors import MagicError
 from .mistakes import not_listed, refuse_unsure
-from .model_names import is_listed
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
