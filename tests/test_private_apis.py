@@ -58,6 +58,12 @@ FRONT_END = {
         "widget_manager",
         "sharedModel",  # of a JupyterLab cell: its source
     },
+    "page/formulas.js": {
+        "widget_manager",
+        "rendermime",  # of a widget manager of JupyterLab: how outputs are rendered
+        "latexTypesetter",  # of rendermime: MathJax; ``typeset`` replaces the formulas in an element
+        "mjx-merror",  # MathJax: a formula that it cannot show
+    },
     "page/view.js": {
         "data-lm-suppress-shortcuts",  # Lumino: no shortcut of JupyterLab while the panel has the focus
     },

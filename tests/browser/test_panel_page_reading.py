@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from html_blocks import html_blocks
 from panel_page import ANSWER, CODE, PNG, QUESTION, REMOTE, P, PanelPage, item
 from playwright.sync_api import Page, Route
 
@@ -137,6 +138,44 @@ def test_code_goes_to_a_new_cell_after_that_of_the_panel(panel: PanelPage) -> No
     at, kind, source = panel.run("return kernel.cell")
     assert (at, kind) == (2, "code")
     assert source.startswith("import numpy as np\n")
+
+
+TYPESETTER = """{rendermime: {latexTypesetter: {typeset: async host => {
+    if (getComputedStyle(host).visibility !== 'hidden' || !host.closest('.nbb-panel')) throw new Error('not measured');
+    for (const span of host.children) {
+        (window.typeset ??= []).push(span.textContent);
+        span.innerHTML = `<mjx-container>${span.textContent.includes('foo') ? '\\\\foo' : 'E=mc'}</mjx-container>`;
+    }
+}}}}"""
+
+
+class TestFormulas:
+    """The page shows the kernel's MathML, or what the front end's MathJax makes of its LaTeX."""
+
+    BLOCKS = html_blocks("$$E = mc^2$$\n\nHere $E = mc^2$, \\(x\\) and $\\foo{x}$")
+
+    def test_without_mathjax_they_have_a_font_for_formulas(self, panel: PanelPage) -> None:
+        panel.open(QUESTION, item("a1", "assistant", *self.BLOCKS))
+        assert panel.root.locator("math").count() == 3
+        assert panel.run("return getComputedStyle(panel.querySelector('math')).fontFamily").endswith('Gyre", math')
+        assert panel.root.locator("code.nbb-tex").inner_text() == "$\\foo{x}$"
+
+    def test_mathjax_gets_each_once_and_what_it_does_not_know_stays(self, panel: PanelPage) -> None:
+        panel.manager = TYPESETTER
+        panel.open(QUESTION, streaming(*self.BLOCKS))
+        more = self.BLOCKS[1].replace("</p>", " and more</p>")
+        panel.say("text", item="a1", part="content", **{"from": 1}, keep=0, blocks=[more])
+        panel.settle()
+        assert panel.run("return typeset") == ["$$E = mc^2$$", "\\(E = mc^2\\)", "\\(x\\)", "\\(\\foo{x}\\)"]
+        assert panel.root.locator("mjx-container").all_inner_texts() == ["E=mc"] * 3
+        assert panel.root.locator("code.nbb-tex").inner_text() == "$\\foo{x}$"
+        assert panel.root.locator("math, .nbb-measure").count() == 0
+
+    def test_mathjax_may_fail(self, panel: PanelPage) -> None:
+        panel.manager = "{rendermime: {latexTypesetter: {typeset: () => { throw new Error('no MathJax'); }}}}"
+        panel.open(QUESTION, streaming(*self.BLOCKS))
+        assert panel.root.locator("math").count() == 3
+        assert panel.root.locator(".nbb-measure").count() == 0
 
 
 def test_a_picture_is_requested_once_and_its_url_is_revoked(panel: PanelPage) -> None:

@@ -16,7 +16,7 @@ from ..elements import language_of, safe_formula
 from ..links import full_address, resolve, safe_destination
 from ..parser import generated_images_comment
 from .code import code_html
-from .math import mathml
+from .math import MAX_CHARS, mathml
 from .parser import References, parse_inline
 from .sanitize import clean
 
@@ -201,12 +201,16 @@ class _Block:
         latex = _latex(body)
         shown = mathml(latex, display=True) if latex else None
         if shown is None:
-            return f"<p>{self.formula_source(source or body)}</p>"
+            return f"<p>{self.formula_source(source or body, latex, display=True)}</p>"
         label = escape(latex[:_MAX_LABEL_CHARS])
         return f'<div class="nbb-math" tabindex="0" role="math" aria-label="{label}">{shown}</div>'
 
-    def formula_source(self, source: str) -> str:
-        return f'<code class="nbb-tex">{self.text(source.strip())}</code>'
+    def formula_source(self, source: str, latex: str, *, display: bool) -> str:
+        """Return a formula that is not converted as code; if it has ``latex``, a page with MathJax may show it."""
+        if not 0 < len(latex) <= MAX_CHARS:
+            return f'<code class="nbb-tex">{self.text(source.strip())}</code>'
+        dollars = "$$" if display else "$"
+        return f'<code class="nbb-tex nbb-latex">{self.text(f"{dollars}{latex}{dollars}")}</code>'
 
     def text(self, text: str) -> str:
         return escape(shorten_data_uris(self.links.targets.held.restore(text)), quote=False)
@@ -259,9 +263,9 @@ class _Block:
                 alt = shorten_data_uris(targets.held.restore(token.content))
                 return image_html(str(token.attrs["src"]), alt, targets.image_key, link=not in_link)
             case "formula":
-                latex = _latex(token.content)
-                shown = mathml(latex, display=bool(token.meta["display"])) if latex else None
-                return shown or self.formula_source(token.markup)
+                latex, display = _latex(token.content), bool(token.meta["display"])
+                shown = mathml(latex, display=display) if latex else None
+                return shown or self.formula_source(token.markup, latex, display=display)
         return self.text(token.content)
 
 

@@ -32,7 +32,7 @@ _CLASSES = {
     "div": {"nbb-table", "nbb-math"},
     "figure": {"nbb-code"},
     "li": {"nbb-task"},
-    "code": {"nbb-tex"},
+    "code": {"nbb-tex", "nbb-latex"},
     "a": {"nbb-remote"},
     "span": set(CLASSES),
 }

@@ -1,6 +1,7 @@
 /** The kernel's blocks of HTML in the page. */
 
 import { button, h } from "./dom.js";
+import { showFormulas } from "./formulas.js";
 
 /** Parse a block and add the buttons and the pictures that are loaded. @param {Store} store */
 function parse(html = "", store) {
@@ -63,15 +64,18 @@ export class Blocks {
 
 	/** @param {string[]} blocks @param {Store} store */
 	show(blocks, store) {
-		blocks.forEach((html, k) => {
-			if (this.#shown[k] === html) return;
-			const fresh = parse(html, store);
-			const block = this.node.children[k] ?? this.node.appendChild(h("div.block"));
-			block.setAttribute("dir", fresh.querySelector(":scope > .nbb-code, :scope > .nbb-math") ? "ltr" : "auto");
-			patch(block, fresh);
-		});
+		blocks.forEach((html, k) => this.#shown[k] === html || this.#write(k, html, store));
 		this.#shown = [...blocks];
 		while (this.node.children.length > blocks.length) this.node.lastChild?.remove();
+	}
+
+	/** @param {Store} store */
+	#write(k = 0, html = "", store) {
+		const fresh = parse(html, store);
+		const block = this.node.children[k] ?? this.node.appendChild(h("div.block"));
+		block.setAttribute("dir", fresh.querySelector(":scope > .nbb-code, :scope > .nbb-math") ? "ltr" : "auto");
+		showFormulas(fresh, this.node, store, () => this.#shown[k] === html && this.#write(k, html, store));
+		patch(block, fresh);
 	}
 
 	/** The text since the last call, in whole sentences, or all of it. */
