@@ -90,7 +90,9 @@ class Inline:
         is_only_dollar = text.count(_LITERAL_DOLLAR) + self.formula_count == 1
         text = text.replace(_LITERAL_DOLLAR, "\\$" if is_only_dollar else "<span>&#36;</span>")
         size = len(self.source)
-        count = count_elements(text) if size > _MAX_FAST_CHARS else len(self.out) // 2 + text.count("*")
+        count = count_elements(text)
+        if size <= _MAX_FAST_CHARS:
+            count //= 2  # most elements are a pair of delimiters, or a backslash and what it escapes
         if not self.effort.spend_on_text(count, size):
             return self._plain()
         return _written_bare_url.sub(_bare_or_autolink, text)

@@ -11,7 +11,7 @@ from html import unescape
 
 import pytest
 from cpu_time import cpu_seconds
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_oracle import HOSTILE, Page, raw, wrong_in
 from slow_texts import SLOW_TEXTS, UNITS, WRAPPERS, repeated
@@ -51,10 +51,11 @@ def test_the_cost_of_a_slow_text_is_limited(name: str) -> None:
     check_cost(SLOW_TEXTS[name])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(st.lists(st.sampled_from(UNITS), min_size=1, max_size=4).map("".join), st.sampled_from(WRAPPERS))
+@example("_a_ ```\n", "| a | b |\n|---|---|\n| {} | b |\n")  # each cell has more elements than parts
 def test_the_cost_of_any_repeated_text_is_limited(unit: str, wrapper: str) -> None:
-    check_cost(wrapper.format(repeated(unit, 20_000)))
+    check_cost(wrapper.format(repeated(unit, 12_000)))
 
 
 @pytest.mark.parametrize("name", SLOW_TEXTS)
