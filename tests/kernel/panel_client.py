@@ -1,4 +1,4 @@
-"""A page without a browser: sends requests on a panel's comm, and keeps the items by the protocol in page/protocol.js."""
+"""A page without a browser: sends requests on a panel's comm, and keeps the items by the protocol in protocol.js."""
 
 from __future__ import annotations
 
