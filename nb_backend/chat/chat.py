@@ -14,18 +14,20 @@ from .. import background, settings
 from ..media.convert import attachments
 from ..providers.keywords import refuse_unknown
 from ..providers.registry import provider_for
+from ..text import truncate
 from ..typing import Messages
 from .answer import Answer
 from .cache import AnswerCache
 from .cell_run import CellRun, cell_run
 from .cell_run import from_cell as from_cell
-from .history import History, Message, describe_length, metadata, new_turn_id, system_prompt
+from .history import History, Message, describe_length, metadata, new_turn_id, opening_words, system_prompt
 from .observers import Observers
 from .request import Request
 from .stream import AnswerStream
 from .transcript import Transcript
 from .turn import Turn
 
+MAX_TITLE = 100  # characters
 _OPTIONS = frozenset({"model", "system", "provider", "new", "keep", "instead", "cache", "refresh"})  # of a prompt
 
 
@@ -91,6 +93,7 @@ class Chat:
         settings.seconds("idle_timeout", idle_timeout)
         self.url = url if url is None or isinstance(url, str) else " ".join(url)
         self._system = _system_text(system)
+        self._title: str | None = None
 
     @property
     def messages(self) -> Messages:
@@ -111,6 +114,20 @@ class Chat:
     def system(self, prompt: str | None) -> None:
         self._system = _system_text(prompt)
         self._history.clear_system_prompts()
+
+    @property
+    def title(self) -> str:
+        """The title: what you assign, else the beginning of the first question, or ``""`` before there is one.
+
+        The panel shows it. A chat in ``chats`` keeps its name. Assign ``None`` to have the first question again.
+        """
+        return self._title or opening_words(self.messages)
+
+    @title.setter
+    def title(self, title: str | None) -> None:
+        words = "" if title is None else " ".join(prompt_text(title, "the title").split())
+        self._title = truncate(words, MAX_TITLE) or None
+        Observers.of(self).notify(None)
 
     def stream(
         self, prompt: str | Answer, images: Any = None, *, new: bool = False, keep: bool = True, **options: Any
@@ -252,6 +269,7 @@ class Chat:
         chat = cls(saved.model, url=url, api_key=api_key, provider=saved.provider, system=saved.system)
         about = saved.about or [{} for _ in saved.messages]
         chat.params, chat.messages = saved.params, [*map(Message, saved.messages, about)]
+        chat.title = saved.title
         return chat
 
     def export(self, path: str | os.PathLike[str]) -> None:
@@ -282,7 +300,9 @@ class Chat:
         key = settings.api_key(self._api_key.value)
         messages = [*self.messages]
         about = [metadata(message) for message in messages]
-        return Transcript(self.model, self.provider, self._system, self.params, messages, about).without(key)
+        return Transcript(self.model, self.provider, self._system, self.params, messages, about, self._title).without(
+            key
+        )
 
     def _commit(self, request: Request, new: bool, answer: Answer, states: dict[str, Any]) -> None:
         """Add a prompt and its answer to the history."""

@@ -14,17 +14,18 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .. import background
-from ..media.message_parts import text_parts
+from ..media.message_parts import text_of, text_parts
 from ..text import counted
 from ..typing import Messages
 from .cell_run import CellRun
 from .merge import merge
 
 LOCAL_KEYS = frozenset({"stopped", "trimmed", "cell", "system", "media", "images"})
+_TITLE_LENGTH = 58  # characters, without the ellipsis
 _NEVER_TRIMMED = frozenset({"system", "developer"})  # roles
 
 _lock = threading.RLock()
@@ -272,6 +273,14 @@ def count_turns(messages: Messages) -> int:
 def describe_length(messages: Messages) -> str:
     """Return the number of turns as text: ``1 turn``, ``3 turns``."""
     return counted(count_turns(messages), "turn")
+
+
+def opening_words(messages: Iterable[Mapping[str, Any]]) -> str:
+    """Return how the first question begins, in one line of at most 60 characters, or ""."""
+    question = next((text for one in messages if one.get("role") == "user" and (text := text_of(one).strip())), "")
+    words = " ".join(question[:1000].splitlines()[0].split()) if question else ""
+    cut = words[:_TITLE_LENGTH]
+    return words if cut == words else f"{cut.rpartition(' ')[0] or cut} …"
 
 
 def trimmed_turns(messages: Messages) -> int:

@@ -1,9 +1,9 @@
 """A chat as a document: saved as JSON to continue later, exported as Markdown or a notebook to read.
 
 The JSON is an object of ``format`` ("nb_backend.chat"), ``version`` (1), ``model``, ``provider``, ``system`` (strings
-or null), ``params`` (an object), ``messages`` (objects of ``role``, ``content`` and the local keys that ``history``
-lists) and ``about`` (for each message the object ``history.Message.metadata``). A change that older readers would
-misunderstand raises the version.
+or null), ``title`` (a string, if the user has given one), ``params`` (an object), ``messages`` (objects of ``role``,
+``content`` and the local keys that ``history`` lists) and ``about`` (for each message the object
+``history.Message.metadata``). A change that older readers would misunderstand raises the version.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Transcript:
     params: dict[str, Any] = field(default_factory=dict)
     messages: Messages = field(default_factory=list)
     about: list[dict[str, Any]] = field(default_factory=list)
+    title: str | None = None
 
     def without(self, *keys: str | None) -> Self:
         """Return a copy as JSON data with the keys masked, and without parameters whose names say that they are secret.
@@ -61,6 +62,8 @@ class Transcript:
         record = {"format": FORMAT, "version": VERSION, **asdict(self)}
         if not any(self.about):
             del record["about"]
+        if self.title is None:
+            del record["title"]
         return record
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -112,8 +115,8 @@ class Transcript:
 
     def _wrong(self) -> str:
         """Return what is wrong with the values, ``""`` if nothing is."""
-        if not all(isinstance(text, str | None) for text in (self.model, self.provider, self.system)):
-            return '"model", "provider" and "system" have to be strings'
+        if not all(isinstance(text, str | None) for text in (self.model, self.provider, self.system, self.title)):
+            return '"model", "provider", "system" and "title" have to be strings'
         params: Any = self.params
         if not isinstance(params, dict):
             return '"params" is not an object'

@@ -372,3 +372,27 @@ async def test_the_error_of_a_broken_answer_has_its_partial_text(wire_server):
     assert failure.value.partial == stream.answer.text == "Hel"
     assert not stream.answer.stopped
     assert chat.messages == []
+
+
+@pytest.mark.parametrize(
+    ("question", "title"),
+    [
+        ("Why is\tthe sky   blue?\n\n| a | table |", "Why is the sky blue?"),
+        ("\n  First line\rsecond", "First line"),
+        ("word " * 20, "word word word word word word word word word word word …"),
+        ("x" * 100, "x" * 58 + " …"),
+        (" ", ""),
+        ([{"type": "text", "text": "What is this?"}], "What is this?"),
+    ],
+)
+def test_the_title_is_the_first_question_in_one_line(question, title):
+    chat = Chat()
+    assert chat.title == ""
+    chat.messages = [{"role": "system", "content": "S"}, {"role": "user", "content": question}]
+    assert chat.title == title
+    chat.title = "Mine"
+    assert chat.title == "Mine"
+    chat.title = None
+    assert chat.title == title
+    with pytest.raises(TypeError, match="the title is of type int"):
+        chat.title = 3

@@ -102,6 +102,18 @@ def test_the_format(tmp_path):
     }
 
 
+def test_a_title_is_saved_if_the_user_gave_it(tmp_path):
+    chat = chat_of("Why is the sky blue?", "It scatters.")
+    assert chat.title == "Why is the sky blue?"
+    chat.title = "  Colors\nof the sky "
+    chat.save(path := tmp_path / "chat.json")
+    assert Chat.load(path).title == chat.title == "Colors of the sky"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(record | {"title": 3}), encoding="utf-8")
+    with pytest.raises(ValueError, match='"title" have to be strings'):
+        Chat.load(path)
+
+
 @pytest.mark.parametrize("name", ["chat.json", "chat.md", "chat.ipynb"])
 def test_no_file_has_a_key(tmp_path, monkeypatch, name):
     monkeypatch.setenv("NB_BACKEND_API_KEY", "key-of-the-environment")
