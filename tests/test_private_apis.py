@@ -43,8 +43,9 @@ PRIVATE = {
     "_exit": {"local/__main__.py"},  # os: documented in spite of its name
     "_getframe": {"batch/api.py", "notebook/magic/transform.py"},  # sys: documented in spite of its name
     "_instances": {"capture.py"},  # ipywidgets: all widgets; ``Widget.widgets``, which has no underscore, warns
+    "_last_traceback": {"capture.py"},  # ipykernel: what the reply of a cell that failed has
     "_msg_callback": {"notebook/panel/comm.py"},  # comm: the function that takes a message
-    "_render_traceback_": {"batch/awaitable.py", "notebook/errors.py"},  # IPython: how an exception shows itself
+    "_render_traceback_": {"batch/awaitable.py", "capture.py"},  # IPython: how an exception shows itself
     "_repr_mimebundle_": {"media/from_object.py", "notebook/panel/widget.py"},  # IPython: how an object shows itself
     "_TokenType": {"markdown/html/code.py"},  # Pygments: the type of a token
 }

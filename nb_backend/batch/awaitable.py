@@ -15,7 +15,8 @@ from types import FrameType
 from typing import Any
 
 from .. import background
-from .progress import ProgressView
+from ..capture import shown_stop
+from .progress import NoProgress, ProgressView
 from .runner import BatchRunner, Result
 
 _COROUTINE = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
@@ -110,6 +111,8 @@ class BatchCall:
         kept, total = self._batch.kept, self._batch.counts.total
         line = f"stopped: {kept:,} of {total:,} are kept; the same call asks for the rest"
         self._show_last_line(line)
+        if self._view is not None and not isinstance(self._view, NoProgress):
+            return shown_stop(error, line)
         stopped = type(error)(line)
         stopped._render_traceback_ = lambda: [f"{type(error).__name__}: {line}"]  # type: ignore[attr-defined]
         return stopped

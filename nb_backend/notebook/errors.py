@@ -5,10 +5,16 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from .. import settings
+from ..capture import is_shown, shown_stop
+
+if TYPE_CHECKING:
+    from .magic.question import Question
+
 
 LONGEST_MESSAGE = 1_000  # characters
 
@@ -35,18 +41,17 @@ def one_line_errors() -> Iterator[None]:
     except (TypeError, ValueError) as error:
         raise MagicError(error) from error
     except (KeyboardInterrupt, asyncio.CancelledError) as interrupt:
-        _show_as(interrupt, "stopped")
-        raise
+        raise _shown(interrupt, "stopped") from None
 
 
 @contextmanager
-def report_interrupt(is_kept: Callable[[], bool]) -> Iterator[None]:
-    """Show an interrupt as one line that says whether any text of the answer is kept."""
+def report_interrupt(question: Question) -> Iterator[None]:
+    """Show an interrupt as one line, unless the status line of the answer says that it was stopped."""
     try:
         yield
     except (KeyboardInterrupt, asyncio.CancelledError) as interrupt:
-        _show_as(interrupt, "stopped; the text so far is kept" if is_kept() else "stopped before the answer began")
-        raise
+        line = "stopped; the text so far is kept" if question.kept else "stopped before the answer began"
+        raise (shown_stop(interrupt, line) if question.shown else _shown(interrupt, line)) from None
 
 
 @contextmanager
@@ -60,15 +65,19 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
     except KeyboardInterrupt as interrupt:
-        _show_as(interrupt, "stopped; nothing was sent")
-        raise
+        raise _shown(interrupt, "stopped; nothing was sent") from None
     finally:
         if before is not None:  # None is a handler that was not installed from Python
             signal.signal(signal.SIGINT, before)
 
 
-def _show_as(error: BaseException, text: str) -> None:
-    """Show an exception as this one line, unless another line is set already."""
-    if not hasattr(error, "_render_traceback_"):
-        line = f"{type(error).__name__}: {text}"
-        error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]
+def _shown(interrupt: BaseException, line: str) -> BaseException:
+    """Display a line in the output of the cell, unless one is there, and return the interrupt for IPython."""
+    if is_shown(interrupt):
+        return interrupt
+    from IPython.display import display
+
+    from .report import Report
+
+    display(Report(line))
+    return shown_stop(interrupt, line)

@@ -30,7 +30,7 @@ def test_an_answer_in_notebook_7(lab: Lab, page: Page, server: Backend) -> None:
     page.keyboard.press("i")
     page.keyboard.press("i")
     output.get_by_text("stopped").first.wait_for()
-    output.get_by_text("KeyboardInterrupt").wait_for()
+    assert output.get_by_text("KeyboardInterrupt").count() == 0
     assert output.locator("strong", has_text="bold").count() == 1
     page.locator(".jp-Notebook .jp-Cell .cm-content").nth(1).click()
     page.keyboard.press("Shift+Enter")  # the second run replaces the stopped turn: Notebook 7 also sends cell ids

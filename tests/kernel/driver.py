@@ -47,6 +47,12 @@ class Run:
         errors = self.of("error")
         return (errors[-1]["ename"], "\n".join(errors[-1]["traceback"])) if errors else None
 
+    @property
+    def stop(self) -> tuple[str, str] | None:
+        """The name and the line of an interrupt that ended the cell: it has failed, and shows no error."""
+        assert self.of("error") == []
+        return (self.reply["ename"], "\n".join(self.reply["traceback"])) if self.reply["status"] == "error" else None
+
 
 class Kernel:
     """A kernel with the extension loaded."""

@@ -305,7 +305,7 @@ def test_messages_are_handled_while_an_answer_streams(kernel, engine):
 
     run = kernel.run(CELL, click)
     assert run.error is not None
-    assert run.error[0] == "KeyboardInterrupt"
+    assert run.stop[0] == "KeyboardInterrupt"
     assert "begin" in run.markdown[-1]
 
 

@@ -143,7 +143,8 @@ def test_an_interrupt_ends_an_expression(kernel, engine, cell):
         "def slow():\n    runs.append(1)\n    print('slow')\n    threading.Event().wait()  # for ever"
     )
     run = kernel.run_and_interrupt(cell, lambda message: "slow" in str(message["content"].get("text")))
-    assert run.error == ("KeyboardInterrupt", "KeyboardInterrupt: stopped; nothing was sent")
+    assert run.stop == ("KeyboardInterrupt", "KeyboardInterrupt: stopped; nothing was sent")
+    assert run.markdown == ["stopped; nothing was sent"]
     assert kernel.run("len(runs)").result == "1"
     assert engine.history == []
 

@@ -116,7 +116,7 @@ def test_an_interrupt_ends_it_and_the_same_cell_asks_for_the_rest(kernel, engine
     run = kernel.run_and_interrupt(cell, lambda message: "30/100" in str(message["content"].get("data", "")))
     name = "CancelledError" if form else "KeyboardInterrupt"
     line = "stopped: 30 of 100 are kept; the same call asks for the rest"
-    assert run.error == (name, f"{name}: {line}")
+    assert run.stop == (name, f"{name}: {line}")
     assert run.markdown[-1] == line
     eventually(lambda: engine.stopped == 1)
     assert kernel.run("1 + 1").result == "2"

@@ -168,7 +168,7 @@ def test_a_stopped_one_stays_marked(kernel, engine):
     ask(kernel, "a")
     engine.enqueue("Half of", ...)
     run = kernel.run_and_interrupt("%%backend -o kept\nb?", lambda message: "Half" in str(message["content"]), cell="b")
-    assert run.error[0] == "KeyboardInterrupt"
+    assert run.stop[0] == "KeyboardInterrupt"
     assert kernel.run("nb_backend.chats['main'].messages[-1]").result == (
         "{'role': 'assistant', 'content': 'Half of', 'stopped': True}"
     )

@@ -116,7 +116,7 @@ def test_an_interrupted_answer_is_asked_again(kernel, engine, folder):
     stopped = kernel.run_and_interrupt(
         "%%backend --once --cache\nHi", lambda message: "Half" in str(message["content"].get("data"))
     )
-    assert stopped.error is not None
+    assert stopped.stop is not None
     assert kernel.run("%%backend --once --cache\nHi").markdown[-1].startswith("Hi")
     assert len(engine.history) == 2
 

@@ -170,7 +170,7 @@ def test_an_interrupt_stops_all_and_keeps_their_texts(kernel, engine, prefix):
     engine.says(a=("All of it.",), b=("What was said so far", ...), c=(...,))
     said_that = shows("All of it.", "said so far", "1 token")
     run = kernel.run_and_interrupt(prefix + "%%backend a b c --keep b -o three\nhi", said_that)
-    assert run.error == ("KeyboardInterrupt", "KeyboardInterrupt: stopped; the text so far is kept")
+    assert run.stop == ("KeyboardInterrupt", "KeyboardInterrupt: stopped; the text so far is kept")
     assert [("stopped" in one) for one in columns(run.markdown[-1])] == [False, True, True]
     assert "What was said so far\n\n<small>stopped" in run.markdown[-1]
     assert kernel.run("[(one.text, one.stopped) for one in three]").result == str(
@@ -184,7 +184,7 @@ def test_an_interrupt_stops_all_and_keeps_their_texts(kernel, engine, prefix):
 def test_an_interrupt_keeps_what_the_others_said(kernel, engine):
     engine.says(a=(...,), b=("So far", ...))
     run = kernel.run_and_interrupt("%%backend a b -o two\nhi", shows("So far"))
-    assert run.error == ("KeyboardInterrupt", "KeyboardInterrupt: stopped; the text so far is kept")
+    assert run.stop == ("KeyboardInterrupt", "KeyboardInterrupt: stopped; the text so far is kept")
     assert kernel.run("[one.text for one in two]").result == "['', 'So far']"
     kernel.run("%%backend m\nAnd?")
     assert said(engine.asked("m")) == [("user", "And?")]
@@ -194,7 +194,7 @@ def test_an_interrupt_keeps_what_the_others_said(kernel, engine):
 def test_an_interrupt_before_the_first_word_says_that_nothing_is_kept(kernel, engine):
     engine.says(a=(...,), b=(...,))
     run = kernel.run_and_interrupt("%%backend a b -o nothing\nhi", shows("waiting"))
-    assert run.error == ("KeyboardInterrupt", "KeyboardInterrupt: stopped before the answer began")
+    assert run.stop == ("KeyboardInterrupt", "KeyboardInterrupt: stopped before the answer began")
     assert ["stopped" in one for one in columns(run.markdown[-1])] == [True, True]
     assert kernel.run("'nothing' in globals()").result == "False"
     eventually(lambda: engine.stopped == len(engine.history))

@@ -38,7 +38,7 @@ def test_the_cell_says_that_it_waits_and_why_until_there_is_an_answer(kernel, as
 def test_an_interrupt_ends_the_wait(kernel, asked, prefix):
     asked.answer(busy(59))
     run = kernel.run_and_interrupt(prefix + CELL, lambda message: "asking again" in str(message["content"]))
-    assert run.error == ("KeyboardInterrupt", "KeyboardInterrupt: stopped before the answer began")
+    assert run.stop == ("KeyboardInterrupt", "KeyboardInterrupt: stopped before the answer began")
     assert len(asked.requests) == 1
     assert kernel.run("1 + 1").result == "2"
 

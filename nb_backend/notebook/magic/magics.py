@@ -134,7 +134,7 @@ class BackendMagics(Magics):
 
     async def ask(self, question: Question, wait: Wait) -> Any:
         """Ask, and return the value of the cell; ``wait`` says how to wait for the background loop."""
-        with report_interrupt(lambda: question.kept):
+        with report_interrupt(question):
             if question.options.models or question.options.unsure:
                 from .several import check_models
 
@@ -176,6 +176,7 @@ class BackendMagics(Magics):
         try:
             await stream.prepare()
             show_attached(attached, self.shell)
+            question.shown = True
             return await show_stream(stream, view_for(self.shell, question.options.format))
         finally:
             self._note_shown(stream.answer)
@@ -190,6 +191,7 @@ class BackendMagics(Magics):
         several = MultiModelRun(question)
         self._note_shown(several.answers, *several.answers)
         show_attached(attached, self.shell)
+        question.shown = True
         view = view_for(self.shell, question.options.format, several.answers.models)
         return await several.show(view, self.shell.user_ns)
 

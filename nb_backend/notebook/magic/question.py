@@ -36,7 +36,7 @@ _MAX_IMAGES_OF_A_LIST = 20
 class Question:
     """A prompt with its attachments and its chat, ready to send: nothing in it is evaluated any more.
 
-    ``kept`` is true once any text of the answer is kept.
+    ``kept`` is true once any text of the answer is kept, ``shown`` once its status line is sure to be shown.
     """
 
     options: Options
@@ -44,6 +44,7 @@ class Question:
     text: str
     images: list[Attachment] = field(default_factory=list)
     kept: bool = False
+    shown: bool = False
 
     def stream(self, model: str | None = None) -> AnswerStream:
         """Ask the model, or one of several; only the answer of ``options.model`` continues the chat."""
