@@ -276,8 +276,9 @@ def test_an_unknown_command_is_one_line(kernel, engine, line):
         ("cache on a b", "write on, on FOLDER"),
         ("new chat", "did you mean %backend reset?"),
         ("Ask hello", "did you mean %backend ask?"),
-        ("Why is the sky blue", "write %backend ask Why"),
-        ("Why is the sky blue?", "write %backend ask Why"),
+        ("modles gpt", "did you mean %backend models? Or, to ask in one line, write %backend ask modles …"),
+        ("system Short", "it is an option of a cell, %%backend --system …"),
+        ("http://localhost:8080", "write %backend url http://localhost:8080"),
         ("gpt-4o Why is the sky blue?", "%%backend gpt-4o with the prompt"),
         ("-s 'Be brief' hello", "write %%backend -s"),
         ("use 'm", "a quote is not closed"),
@@ -314,6 +315,21 @@ def test_comments_and_what_editors_make_of_a_command_are_understood(kernel, engi
 def test_a_number_sign_after_ask_is_text(kernel, engine, prompt):
     assert kernel.run(f"%backend ask {prompt}").error is None
     assert engine.history[-1]["messages"][-1]["content"] == prompt
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "%backend Why is the sky blue?",
+        "%backend Sum up {{ [1, 2] }} in words",
+        "def f(k):\n    def g():\n        x = %backend Is {{ k }} prime?\n    g()\nf(12)",
+    ],
+)
+def test_a_line_that_is_a_prompt_is_asked(kernel, engine, line):
+    run = kernel.run(line)
+    assert run.error is None, run.error
+    asked = engine.history[-1]["messages"][-1]["content"]
+    assert asked in ("Why is the sky blue?", "Sum up [1, 2] in words", "Is 12 prime?")
 
 
 def test_the_chats(kernel, engine):

@@ -16,7 +16,7 @@ from nb_backend.notebook.magic.options import build_parser, declared
 MODELS = ["gpt-4o", "gpt-4o-mini", "llama3:8b", "@cf/meta/llama-2@v1", "o=1.5", "a b"]
 KNOWN = Known(
     options=declared(),
-    verbs=["", "models", "use", "url", "alias", "history", "reset", "key"],
+    verbs=["models", "use", "url", "alias", "history", "reset", "key", "ask", "fix"],
     aliases=["big"],
     urls=["http://localhost:8080"],
     variables=["figure", "frame"],

@@ -11,6 +11,7 @@
 ``several``         several models
 ``dry_run``         ``--dry-run``
 ``fix``             ``%backend fix``
+``verbs``           which command a line of ``%backend`` means, or that it is a prompt
 ``commands``        the other commands of ``%backend``
 ``setting_traits``  ``%config``
 """

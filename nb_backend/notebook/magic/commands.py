@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -17,12 +16,12 @@ from ...chat.history import describe_length
 from ...chat.named_chats import chats
 from ...errors import BackendError
 from ...providers.catalog import available_models, does_not_list, known_models, listed_models
-from ...redaction import is_secret_name
 from ...text import shorten, truncate
 from ..report import EMBEDDED, Report
 from .line import KEY_ON_THE_LINE, Word, refuse_key, words
 from .mistakes import refuse_text, refuse_variable
-from .model_names import can_be_name, is_alias, looks_like_name, meant_names
+from .model_names import can_be_name, is_alias, meant_names
+from .verbs import ASKING, unknown_verb, verb_of
 
 if TYPE_CHECKING:
     from ...providers.model import Model
@@ -47,18 +46,6 @@ class Command:
 COMMANDS: Final[dict[str, Command]] = {}
 """The commands by their verbs, in the order of the help; the verb of ``%backend`` alone is ""."""
 
-_ASKING = {  # what the magic does itself, as a cell's prompt
-    "ask PROMPT": "Ask in one line.",
-    "fix [OPTIONS]": "Ask about the last exception. The options are those of a cell: -f code adds a corrected cell.",
-}
-_MEANT = {  # words that people try, and the verb that does it
-    **dict.fromkeys(("new", "clear", "restart", "delete", "forget"), "reset"),
-    **dict.fromkeys(("model", "list", "ls"), "models"),
-    **dict.fromkeys(("set", "select", "choose", "switch"), "use"),
-    **dict.fromkeys(("server", "host", "address", "connect"), "url"),
-    **dict.fromkeys(("login", "auth"), "key"),
-    **dict.fromkeys(("show", "log"), "history"),
-}
 _NO_MODELS = "reachable; it does not list its models"
 _ABILITIES = {"vision": "sees images", "audio": "audio", "image": "makes images"}
 
@@ -71,7 +58,7 @@ def command(line: str) -> Report | Chat:
     if verb == "key" and rest and not rest.startswith("#"):  # no message may repeat it
         raise ValueError(KEY_ON_THE_LINE)
     if verb not in COMMANDS:
-        raise _no_command(verb, rest)
+        raise unknown_verb(verb, rest, known_verbs())
     found, given = COMMANDS[verb], words(rest) if verb else []
     if found.most is not None and len(given) > found.most:
         form = " ".join(["%backend", verb, *(f'"{one}"' if " " in one else one for one in given[: found.most])])
@@ -80,35 +67,12 @@ def command(line: str) -> Report | Chat:
     return found.run(*given)
 
 
-def verb_of(line: str) -> tuple[str, str]:
-    """Split a line into its first word and the rest."""
-    verb, *rest = line.split(None, 1)[:2] or [""]
-    return verb, rest[0].strip() if rest else ""
+def known_verbs() -> list[str]:
+    """Return the verbs of all commands, also of those that ask."""
+    return [*filter(None, COMMANDS), *(usage.split()[0] for usage in ASKING)]
 
 
 _COUNTS = ("nothing after it", "one word", "at most two words")
-
-
-def _no_command(verb: str, rest: str) -> ValueError:
-    """Return the error for an unknown verb, with what was probably meant."""
-    known = sorted([*filter(None, COMMANDS), *(usage.split()[0] for usage in _ASKING)])
-    shown, plain = shorten(verb, 40), verb.lower().strip(":,.!\"'")
-    if is_secret_name(verb):
-        return ValueError(KEY_ON_THE_LINE)
-    if verb.startswith("-"):
-        return ValueError(f"options belong to a cell: write %%backend {shown} …, and the prompt in the lines below")
-    ask = f"to ask in one line, write %backend ask {shown} …" if rest else ""
-    meant_verb = "use" if plain == "model" and rest else _MEANT.get(plain)
-    if close := [meant_verb] if meant_verb else get_close_matches(plain, known, 1, 0.6):
-        meant = f"did you mean %backend {close[0]}?{f' Or, {ask}' if ask and close != ['ask'] else ''}"
-    elif looks_like_name(verb):
-        meant = (
-            f"write %backend use {shown} to ask this model from now on, or %%backend {shown} with the prompt in the "
-            f"lines below"
-        )
-    else:
-        meant = ask or f"choose from {', '.join(known)}"
-    return ValueError(f"%backend has no command {shown!r}: {meant}")
 
 
 def _command(usage: str, most: int | None = 0) -> Callable[[_Run], _Run]:
@@ -261,7 +225,7 @@ def use_cache(verb: str = "", *folder: str) -> Report:
 def show_help() -> Report:
     """Show this table."""
     rows = {f"%backend {verb} {one.arguments}": one.summary for verb, one in COMMANDS.items()}
-    rows |= {f"%backend {usage}": summary for usage, summary in _ASKING.items()}
+    rows |= {f"%backend {usage}": summary for usage, summary in ASKING.items()}
     rows["%%backend [MODEL ...] [OPTIONS]"] = "Ask the prompt in the lines below; `%%backend?` shows the options."
     table = [f"| `{' '.join(usage.split())}` | {summary} |" for usage, summary in rows.items()]
     return Report("| command | what it does |", "| --- | --- |", *table)

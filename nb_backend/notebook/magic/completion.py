@@ -79,12 +79,12 @@ class Completer:
     def _known(self) -> Known:
         from ... import settings
         from ...providers.catalog import known_models
-        from .commands import COMMANDS
+        from .commands import known_verbs
 
         space, hidden = self._shell.user_ns, self._shell.user_ns_hidden
         return Known(
             options=declared(),
-            verbs=list(COMMANDS),
+            verbs=known_verbs(),
             aliases=sorted(settings.current.aliases),
             urls=_urls(),
             variables=sorted(name for name in list(space) if not name.startswith("_") and name not in hidden),
@@ -131,7 +131,7 @@ def candidates(before: str, known: Known) -> tuple[str, list[str]]:
     if verb != "ask" and (verb.startswith("#") or re.search(r"(?:^|\s)#", rest)):  # in a comment
         return "", []
     if not space:
-        return _fitting(verb, [*filter(None, known.verbs), "ask", "fix"])
+        return _fitting(verb, known.verbs)
     match verb:
         case "fix":
             return _complete_argument(rest, known)

@@ -19,6 +19,7 @@ from ...chat.cell_run import CellRun, cell_run
 from ..errors import interruptible, one_line_errors, report_interrupt
 from ..outputs import place
 from ..waiting import Wait, await_in_cell, block_cell, run_without_loop
+from .line import refuse_key
 from .options import parse, with_options
 from .setting_traits import DictSetting, NumberSetting, SecondsSetting, TextSetting
 from .transform import cell_to_call
@@ -87,8 +88,10 @@ class BackendMagics(Magics):
             In [4]: %%backend -i fig
                ...: Here is {{ df }}, and a plot of it. What stands out?
 
-            In [5]: %%backend llama3.2 gpt-4o
+            In [5]: %%backend llama3.2, gpt-4o
                ...: Both answer, side by side, and _ is the list of their answers.
+
+            In [6]: %backend Why is the sky blue?
 
         The cells continue one chat. When a cell runs again, the chat first goes back to what it was before that cell.
         {{ expression }} in the prompt is replaced by its value; a value that is a picture is attached. All other text
@@ -106,13 +109,17 @@ class BackendMagics(Magics):
             return self._command(line) if cell is None else self._ask_here(line, cell)
 
     def _command(self, line: str) -> Any:
-        from .commands import command, verb_of
+        from .commands import command, known_verbs
+        from .verbs import is_prompt, verb_of
 
         verb, rest = verb_of(line)
         if verb == "ask":
             return self._ask_here("", rest)
         if verb == "fix":
             return self._ask_here(f"--raw {rest}", self.failures.prompt(self.shell), trust_one=False)
+        if is_prompt(line, known_verbs()):
+            refuse_key(line)
+            return self._ask_here("", line)
         return command(line)
 
     def question(self, line: str, text: str, names: dict[str, Any] | None = None, trust_one: bool = True) -> Question:

@@ -1,4 +1,4 @@
-"""Rewrite cells before IPython reads them: a ``%%backend`` cell, and a line ``%backend ask …``."""
+"""Rewrite cells before IPython reads them: a ``%%backend`` cell, and a line ``%backend ask …`` or ``%backend …?``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from IPython.core.inputtransformer2 import TokenTransformBase
 from IPython.core.interactiveshell import InteractiveShell
 
 _CELL = re.compile(r"\s*%%backend(?=\s|$)[^\S\n]*(?P<line>[^\n]*)\n?(?P<body>.*)", re.DOTALL)
-_ASK = re.compile(r"(?P<before>\s*(?:[^=%?]*=\s*)?)%backend[ \t]+(?P<line>\S+[ \t].*\?|ask[ \t].*\{\{.*[^\s\\])\s*")
+_ASK = re.compile(r"(?P<before>\s*(?:[^=%?]*=\s*)?)%backend[ \t]+(?P<line>\S+[ \t].*\?|\S+[ \t].*\{\{.*[^\s\\])\s*")
 
 
 def cell_to_call(lines: list[str], shell: InteractiveShell) -> list[str]:
@@ -45,7 +45,7 @@ def _can_await(shell: InteractiveShell) -> bool:
 
 
 class AskLineTransform(TokenTransformBase):
-    """``%backend ask …?`` or ``answer = %backend ask {{ x }} …`` at the beginning of a statement.
+    """``%backend Why …?`` or ``answer = %backend ask {{ x }} …`` at the beginning of a statement.
 
     IPython would read a line that ends in a question mark as a request for help. And in a function Python would not
     see that the line uses a variable of the function around it.
