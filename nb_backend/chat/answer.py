@@ -25,6 +25,7 @@ from .text_buffer import TextAttribute
 from .token_counts import CACHED, INPUT, merged_usage, output_count, token_count
 
 MAX_ADDRESSES = 1000  # more image addresses in one answer are ignored
+_MAX_REMARKS = 3  # in the status line
 
 
 @dataclass(repr=False)
@@ -42,9 +43,10 @@ class Answer:
     ``complete`` is true if the server said that the answer is whole, by its finish reason or an end mark, and sent
     nothing that could not be read. It is false while the answer streams, if it was stopped or failed, if a limit or a
     filter cut it, and if the stream just ended; ``summary`` says which. ``stopped`` is true if the answer was stopped
-    early. ``trimmed`` is how many of the oldest turns were not sent,
-    because they exceeded the model's context. ``recorded`` is when the answer was put into the cache (UTC, ISO 8601),
-    or ``""``; ``replayed`` is true if it came from there, and its seconds are then those of the original answer.
+    early. ``trimmed`` is how many of the oldest turns were not sent, because they exceeded the model's context.
+    ``remarks`` say what else was left out on the way to the model: "df: 20 of 200 rows sent", "photo.jpg: scaled from
+    6000×4000 to 2048×1365". ``recorded`` is when the answer was put into the cache (UTC, ISO 8601), or ``""``;
+    ``replayed`` is true if it came from there, and its seconds are then those of the original answer.
     """
 
     text: TextAttribute = TextAttribute()
@@ -59,6 +61,7 @@ class Answer:
     complete: bool = False
     stopped: bool = False
     trimmed: int = 0
+    remarks: list[str] = field(default_factory=list)
     recorded: str = ""
     replayed: bool = False
     _started: float = field(default_factory=time.monotonic, compare=False)
@@ -80,7 +83,7 @@ class Answer:
     def of(cls, message: Mapping[str, Any]) -> Self:
         """Return a message of a history as an answer. Metadata that is missing or damaged is left out."""
         known = metadata(message)
-        usage, provider = known.get("usage"), known.get("provider")
+        usage, provider, remarks = known.get("usage"), known.get("provider"), known.get("remarks")
         finish, seconds, first = known.get("finish_reason"), known.get("seconds"), known.get("first_token_seconds")
         answer = cls(
             text=text_of(message),
@@ -94,6 +97,7 @@ class Answer:
             complete=known.get("complete") is True,
             stopped=message.get("stopped") is True,
             trimmed=trimmed if isinstance(trimmed := message.get("trimmed"), int) else 0,
+            remarks=[one for one in remarks if isinstance(one, str)] if isinstance(remarks, list) else [],
             recorded=str(known.get("recorded") or ""),
             _failed=bool(known.get("failed")),
         )
@@ -220,6 +224,7 @@ class Answer:
             "first_token_seconds": self.first_token_seconds and round(self.first_token_seconds, 3),
             **({"tool_calls": self._tool_calls.calls()} if self._tool_calls else {}),
             **({"sources": self._sources.as_json()} if self._sources else {}),
+            **({"remarks": self.remarks} if self.remarks else {}),
             **({"recorded": self.recorded} if self.recorded else {}),
         }
 
@@ -338,6 +343,9 @@ def summarize(answer: Answer, *, failed: bool, without: Collection[str] = ()) ->
         parts.append(f"asked {answer.recorded[:10]}")
     if answer._cache_error:
         parts.append(f"not cached: {answer._cache_error}")
+    parts += answer.remarks[:_MAX_REMARKS]
+    if (more := len(answer.remarks) - _MAX_REMARKS) > 0:
+        parts.append(f"{more} more shortened")
     return safe_terminal(" ".join(" · ".join(part for part in parts if part not in without).split()))
 
 

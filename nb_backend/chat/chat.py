@@ -28,7 +28,9 @@ from .transcript import Transcript
 from .turn import Turn
 
 MAX_TITLE = 100  # characters
-_OPTIONS = frozenset({"model", "system", "provider", "new", "keep", "instead", "cache", "refresh"})  # of a prompt
+_OPTIONS = frozenset(
+    {"model", "system", "provider", "new", "keep", "instead", "cache", "refresh", "remarks"}
+)  # of a prompt
 
 
 def prompt_text(prompt: object, name: str = "the prompt") -> str:
@@ -155,6 +157,7 @@ class Chat:
         instead: dict[str, Any] | None = None,
         cache: bool | str | os.PathLike[str] | None = None,
         refresh: bool = False,
+        remarks: Iterable[str] = (),
         **params: Any,
     ) -> Request:
         """Build the request that ``stream`` would send, without sending it.
@@ -166,7 +169,8 @@ class Chat:
 
         ``instead`` is a message of ``messages`` to ask again: it is removed, with everything after it, as soon as there
         is an answer. Raises ``ValueError`` if it is no longer there. ``cache`` is as for ``Chat``. With ``refresh`` or
-        ``instead``, a stored answer is not replayed, and the new one replaces it.
+        ``instead``, a stored answer is not replayed, and the new one replaces it. ``remarks`` say what was left out of
+        the prompt ("df: 20 of 200 rows sent"); the answer repeats them.
         """
         refuse_unknown(params, "a prompt")
         refuse_unknown({**self.params}, "chat.params")
@@ -197,6 +201,7 @@ class Chat:
             instead=instead,
             store=None if cache_folder is None else AnswerCache(cache_folder),
             refresh=refresh or instead is not None,
+            remarks=[*remarks],
         )
 
     async def ask(self, prompt: str | Answer, images: Any = None, **options: Any) -> Answer:

@@ -141,6 +141,8 @@ def _remark(message: dict[str, Any], about: dict[str, Any]) -> str:
         remarks.append(f"incomplete: {escape_line(', '.join(why))}")
     if count := message.get("trimmed"):
         remarks.append(f"sent without the {f'{count} oldest turns' if count > 1 else 'oldest turn'}")
+    if message["role"] == "assistant":
+        remarks += map(escape_line, Answer.of(Message(message, about)).remarks)
     return "; ".join(remarks)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import settings
 from ..media.attachment import Attachment
 from ..media.message_parts import text_of
+from ..media.resize import is_reduced
 from ..redaction import is_worth_hiding
 from ..text import error_summary, shorten
 from ..typing import MediaListType, Messages
@@ -32,6 +33,7 @@ class Request:
     server wants back. ``cell_run`` is the cell run that asks, ``instead`` the message that ``question`` replaces.
     ``lacks_vision`` is true if the model is known to have no vision: images of earlier messages are then not sent.
     ``store`` is the cache for the answer; with ``refresh`` the answer is put there, but not taken from there.
+    ``remarks`` say what was left out of the question.
     """
 
     provider: type[Provider]
@@ -48,12 +50,18 @@ class Request:
     lacks_vision: bool = False
     store: AnswerCache | None = None
     refresh: bool = False
+    remarks: list[str] = field(default_factory=list)
     _fields_by_dialect: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def trimmed(self) -> int:
         """How many of the oldest turns the first request leaves out."""
         return trimmed_turns(self.history)
+
+    @property
+    def all_remarks(self) -> list[str]:
+        """What was left out of the question, and which of its images are sent smaller."""
+        return [*self.remarks, *(f"{one.name}: {one.remark}" for one in self.media if is_reduced(one.remark))]
 
     def messages(self, trim: int) -> Messages:
         """Return the messages as they are sent, without the ``trim`` oldest turns."""

@@ -56,7 +56,7 @@ class AnswerStream(AsyncIterator[RawResponse]):
         on_finish: Callable[[Answer, dict[str, Any]], None] | None = None,
         on_change: Callable[[Turn], None] = lambda turn: None,
     ) -> None:
-        self.answer = Answer(model=request.model, trimmed=request.trimmed)
+        self.answer = Answer(model=request.model, trimmed=request.trimmed, remarks=request.all_remarks)
         self.turn = Turn(request, self.answer, self.stop)
         self._request = request
         self._on_finish = on_finish

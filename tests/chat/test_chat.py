@@ -7,10 +7,12 @@ import copy
 import pickle
 
 import pytest
+from png import png
 from serving import TOKEN
 from wire_server import CHUNKED, chunk, content, sse, status
 
 from nb_backend import Answer, BackendApi, Chat, OpenAIApi, RawResponse
+from nb_backend.chat.history import Message
 from nb_backend.chat.images import ImageUrl
 from nb_backend.errors import ConnectionFailed, ServerError
 
@@ -308,6 +310,8 @@ DIRECT = {"name": "e.example", "label": "e.example", "url": "https://e.example/v
         ({"text": "Hi", "trimmed": 2}, "without the 2 oldest turns · 0.0 s"),
         ({"text": "Hi", "trimmed": 1}, "without the oldest turn · 0.0 s"),
         ({"text": "Hi", "recorded": "2026-11-23T08:00:00Z"}, "0.0 s · asked 2026-11-23"),
+        ({"text": "Hi", "remarks": ["df: 20 of 200 rows sent"]}, "0.0 s · df: 20 of 200 rows sent"),
+        ({"text": "Hi", "remarks": ["a", "b", "c", "d", "e"]}, "0.0 s · a · b · c · 2 more shortened"),
         ({"text": "Hi", "_cache_error": "disk full"}, "0.0 s · not cached: disk full"),
         ({"text": "Hi", "provider": {"name": "a\n\x1b[31mb"}}, "a [U+001B][31mb · 0.0 s"),
     ],
@@ -330,6 +334,19 @@ async def test_the_summary_knows_how_the_stream_ended(backend):
     assert stopped.answer.summary.startswith("stopped · scripted, on this machine")
     complete = (await Chat().ask("Hi?")).summary
     assert complete.startswith("scripted, on this machine")
+
+
+async def test_an_answer_says_what_was_left_out_of_its_prompt(backend, tmp_path):
+    chat = Chat()
+    answer = await chat.ask("Hi?", png(3000, 4), remarks=["df: 20 of 200 rows sent"])
+    assert answer.remarks == ["df: 20 of 200 rows sent", "image.png: scaled from 3000×4 to 2048×3"]
+    chat.save(tmp_path / "chat.json")
+    read = Answer.of(Chat.load(tmp_path / "chat.json").messages[-1])
+    assert (read.remarks, read.summary) == (answer.remarks, answer.summary)
+    chat.export(tmp_path / "chat.md")
+    assert "df&#58; 20 of 200 rows sent; image.png" in (tmp_path / "chat.md").read_text(encoding="utf-8")
+    assert Answer.of(Message({"role": "assistant", "content": "Hi"}, {"remarks": [1, "a"]})).remarks == ["a"]
+    assert Answer.of(Message({"role": "assistant", "content": "Hi"}, {"remarks": 1})).remarks == []
 
 
 async def rest_of(stream):

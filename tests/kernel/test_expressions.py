@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html import unescape
 
 import pytest
 from driver import one_line
@@ -107,6 +108,14 @@ def test_a_table_and_a_figure(kernel, engine):
     ((uri, name),) = media  # the same picture goes along once
     assert name in ("fig.png", None)  # OpenAI's format has no names
     assert uri.startswith("data:image/png;base64,iVBOR")
+
+
+def test_what_was_left_out_is_said_under_the_answer_and_in_its_record(kernel, engine):
+    kernel.run("import pandas as pd\ndf = pd.DataFrame({'a': range(200)})")
+    run = kernel.run("%%backend --once\n{{ df }}")
+    assert unescape(run.markdown[-1]).endswith(" · df: 20 of 200 rows sent</small>")
+    assert run.displays[-1]["metadata"]["nb_backend"]["remarks"] == ["df: 20 of 200 rows sent"]
+    assert kernel.run("_.remarks").result == "['df: 20 of 200 rows sent']"
 
 
 def test_missing_names_are_listed_and_nothing_is_sent(kernel, engine):

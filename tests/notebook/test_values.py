@@ -340,3 +340,38 @@ def test_any_html_has_a_text(html):
 
 def test_what_the_tables_show_is_bounded():
     assert len(table_text.grid_text([["x" * 500] * 300] * 300)) < 21 * 21 * 90
+
+
+# -- what is left out
+
+
+WIDE = {f"c{at}": range(200) for at in range(45)}
+
+
+@pytest.mark.parametrize(
+    ("value", "remark"),
+    [
+        (pd.DataFrame({"a": range(200)}), "20 of 200 rows sent"),
+        (pd.DataFrame(WIDE), "20 of 200 rows and 20 of 45 columns sent"),
+        (pd.DataFrame({"a": ["x" * 81, 1]}), "texts cut at 80 characters"),
+        (pd.Series(range(5000)), "20 of 5,000 values sent"),
+        (pd.DataFrame({"a": range(30)}).groupby("a"), "20 of 30 groups sent"),
+        (pl.DataFrame({"a": ["x" * 81] * 21}), "20 of 21 rows sent, texts cut at 80 characters"),
+        (pl.LazyFrame({"a": range(200)}), "its first 20 rows sent"),
+        (pd.DataFrame({"a": range(200)}).style, "20 of 200 rows sent"),
+        (HTML("<p>" + "a" * 50_000), "20,000 of 50,000 characters sent"),
+        (np.arange(1001), "a summary of 1,001 values sent"),
+        (b"x" * 6000, "5,000 of 6,000 bytes sent"),
+        ([*range(5000)], "the first of 5,000 items sent"),
+        (pd.DataFrame({"a": range(20)}), None),
+        (pl.LazyFrame({"a": range(20)}), None),
+        (np.arange(1000), None),
+        ([*range(1000)], None),
+        (b"x" * 5000, None),
+        ("x" * 50_000, None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_left_out_of_a_value_is_said(value, remark):
+    prompt = render("{{ value }} and {{ value }}", lambda code: value, names=["value"])
+    assert prompt.remarks == ([f"value: {remark}"] if remark else [])

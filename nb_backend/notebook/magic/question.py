@@ -21,7 +21,7 @@ from ...media.from_object import figure_of
 from ...media.source import is_address
 from ...text import shorten
 from ..prompt.expression import names_read
-from ..prompt.interpolate import RAISED, add_image, add_named_image, describe_error, render
+from ..prompt.interpolate import RAISED, Prompt, add_image, add_named_image, describe_error, render
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -36,20 +36,23 @@ _MAX_IMAGES_OF_A_LIST = 20
 class Question:
     """A prompt with its attachments and its chat, ready to send: nothing in it is evaluated any more.
 
-    ``kept`` is true once any text of the answer is kept, ``shown`` once its status line is sure to be shown.
+    ``remarks`` say which values were shortened. ``kept`` is true once any text of the answer is kept, ``shown`` once
+    its status line is sure to be shown.
     """
 
     options: Options
     chat: Chat
     text: str
     images: list[Attachment] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     kept: bool = False
     shown: bool = False
 
     def stream(self, model: str | None = None) -> AnswerStream:
         """Ask the model, or one of several; only the answer of ``options.model`` continues the chat."""
         others = {"keep": False} if model not in (None, self.options.model) else {}
-        return self.chat.stream(self.text, self.images, **self.options.request_options(model), **others)
+        options = {**self.options.request_options(model), **others}
+        return self.chat.stream(self.text, self.images, remarks=self.remarks, **options)
 
     def request(self, model: str | None = None) -> Request:
         """Return the request that ``stream`` would send."""
@@ -78,15 +81,13 @@ def question(options: Options, text: str, shell: InteractiveShell, names: dict[s
     chat = Chat() if options.once else chats.unlisted(options.chat)
     # In a copy: In holds the cells as typed, and what an expression assigns (":=") is for the others of this prompt.
     names = {**(shell.user_ns if names is None else names), "In": shell.history_manager.input_hist_raw}  # type: ignore[union-attr]
-    images: dict[str, Attachment] = {}
-    if not options.raw:
-        prompt = render(text, partial(_evaluate, names), names=names)
-        text, images = prompt.text, prompt.images
+    prompt = Prompt(text) if options.raw else render(text, partial(_evaluate, names), names=names)
+    text, images = prompt.text, prompt.images
     for named in options.image:
         _add_option_image(images, named, names, shell)
     if not text.strip():
         raise ValueError("there is nothing to ask: write the prompt below this line, or after %backend ask")
-    return Question(options, chat, text, [*images.values()])
+    return Question(options, chat, text, [*images.values()], prompt.remarks)
 
 
 def _add_option_image(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-from .table_text import grid_text
+from .table_text import ShortenedText, grid_text
 
 _UNSEEN = {"style", "script", "head", "template", "noscript", "svg"}
 _BLOCKS = {
@@ -18,13 +18,14 @@ _MAX_SPANNED = 200_000  # columns times rows of all cells that span several; mor
 
 
 def html_text(html: str) -> str:
-    """Return the text of HTML; "" if there is none."""
+    """Return the text of HTML, shortened if it has a large table; "" if there is none."""
     reader = _Reader()
     end = html.rfind(">") + 1  # the parser looks at each "<" behind it for that many times
     html = html[:end] + html[end:].replace("<", "&lt;")
     reader.feed(html.replace("<![", "<?["))  # both are a comment up to ">", but the parser fails at some of the first
     reader.close()
-    return reader.text()
+    text = reader.text()
+    return ShortenedText(text, reader.remark) if reader.remark else text
 
 
 class _Reader(HTMLParser):
@@ -32,6 +33,7 @@ class _Reader(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
+        self.remark = ""  # of the first table that is shortened
         self._done: list[str] = []
         self._parts: list[str] = []  # of the text, or of the cell that is open
         self._unseen = 0  # elements around that are not shown
@@ -117,7 +119,8 @@ class _Reader(HTMLParser):
         rows = [row for row in self._rows if row]
         width = max(map(len, rows), default=0)
         if rows:
-            self._done.append(grid_text([row + [""] * (width - len(row)) for row in rows]))
+            self._done.append(table := grid_text([row + [""] * (width - len(row)) for row in rows]))
+            self.remark = self.remark or getattr(table, "remark", "")
 
     def _end_text(self) -> None:
         lines = (" ".join(line.split()) for line in "".join(self._parts).split("\n"))

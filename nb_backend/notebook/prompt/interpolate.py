@@ -31,11 +31,13 @@ from urllib.parse import urlsplit
 from ...media.attachment import Attachment, file_name, unique_name
 from ...text import truncate
 from .expression import Expression, expressions
+from .table_text import ShortenedText
 from .values import show
 
 RAISED = (Exception, SystemExit, GeneratorExit)
 """The exceptions of an expression that are reported in one line; an interrupt is not one of them."""
 
+_MAX_LABEL = 30  # characters of an expression in a remark
 _OR_RAW = "or use --raw to send the braces as typed"
 
 
@@ -45,10 +47,14 @@ class PromptError(ValueError):
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt after interpolation: the text, and the images that it names, in order, by their file names."""
+    """A prompt after interpolation: the text, and the images that it names, in order, by their file names.
+
+    ``remarks`` say of which values less is sent: "df: 20 of 200 rows sent".
+    """
 
     text: str
     images: dict[str, Attachment] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
 
 def render(source: str, evaluate: Callable[[str], Any], *, names: Container[str]) -> Prompt:
@@ -61,6 +67,7 @@ def render(source: str, evaluate: Callable[[str], Any], *, names: Container[str]
     _check_names([expression for expression in found if not expression.escaped], names)
     parts: list[str] = []
     images: dict[str, Attachment] = {}
+    remarks: list[str] = []
     done = 0
     for expression in found:
         if expression.escaped:
@@ -74,12 +81,15 @@ def render(source: str, evaluate: Callable[[str], Any], *, names: Container[str]
             shown = show(value)
         except RAISED as error:
             raise PromptError(f"{expression} raised {describe_error(error)}: correct it, {_OR_RAW}") from error
+        if isinstance(shown, ShortenedText):
+            remarks.append(f"{truncate(' '.join(expression.code.split()), _MAX_LABEL)}: {shown.remark}")
         if isinstance(shown, Attachment):
             shown = f"[image: {add_image(images, shown, '' if shown is value else expression.code)}]"
         elif "\n" in shown and not isinstance(value, str):
             shown = _on_own_lines(shown, source[: expression.start][-1:], source[done : done + 2])
         parts.append(shown)
-    return Prompt("".join([*parts, source[done:]]) if found else source, images)
+    text = "".join([*parts, source[done:]]) if found else source
+    return Prompt(text, images, [*dict.fromkeys(remarks)])
 
 
 def describe_error(error: BaseException) -> str:

@@ -1,11 +1,14 @@
-"""Write a table into a prompt: its shape, its dtypes, and a Markdown table of at most 20 rows and columns."""
+"""Write a table into a prompt: its shape, its dtypes, and a Markdown table of at most 20 rows and columns.
+
+The text of a table of which less is sent is a ``ShortenedText``.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Self
 
 from ...media.from_object import is_of
 from ...media.tables import column_values, read_table
@@ -13,6 +16,20 @@ from ...text import float_text, truncate
 
 _MAX_CELL = 80  # characters
 _EDGE = 10  # rows, or columns, shown at either end of a table
+
+
+class ShortenedText(str):
+    """Text of a value of which less is sent; ``remark`` says how much, like "20 of 200 rows sent"."""
+
+    __slots__ = ("remark",)
+
+    remark: str
+
+    def __new__(cls, text: str, remark: str) -> Self:
+        """Build the text with its remark."""
+        made = super().__new__(cls, text)
+        made.remark = remark
+        return made
 
 
 def table_text(value: Any, plain: Callable[[Any], str]) -> str | None:
@@ -25,7 +42,8 @@ def table_text(value: Any, plain: Callable[[Any], str]) -> str | None:
         return _pandas_text(value, plain)
     if is_of(value, "pandas", "GroupBy") or is_of(value, "polars", "GroupBy"):
         sizes = value.size() if is_of(value, "pandas") else value.len()
-        return f"{type(value).__name__} of {len(sizes):,} groups; rows in each:\n\n{table_text(sizes, plain)}"
+        text = f"{type(value).__name__} of {len(sizes):,} groups; rows in each:\n\n{table_text(sizes, plain)}"
+        return _with_remark(text, [_part_of(len(sizes), "groups")])
     if (found := read_table(value)) is None:
         return None
     import narwhals
@@ -38,7 +56,8 @@ def table_text(value: Any, plain: Callable[[Any], str]) -> str | None:
             return None
         if len(found) > 2 * _EDGE:
             found = found.head(2 * _EDGE)
-            return _text(f"{name}, its first {_shape(*found.shape)}", found, [], [], plain)
+            text = _text(f"{name}, its first {_shape(*found.shape)}", found, [], [], plain)
+            return _with_remark(text, [f"its first {2 * _EDGE} rows", _part_of(found.shape[1], "columns")])
     if isinstance(found, narwhals.Series):
         shape = f"{name}, {len(found):,} values"
         return _text(shape, found.alias(found.name or "value").to_frame(), [], [], plain)
@@ -68,7 +87,22 @@ def _text(title: str, frame: Any, index_names: list[str], index: list[list[Any]]
     if width > len(columns):
         for line in [dtypes, *lines]:
             line.insert(_EDGE if line is dtypes else len(index) + _EDGE, "…")
-    return f"{title}; dtypes: {', '.join(dtypes)}\n\n{_markdown(lines, height, plain)}"
+    text = f"{title}; dtypes: {', '.join(dtypes)}\n\n{_markdown(lines, height, plain)}"
+    parts = [_part_of(height, "values" if title.endswith("values") else "rows"), _part_of(width, "columns")]
+    is_cut = any(isinstance(cell, str) and len(cell) > _MAX_CELL for column in cells for cell in column)
+    return _with_remark(text, parts, f"texts cut at {_MAX_CELL} characters" if is_cut else "")
+
+
+def _part_of(count: int, what: str) -> str:
+    """Return how many rows, columns or values of a table are sent; "" if all are."""
+    return f"{2 * _EDGE} of {count:,} {what}" if count > 2 * _EDGE else ""
+
+
+def _with_remark(text: str, parts: list[str], note: str = "") -> str:
+    """Return a text with the remark that only these parts are sent, if any are named, and a note."""
+    sent = " and ".join(filter(None, parts))
+    remark = ", ".join(filter(None, [sent and f"{sent} sent", note]))
+    return ShortenedText(text, remark) if remark else text
 
 
 def grid_text(lines: list[list[str]]) -> str:
@@ -78,7 +112,8 @@ def grid_text(lines: list[list[str]]) -> str:
         for line in shown:
             line.insert(_EDGE, "…")
     head, *rest = shown
-    return _markdown([head, *(rest[at] for at in _edges(len(rest)))], len(rest), str)
+    text = _markdown([head, *(rest[at] for at in _edges(len(rest)))], len(rest), str)
+    return _with_remark(text, [_part_of(len(rest), "rows"), _part_of(len(lines[0]), "columns")])
 
 
 def _markdown(lines: list[list[Any]], height: int, plain: Callable[[Any], str]) -> str:

@@ -2,7 +2,8 @@
 
 The first rule that fits decides:
 
-1. A text stays whole. All other text is cut after 20,000 characters, with a note.
+1. A text stays whole. All other text is cut after 20,000 characters, with a note. Text of which less is sent is a
+   ``ShortenedText``, whose remark says how much.
 2. An exception becomes its type and message. An ``Answer`` becomes its text; several answers, their texts below the
    names of their models. A numpy array becomes its shape, its dtype and a summary. The bytes of an image become that
    image; other bytes are written as a literal.
@@ -34,9 +35,10 @@ from ...media.convert import attach
 from ...media.from_object import figure_of, is_of, picture_of
 from ...media.sniff import media_type
 from .html_text import html_text
-from .table_text import exact_numbers, table_text
+from .table_text import ShortenedText, exact_numbers, table_text
 
 LONGEST_VALUE = 20_000  # characters
+_MAX_ARRAY = 1000  # values of an array that is not summarized
 _BUNDLE_TYPES = {"text/markdown", "text/latex", "text/plain", "application/json", "text/html"}
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+(?=[^<>]*>)|\A at 0x[0-9a-fA-F]+\Z")  # in <Name at 0x7f>, whole or its end
 _NAME_ONLY = re.compile(r"\s*<[\w.<>]+(?: object)?(?: at 0x[0-9a-fA-F]+)?>\s*")  # all that an object says by default
@@ -54,12 +56,17 @@ def show(value: Any) -> str | Attachment:
     if is_of(value, "nb_backend", "Answer", "Answers"):
         return _cut(shorten_data_uris(str(value)))
     if is_of(value, "numpy", "ndarray") and (value.dtype != object or figure_of(value) is None):
-        return _cut(f"{type(value).__name__}, shape {value.shape}, dtype {value.dtype}:\n{_array(value)}")
+        text = _cut(f"{type(value).__name__}, shape {value.shape}, dtype {value.dtype}:\n{_array(value)}")
+        is_whole = value.size <= _MAX_ARRAY
+        return text if is_whole else ShortenedText(text, f"a summary of {value.size:,} values sent")
     if isinstance(value, bytes | bytearray | memoryview):
         data, limit = bytes(value), LONGEST_VALUE // 4  # a byte is written with at most four characters
-        rest = f" … [{len(data) - limit:,} more bytes left out]" if len(data) > limit else ""
-        is_image = (media_type(data) or "").startswith("image/")
-        return attach(data) if is_image else f"{data[:limit]!r}{rest}"
+        if (media_type(data) or "").startswith("image/"):
+            return attach(data)
+        if len(data) <= limit:
+            return repr(data)
+        text = f"{data[:limit]!r} … [{len(data) - limit:,} more bytes left out]"
+        return ShortenedText(text, f"{limit:,} of {len(data):,} bytes sent")
     with exact_numbers():
         if (table := table_text(value, _plain)) is not None:
             return table
@@ -71,7 +78,7 @@ def show(value: Any) -> str | Attachment:
 
 def _array(value: Any) -> str:
     """Return what numpy prints for an array; if that has an exponent, with all digits of whole numbers instead."""
-    with sys.modules["numpy"].printoptions(threshold=1000, edgeitems=3 if value.ndim < 4 else 1):
+    with sys.modules["numpy"].printoptions(threshold=_MAX_ARRAY, edgeitems=3 if value.ndim < 4 else 1):
         text = repr(value)
         if "e+" in text:
             with exact_numbers():
@@ -139,8 +146,11 @@ def _plain(value: Any) -> str:
         printer.flush()
     except _FullError:
         cut = True
+    if not cut:
+        return output.getvalue()
     what = f"{type(value).__name__} of {size:,} items, " if size else ""
-    return output.getvalue() + (f"\n… [{what}the rest left out]" if cut else "")
+    remark = f"the first of {size:,} items sent" if size else f"the first {LONGEST_VALUE:,} characters sent"
+    return ShortenedText(f"{output.getvalue()}\n… [{what}the rest left out]", remark)
 
 
 @cache
@@ -189,4 +199,7 @@ def _call(value: Any, hook: str, **options: Any) -> Any:
 
 def _cut(text: str) -> str:
     rest = len(text) - LONGEST_VALUE
-    return text if rest <= 0 else f"{text[:LONGEST_VALUE]}\n… [{rest:,} more characters left out]"
+    if rest <= 0:
+        return text
+    remark = f"{LONGEST_VALUE:,} of {len(text):,} characters sent"
+    return ShortenedText(f"{text[:LONGEST_VALUE]}\n… [{rest:,} more characters left out]", remark)
