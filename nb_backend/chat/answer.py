@@ -290,9 +290,13 @@ class Answer:
         stored = {url: target for url, target in self.image_targets().items() if url != target or url in beside_text}
         return stored if any(map(is_bitmap, stored.values())) else {}
 
-    def to_markdown(self, *, live: bool = False) -> str:
-        """Return the answer as safe Markdown with its images; ``live=True`` shortens large ones to a word or a link."""
-        return answer_markdown(self.text, self.image_targets(), self._alts, MAX_LIVE_BYTES if live else None)
+    def to_markdown(self, *, live: bool = False, growing: bool = False) -> str:
+        """Return the answer as safe Markdown with its images.
+
+        ``live=True`` shortens large images to a word or a link; ``growing=True`` holds back a formula that is open.
+        """
+        limit = MAX_LIVE_BYTES if live else None
+        return answer_markdown(self.text, self.image_targets(), self._alts, limit, growing=growing)
 
     def __str__(self) -> str:
         return self.text

@@ -12,15 +12,20 @@ _linked_image = re.compile(r"!\[[^\[\]]*\]\(\s*<?([^\s()<>]++)[^()]*+\)\]\(\s*<?
 
 
 def answer_markdown(
-    text: str, addresses: Mapping[str, str], alts: Mapping[str, str], max_image_bytes: int | None = None
+    text: str,
+    addresses: Mapping[str, str],
+    alts: Mapping[str, str],
+    max_image_bytes: int | None = None,
+    *,
+    growing: bool = False,
 ) -> str:
     """Return an answer's text as safe Markdown, followed by the images that came beside the text.
 
     ``addresses`` is that of ``safe_markdown``. ``alts`` has the alternative text of each image that came beside the
     text, by address; an image that the text shows already is left out. Images of more than ``max_image_bytes`` are
-    written as a word or a link.
+    written as a word or a link. ``growing``: a formula at the end that is still open is held back.
     """
-    return AnswerMarkdown(addresses, alts, max_image_bytes).finish(text)
+    return AnswerMarkdown(addresses, alts, max_image_bytes).finish(text, growing=growing)
 
 
 def piece_markdown(texts: list[str], addresses: Mapping[str, str], alts: Mapping[str, str]) -> list[str]:
@@ -58,13 +63,13 @@ class AnswerMarkdown:
         self._alts = alts
         self._max_image_bytes = max_image_bytes
 
-    def write(self, text: str) -> str:
+    def write(self, text: str, *, growing: bool = False) -> str:
         """Return a piece, which is not the last, as safe Markdown."""
         from .safe import markdown_and_images
 
         if self._max_image_bytes is not None:
             text = shorten_images(text, self._max_image_bytes)
-        markdown, images = markdown_and_images(text, self._addresses, self.references)
+        markdown, images = markdown_and_images(text, self._addresses, self.references, growing=growing)
         self._shown |= {self._full_address(address) for address in images}
         if self._alts:  # g4f writes a generated image as a link from a smaller image to the image itself
             links = _linked_image.finditer(text)
@@ -75,10 +80,10 @@ class AnswerMarkdown:
                     del self._addresses[address]
         return markdown
 
-    def finish(self, text: str) -> str:
+    def finish(self, text: str, *, growing: bool = False) -> str:
         """Return the last piece as safe Markdown, followed by the images beside the text that no piece has shown."""
         addresses = {**self._addresses}
-        markdown = self.write(text)
+        markdown = self.write(text, growing=growing)
         beside = {
             self._full_address(url): f"![{_alt_text(alt) or 'image'}](<{url}>)" for url, alt in self._alts.items()
         }

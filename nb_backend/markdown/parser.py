@@ -14,10 +14,10 @@ from .elements import escape_bars
 MAX_NESTING = 50  # token levels; a list takes two
 _MAX_QUOTE_WORK = 8  # lines that quotes look at, for each line of the text
 _MAX_QUOTE_LINES = 20
-_ENVIRONMENTS = (
+ENVIRONMENTS = (
     r"equation|align(?:ed|at)?|gather(?:ed)?|multline|eqnarray|flalign|split|cases|array|smallmatrix|[bBpvV]?matrix"
 )
-_formula_opening = re.compile(rf"\$\$(?!\$)|\\\\?\[|\\begin\{{((?:{_ENVIRONMENTS})\*?)\}}")
+_formula_opening = re.compile(rf"\$\$(?!\$)|\\\\?\[|\\begin\{{((?:{ENVIRONMENTS})\*?)\}}")
 _formula_in_table_row = re.compile(r"\$(?![\s$])(?:[^$\\]|\\.)+(?<!\s)\$(?!\d)")
 # g4f writes these comments around generated images (its `format_images_markdown`); its own page removes them too.
 generated_images_comment = re.compile(r"^[ \t]*<!-- generated images (?:start|end) -->[ \t]*(?:\n|\Z)", re.MULTILINE)

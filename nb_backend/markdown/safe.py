@@ -33,22 +33,25 @@ from .effort import Effort, limit_blocks
 from .elements import code_block, safe_formula
 from .inline import Inline
 from .links import reference_budget, resolve, safe_destination
+from .open_formula import hold_open_formula
 from .parser import MAX_NESTING, block_parser, escape_bars_in_tables, generated_images_comment
 
 _MAX_NESTED_LINE_WORK = 1_000_000  # lines times characters of a paragraph in a list or quote
 
 
-def safe_markdown(text: str, addresses: Mapping[str, str] | None = None) -> str:
+def safe_markdown(text: str, addresses: Mapping[str, str] | None = None, *, growing: bool = False) -> str:
     """Return Markdown that shows what ``text`` says and does nothing else. Never raises; takes linear time.
 
     Any prefix of an answer may be passed. What is appended after an empty line stands by itself: an open fence is
     closed, and no list, quote or formula reaches further.
 
+    ``growing``: a formula at the end that is still open is held back.
+
     ``addresses`` maps the address of an image or link to the one that is written (if it is safe) in its place. That one
     is looked up once more: a relative address may stand for a full one, and that for a ``data:`` URI, which only an
     image gets, and only where it is first shown.
     """
-    return markdown_and_images(text, addresses or {})[0]
+    return markdown_and_images(text, addresses or {}, growing=growing)[0]
 
 
 def image_addresses(text: str) -> list[str]:
@@ -63,7 +66,11 @@ def block_starts(text: str) -> list[int]:
 
 
 def markdown_and_images(
-    text: str, addresses: Mapping[str, str] | None, references: dict[str, str] | None = None
+    text: str,
+    addresses: Mapping[str, str] | None,
+    references: dict[str, str] | None = None,
+    *,
+    growing: bool = False,
 ) -> tuple[str, list[str]]:
     """Return both ``safe_markdown`` and ``image_addresses``, parsing once.
 
@@ -72,14 +79,18 @@ def markdown_and_images(
     """
     held = DataUriPlaceholders()
     text = unicode_text(text)
-    document = _parse(text, held, addresses, references)
+    document = _parse(text, held, addresses, references, growing)
     if document is None:
         return "\n".join(code_block(text, "", nested=False)), []
     return held.restore(document.write()), [held.restore(address) for address in document.images]
 
 
 def _parse(
-    text: str, held: DataUriPlaceholders, addresses: Mapping[str, str] | None, references: dict[str, str] | None
+    text: str,
+    held: DataUriPlaceholders,
+    addresses: Mapping[str, str] | None,
+    references: dict[str, str] | None,
+    growing: bool,
 ) -> _Document | None:
     """Return the blocks of a text; None if they are nested too deeply for the parser."""
     parser = _parser if addresses == {} else block_parser(_destination_filter(addresses))
@@ -88,6 +99,9 @@ def _parse(
     known = {label: {"href": held.hold(href)} for label, href in (references or {}).items()}
     env: dict[str, Any] = {"references": {**known}}
     tokens = parser.parse(text, env)
+    if growing and ("$" in text or "\\" in text) and (shown := hold_open_formula(text, tokens)) is not None:
+        text, env = shown, {"references": {**known}}
+        tokens = parser.parse(text, env)
     if with_bars := escape_bars_in_tables(text, tokens):
         env = {"references": {**known}}
         tokens = parser.parse(with_bars, env)

@@ -100,4 +100,4 @@ class StreamingMarkdown:
     def open_blocks(self, addresses: Mapping[str, str], alts: Mapping[str, str]) -> list[str]:
         """Return the blocks of the piece that is not finished, the tail last."""
         writer = AnswerMarkdown(addresses, alts, MAX_LIVE_BYTES, self._writer)
-        return [*self._blocks, writer.finish("".join(self._tail))]
+        return [*self._blocks, writer.finish("".join(self._tail), growing=True)]

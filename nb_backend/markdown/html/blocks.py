@@ -23,6 +23,7 @@ from markdown_it.token import Token
 from ...text import unicode_text, visible
 from ..data_uris import DataUriPlaceholders, close_open_image
 from ..links import reference_budget
+from ..open_formula import hold_open_formula
 from .block import ImageKey, LinkTargets, LinkUse, block_html, image_html
 from .parser import ParsedBlocks, References, parse_blocks
 from .sanitize import clean
@@ -126,6 +127,8 @@ class HtmlBlocks:
         parsed = parse_blocks(source, found)
         blocks = _top_level_blocks(parsed.tokens)
         done = len(blocks) if is_whole else _first_open_block(blocks, source.split("\n"), parsed)
+        if not is_whole and ("$" in source or "\\" in source):
+            blocks = self._hold_open_formula(source, blocks, done)
         starts = [0, *(match.end() for match in _line_end.finditer(raw)), len(raw)]
         line = blocks[done].start if done < len(blocks) else len(starts) - 1
         self._keep_references(found.maps[0], line if done else 0, held)
@@ -133,6 +136,15 @@ class HtmlBlocks:
         if done:
             self._done_chars = ends[done - 1]
         return self._write(blocks, done, ends, LinkTargets(self._addresses, self._image_key, found, held))
+
+    def _hold_open_formula(self, source: str, blocks: list[_Block], done: int) -> list[_Block]:
+        """Return the blocks with a placeholder for the formula at the end that is still open."""
+        tokens = [token for block in blocks for token in block.tokens]
+        settled = blocks[done].start if done < len(blocks) else source.count("\n")
+        shown = hold_open_formula(source, tokens, settled)
+        if shown is None:
+            return blocks
+        return [*blocks[:done], *_top_level_blocks(parse_blocks(shown, ChainMap({}, self._references)).tokens)[done:]]
 
     def _keep_references(self, found: References, line: int, held: DataUriPlaceholders) -> None:
         """Keep the definitions that end before a line: the text up to there is not parsed again."""

@@ -137,7 +137,7 @@ class AnswerSection:
             return "\n".join(code_block(shorten_data_uris(answer.text) if live else answer.text, "json", nested=False))
         if live and self._is_split:
             return join_blocks(*self._growing.open_blocks(answer.image_targets(), answer.alts))
-        return answer.to_markdown(live=live)
+        return answer.to_markdown(live=live, growing=live and not self.ended)
 
     def plain(self) -> str:
         """Return the text; with ``-f text`` followed by the status line."""
@@ -175,7 +175,7 @@ def _details(text: str, *, is_open: bool) -> str:
     if not text.strip():
         return ""
     tag = "<details open>" if is_open else "<details>"
-    return f"{tag}<summary>Reasoning</summary>\n\n{safe_markdown(text)}\n\n</details>"
+    return f"{tag}<summary>Reasoning</summary>\n\n{safe_markdown(text, growing=is_open)}\n\n</details>"
 
 
 def _progress_bar(event: RawResponse) -> str:
