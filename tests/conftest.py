@@ -101,6 +101,7 @@ def server() -> Iterator[Backend]:
 @pytest.fixture
 def engine(server: Backend) -> ScriptedEngine:
     """The engine behind the module's server, with nothing left over from another test."""
+    vars(server.engine).clear()
     server.engine.__init__()  # type: ignore[misc]
     return server.engine
 

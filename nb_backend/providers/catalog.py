@@ -137,10 +137,12 @@ async def names_listed(
 async def openai_url(url: str, api_key: str | None = None) -> str | None:
     """Return the url with ``/v1`` if the server lists its models there, or wants another key for that; else ``None``.
 
-    For a url that is asked in g4f's dialect, as its ``/v1`` is missing. Only this server is asked, for at most
+    ``None`` also if the url is that of an OpenAI-compatible server already. Only this server is asked, for at most
     ``NAMES_TIMEOUT`` seconds, and only once in ``RETRY_SECONDS``.
     """
     api = provider_named("openai-chat")
+    if api.accepts(url):
+        return None
     other = api.at(api.address(url, "/v1"))
     _, fetch = _fetch(other, CatalogKey.of(other.url, None, api_key), api_key, pause=RETRY_SECONDS)
     with suppress(TimeoutError):

@@ -13,7 +13,7 @@ RETRYABLE_STATUS = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 MAX_RETRY_AFTER = 60  # seconds; if a server asks to wait longer, there is no automatic retry
 _MAX_CHARS = 10_000  # of a message that are searched
 
-NEW_KEY = "set NB_BACKEND_API_KEY to a key that it accepts"
+NEW_KEY = "set NB_BACKEND_API_KEY to a key that it accepts, or run %backend key"
 CREDIT = "check your plan and balance with the provider"
 LATER = "ask again later"
 OTHER_PROMPT = "change the prompt or its options"

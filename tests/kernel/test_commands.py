@@ -34,7 +34,8 @@ def test_the_state(kernel, server):
 def test_the_models_and_what_they_can(kernel):
     assert "| scripted | scripted | – |" in said(kernel.run("%backend models"))
     assert "scripted" in said(kernel.run("%backend models SCRIPT"))
-    assert "no model has 'gpt' in its name" in said(kernel.run("%backend models gpt"))
+    assert "no model has 'gpt' in its name: `%backend models` lists all" in said(kernel.run("%backend models gpt"))
+    assert "did you mean scripted?" in said(kernel.run("%backend models sripted"))
 
 
 def test_models_and_their_abilities_by_g4f(kernel, wire_server):
@@ -54,6 +55,7 @@ def test_models_whose_abilities_are_unknown(kernel, wire_server):
 
 
 def test_use_and_alias_choose_the_model_of_the_cells_after(kernel, engine):
+    engine.listed = ["gpt-9"]
     assert "gpt-9" in said(kernel.run("%backend use gpt-9"))
     kernel.run("%%backend\nhi")
     kernel.run("%%backend other\nhi")
@@ -67,13 +69,62 @@ def test_use_and_alias_choose_the_model_of_the_cells_after(kernel, engine):
 
 
 @pytest.mark.parametrize(
+    ("listed", "line", "words"),
+    [
+        (
+            ["gpt-4o", "llama3"],
+            "gpt4",
+            "does not list gpt4: did you mean gpt-4o? To use it all the same, write %backend",
+        ),
+        (["gpt-4o", "llama3"], "banana", "does not list banana: %backend models shows what it lists."),
+        (["gpt-4o", "llama3"], "gpt-4o", ""),
+        (["gpt-4o", "llama3"], '"gpt4"', ""),
+        (["gpt-4o", "llama3"], "small", ""),
+        ([], "gpt4", ""),
+    ],
+)
+def test_use_refuses_a_model_that_the_server_does_not_list(kernel, engine, listed, line, words):
+    engine.listed = listed
+    kernel.run("%backend alias small llama3.2:1b")
+    run = kernel.run(f"%backend use {line}")
+    if words:
+        one_line(run, words)
+        assert kernel.run("settings.current.model").result is None
+    else:
+        assert "cells that name no model ask" in said(run)
+
+
+def test_use_takes_any_model_if_nobody_can_be_asked(kernel):
+    kernel.run("%backend url http://127.0.0.1:9/v1")
+    assert "ask gpt4" in said(kernel.run("%backend use gpt4"))
+    kernel.run("%backend url default")
+
+
+def test_an_unknown_model_of_a_cell_is_told_with_the_one_that_was_meant(kernel, wire_server):
+    wire_server.answer(status("404 Not Found", {"error": "model 'gpt4' not found"}))
+    wire_server.answer(status("200 OK", {"data": [{"id": "gpt-4o"}]}))
+    kernel.run(f"%backend url {wire_server.url}/v1")
+    one_line(kernel.run("%%backend gpt4\nhi"), "(model 'gpt4' not found): did you mean gpt-4o?")
+
+
+def test_a_url_without_v1_whose_v1_answers_says_so(kernel, wire_server):
+    for answer in (status("404 Not Found"), status("200 OK", {"data": [{"id": "gpt-4o"}]}), status("404 Not Found")):
+        wire_server.answer(answer)
+    kernel.run(f"%backend url {wire_server.url}")
+    form = f"write %backend url {wire_server.url}/v1"
+    assert form in said(kernel.run("%backend")).replace("\\", "")
+    one_line(kernel.run("%%backend\nhi"), form)
+    assert form in said(kernel.run("%backend models")).replace("\\", "")
+
+
+@pytest.mark.parametrize(
     ("answer", "state", "listed"),
     [
-        (status("404 Not Found"), "(reachable; it does not list its models)", "ask one by its name"),
-        (status("200 OK", b"<html>"), "(reachable; it does not list its models)", "ask one by its name"),
-        (status("200 OK", {"data": None}), "(reachable; it does not list its models)", "ask one by its name"),
+        (status("404 Not Found"), "(reachable; it does not list its models)", "Ask one by its name"),
+        (status("200 OK", b"<html>"), "(reachable; it does not list its models)", "Ask one by its name"),
+        (status("200 OK", {"data": None}), "(reachable; it does not list its models)", "Ask one by its name"),
         (status("200 OK", b'[{"id": "a"}, "b", null]'), "(reachable, 2 models: a, b)", "| b |"),
-        (status("401 Unauthorized"), "(it answers, but not with its models: ", "AuthError"),
+        (status("401 Unauthorized"), "(reachable, but it refused the key: ", "AuthError"),
     ],
 )
 def test_a_server_that_does_not_list_its_models_is_reachable(kernel, wire_server, answer, state, listed):
@@ -300,6 +351,7 @@ def test_no_message_repeats_what_follows_key(kernel, typed):
 
 
 def test_comments_and_what_editors_make_of_a_command_are_understood(kernel, engine, server):
+    engine.listed = ["m"]
     assert "ask m" in said(kernel.run("%backend use m # my favourite"))
     assert "ask my # model" in said(kernel.run("%backend use “my # model”;"))
     assert "- model: my # model" in said(kernel.run("%backend # the state")).replace("\\", "")

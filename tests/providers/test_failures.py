@@ -24,8 +24,8 @@ URL = "http://server:80/some/path?with=parts"
     ("status", "kind", "retryable", "hint"),
     [
         (400, ServerError, False, "change the prompt or its options"),
-        (401, AuthError, False, "set NB_BACKEND_API_KEY to a key that it accepts"),
-        (403, AuthError, False, "set NB_BACKEND_API_KEY to a key that it accepts"),
+        (401, AuthError, False, "set NB_BACKEND_API_KEY to a key that it accepts, or run %backend key"),
+        (403, AuthError, False, "set NB_BACKEND_API_KEY to a key that it accepts, or run %backend key"),
         (404, ServerError, False, "check the url and the model"),
         (405, ServerError, False, "check the url"),
         (413, ServerError, False, "send less: a shorter text, or smaller images"),
@@ -166,7 +166,7 @@ def test_a_wrong_key_is_an_auth_error_whatever_the_status(status, said):
     error = status_error(URL, status, {}, json.dumps(said).encode())
     assert isinstance(error, AuthError)
     assert not error.retryable
-    assert str(error).endswith(": set NB_BACKEND_API_KEY to a key that it accepts")
+    assert str(error).endswith(": set NB_BACKEND_API_KEY to a key that it accepts, or run %backend key")
 
 
 @pytest.mark.parametrize(

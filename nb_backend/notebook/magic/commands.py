@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -14,9 +15,19 @@ from ...chat.cache import AnswerCache
 from ...chat.chat import Chat
 from ...chat.history import describe_length
 from ...chat.named_chats import chats
-from ...errors import BackendError
-from ...providers.catalog import available_models, does_not_list, known_models, listed_models
-from ...text import shorten, truncate
+from ...errors import AuthError, BackendError
+from ...providers.catalog import (
+    available_models,
+    does_not_list,
+    known_models,
+    listed_models,
+    names_listed,
+    openai_url,
+    url_hint,
+)
+from ...providers.registry import provider_for
+from ...providers.unknown_model import closest_models, is_listed
+from ...text import counted, shorten, truncate
 from ..report import EMBEDDED, Report
 from .line import KEY_ON_THE_LINE, Word, refuse_key, words
 from .mistakes import refuse_text, refuse_variable
@@ -46,7 +57,6 @@ class Command:
 COMMANDS: Final[dict[str, Command]] = {}
 """The commands by their verbs, in the order of the help; the verb of ``%backend`` alone is ""."""
 
-_NO_MODELS = "reachable; it does not list its models"
 _ABILITIES = {"vision": "sees images", "audio": "audio", "image": "makes images"}
 
 
@@ -90,16 +100,8 @@ def _command(usage: str, most: int | None = 0) -> Callable[[_Run], _Run]:
 def show_state() -> Report:
     """Show the server, whether it answers, the model, and whether a key is set."""
     urls = settings.urls()
-    try:
-        models = run(listed_models(settings.url()))
-        named = ", ".join(_cell(model) for model in models[:3]) + (", …" if len(models) > 3 else "")
-        count = f"{len(models)} model{'' if len(models) == 1 else 's'}"
-        reachable = f"reachable, {count}: {named}" if models else _NO_MODELS
-    except BackendError as error:
-        answered = f"it answers, but not with its models: {error}" if error.status else f"not reachable: {error}"
-        reachable = _NO_MODELS if does_not_list(error) else answered
     return Report(
-        f"- server: {urls[0] if urls else EMBEDDED} ({reachable})",
+        f"- server: {urls[0] if urls else EMBEDDED} ({_server_state()})",
         *([f"- if that fails: {', '.join(urls[1:])}"] if urls[1:] else []),
         f"- model: {settings.model() or 'the choice of the server'}",
         f"- key: {'set' if settings.api_key() else 'not set'}",
@@ -107,6 +109,26 @@ def show_state() -> Report:
         f"- chats: {chats}",
         "- more: `%backend help`, `%%backend?`",
     )
+
+
+def _server_state() -> str:
+    """Return whether the server of the settings answers, with its first models or with what to do."""
+    try:
+        models = run(listed_models(settings.url()))
+    except BackendError as error:
+        if does_not_list(error):
+            return f"reachable{_no_models()}"
+        if isinstance(error, AuthError):
+            return f"reachable, but it {'refused the' if settings.api_key() else 'wants a'} key: {error}"
+        return f"reachable, but it did not list its models: {error}" if error.status else f"not reachable: {error}"
+    named = ", ".join(_cell(model) for model in models[:3]) + (", …" if len(models) > 3 else "")
+    return f"reachable, {counted(len(models), 'model')}: {named}" if models else f"reachable{_no_models()}"
+
+
+def _no_models() -> str:
+    """Return what is to be said of a server that answers, but does not list its models."""
+    other = run(openai_url(url)) if (url := settings.url()) else None
+    return f", but {url_hint(other)}" if other else "; it does not list its models"
 
 
 @_command("models [WORD]", 1)
@@ -119,10 +141,12 @@ def list_models(wanted: str = "") -> Report:
             raise
         models = []
     if not models:
-        return Report("the server does not list its models: ask one by its name, `%%backend MODEL`")
+        return Report(f"the server is reachable{_no_models()}. Ask one by its name with `%%backend MODEL`")
     found = [model for model in models if wanted.lower() in f"{model.provider} {model}".lower()]
     if not found:
-        return Report(f"no model has {wanted!r} in its name: `%backend models` lists all")
+        close = " or ".join(map(_cell, closest_models(wanted, map(str, models))))
+        meant = f"did you mean {close}? " if close else ""
+        return Report(f"no model has {_cell(wanted)!r} in its name: {meant}`%backend models` lists all")
     rows = [f"| {_cell(model)} | {_cell(model.provider)} | {_abilities(model)} |" for model in found]
     return Report("| model | provider | besides text |", "| --- | --- | --- |", *rows)
 
@@ -130,7 +154,10 @@ def list_models(wanted: str = "") -> Report:
 @_command("use [MODEL]", None)
 def use_model(*given: Word) -> Report:
     """Ask this model in every cell that names none. Without MODEL, the server chooses again."""
-    settings.current.model = _model_name("use", given) if given else None
+    name = _model_name("use", given) if given else None
+    if name and not (given[0].is_quoted or is_alias(name)):
+        _refuse_unlisted(name)
+    settings.current.model = name
     return Report(f"cells that name no model ask {settings.model() or 'the one that the server chooses'}")
 
 
@@ -251,6 +278,24 @@ def _model_name(verb: str, given: Sequence[Word]) -> str:
     refuse_text(given[:1], verb)
     form = f"{verb} {shorten([*meant_names(given), *given][0])}"
     raise ValueError(f"{verb} takes one model, not {shorten(name)!r}: write {form}; a name with spaces goes in quotes")
+
+
+def _refuse_unlisted(model: str) -> None:
+    """Raise ``ValueError`` if the server lists its models and this is not one; it has a few seconds to list them."""
+    url = settings.url()
+    if url is None or settings.cache_only():  # the embedded backend has one model, which answers under any name
+        return
+    listed = run(names_listed(provider_for(url)))
+    if listed and not is_listed(model, listed):
+        with suppress(BackendError):  # a model may have been added
+            listed = run(names_listed(provider_for(url), fresh=True))
+    if listed and not is_listed(model, listed):
+        close = " or ".join(closest_models(model, listed))
+        hint = f"did you mean {close}?" if close else "%backend models shows what it lists."
+        raise ValueError(
+            f"the server does not list {shorten(model)}: {hint} To use it all the same, write %backend use "
+            f'"{shorten(model)}"'
+        )
 
 
 def _last_prompt(chat: Chat) -> str:

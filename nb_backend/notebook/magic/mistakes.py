@@ -12,6 +12,7 @@ from html import unescape
 from typing import TYPE_CHECKING, Final
 
 from ...media.source import is_address
+from ...providers.unknown_model import closest_models
 from ...redaction import is_secret_name
 from ...text import shorten
 from .declaration import option_of
@@ -146,7 +147,7 @@ def refuse_unsure(models: Sequence[str], unsure: Sequence[str]) -> None:
 
 def not_listed(models: Sequence[str], missing: Sequence[str], listed: Sequence[str]) -> ValueError:
     """Return the error for models that the server does not list, with the names that are close."""
-    close = [name for wanted in missing for name in get_close_matches(wanted, listed, 2, 0.5)]
+    close = [name for wanted in missing for name in closest_models(wanted, listed)]
     if len(missing) > 1 and not any(map(looks_like_name, missing)):
         return _text_error(models, "is not in the server's list of models", set(models) - set(missing))
     hint = f"did you mean {_listing(close, 'or')}?" if close else "%backend models shows what it lists."
