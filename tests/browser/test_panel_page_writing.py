@@ -110,17 +110,33 @@ def test_keys_stay_in_the_panel(panel: PanelPage) -> None:
     assert panel.button("Settings").get_attribute("data-lm-suppress-shortcuts") == "true"
 
 
-def test_while_an_answer_streams_enter_keeps_the_draft_and_a_note_says_why(panel: PanelPage) -> None:
-    panel.open(QUESTION, answering())
-    panel.box.fill("next")
+def test_braces_that_cannot_be_evaluated_can_be_sent_as_typed(panel: PanelPage) -> None:
+    panel.open()
+    panel.box.fill("Here is {{ df }}")
     panel.box.press("Enter")
-    panel.settle()
-    assert panel.requests("send") == []
-    assert panel.box.input_value() == "next"
-    assert "still being written" in panel.notes()
-    panel.say("meta", item="a1", meta={"status": "done"})
-    panel.settle()
-    assert panel.notes() == ""  # it no longer applies
+    panel.reply(panel.asked("send"), error="{{ df }}: df is not defined", as_typed=True)
+    assert panel.box.input_value() == "Here is {{ df }}"
+    assert "{{ df }}: df is not defined" in panel.notes()
+    panel.button("Send as typed").click()
+    request = panel.asked("send", 1)
+    assert (request["text"], request["raw"]) == ("Here is {{ df }}", True)
+
+
+def test_the_edit_box_has_the_question_as_typed_without_the_images_of_its_braces(panel: PanelPage) -> None:
+    pictures = [
+        {"key": key, "name": f"{key}.png", "type": "image/png", "size": 5, "width": 2, "height": 2, "note": ""}
+        for key in "kl"
+    ]
+    pictures[0]["filled"] = True
+    panel.open(QUESTION | {"images": pictures}, item("a1"))
+    panel.answers("text", text="Here is [image: k.png]", typed="Here is {{ fig }}", filled=1)
+    panel.root.locator("article").first.hover()
+    panel.button("Edit").first.click()
+    area = panel.root.get_by_role("textbox", name="Edit the question")
+    area.wait_for()
+    assert area.input_value() == "Here is {{ fig }}"
+    panel.button("Save and ask").click()
+    assert panel.asked("edit")["images"] == ["l"]
 
 
 def test_the_send_button_is_a_stop_button_and_escape_stops(panel: PanelPage) -> None:

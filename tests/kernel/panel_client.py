@@ -134,6 +134,16 @@ class PanelPage(Shown):
         return data
 
 
+def new_subshell(kernel: Kernel) -> str | None:
+    """Return the id of a new subshell, on which messages arrive while a cell runs; None if the kernel has none."""
+    info = kernel.client.kernel_info(reply=True)["content"]
+    if "kernel subshells" not in info.get("supported_features", ()):
+        return None
+    kernel.client.control_channel.send(kernel.client.session.msg("create_subshell_request", {}))
+    subshell: str = kernel.client.get_control_msg(timeout=10)["content"]["subshell_id"]
+    return subshell
+
+
 def panel_of(run: Run) -> str:
     """Return the comm id of the panel that a cell shows."""
     return next(one["data"][WIDGET]["model_id"] for one in run.displays if WIDGET in one["data"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from driver import TIMEOUT
 from media_support import PNG
-from panel_client import WIDGET, PanelPage, text_of
+from panel_client import WIDGET, PanelPage, new_subshell, text_of
 from test_panel_turns import open_page, page, pairs, said  # noqa: F401  a fixture
 from wait import eventually
 
@@ -181,14 +181,10 @@ def test_answers_stream_while_a_cell_runs(page, engine, kernel):  # noqa: F811
 
 
 def test_stop_works_while_a_cell_runs_if_the_kernel_has_subshells(page, engine, kernel):  # noqa: F811
-    info = kernel.client.kernel_info(reply=True)["content"]
-    if "kernel subshells" not in info.get("supported_features", ()):
-        assert page.hello().state["subshells"] is False
-        return
+    subshell = new_subshell(kernel)
     assert page.hello().state["subshells"] is False  # this page does not use them
-    control = kernel.client.session.msg("create_subshell_request", {})
-    kernel.client.control_channel.send(control)
-    subshell = kernel.client.get_control_msg(timeout=10)["content"]["subshell_id"]
+    if subshell is None:
+        return
     other = PanelPage(kernel, page.panel, subshell).hello()
     assert other.state["subshells"] is True
     engine.enqueue("A", ...)

@@ -145,6 +145,7 @@ def test_a_prompt_stopped_before_any_text_is_not_lost(page, engine, kernel):
     engine.enqueue(...)
     page.ask("send", text="a long question", images=[])
     page.last("waiting")
+    page.until(lambda: engine.history)
     page.ask("stop")
     assert page.last("stopped")["can"] == ["retry", "delete"]
     page.ask("retry", item=page.order[0])

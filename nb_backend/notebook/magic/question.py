@@ -6,7 +6,6 @@ import builtins
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...chat.cell_run import cell_run
@@ -21,7 +20,8 @@ from ...media.from_object import figure_of
 from ...media.source import is_address
 from ...text import shorten
 from ..prompt.expression import names_read
-from ..prompt.interpolate import RAISED, Prompt, add_image, add_named_image, describe_error, render
+from ..prompt.interpolate import RAISED, Prompt, add_image, add_named_image, describe_error, evaluate, fill_in
+from ..prompt.scope import prompt_names
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -79,9 +79,8 @@ def question(options: Options, text: str, shell: InteractiveShell, names: dict[s
     something cannot be sent.
     """
     chat = Chat() if options.once else chats.unlisted(options.chat)
-    # In a copy: In holds the cells as typed, and what an expression assigns (":=") is for the others of this prompt.
-    names = {**(shell.user_ns if names is None else names), "In": shell.history_manager.input_hist_raw}  # type: ignore[union-attr]
-    prompt = Prompt(text) if options.raw else render(text, partial(_evaluate, names), names=names)
+    names = prompt_names(shell, names)
+    prompt = Prompt(text) if options.raw else fill_in(text, names)
     text, images = prompt.text, prompt.images
     for named in options.image:
         _add_option_image(images, named, names, shell)
@@ -106,7 +105,7 @@ def _add_option_image(
     if missing:
         raise ValueError(f"there is no file {shorten(named)} in {os.getcwd()}, and no variable {shorten(missing[0])}")
     try:
-        value = _evaluate(names, named)
+        value = evaluate(names, named)
     except RAISED as error:
         raise ValueError(
             f"there is no file {shorten(named)}, and as an expression it raised {describe_error(error)}"
@@ -144,10 +143,6 @@ def _add_value(images: dict[str, Attachment], value: Any, code: str) -> None:
         add_named_image(images, found := attach(value), found.name)
     else:
         add_image(images, attach(value, code), code)
-
-
-def _evaluate(names: dict[str, Any], code: str) -> Any:
-    return eval(code, names)  # noqa: S307  it is the user's own code
 
 
 def _output(shell: InteractiveShell) -> tuple[bytes, ...]:

@@ -15,15 +15,19 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from ... import settings
 from ...chat.chat import Chat
+from ...chat.history import metadata
 from ...media.attachment import Attachment
 from ...providers.catalog import sees_images
 from ...providers.registry import provider_for
+from .between_cells import BetweenCells
 from .chat_settings import settings_of
+from .filled_prompt import FilledPrompt, filled_prompt
 from .items.image_store import describe_attachment
 from .loop_tasks import call_later, post, spawn
 from .outbox import Send
 from .page_sync import PageSync
 from .panel_state import Draft, drafts
+from .prompt_queue import PromptQueue
 from .saved_transcript import SavedTranscript
 from .uploads import Uploads
 from .watcher import ConversationWatcher, own_key
@@ -55,6 +59,16 @@ class PanelController:
         self._vision: bool | None = None
         self.watcher = ConversationWatcher(name, chat, self.request_update)
         self.transcript = SavedTranscript(shell, panel_id, self.watcher.messages, self.watcher.mask)
+        self.cells = BetweenCells.of(shell)
+        self.queue = PromptQueue(
+            self.cells,
+            draft=lambda: self.draft,
+            live=self.live_turns,
+            fill_in=lambda prompt: self.fill_in(prompt.text, [*prompt.images.values()], prompt.raw),
+            ask=self.ask,
+            error_line=self.watcher.error_line,
+            on_change=lambda: self.pages.send_settings(),
+        )
         self.pages = PageSync(panel_id, send, self.watcher, self.transcript, self._settings, self._reset_for_chat)
         post(self._open)
 
@@ -78,6 +92,8 @@ class PanelController:
     def request_update(self, messages_changed: bool) -> None:
         """Update the pages soon, and the transcript if messages changed. Any thread may call this."""
         self.pages.request_update(messages_changed)
+        if messages_changed:
+            post(self.queue.advance)
 
     async def send_full_state(self, client: str) -> None:
         """Send everything that a new page needs."""
@@ -89,7 +105,8 @@ class PanelController:
 
     def _settings(self) -> dict[str, Any]:
         shown = {**settings_of(self.chat), "enter_sends": self.enter_sends, "vision": self._vision}
-        return {"chat": self.watcher.name, "chats": self.watcher.names(), "settings": shown}
+        chats = {"chat": self.watcher.name, "chats": self.watcher.names()}
+        return {**chats, "settings": shown, "queue": self.queue.describe()}
 
     # --- attached images
 
@@ -111,10 +128,17 @@ class PanelController:
 
     # --- prompts
 
-    def ask(self, text: str, images: list[Attachment], instead: dict[str, Any] | None = None) -> None:
+    async def fill_in(self, text: str, images: list[Attachment], raw: bool = False) -> FilledPrompt:
+        """Evaluate the expressions of a prompt; ``ValueError`` in one line if that fails. ``raw``: send it as typed."""
+        if raw:
+            return FilledPrompt(text, images)
+        return await filled_prompt(text, images, self.shell, self.cells)
+
+    def ask(self, prompt: FilledPrompt, instead: dict[str, Any] | None = None) -> Turn:
         """Send a prompt; ``instead`` is the user message to replace. ``ValueError`` if the panel cannot send now."""
         self.check_free()
-        stream = self.chat.stream(text, images, instead=instead)
+        stream = self.chat.stream(prompt.text, prompt.images, instead=instead, remarks=prompt.remarks)
+        metadata(stream.turn.request.question).update(prompt.about)
         self.watcher.register_chat()
         self.asked_turn = stream.turn
 
@@ -126,6 +150,11 @@ class PanelController:
                         pass
 
         spawn(receive())
+        return stream.turn
+
+    def live_turns(self) -> set[Turn]:
+        """Return the turns of the chat that have not ended."""
+        return {turn for turn in {*self.chat.live, self.asked_turn} if turn is not None and not turn.ended}
 
     def check_free(self) -> None:
         """Raise ``ValueError`` if an answer of this panel is still being written."""
@@ -134,7 +163,7 @@ class PanelController:
 
     async def stop(self) -> None:
         """Stop all live answers of the chat and wait until they end."""
-        live = [turn for turn in {*self.chat.live, self.asked_turn} if turn is not None and not turn.ended]
+        live = self.live_turns()
         for turn in live:
             turn.stop()
         with suppress(TimeoutError):
@@ -191,6 +220,7 @@ class PanelController:
         """Use the draft that an earlier panel of this chat left, unless this panel has one."""
         if not self.draft:
             self.draft = drafts.pop(self.watcher.name, Draft())
+            self.queue.advance()
 
     # --- the end
 

@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from ...chat.chat import Chat
 from ...media.attachment import Attachment
 from .items.arrange import FailedTurn
 
+if TYPE_CHECKING:
+    from ...chat.turn import Turn
 
-@dataclass
+
+@dataclass(eq=False)
+class QueuedPrompt:
+    """A prompt that is sent when the answers before it have ended. ``images`` are its attachments by id."""
+
+    id: str
+    text: str
+    images: dict[str, Attachment]
+    shown: list[dict[str, Any]] = field(default_factory=list)
+    """The images as the page shows them."""
+    raw: bool = False
+    """Whether ``{{ }}`` is sent as typed."""
+    error: str = ""
+    """Why it could not be sent."""
+
+
+@dataclass(eq=False)
 class Draft:
-    """The text and the attachments, by id, that the user has not sent yet."""
+    """What the user has not sent yet: the text and the attachments, by id, and the prompts in the queue."""
 
     text: str = ""
     images: dict[str, Attachment] = field(default_factory=dict)
+    queue: list[QueuedPrompt] = field(default_factory=list)
+    held: str = ""
+    """Why the queue waits for the user: "stopped", "failed", "error", or "" if it does not."""
+    awaited: set[Turn] = field(default_factory=set)
+    """The turns whose answers the queue waits for, those that have ended included."""
 
     def __bool__(self) -> bool:
-        return bool(self.text or self.images)
+        return bool(self.text or self.images or self.queue)
 
 
 drafts: dict[str, Draft] = {}

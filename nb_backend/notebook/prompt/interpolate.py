@@ -24,6 +24,7 @@ import os
 import re
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from traceback import format_exception_only
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,7 +39,7 @@ RAISED = (Exception, SystemExit, GeneratorExit)
 """The exceptions of an expression that are reported in one line; an interrupt is not one of them."""
 
 _MAX_LABEL = 30  # characters of an expression in a remark
-_OR_RAW = "or use --raw to send the braces as typed"
+_OR_RAW = "or use --raw to send the braces as typed"  # of a cell
 
 
 class PromptError(ValueError):
@@ -57,14 +58,28 @@ class Prompt:
     remarks: list[str] = field(default_factory=list)
 
 
-def render(source: str, evaluate: Callable[[str], Any], *, names: Container[str]) -> Prompt:
+def fill_in(source: str, names: dict[str, Any], *, otherwise: str = _OR_RAW) -> Prompt:
+    """Replace the expressions of a prompt by their values, as ``render`` does. This runs the user's code.
+
+    The names that an expression assigns (``:=``) are added to ``names``.
+    """
+    return render(source, partial(evaluate, names), names=names, otherwise=otherwise)
+
+
+def evaluate(names: dict[str, Any], code: str) -> Any:
+    """Return the value of an expression with these names."""
+    return eval(code, names)  # noqa: S307  it is the user's own code
+
+
+def render(source: str, evaluate: Callable[[str], Any], *, names: Container[str], otherwise: str = _OR_RAW) -> Prompt:
     """Replace the expressions of a prompt by their values; a prompt without expressions stays as it is.
 
     ``names`` are those of the user's namespace; Python's built-in names are known. ``PromptError`` lists the names that
-    are not defined, before anything is evaluated, or names the expression that failed.
+    are not defined, before anything is evaluated, or names the expression that failed. Its last words are
+    ``otherwise``: how to send the braces as typed.
     """
     found = list(expressions(source))
-    _check_names([expression for expression in found if not expression.escaped], names)
+    _check_names([expression for expression in found if not expression.escaped], names, otherwise)
     parts: list[str] = []
     images: dict[str, Attachment] = {}
     remarks: list[str] = []
@@ -80,7 +95,7 @@ def render(source: str, evaluate: Callable[[str], Any], *, names: Container[str]
             value = evaluate(expression.code)
             shown = show(value)
         except RAISED as error:
-            raise PromptError(f"{expression} raised {describe_error(error)}: correct it, {_OR_RAW}") from error
+            raise PromptError(f"{expression} raised {describe_error(error)}: correct it, {otherwise}") from error
         if isinstance(shown, ShortenedText):
             remarks.append(f"{truncate(' '.join(expression.code.split()), _MAX_LABEL)}: {shown.remark}")
         if isinstance(shown, Attachment):
@@ -104,7 +119,7 @@ def _on_own_lines(text: str, before: str, after: str) -> str:
     return "\n" * (before not in "\n") + text + "\n" * (line_ends - existing if after else 0)
 
 
-def _check_names(found: list[Expression], names: Container[str]) -> None:
+def _check_names(found: list[Expression], names: Container[str], otherwise: str) -> None:
     bound: set[str] = set()
     missing: dict[str, Expression] = {}
     for expression in found:
@@ -116,7 +131,7 @@ def _check_names(found: list[Expression], names: Container[str]) -> None:
         where = list(dict.fromkeys(map(str, missing.values())))
         where[5:] = [f"{len(where) - 5} more"] if len(where) > 5 else []
         are, them = ("is", "it") if len(missing) == 1 else ("are", "them")
-        raise PromptError(f"{_join(where)}: {_join(missing)} {are} not defined: define {them}, {_OR_RAW}")
+        raise PromptError(f"{_join(where)}: {_join(missing)} {are} not defined: define {them}, {otherwise}")
 
 
 def add_image(images: dict[str, Attachment], image: Attachment, code: str) -> str:

@@ -12,6 +12,15 @@ if TYPE_CHECKING:
 _MAGIC_CALLS = frozenset({"run_line_magic", "run_cell_magic", "magic"})  # methods of the shell, which may override them
 
 
+def prompt_names(shell: InteractiveShell, names: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the names that the expressions of a prompt can use: by default the user's variables.
+
+    It is a copy: ``In`` holds the cells as typed, and what an expression assigns (``:=``) is for the others of its
+    prompt.
+    """
+    return {**(shell.user_ns if names is None else names), "In": shell.history_manager.input_hist_raw}  # type: ignore[union-attr]
+
+
 def names_of_caller(shell: InteractiveShell) -> dict[str, Any]:
     """Return the names that the caller of the running magic sees, with their values; a copy.
 

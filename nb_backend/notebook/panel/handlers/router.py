@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...prompt.interpolate import PromptError
 from ..controller import PanelController
 from ..error_text import reply_line
 from . import attachments, turns
@@ -30,7 +31,8 @@ async def answer(panel: PanelController, message: object, buffers: list[bytes]) 
             raise ValueError("this panel is finished: run its cell again")
         fields = await handler(panel, Request(client, id, message, buffers)) or {}
     except Exception as error:
-        outbox.reply(client, id, ok=False, error=reply_line(error, panel.watcher.keys))
+        as_typed = isinstance(error, PromptError)  # then the page offers to send the braces as typed
+        outbox.reply(client, id, ok=False, error=reply_line(error, panel.watcher.keys), as_typed=as_typed)
     else:
         outbox.reply(client, id, ok=True, **fields)
 
@@ -55,6 +57,9 @@ async def finish(panel: PanelController, request: Request) -> None:
 REQUESTS: dict[str, Handler] = {
     "hello": hello,
     "send": turns.send,
+    "queue": turns.queue,
+    "unqueue": turns.unqueue,
+    "resume": turns.resume,
     "stop": turns.stop,
     "retry": turns.retry,
     "edit": turns.edit,

@@ -1,26 +1,66 @@
-"""Requests about turns: send, stop, retry, edit, delete, clear, and the text of an item."""
+"""Requests about turns: send, queue, stop, retry, edit, delete, clear, and the text of an item."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from ....chat.history import metadata
 from ....media.attachment import Attachment
 from ....media.message_parts import text_of
 from ..controller import PanelController
+from ..filled_prompt import FilledPrompt, about_prompt, has_expressions
 from ..items.arrange import ItemSource
-from ..panel_state import failed_turns
+from ..panel_state import QueuedPrompt, failed_turns
 from .page_request import Request
 
 
-async def send(panel: PanelController, request: Request) -> None:
-    """Send a prompt."""
+async def send(panel: PanelController, request: Request) -> dict[str, Any] | None:
+    """Send a prompt. One whose expressions must wait until a cell ends is queued."""
+    prompt = _new_prompt(panel, request)
+    if panel.cells.is_busy and not prompt.raw and has_expressions(prompt.text):
+        await queue(panel, request)
+        return {"queued": True}
+    panel.check_free()
+    panel.ask(await panel.fill_in(prompt.text, [*prompt.images.values()], prompt.raw))
+    await _sent(panel, prompt)
+    return None
+
+
+async def queue(panel: PanelController, request: Request) -> None:
+    """Queue a prompt; ``before`` is the id of the queued one that comes after it."""
+    prompt = _new_prompt(panel, request)
+    prompt.shown = [await panel.attached_image(id, image) for id, image in prompt.images.items()]
+    panel.queue.add(prompt, request.fields.get("before"))
+    await _sent(panel, prompt)
+
+
+async def unqueue(panel: PanelController, request: Request) -> dict[str, Any]:
+    """Take a prompt out of the queue; with ``edit``, its images go back to the draft. Return its text."""
+    prompt = panel.queue.take(request.text("prompt", 100))
+    if request.fields.get("edit"):
+        panel.draft.images |= prompt.images
+    panel.pages.send_settings(images=await panel.attached())
+    return {"text": prompt.text}
+
+
+async def resume(panel: PanelController, request: Request) -> None:
+    """Send the queued prompts that a stop or a failure holds."""
+    panel.queue.resume()
+
+
+def _new_prompt(panel: PanelController, request: Request) -> QueuedPrompt:
+    """Return the prompt that a page sends, with its images of the draft."""
     text, ids = request.text("text"), _image_ids(request)
     if any(id not in panel.draft.images for id in ids):
         raise ValueError("an image is no longer attached: attach it again")
-    images = [panel.draft.images[id] for id in ids]
-    _check_not_empty(text, images)
-    panel.ask(text, images)
-    for id in ids:
+    images = {id: panel.draft.images[id] for id in ids}
+    _check_not_empty(text, [*images.values()])
+    return QueuedPrompt(request.id, text, images, raw=request.fields.get("raw") is True)
+
+
+async def _sent(panel: PanelController, prompt: QueuedPrompt) -> None:
+    """Remove from the draft what is sent or queued."""
+    for id in prompt.images:
         panel.draft.images.pop(id, None)
     panel.draft.text = ""
     panel.pages.send_settings(images=await panel.attached(), draft="")
@@ -36,7 +76,8 @@ async def retry(panel: PanelController, request: Request) -> None:
     panel.check_free()
     source = _source(panel, request)
     question, instead, images = _question(source)
-    panel.ask(text_of(question), images, instead)
+    panel.draft.held = ""  # the reason why the queue waits is being repaired
+    panel.ask(FilledPrompt(text_of(question), images, about_prompt(metadata(question))), instead)
     panel.watcher.drop_failed(source.failed)
 
 
@@ -48,7 +89,10 @@ async def edit(panel: PanelController, request: Request) -> None:
     text, ids = request.text("text"), _image_ids(request)
     images = [panel.draft.images.get(id) or panel.pages.images.attachment(id) for id in ids]
     _check_not_empty(text, images)
-    panel.ask(text, images, instead)
+    if panel.cells.is_busy and has_expressions(text):
+        raise ValueError("a cell is running: save again when it has ended, because {{ }} is evaluated between cells")
+    prompt = await panel.fill_in(text, images, request.fields.get("raw") is True)
+    panel.ask(prompt, instead)
     panel.watcher.drop_failed(source.failed)
     for id in ids:
         panel.draft.images.pop(id, None)
@@ -74,10 +118,10 @@ async def clear(panel: PanelController, request: Request) -> None:
 
 
 async def text(panel: PanelController, request: Request) -> dict[str, Any]:
-    """Return the text of an item as Markdown."""
+    """Return the text of an item as Markdown, and as it was typed if it had expressions."""
     source = _source(panel, request)
     if source.message is not None:
-        return {"text": text_of(source.message)}
+        return {"text": text_of(source.message), **about_prompt(metadata(source.message))}
     return {"text": panel.watcher.content_of(source).text}
 
 

@@ -15,6 +15,7 @@ from ....media.message_parts import text_of
 from ....providers.sources import Source
 from ....text import safe_terminal
 from ...progress import read_progress
+from ..filled_prompt import about_prompt
 
 if TYPE_CHECKING:
     from ....chat.turn import Turn
@@ -41,6 +42,8 @@ class ItemContent:
     can: tuple[str, ...] = ()
     source: str = ""
     media: list[Attachment] = field(default_factory=list)
+    filled: int = 0
+    """How many of the first images are values of expressions in the text."""
     addresses: Mapping[str, str] = field(default_factory=dict)
     alts: Mapping[str, str] = field(default_factory=dict)
     sources: list[Source] = field(default_factory=list)
@@ -65,6 +68,7 @@ def message_content(message: Mapping[str, Any], mask: Mask, cell_label: Callable
     if role == "user":
         content.can = _QUESTION_ACTIONS
         content.media = [one for one in message.get("media", ()) if isinstance(one, Attachment)]
+        content.filled = about_prompt(metadata).get("filled", 0)
         content.source = cell_label(cell) if isinstance(cell := message.get("cell"), str) else ""
     elif role == "assistant":
         answer = Answer.of(message)

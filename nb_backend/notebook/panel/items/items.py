@@ -83,6 +83,7 @@ class RenderedItem:
         """Return the whole item as a page gets it."""
         content = self.content or ItemContent("")
         images = [{"key": self._images.keep(one), **self._images.description(one)} for one in content.media]
+        images[: content.filled] = [{**image, "filled": True} for image in images[: content.filled]]
         self.image_keys |= {image["key"] for image in images}
         blocks = {part: self._blocks[part] for part in PARTS}
         return {"id": self.id, "role": content.role, **blocks, "images": images, **content.fields()}

@@ -1,7 +1,8 @@
 /** The composer: images, box, model, settings. */
 
-import { button, composes, h, icon, ICONS, imageDetails, menuItem, nameWithDetails, on, popup, relabel, userText } from "./dom.js";
+import { button, composes, h, icon, imageDetails, menuItem, nameWithDetails, on, popup, relabel, userText } from "./dom.js";
 import { modelPicker } from "./models.js";
+import { queueList } from "./queue.js";
 import { KERNEL_GONE, savedDrafts, saveDraft } from "./store.js";
 import { addFiles, cancelUpload } from "./uploads.js";
 
@@ -53,7 +54,7 @@ function promptBox(store, send) {
 	const recall = async (step = 0) => {
 		const sent = store.order.filter((id) => store.items.get(id)?.role === "user");
 		back = Math.min(back + step, sent.length);
-		store.write(back ? await store.text(sent[sent.length - back]).catch(() => "") : "");
+		store.write(back ? await store.typedText(sent[sent.length - back]).catch(() => "") : "");
 	};
 
 	on(area, "input", () => {
@@ -158,8 +159,10 @@ export function composer(store, send, speak) {
 	const images = attachments(store);
 	const box = promptBox(store, send);
 	const model = modelPicker(store, () => focus());
-	const sendOrStop = button("Send", "send", () => (store.streaming ? store.attempt("stop") : send()), ".main.send");
-	const row = h("div.row", {}, ...attachMenu(store), ...model.nodes, h("span.gap"), ...settingsDialog(store), sendOrStop);
+	const queue = queueList(store, () => focus());
+	const stop = button("Stop", "stop", () => store.attempt("stop"), ".main.send.stop");
+	const press = button("Send", "send", () => send(), ".main.send");
+	const row = h("div.row", {}, ...attachMenu(store), ...model.nodes, h("span.gap"), ...settingsDialog(store), stop, press);
 	const frame = h("div.frame", {}, images.node, box.node, row);
 	const notes = h("div.notes");
 	let drawn = "";
@@ -187,17 +190,18 @@ export function composer(store, send, speak) {
 		speak(now.map(([text]) => text).join(" "));
 	};
 	const show = () => {
-		const { alive, streaming, uploads, empty } = store;
+		const { alive, streaming, uploads, empty, ready, queues } = store;
 		for (const part of [images, box, model]) part.show();
-		for (const press of frame.querySelectorAll("button")) press.disabled = !alive;
-		relabel(sendOrStop, streaming ? "Stop" : "Send");
-		sendOrStop.classList.toggle("nbb-stop", streaming);
-		sendOrStop.querySelector("path")?.setAttribute("d", ICONS[streaming ? "stop" : "send"]);
-		const idle = !alive || !store.ready || (!streaming && (empty || uploads.length > 0));
-		if (idle && sendOrStop === document.activeElement) focus();
-		sendOrStop.disabled = idle;
+		for (const one of frame.querySelectorAll("button")) one.disabled = !alive;
+		queue.show();
+		relabel(press, queues ? "Queue" : "Send");
+		stop.hidden = !streaming;
+		press.hidden = streaming && empty;
+		press.disabled = !alive || !ready || empty || uploads.length > 0;
+		stop.disabled = !alive || !ready;
+		for (const one of [press, stop]) if (one === document.activeElement && (one.hidden || one.disabled)) focus();
 		showNotes();
 	};
 	const focus = () => box.node.focus();
-	return { node: h("div.composer", {}, notes, frame), show, focus };
+	return { node: h("div.composer", {}, notes, queue.node, frame), show, focus };
 }

@@ -77,9 +77,9 @@ function itemView(store, id = "", follow) {
 
 	/** Replace the question by a text area. */
 	const edit = async () => {
-		const text = await store.text(id).catch(store.fail);
+		const text = await store.typedText(id).catch(store.fail);
 		if (text === undefined || editing) return;
-		const pictures = h("div.pictures", {}, ...(store.items.get(id)?.images ?? []).map(removable));
+		const pictures = h("div.pictures", {}, ...(store.items.get(id)?.images ?? []).filter(({ filled }) => !filled).map(removable));
 		const area = h("textarea", { label: "Edit the question", dir: "auto", rows: 3 });
 		area.value = text;
 		const close = () => {

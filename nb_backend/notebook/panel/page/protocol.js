@@ -5,7 +5,7 @@
  *
  * @typedef {{name: string, type: string, size: number, width: number, height: number, note?: string}} ImageInfo
  * @typedef {ImageInfo & {id: string, thumbnail: string}} Attached  an image of the draft
- * @typedef {ImageInfo & {key: string}} Picture  an image of an item; the request `picture` returns its bytes
+ * @typedef {ImageInfo & {key: string, filled?: boolean}} Picture  an image of an item; the request `picture` returns its bytes. A `filled` one is the value of a {{ }} in the text
  * @typedef {ImageInfo & {key: string, cell: string, thumbnail: string}} Figure  an image that a cell shows
  * @typedef {{id: string, role: string, content: string[], reasoning: string[], images: Picture[],
  *   status: "waiting" | "streaming" | "done" | "stopped" | "incomplete" | "failed", who: string, progress: string, error: string,
@@ -13,14 +13,16 @@
  * @typedef {{model: string, system: string, temperature: number | null, max_tokens: number | null,
  *   enter_sends: boolean, vision: boolean | null, server: string}} Settings
  * @typedef {{name: string, provider: string, label: string, vision: boolean | null}} Model
- * @typedef {{type: "state", client: string, chat: string, chats: string[], order: string[], settings: Settings,
+ * @typedef {{id: string, text: string, images: Attached[], error: string}} Queued  a prompt that waits
+ * @typedef {{prompts: Queued[], waits: "answer" | "cell" | "stopped" | "failed" | "error"}} Queue  the last three wait for the request `resume`
+ * @typedef {{type: "state", client: string, chat: string, chats: string[], order: string[], settings: Settings, queue?: Queue,
  *   draft: string, images: Attached[], limits: {image: number, piece: number}, subshells: boolean,
  *   finished: boolean, panel: string, transcript: number | null}} State  answers the request `hello`; the items follow
  * @typedef {{type: "items", order: string[], items: Item[]}} Items  new items, or whole replacements
  * @typedef {{type: "text", item: string, part: "content" | "reasoning", from: number, keep: number,
  *   blocks: string[]}} TextChange  block `from` keeps `keep` UTF-16 units and gets blocks[0]; the other blocks replace the rest
  * @typedef {{type: "meta", item: string, meta: Partial<Item>}} MetaChange
- * @typedef {{type: "settings", chat: string, chats: string[], settings: Settings, images?: Attached[],
+ * @typedef {{type: "settings", chat: string, chats: string[], settings: Settings, queue?: Queue, images?: Attached[],
  *   draft?: string}} SettingsChange
  * @typedef {{type: "transcript", panel: string, version: number, finished: boolean}} TranscriptVersion  the one that the notebook must hold
  * @typedef {{seq: number} & (State | Items | TextChange | MetaChange | SettingsChange | TranscriptVersion)} Broadcast

@@ -25,6 +25,9 @@ export const savedDrafts = () => /** @type {Map<string, SavedDraft>} */ (
 export const saveDraft = (key = "", /** @type {Partial<SavedDraft>} */ changes = {}) =>
 	key && savedDrafts().set(key, { draft: "", start: 0, end: 0, left: 0, ...savedDrafts().get(key), ...changes });
 
+/** The texts as one, separated by blank lines. */
+export const joinTexts = (/** @type {string[]} */ ...texts) => texts.filter(Boolean).join("\n\n");
+
 /** All that the views of one panel show, in step with the kernel. */
 export class Store {
 	/** @type {Map<string, Item>} */ items = new Map();
@@ -34,6 +37,8 @@ export class Store {
 	chat = "";
 	/** @type {string[]} */ chats = [];
 	/** @type {Attached[]} */ images = [];
+	/** @type {Queue} */ queue = { prompts: [], waits: "answer" };
+	/** @type {string | undefined} the queued prompt before which the edited one in the box goes */ place;
 	/** @type {Upload[]} */ uploads = [];
 	/** @type {Promise<void>} the end of the last upload */ uploading = Promise.resolve();
 	limits = { image: Infinity, piece: 1 << 20 };
@@ -48,14 +53,14 @@ export class Store {
 	/** @type {Set<string>} addresses of remote images that the user loaded */ remote = new Set();
 	/** @type {Map<string, string>} object URLs by key, "" while the picture is loading */ pictures = new Map();
 	/** @type {Set<View>} */ views = new Set();
-	/** @type {Map<string, string>} the Markdown of items */ #texts = new Map();
+	/** @type {Map<string, {text: string, typed?: string}>} the Markdown of items */ #texts = new Map();
 	/** @type {string[]} */ previews = []; // object URLs of uploaded files
 	/** @type {Map<string, PendingRequest>} */ #pending = new Map();
 	#client = Math.random().toString(36).slice(2);
 	#count = 0;
 	#seq = 0;
 	#saysHello = false;
-	#draftTimer = 0;
+	draftTimer = 0;
 	#noticeTimer = 0;
 
 	/** @param {AnyModel} model */
@@ -189,6 +194,8 @@ export class Store {
 
 	#end = () => {
 		this.alive = false;
+		if (this.queue.prompts.length) this.write(joinTexts(...this.queue.prompts.map(({ text }) => text), this.draft)); // no kernel holds them any more
+		this.queue = { prompts: [], waits: "answer" };
 		for (const { reject } of this.#pending.values()) reject(new Error(KERNEL_GONE));
 		this.#pending.clear();
 		this.changed();
@@ -213,7 +220,7 @@ export class Store {
 		if (message.type === "piece") return void (request.parts[message.piece] = buffers[0]);
 		this.#pending.delete(message.id);
 		if (message.ok) request.resolve({ ...message, parts: request.parts });
-		else request.reject(new Error(message.error));
+		else request.reject(Object.assign(new Error(message.error), { as_typed: message.as_typed }));
 		this.changed();
 	}
 
@@ -243,9 +250,9 @@ export class Store {
 	}
 
 	/** @param {State | SettingsChange} message */
-	#setSettings({ chat, chats, settings, images = this.images, draft }) {
+	#setSettings({ chat, chats, settings, queue = this.queue, images = this.images, draft }) {
 		const before = this.chat;
-		Object.assign(this, { chat, chats, settings, images });
+		Object.assign(this, { chat, chats, settings, queue, images });
 		if (chat !== before) this.write((!before && this.draft) || savedDrafts().get(this.draftKey)?.draft || draft); // typed before the kernel had answered, saved in this browser, or stored in the kernel
 		else if (draft !== undefined && !this.draft) this.write(draft);
 	}
@@ -290,34 +297,31 @@ export class Store {
 	/** The user has typed: store the draft in the kernel, for other pages and later panels. */
 	typed(text = "") {
 		this.write(text);
-		clearTimeout(this.#draftTimer);
-		this.#draftTimer = setTimeout(() => this.request("draft", { text: this.draft }).catch(() => undefined), 300);
+		clearTimeout(this.draftTimer);
+		this.draftTimer = setTimeout(() => this.request("draft", { text: this.draft }).catch(() => undefined), 300);
 	}
 
-	/** Send the draft as a prompt. If that fails, it returns to the box. */
-	async send() {
-		const { draft: text, images } = this;
-		clearTimeout(this.#draftTimer);
-		this.sending = text;
-		this.awaited = true; // a fast answer may never be seen streaming
-		this.images = [];
-		this.notice = null;
-		this.write();
-		await this.request("send", { text, images: images.map((image) => image.id) }).catch((error) => {
-			this.awaited = false;
-			this.images = [...images, ...this.images];
-			this.write([text, this.draft].filter(Boolean).join("\n\n"));
-			if (this.alive) this.fail(error, { label: "Retry", act: () => this.send() });
-		});
-		this.sending = null;
-		this.changed();
+	/** Whether a prompt is queued instead of being sent: others wait already, or an answer is being written. */
+	get queues() {
+		const { prompts, waits } = this.queue;
+		return this.streaming || (prompts.length > 0 && /answer|cell/.test(waits));
 	}
 
 	/** The Markdown of an item, requested once. */
 	async text(id = "") {
-		const text = this.#texts.get(id) ?? /** @type {string} */ ((await this.request("text", { item: id })).text);
-		this.#texts.set(id, text);
-		return text;
+		return (await this.#textOf(id)).text;
+	}
+
+	/** The text of a question as it was typed: with its {{ }}. */
+	async typedText(id = "") {
+		const { text, typed = text } = await this.#textOf(id);
+		return typed;
+	}
+
+	async #textOf(id = "") {
+		const found = this.#texts.get(id) ?? /** @type {any} */ (await this.request("text", { item: id }));
+		this.#texts.set(id, found);
+		return found;
 	}
 
 	/** @param {Attached} image */

@@ -4,6 +4,7 @@ import { composer } from "./composer.js";
 import { h, on } from "./dom.js";
 import { head } from "./head.js";
 import { transcript } from "./items.js";
+import { sendDraft } from "./sending.js";
 import { addFiles } from "./uploads.js";
 
 /** One view of a store. Changes are painted at most once in a frame. @param {Store} store */
@@ -19,9 +20,8 @@ export function panel(store) {
 	const send = () => {
 		sendWhenReady = !store.ready;
 		if (!store.alive || sendWhenReady) return;
-		if (store.streaming) store.notify("The answer is still being written: stop it (Escape), or wait until it ends.", "info", [], () => store.streaming);
-		else if (store.uploads.length) store.notify("An image is still being uploaded: wait a moment.", "info", [], () => store.uploads.length > 0);
-		else if (!store.empty) void store.send(), messages.follow();
+		if (store.uploads.length) store.notify("An image is still being uploaded: wait a moment.", "info", [], () => store.uploads.length > 0);
+		else if (!store.empty) void sendDraft(store), messages.follow();
 	};
 
 	const isFirst = () => [...store.views][0] === self;

@@ -1,0 +1,79 @@
+"""Run the user's code where it is safe: on the kernel's main thread, while no cell runs.
+
+Messages of a page arrive on other threads (on a subshell of ipykernel 7.4, or they are posted to the background loop),
+and a cell that awaits lets the main thread do other work in the middle of the cell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from ..errors import interruptible
+from .comm import kernel_of
+
+T = TypeVar("T")
+_by_shell: WeakKeyDictionary[Any, BetweenCells] = WeakKeyDictionary()
+
+
+class BetweenCells:
+    """Runs functions on the main thread of a kernel while no cell runs, in the order in which they were given."""
+
+    def __init__(self, shell: Any) -> None:
+        self._loop = getattr(kernel_of(shell), "io_loop", None)
+        self._running: list[object] = []  # cells; one may run another
+        self._waiting: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        if shell is not None:
+            shell.events.register("pre_run_cell", self._begin)
+            shell.events.register("post_run_cell", self._end)
+
+    @classmethod
+    def of(cls, shell: Any) -> BetweenCells:
+        """Return the one of this shell. It knows the cells that run from now on."""
+        if shell is None:
+            return cls(None)
+        if shell not in _by_shell:
+            _by_shell[shell] = cls(shell)
+        return _by_shell[shell]
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a cell runs."""
+        return bool(self._running)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run a function once no cell runs, and return its result. An interrupt of it is a ``ValueError``."""
+        if self._loop is None:
+            raise ValueError("this kernel evaluates {{ }} only in cells: ask with %%backend, or remove the braces")
+        future: Future[T] = Future()
+        self._waiting.append((work, future))
+        self._loop.add_callback(self._run_waiting)
+        return await asyncio.wrap_future(future)
+
+    def _run_waiting(self) -> None:
+        while self._waiting and not self._running:
+            work, future = self._waiting.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                with interruptible():
+                    result = work()
+            except KeyboardInterrupt:
+                future.set_exception(ValueError("stopped; nothing was sent"))
+            except BaseException as error:  # it belongs to whoever waits, and not to the kernel's loop
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+    def _begin(self, info: object) -> None:
+        self._running.append(info)
+
+    def _end(self, result: Any) -> None:
+        info = getattr(result, "info", None)  # an interrupted cell has no result
+        self._running = [] if info is None else [one for one in self._running if one is not info]
+        if self._waiting and not self._running and self._loop is not None:
+            self._loop.add_callback(self._run_waiting)
