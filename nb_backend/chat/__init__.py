@@ -1,7 +1,11 @@
 """A chat with a model: its history, its requests and its answers.
 
 ``chat``           ``Chat``: settings and history, ``stream``, ``ask``, ``save``
-``history``        which messages a request follows, and what a re-run of a cell takes back
+``history``        which messages a request follows, what a re-run of a cell takes back, and how it comes back
+``removals``       what was removed from a chat and can come back
+``versions``       versions of turns that were edited or asked again
+``messages``       messages and turns
+``wire``           messages as they are sent
 ``merge``          puts the turns of a record back
 ``cell_run``       the cell run that prompts belong to: ``from_cell``
 ``request``        one request, ready to send: messages, parameters, server

@@ -13,14 +13,16 @@ class CellRun:
     """One run of a cell. All that it asks is taken back together when the cell runs again.
 
     ``number`` is higher for later runs. A run from a pickle has number 0, so it is earlier than all runs of this
-    process.
+    process. ``execution_count`` is the n of ``In [n]``, if it is known.
     """
 
+    execution_count: int | None = None
     _numbers = count(1)
 
-    def __init__(self, cell: str) -> None:
+    def __init__(self, cell: str, execution_count: int | None = None) -> None:
         self.cell = cell
         self.number = next(self._numbers)
+        self.execution_count = execution_count
         self.was_dry_run = False  # a dry run takes nothing back
 
     def __deepcopy__(self, memo: object) -> Self:
@@ -28,6 +30,11 @@ class CellRun:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"cell": self.cell, "number": 0, "was_dry_run": self.was_dry_run}
+
+    @property
+    def label(self) -> str:
+        """The cell as people know it: ``cell [3]``."""
+        return "a cell" if self.execution_count is None else f"cell [{self.execution_count}]"
 
     def __repr__(self) -> str:
         return f"CellRun({self.cell!r})"

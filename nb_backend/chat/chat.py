@@ -22,6 +22,7 @@ from .cell_run import CellRun, cell_run
 from .cell_run import from_cell as from_cell
 from .history import History, Message, describe_length, metadata, new_turn_id, opening_words, system_prompt
 from .observers import Observers
+from .removals import Kind, Removal
 from .request import Request
 from .stream import AnswerStream
 from .transcript import Transcript
@@ -62,11 +63,13 @@ class Chat:
     and ``idle_timeout`` the seconds without data after which an answer fails, 120 by default.
 
     ``messages`` is the history, a list of dicts of ``role`` and ``content``, which you may change. A failed exchange is
-    not in it; a stopped answer has ``"stopped": True``. ``nb_backend.chat.history`` lists the other keys.
+    not in it; a stopped answer has ``"stopped": True``. ``nb_backend.chat.messages`` lists the other keys.
 
-    Inside ``with from_cell(id)``, a prompt replaces what an earlier run of that cell asked, and everything after that,
-    as soon as there is an answer. If the history exceeds the model's context, the oldest turns are not sent; they stay
-    in ``messages``.
+    Inside ``with from_cell(id)``, a prompt replaces what an earlier run of that cell asked, and what cells asked after
+    that, as soon as there is an answer. What no cell has asked stays, after the new turn. ``undo`` brings back what was
+    removed, and a turn that was edited or asked again keeps its versions (``choose_version``).
+
+    If the history exceeds the model's context, the oldest turns are not sent; they stay in ``messages``.
     """
 
     def __init__(
@@ -167,10 +170,11 @@ class Chat:
         once, on the caller's thread. ``model`` and ``params`` (fields of the body) apply to this request only;
         ``system`` is the system prompt from here on.
 
-        ``instead`` is a message of ``messages`` to ask again: it is removed, with everything after it, as soon as there
-        is an answer. Raises ``ValueError`` if it is no longer there. ``cache`` is as for ``Chat``. With ``refresh`` or
-        ``instead``, a stored answer is not replayed, and the new one replaces it. ``remarks`` say what was left out of
-        the prompt ("df: 20 of 200 rows sent"); the answer repeats them.
+        ``instead`` is a message of ``messages`` to ask again: as soon as there is an answer, its turn has a new
+        version, and the old one is kept with everything after it. Raises ``ValueError`` if it is no longer there.
+        ``cache`` is as for ``Chat``. With ``refresh`` or ``instead``, a stored answer is not replayed, and the new one
+        replaces it. ``remarks`` say what was left out of the prompt ("df: 20 of 200 rows sent"); the answer repeats
+        them.
         """
         refuse_unknown(params, "a prompt")
         refuse_unknown({**self.params}, "chat.params")
@@ -241,13 +245,49 @@ class Chat:
         Observers.of(self).notify(None)
 
     def take_back(self, cell: str | CellRun) -> None:
-        """Undo the turns of a cell, and all turns after them. Given a run: only those of earlier runs."""
+        """Take back the turns of a cell, and those of cells after them. Given a run: only those of earlier runs."""
         self._history.rewind(cell)
         Observers.of(self).notify(None)
 
     def forget(self, cell: str) -> None:
         """Remove the turns of a cell that was deleted from the notebook, and keep all others."""
         self._history.remove(cell)
+        Observers.of(self).notify(None)
+
+    @property
+    def removals(self) -> list[tuple[Removal, Messages]]:
+        """What was removed and can come back, newest last: each removal with its messages.
+
+        A turn whose cell has asked again does not come back: the cell's new turn stands in its place.
+        """
+        return self._history.removals()
+
+    def undo(self, removal: Removal | None = None) -> None:
+        """Undo the last removal, or this one: of a cell that ran again or was deleted, or of ``delete`` or ``reset``.
+
+        The turns come back at their places; what was added since stays. After an edit or a retry, the earlier version
+        is chosen again. Raises ``ValueError`` if there is nothing to undo.
+        """
+        self._history.undo(removal)
+        Observers.of(self).notify(None)
+
+    def note_removal(self, kind: Kind) -> Removal:
+        """Note that something beside the messages was removed, such as a failed turn, and return it for ``undo``."""
+        removal = self._history.note_removal(kind)
+        Observers.of(self).notify(None)
+        return removal
+
+    @property
+    def versions(self) -> dict[int, tuple[int, int]]:
+        """For the ``id()`` of each message with several versions: which one it is, from 1, and how many there are."""
+        return self._history.versions()
+
+    def choose_version(self, message: dict[str, Any], number: int) -> None:
+        """Put another version of a prompt or an answer of ``messages``, counted from 1, and what followed it, there.
+
+        The version that was there is kept. Raises ``ValueError`` if there is no such message or version.
+        """
+        self._history.choose(message, number)
         Observers.of(self).notify(None)
 
     def restore(self, saved: Messages) -> Messages:

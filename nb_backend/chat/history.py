@@ -1,32 +1,29 @@
-"""Messages of a chat: which ones a request follows, what a re-run takes back, and how they are sent.
-
-A *turn* is a user message with all that answers it. A message may carry these local keys, which are never sent:
-
-``stopped``  ``True``: the answer was stopped before its end
-``trimmed``  how many of the oldest turns were left out of the request
-``cell``     the id of the cell that asked
-``system``   the system prompt from this message on
-``media``    the attachments, a list of ``Attachment``
-``images``   what the image addresses in an answer stand for, as ``safe_markdown`` takes it
-"""
+"""History of a chat: which messages a request follows, what a re-run takes back, and how that comes back."""
 
 from __future__ import annotations
 
-import secrets
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from .. import background
-from ..media.message_parts import text_of, text_parts
-from ..text import counted
 from ..typing import Messages
 from .cell_run import CellRun
 from .merge import merge
-
-LOCAL_KEYS = frozenset({"stopped", "trimmed", "cell", "system", "media", "images"})
-_TITLE_LENGTH = 58  # characters, without the ellipsis
-_NEVER_TRIMMED = frozenset({"system", "developer"})  # roles
+from .messages import LOCAL_KEYS as LOCAL_KEYS
+from .messages import Message as Message
+from .messages import cell_of, turns_of
+from .messages import count_turns as count_turns
+from .messages import describe_length as describe_length
+from .messages import find_turn as find_turn
+from .messages import metadata as metadata
+from .messages import new_turn_id as new_turn_id
+from .messages import opening_words as opening_words
+from .messages import system_prompt as system_prompt
+from .messages import trimmed_turns as trimmed_turns
+from .removals import MAX_REMOVALS, Kind, Removal, history_before_cell, of_cells, places, remove_cell
+from .versions import Fork, fork_at, reachable_forks, same_prompt, version_numbers
+from .wire import wire_messages as wire_messages
 
 _lock = threading.RLock()
 """Held while a history is read or changed: cells, threads and the background loop use the same chat. It is reentrant
@@ -34,34 +31,28 @@ because a stream that is garbage-collected commits its answer at any point, and 
 pickled."""
 
 
-class Message(dict[str, Any]):
-    """Message with ``metadata`` beside its fields: time, model, provider, usage, seconds, reasoning. Never sent.
-
-    The ``id`` in the metadata of a prompt identifies its turn, also in files and in another process.
-    """
-
-    __slots__ = ("metadata",)
-
-    def __init__(self, message: Mapping[str, Any], metadata: dict[str, Any] | None = None) -> None:
-        super().__init__(message)
-        self.metadata = metadata or {}
-
-
 class History:
     """The messages of a chat, the earlier ones that ``new=True`` put aside, and the state that providers want back.
 
-    A cell's new run takes back what its earlier runs asked, and everything after that, in all of these messages.
+    A cell's new run takes back what its earlier runs asked, and all that cells asked after it, in all of these
+    messages. What no cell has asked stays, after the new turns. What was removed can come back (``undo``), and a turn
+    that was edited or asked again has versions (``choose``).
     """
 
     def __init__(self) -> None:
         self.messages: Messages = []
         self._previous: list[Messages] = []  # one list for each time that the chat was started over
+        self._forks: list[Fork] = []
+        self._removals: list[Removal] = []  # newest last
         self._last_run_of_cell: dict[str, CellRun] = {}  # only runs that have an answer here
         self._known_turns: set[str] = set()  # ids of all turns that are or were here
         self._cells: set[str] = set()  # all that have run in this process
         self._server_states: dict[str, Any] = {}  # by name of the provider
         self._last_provider = ""  # the one that answered
         self._last_requested: str | None = None  # the one that the request named
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_removals": []}  # what was deleted does not get into copies and files
 
     def before(
         self,
@@ -79,7 +70,10 @@ class History:
         with _lock:
             if new:
                 return [], None
-            messages = self._histories_for(run)[-1] if replaced is None else self.messages[: self._turn_of(replaced)[0]]
+            if replaced is not None:
+                messages = self.messages[: self._turn_of(replaced)[0]]
+            else:
+                messages = self._place_of(run)[0][-1]
             state = None
             if messages is self.messages:
                 name = self._last_provider if provider == self._last_requested else str(provider)
@@ -99,7 +93,7 @@ class History:
         provider: str,
         requested: str | None,
     ) -> None:
-        """Add a turn. It takes the place of what an earlier run of the cell asked, or of the message ``replaced``.
+        """Add a turn. It takes the place of what an earlier run of the cell asked, or is a new version of ``replaced``.
 
         ``sent`` are the messages that the request followed, ``states`` the server states that came with the answer.
         A turn of a run that a later one has already taken back is dropped.
@@ -107,15 +101,22 @@ class History:
         with _lock:
             if run is not None and self._is_superseded(run):
                 return
-            histories = self._histories_for(run)
-            if replaced is not None and (turn := find_turn(self.messages, replaced)):
-                histories = [*self._previous, self.messages[: turn[0]]]
             if cell := run.cell if run is not None else (replaced or {}).get("cell"):
                 question["cell"] = cell
+            turn = find_turn(self.messages, replaced) if replaced is not None else None
+            made: list[Removal] = []
+            after: Messages = []
+            if turn is not None:
+                histories = [*self._previous, self.messages[: turn[0]]]
+                made.append(self._add_version(self.messages[turn[0] :], [question, reply]))
+            else:
+                histories, after, removed = self._place_of(run)
+                made.append(self._removal("rerun", removed, run=run))
             if new and histories[-1]:
+                made.append(self._removal("new", self._shown(histories[-1]), question=question, run=run))
                 histories = [*histories, []]
             self._replace(histories)
-            if self.messages != sent:  # turns that the server has not seen were added meanwhile
+            if self.messages != sent or after:  # turns that the server has not seen were added meanwhile
                 self._server_states, states = {}, {}
             if reply.get("trimmed", 0) > trimmed_turns(self.messages):
                 self._server_states = {}
@@ -123,16 +124,21 @@ class History:
             self._last_provider, self._last_requested = provider, requested
             if run is not None:
                 self._last_run_of_cell[run.cell] = run
-            self.messages += [question, reply]
+            self.messages += [question, reply, *after]
+            self._remember(*made)
             self._note([question])
             if run is not None:
                 self._cells = {*self._cells, run.cell}
 
     def rewind(self, cell: str | CellRun) -> None:
-        """Undo the turns of a cell, and all turns after them. Given a run: only those of earlier runs."""
+        """Take back the turns of a cell, and those of cells after them. Given a run: only those of earlier runs."""
         run = cell if isinstance(cell, CellRun) else CellRun(cell)
         with _lock:
-            self._replace(self._histories_for(run))
+            histories, after, removed = self._place_of(run)
+            if removed:
+                removal = self._removal("rerun", removed, run=run)
+                self._replace([*histories[:-1], [*histories[-1], *after]])
+                self._remember(removal)
             if run is cell and not self._is_superseded(run):
                 self._last_run_of_cell[run.cell] = run
             self._cells = {*self._cells, run.cell}
@@ -140,10 +146,16 @@ class History:
     def remove(self, cell: str) -> None:
         """Remove the turns of one cell, and keep all others."""
         with _lock:
-            *self._previous, left = remove_cell([*self._previous, self.messages], cell)
+            histories = [*self._previous, self.messages]
+            *previous, left = remove_cell(histories, cell)
+            kept = {id(message) for messages in (*previous, left) for message in messages}
+            removed = [message for messages in histories for message in messages if id(message) not in kept]
+            removal = self._removal("deleted cell", removed)
+            self._previous = previous
             if left != self.messages:
                 self._note(self.messages)
                 self.messages, self._server_states = left, {}
+            self._remember(removal)
 
     def restore(self, saved: Messages) -> Messages:
         """Put in the turns of a record that are not known here, and return their prompts (see ``merge``)."""
@@ -162,28 +174,180 @@ class History:
         """Remove the turn of one message, found by identity. Raises ``ValueError`` if it is not in the chat."""
         with _lock:
             start, end = self._turn_of(question)
+            removal = self._removal("delete", self.messages[start:end])
             self._note(self.messages[start:end])
             self.messages, self._server_states = [*self.messages[:start], *self.messages[end:]], {}
+            self._remember(removal)
 
     def clear(self) -> None:
         """Remove all messages, and with them what is known about cells and servers."""
         with _lock:
+            removal = self._removal("clear", [one for messages in (*self._previous, self.messages) for one in messages])
+            removal.earlier, self._removals = self._removals, []
             self._note(self.messages)
             self.messages, self._previous, self._server_states, self._last_run_of_cell = [], [], {}, {}
+            self._remember(removal)
 
     def clear_system_prompts(self) -> None:
         """Remove the system prompts that messages have set."""
         with _lock:
-            for messages in (*self._previous, self.messages):
+            versions = (version for fork in self._forks for version in fork.versions)
+            removed = (removal.before for removal in self._removals)
+            for messages in (*self._previous, self.messages, *versions, *removed):
                 for message in messages:
                     message.pop("system", None)
 
-    def _histories_for(self, run: CellRun | None) -> list[Messages]:
-        """Return the previous messages and the current ones, as a cell's run finds them."""
+    # --- what was removed
+
+    def removals(self) -> list[tuple[Removal, Messages]]:
+        """Return the removals that can be undone, newest last, each with the messages that would come back.
+
+        A turn whose cell has asked again does not come back: the cell's new turn stands in its place.
+        """
+        with _lock:
+            here = [message for messages in (*self._previous, self.messages) for message in messages]
+            present = {id(message) for message in here}
+            cells = {cell_of(message) for message in here} - {""}
+            heads = {id(fork.head) for fork in self._forks}
+            found = []
+            for one in self._removals:
+                turns = [turn for turn in turns_of(one.removed) if id(turn[0]) not in present]
+                if one.kind == "new":
+                    turns = turns_of(one.removed) if self._previous and self._begins_with(one.question) else []
+                elif one.kind not in ("edit", "retry"):
+                    turns = [turn for turn in turns if cell_of(turn[0]) not in cells or id(turn[0]) in heads]
+                elif not any(one.question is message for message in self.messages):
+                    continue
+                if turns or one.kind in ("edit", "retry", "failed"):
+                    found.append((one, [message for turn in turns for message in turn]))
+            return found
+
+    def undo(self, removal: Removal | None = None) -> Removal:
+        """Undo this removal, by default the last one, and return it. Raises ``ValueError`` if there is none to undo."""
+        with _lock:
+            known = self.removals()
+            found = [(one, messages) for one, messages in known if removal in (None, one)]
+            if not found:
+                raise ValueError("there is nothing to undo in this chat")
+            removal, messages = found[-1]
+            if removal.kind in ("edit", "retry"):
+                self._switch_back(removal)
+            elif removal.kind != "failed":
+                self._replace(removal.put_back([*self._previous, self.messages], messages))
+            self._removals = [*removal.earlier, *(one for one, _ in known if one is not removal)]
+            return removal
+
+    def note_removal(self, kind: Kind) -> Removal:
+        """Add a removal of something that is not in the messages, such as a failed turn, and return it."""
+        with _lock:
+            removal = self._removal(kind, [])
+            self._removals = [*self._removals, removal][-MAX_REMOVALS:]
+            return removal
+
+    def _removal(self, kind: Kind, removed: Messages, **fields: Any) -> Removal:
         histories = [*self._previous, self.messages]
-        if run is None or self._last_run_of_cell.get(run.cell) is run or self._is_superseded(run):
-            return histories
-        return history_before_cell(histories, run.cell)
+        before = [message for messages in histories for message in messages]
+        starts = {id(messages[0]) for messages in histories[1:] if messages}
+        return Removal(kind, before, removed, starts, **fields)
+
+    def _remember(self, *made: Removal) -> None:
+        """Remember removals, and forget those that cannot be undone any more."""
+        self._removals = [*self._removals, *made]
+        self._removals = [one for one, _ in self.removals()][-MAX_REMOVALS:]
+
+    def _shown(self, messages: Messages) -> Messages:
+        """Return those of these messages that are in the chat, and not put aside already."""
+        here = {id(message) for message in self.messages}
+        return [message for message in messages if id(message) in here]
+
+    def _begins_with(self, question: Mapping[str, Any] | None) -> bool:
+        return bool(self.messages) and self.messages[0] is question
+
+    # --- versions
+
+    def versions(self) -> dict[int, tuple[int, int]]:
+        """Return for the id() of each message that has versions which one it is, from 1, and how many there are."""
+        with _lock:
+            return version_numbers(self._forks, self.messages) if self._forks else {}
+
+    def choose(self, message: Mapping[str, Any], number: int) -> None:
+        """Choose another version of a prompt or an answer, counted from 1, with all that followed it.
+
+        Raises ``ValueError`` if the message is not in the chat, or if it has no such version.
+        """
+        with _lock:
+            at = next((at for at, one in enumerate(self.messages) if one is message), None)
+            while at and self.messages[at].get("role") != "user":
+                at -= 1
+            if at is None:
+                raise ValueError("this message is no longer in the chat")
+            fork = fork_at(self._forks, self.messages[at])
+            choices = fork.place(is_answer=message is not self.messages[at])[0] if fork is not None else []
+            if fork is None or not 1 <= number <= len(choices):
+                raise ValueError(f"this message has no version {number}")
+            self._choose(fork, at, choices[number - 1])
+
+    def _choose(self, fork: Fork, at: int, number: int) -> None:
+        if number != fork.chosen:
+            path = self.messages[at:]
+            messages = [*self.messages[:at], *fork.versions[number]]
+            self._forks = [one.choosing(number, path) if one is fork else one for one in self._forks]
+            self._replace([*self._previous, messages])
+
+    def _switch_back(self, removal: Removal) -> None:
+        """Choose the version that an edit or a retry has left."""
+        at = next(at for at, message in enumerate(self.messages) if message is removal.question)
+        fork = fork_at(self._forks, self.messages[at])
+        for number, version in enumerate(fork.versions if fork is not None else ()):
+            if fork is not None and version[0] is removal.replaced:
+                self._choose(fork, at, number)
+
+    def _add_version(self, path: Messages, new: Messages) -> Removal:
+        """Add a version beside the one with which ``path`` begins, and return how to go back to that one."""
+        question, replaced = new[0], path[0]
+        fork = fork_at(self._forks, replaced) or Fork(([replaced],), 0)
+        forks = [*(one for one in self._forks if one is not fork), fork.with_version(new, path)]
+        roots = (*self._previous, self.messages, new, *(removal.before for removal in self._removals))
+        self._forks = reachable_forks(forks, roots)
+        kind: Kind = "retry" if same_prompt(question, replaced) else "edit"
+        return self._removal(kind, [], question=question, replaced=replaced)
+
+    # --- where a prompt belongs
+
+    def _place_of(self, run: CellRun | None) -> tuple[list[Messages], Messages, Messages]:
+        """Return the histories that a prompt of this run continues, what stays after it, and what it takes back.
+
+        The turns of one run stay together: each follows the one before it.
+        """
+        histories = [*self._previous, self.messages]
+        if run is None or self._is_superseded(run):
+            return histories, [], []
+        own = [message for message in self.messages if cell_of(message) == run.cell]
+        if self._last_run_of_cell.get(run.cell) is run and own:
+            at = self._turn_of(own[-1])[1]
+        elif (before := history_before_cell(histories, run.cell)) is not histories:
+            whole = [message for messages in histories for message in messages]
+            removed, after = of_cells(whole[sum(map(len, before)) :])
+            return before, after, removed
+        else:
+            at = self._place_taken_back(run.cell)
+        if at == len(self.messages):
+            return histories, [], []
+        return [*self._previous, self.messages[:at]], self.messages[at:], []
+
+    def _place_taken_back(self, cell: str) -> int:
+        """Return the index where the turns of a cell stood that were taken back; the end if other cells ask after it.
+
+        So all cells that run again send the same as before, whatever was asked in between in the panel.
+        """
+        for removal in reversed(self._removals):
+            own = [message for message in removal.removed if cell_of(message) == cell]
+            if removal.kind == "rerun" and own:
+                at = next((at for at, _ in places(removal.before, self.messages, own)), len(self.messages))
+                after = self.messages[at:]
+                stood_there = bool(after) and any(one is after[0] for one in removal.before)
+                return at if stood_there and not any(map(cell_of, after)) else len(self.messages)
+        return len(self.messages)
 
     def _is_superseded(self, run: CellRun) -> bool:
         """Whether a later run of the cell has an answer here: what this run asks is then already taken back."""
@@ -206,146 +370,6 @@ class History:
         if turn is None:
             raise ValueError("this prompt is no longer in the chat")
         return turn
-
-
-def history_before_cell(histories: list[Messages], cell: str) -> list[Messages]:
-    """Return the histories as they were before the first message of a cell.
-
-    ``histories`` follow each other; the last one returned is the one that goes on. One that the cell itself started is
-    left out. If the cell has no message, the same lists are returned.
-    """
-    for number, messages in enumerate(histories):
-        for at, message in enumerate(messages):
-            if message.get("cell") == cell:
-                return [*histories[:number], *([messages[:at]] if at or not number else [])]
-    return histories
-
-
-def remove_cell(histories: list[Messages], cell: str) -> list[Messages]:
-    """Return the histories without the turns of one cell.
-
-    What is left of a history that the cell itself started continues the one before it.
-    """
-    left: list[Messages] = []
-    for messages in histories:
-        kept, is_of_cell = [], False
-        for message in messages:
-            if message.get("role") == "user":
-                is_of_cell = message.get("cell") == cell
-            if not is_of_cell:
-                kept.append(message)
-        if left and (kept[:1] != messages[:1] or not left[-1]):
-            left[-1] += kept
-        else:
-            left.append(kept)
-    return left
-
-
-def system_prompt(messages: Messages) -> str | None:
-    """Return the system prompt that the last message with one has set, or ``None``."""
-    return next((message["system"] for message in reversed(messages) if "system" in message), None)
-
-
-def new_turn_id() -> str:
-    """Return an id for a turn: 12 random hex digits."""
-    return secrets.token_hex(6)
-
-
-def metadata(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata of a message; ``{}`` for a plain dict."""
-    return message.metadata if isinstance(message, Message) else {}
-
-
-def find_turn(messages: Messages, question: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Return the index of a user message, found by identity, and the index after its turn; ``None`` if it is gone."""
-    start = next((at for at, message in enumerate(messages) if message is question), None)
-    if start is None:
-        return None
-    after = (at for at in range(start + 1, len(messages)) if messages[at].get("role") == "user")
-    return start, next(after, len(messages))
-
-
-def count_turns(messages: Messages) -> int:
-    """Return the number of turns, which is the number of user messages."""
-    return sum(message.get("role") == "user" for message in messages)
-
-
-def describe_length(messages: Messages) -> str:
-    """Return the number of turns as text: ``1 turn``, ``3 turns``."""
-    return counted(count_turns(messages), "turn")
-
-
-def opening_words(messages: Iterable[Mapping[str, Any]]) -> str:
-    """Return how the first question begins, in one line of at most 60 characters, or ""."""
-    question = next((text for one in messages if one.get("role") == "user" and (text := text_of(one).strip())), "")
-    words = " ".join(question[:1000].splitlines()[0].split()) if question else ""
-    cut = words[:_TITLE_LENGTH]
-    return words if cut == words else f"{cut.rpartition(' ')[0] or cut} …"
-
-
-def trimmed_turns(messages: Messages) -> int:
-    """Return how many of the oldest turns the next request trims: as many as the last request did."""
-    trimmed = messages[-1].get("trimmed") if messages else None
-    return min(trimmed, count_turns(messages)) if isinstance(trimmed, int) else 0
-
-
-def wire_messages(messages: Messages, without: int = 0, *, pictures: bool = True) -> Messages:
-    """Return the messages as they are sent: without local keys, and without the oldest ``without`` turns.
-
-    System and developer messages are never trimmed. Attachments become content parts of their message again; with
-    ``pictures=False`` images are left out.
-
-    Empty answers and empty system prompts are left out, as servers refuse them. What the user says before and after
-    an empty answer then becomes one message: nothing that the user wrote is lost, and the roles alternate, which many
-    servers require.
-    """
-    sent: Messages = []
-    turns, unanswered = 0, False
-    for message in messages:
-        turns += message.get("role") == "user"
-        if without and turns <= without and message.get("role") not in _NEVER_TRIMMED:
-            continue
-        wire = _wire_message(message, pictures)
-        if _is_empty(wire):
-            unanswered = unanswered or wire["role"] == "assistant"
-            continue
-        if unanswered and sent and sent[-1].get("role") == wire.get("role") == "user":
-            before = sent.pop()
-            wire = {**before, **wire, "content": _joined(before.get("content"), wire.get("content"))}
-        sent.append(wire)
-        unanswered = False
-    return sent
-
-
-def _is_empty(message: dict[str, Any]) -> bool:
-    """Whether this is an answer or a system prompt in which nothing is said and no tool is called."""
-    if message.get("role") not in ("assistant", *_NEVER_TRIMMED):
-        return False
-    content = message.get("content")
-    parts = content if isinstance(content, list) else [content]
-    texts = [part.get("text", "…") if isinstance(part, dict) else part for part in parts]
-    says = any(text.strip() if isinstance(text, str) else text for text in texts)
-    return not says and not any(map(message.get, ("tool_calls", "function_call", "audio", "refusal")))
-
-
-def _joined(first: Any, second: Any) -> Any:
-    if isinstance(first, str) and isinstance(second, str):
-        return f"{first}\n\n{second}"
-    return [*text_parts(first), *text_parts(second)]
-
-
-def _wire_message(message: dict[str, Any], pictures: bool) -> dict[str, Any]:
-    sent = {key: value for key, value in message.items() if key not in LOCAL_KEYS}
-    media = [one for one in message.get("media", ()) if pictures or not one.is_image]
-    if message.get("role") == "assistant" and isinstance(text := sent.get("content"), str):
-        from ..markdown.data_uris import shorten_data_uris
-
-        sent["content"] = shorten_data_uris(text)  # a model cannot read base64 as an image
-    if media:
-        from ..media.message_parts import content_part
-
-        sent["content"] = [*(content_part(one.uri, one.name) for one in media), *text_parts(message.get("content"))]
-    return sent
 
 
 def _renew_lock() -> None:

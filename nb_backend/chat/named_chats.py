@@ -68,7 +68,7 @@ class NamedChats(Mapping[str, Chat]):
         return self._chats.copy().items()
 
     def take_back(self, cell: str | CellRun) -> None:
-        """Undo in all chats the turns of a cell, and all turns after them (see ``Chat.take_back``)."""
+        """Take back in all chats the turns of a cell, and those of cells after them (see ``Chat.take_back``)."""
         for chat in self.values():
             chat.take_back(cell)
 

@@ -2,8 +2,8 @@
 
 The JSON is an object of ``format`` ("nb_backend.chat"), ``version`` (1), ``model``, ``provider``, ``system`` (strings
 or null), ``title`` (a string, if the user has given one), ``params`` (an object), ``messages`` (objects of ``role``,
-``content`` and the local keys that ``history`` lists) and ``about`` (for each message the object
-``history.Message.metadata``). A change that older readers would misunderstand raises the version.
+``content`` and the local keys that ``messages`` lists) and ``about`` (for each message the object
+``messages.Message.metadata``). A change that older readers would misunderstand raises the version.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """A notebook and its chats compared with a model of them, after random actions; and chats under concurrency.
 
-The promise: running a cell again takes back what it had asked, and everything after it. So "Run all" has the same
-result as a restart and "Run all", provided that the first cell that asks in a chat is the one that began it;
-``NotebookMachine.begins_again`` is the exact condition. Deleting a cell removes its turns and no others, if the front
-end reports it, as JupyterLab does. The kernel never learns the order of the cells, so turns of other cells stay until
-the chat is reset.
+The promise: running a cell again takes back what it had asked, and what cells asked after it; all else stays. So
+"Run all" has the same result as a restart and "Run all", provided that the first cell that asks in a chat is the one
+that began it; ``NotebookMachine.begins_again`` is the exact condition. Deleting a cell removes its turns and no
+others, if the front end reports it, as JupyterLab does. The kernel never learns the order of the cells, so turns of
+other cells stay until the chat is reset.
 """
 
 from __future__ import annotations
@@ -79,36 +79,79 @@ class Said:
         ]
 
 
-Record = list[Said]  # all turns of a chat, also those from before it was started over
+@dataclass(frozen=True)
+class Gone:
+    """The place of a cell whose turns were taken back: they return there if only panels have asked after it."""
+
+    cell: str
 
 
-def without(record: Record, cell: str | None, run: int) -> Record:
+Record = list[Said | Gone]  # all turns of a chat, also those from before it was started over
+
+
+def asked(record: Record) -> list[Said]:
+    return [said for said in record if isinstance(said, Said)]
+
+
+def taken_back(record: Record, cell: str | None, run: int) -> Record:
     """Return what is left when this run of a cell takes back what its earlier runs asked."""
     for at, said in enumerate(record):
-        if cell is not None and said.cell == cell and said.run != run:
-            return record[:at]
+        if cell is not None and isinstance(said, Said) and said.cell == cell and said.run != run:
+            rest = [one if isinstance(one, Gone) else Gone(one.cell) if one.cell else stays(one) for one in record[at:]]
+            return tidy([*record[:at], *rest])
     return record
+
+
+def stays(said: Said) -> Said:
+    return replace(said, ask=replace(said.ask, new=False), state=None)
+
+
+def tidy(record: Record) -> Record:
+    """Return the record without places at its end: what is asked next comes after them."""
+    while record and isinstance(record[-1], Gone):
+        record = record[:-1]
+    return record
+
+
+def split(record: Record, cell: str | None, run: int) -> tuple[Record, Record]:
+    """Return what a prompt follows, and what stays after it."""
+    if cell is None:
+        return record, []
+    own = [at for at, one in enumerate(record) if isinstance(one, Said) and one.cell == cell]
+    begin = len(record) - len(goes_on(record))
+    if own and record[own[0]].run != run:
+        rest = taken_back(record, cell, run)[own[0] :]
+        return record[: own[0]], rest
+    places = [at for at, one in enumerate(record) if one == Gone(cell) and at >= begin]
+    at = own[-1] + 1 if own and own[-1] >= begin else None
+    if at is None and places and not [one for one in asked(record[places[0] :]) if one.cell]:
+        at = places[0]
+    return (record, []) if at is None else (record[:at], record[at:])
 
 
 def forgotten(record: Record, cell: str) -> Record:
     """Return what is left when a cell is deleted. A server state for other messages is dropped."""
     left = [said for said in record if said.cell != cell]
     if goes_on(left) != goes_on(record):
-        left = [replace(said, state=None) for said in left]
-    return left
+        left = [replace(said, state=None) if isinstance(said, Said) else said for said in left]
+    return tidy(left)
 
 
 def goes_on(record: Record) -> Record:
     """Return the turns since the chat was last started over."""
-    starts = [at for at, said in enumerate(record) if said.ask.new]
+    starts = [at for at, said in enumerate(record) if isinstance(said, Said) and said.ask.new]
     return record[starts[-1] :] if starts else record
 
 
 def request_of(record: Record, ask: Ask, base: str | None) -> list[dict]:
     """Return the messages that a prompt is sent with."""
-    prompts = [base, *(said.ask.system for said in record), ask.system]
+    prompts = [base, *(said.ask.system for said in asked(record)), ask.system]
     system = [prompt for prompt in prompts if prompt is not None][-1:]
-    told = [{k: v for k, v in message.items() if k in ("role", "content")} for s in record for message in s.messages()]
+    told = [
+        {k: v for k, v in message.items() if k in ("role", "content")}
+        for s in asked(record)
+        for message in s.messages()
+    ]
     return [
         *({"role": "system", "content": prompt} for prompt in system if prompt),
         *told,
@@ -162,12 +205,12 @@ class NotebookMachine(RuleBasedStateMachine):
         half = {"failed": ("Half", RuntimeError("m")), "failed at once": (RuntimeError("m"),), "stopped": ("Half", ...)}
         engine.enqueue(*{"": (hears, answer), "stopped without text": (...,), **half}[ending])
         base = BASE[ask.chat] if ask.chat else None
-        record = without(self.records[ask.chat], cell, run) if ask.chat else []
-        before = [] if ask.new else goes_on(record)
+        record, after = split(self.records[ask.chat], cell, run) if ask.chat else ([], [])
+        before = [] if ask.new else asked(goes_on(record))
 
-        asked, as_it_was = len(engine.history), self.looks()
+        sent_before, as_it_was = len(engine.history), self.looks()
         kept = self.really_ask(ask, ending)
-        (body,) = engine.history[asked:]
+        (body,) = engine.history[sent_before:]
         self.check_request(body)
         assert body["messages"] == request_of(before, ask, base)
         if "conversation" in body:  # only the state of the last turn is sent, never one of undone turns
@@ -181,8 +224,8 @@ class NotebookMachine(RuleBasedStateMachine):
         if ending and "conversation" in body:
             said = replace(said, state=body["conversation"]["id"])
         if ask.chat:
-            self.records[ask.chat] = [*record, said]
-        self.records = {name: without(record, cell, run) for name, record in self.records.items()}
+            self.records[ask.chat] = [*(record if asked(after) else tidy(record)), said, *after]
+        self.records = {name: taken_back(record, cell, run) for name, record in self.records.items()}
         self.check_chats()
         return not ending
 
@@ -234,13 +277,13 @@ class NotebookMachine(RuleBasedStateMachine):
         assert set(self.chats) == set(self.records)
         for name, record in self.records.items():
             chat = self.chats[name]
-            assert chat.messages == [message for said in goes_on(record) for message in said.messages()]
+            assert chat.messages == [message for said in asked(goes_on(record)) for message in said.messages()]
             for asks_next in [None, *(cell.id for cell in self.cells)]:
                 with from_cell(asks_next):
                     request = chat.request("next?")
                 self.check_request({"messages": request.messages(0)})
                 ask = Ask("next?", name, False, None)
-                left = goes_on(without(record, asks_next, 0))
+                left = goes_on(split(record, asks_next, 0)[0])
                 assert request.messages(0) == request_of(left, ask, BASE[name])
 
     def begins_again(self) -> bool:
@@ -250,8 +293,10 @@ class NotebookMachine(RuleBasedStateMachine):
         back all that was said.
         """
         for name, record in self.records.items():
+            if not all(said.cell for said in asked(record)):
+                return False
             for cell in self.cells:
-                record = without(record, cell.id, 0)
+                record = asked(split(record, cell.id, 0)[0])
                 if any(ask.chat == name for ask in cell.asks):
                     if record:
                         return False
@@ -259,10 +304,10 @@ class NotebookMachine(RuleBasedStateMachine):
         return True
 
     def requests_of_all(self) -> list[list[dict]]:
-        asked = len(self.backend.engine.history)
+        before = len(self.backend.engine.history)
         for cell in self.cells:
             assert self.run(cell)
-        return [body["messages"] for body in self.backend.engine.history[asked:]]
+        return [body["messages"] for body in self.backend.engine.history[before:]]
 
     def check_run_all(self) -> None:
         """Run all cells, once more, and in a new kernel, and compare the requests."""
@@ -270,13 +315,13 @@ class NotebookMachine(RuleBasedStateMachine):
         once = self.requests_of_all()
         if not begins_again:
             return
-        said = {name: [s.messages() for s in goes_on(record)] for name, record in self.records.items()}
+        said = {name: [s.messages() for s in asked(goes_on(record)) if s.cell] for name, record in self.records.items()}
         twice, lived = self.requests_of_all(), (self.chats, self.records)
         self.restart()
         assert once == twice == self.requests_of_all()
         asked_in = {ask.chat for cell in self.cells for ask in cell.asks}
         for name in asked_in - {None}:
-            assert said[name] == [s.messages() for s in goes_on(self.records[name])]
+            assert said[name] == [s.messages() for s in asked(goes_on(self.records[name]))]
         self.chats, self.records = lived
         self.monkeypatch.setattr(question_module, "chats", self.chats)
         self.checked += len(once)
@@ -356,7 +401,7 @@ class NotebookMachine(RuleBasedStateMachine):
     def take_back_by_hand(self, name):
         for cell in self.cells[1:]:
             self.chats[name].take_back(cell.id)
-            self.records[name] = without(self.records[name], cell.id, 0)
+            self.records[name] = taken_back(self.records[name], cell.id, 0)
         self.check_chats()
 
     @rule()
@@ -572,7 +617,7 @@ async def test_a_panel_and_a_cell_at_once(backend):
     assert sent(backend) == ["a?", "a?", "b?"]
     assert questions(chat) == ["a?", "b?", "panel?"]
     await run_cells(chat, "b")
-    assert questions(chat) == ["a?", "b?"]
+    assert questions(chat) == ["a?", "b?", "panel?"]
 
 
 async def test_a_cell_that_runs_again_while_others_are_answered(backend):

@@ -1,0 +1,70 @@
+"""Messages as they are sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..media.message_parts import text_parts
+from ..typing import Messages
+from .messages import LOCAL_KEYS
+
+_NEVER_TRIMMED = frozenset({"system", "developer"})  # roles
+
+
+def wire_messages(messages: Messages, without: int = 0, *, pictures: bool = True) -> Messages:
+    """Return the messages as they are sent: without local keys, and without the oldest ``without`` turns.
+
+    System and developer messages are never trimmed. Attachments become content parts of their message again; with
+    ``pictures=False`` images are left out.
+
+    Empty answers and empty system prompts are left out, as servers refuse them. What the user says before and after
+    an empty answer then becomes one message: nothing that the user wrote is lost, and the roles alternate, which many
+    servers require.
+    """
+    sent: Messages = []
+    turns, unanswered = 0, False
+    for message in messages:
+        turns += message.get("role") == "user"
+        if without and turns <= without and message.get("role") not in _NEVER_TRIMMED:
+            continue
+        wire = _wire_message(message, pictures)
+        if _is_empty(wire):
+            unanswered = unanswered or wire["role"] == "assistant"
+            continue
+        if unanswered and sent and sent[-1].get("role") == wire.get("role") == "user":
+            before = sent.pop()
+            wire = {**before, **wire, "content": _joined(before.get("content"), wire.get("content"))}
+        sent.append(wire)
+        unanswered = False
+    return sent
+
+
+def _is_empty(message: dict[str, Any]) -> bool:
+    """Whether this is an answer or a system prompt in which nothing is said and no tool is called."""
+    if message.get("role") not in ("assistant", *_NEVER_TRIMMED):
+        return False
+    content = message.get("content")
+    parts = content if isinstance(content, list) else [content]
+    texts = [part.get("text", "…") if isinstance(part, dict) else part for part in parts]
+    says = any(text.strip() if isinstance(text, str) else text for text in texts)
+    return not says and not any(map(message.get, ("tool_calls", "function_call", "audio", "refusal")))
+
+
+def _joined(first: Any, second: Any) -> Any:
+    if isinstance(first, str) and isinstance(second, str):
+        return f"{first}\n\n{second}"
+    return [*text_parts(first), *text_parts(second)]
+
+
+def _wire_message(message: dict[str, Any], pictures: bool) -> dict[str, Any]:
+    sent = {key: value for key, value in message.items() if key not in LOCAL_KEYS}
+    media = [one for one in message.get("media", ()) if pictures or not one.is_image]
+    if message.get("role") == "assistant" and isinstance(text := sent.get("content"), str):
+        from ..markdown.data_uris import shorten_data_uris
+
+        sent["content"] = shorten_data_uris(text)  # a model cannot read base64 as an image
+    if media:
+        from ..media.message_parts import content_part
+
+        sent["content"] = [*(content_part(one.uri, one.name) for one in media), *text_parts(message.get("content"))]
+    return sent
