@@ -74,7 +74,7 @@ def map(
 
 def compare(
     prompts: Any,
-    models: Iterable[str],
+    models: str | Iterable[str],
     *,
     template: str | None = None,
     images: Any = None,
@@ -89,7 +89,8 @@ def compare(
 
     The columns are ``prompt``, ``model``, ``answer`` (the text, as much as arrived), ``tokens``, ``seconds`` and
     ``error`` (the message of a failure, else ``None``); if any answer is incomplete, there is a boolean column
-    ``complete``. ``prompts`` may be a single text. The other arguments, and ``await``, are as for ``map``.
+    ``complete``. ``prompts`` may be a single text, and ``models`` a text with commas between the names. The other
+    arguments, and ``await``, are as for ``map``.
     """
     try:
         import pandas  # type: ignore[import-untyped]
@@ -98,7 +99,7 @@ def compare(
     if "model" in chat:
         raise TypeError("compare takes models (a list of names) instead of model")
     refuse_unknown(chat, "compare", _OF_CHAT)
-    names = [models] if isinstance(models, str) else [*models]
+    names = [name for one in models.split(",") if (name := one.strip())] if isinstance(models, str) else [*models]
     if not names:
         raise ValueError("models is empty: name at least one model")
     rows = read_rows([prompts] if isinstance(prompts, str | Answer) else prompts, template, images)

@@ -35,6 +35,7 @@ def test_each_prompt_and_model_is_a_row(backend):
 
 def test_one_text_is_one_prompt_and_one_name_one_model(backend):
     assert nb_backend.compare("one", "a")["answer"].tolist() == ["one"]
+    assert nb_backend.compare("one", "a, b")["model"].tolist() == ["a", "b"]
 
 
 def test_a_failure_keeps_its_row_with_the_text_that_arrived(backend):

@@ -220,7 +220,7 @@ def _refuse_rest_of_code(found: Sequence[Word], roles: Sequence[str], at: int, o
             raise ValueError(f"put a value with spaces in quotes: {_in_quotes(role, value, following[:count])}")
     last = following[0] if role == "image" and roles[at + 1 : at + 2] == ["model"] else Word()
     if is_file(last) and not last.is_quoted and not is_file(value):
-        one, two = _in_quotes(role, value, [last]), f"-i {value} -i {last}"
+        one, two = _in_quotes(role, value, [last]), f"-i {value.rstrip(',')} -i {last}"
         raise ValueError(f"{shorten(last)} is a file: write {one} if its name has a space, else {shorten(two)}")
 
 

@@ -68,6 +68,32 @@ def meant_names(words: Iterable[Word]) -> Sequence[str]:
     return found if are_names else ()
 
 
+def split_at_commas(words: Sequence[Word]) -> Sequence[Word]:
+    """Return the models of a line, where a comma between two of them separates them, as a space does.
+
+    The words are returned as they are if they may be a text: if a part cannot be a name, if none clearly is one, or if
+    nothing follows the last comma.
+    """
+    parts = [part for word in words for part in _parts(word)]
+    if len(parts) < 2 or not (parts[0] and parts[-1]) or not any(re.search("[,，、]", word) for word in words):
+        return words
+    found = [part for part in parts if part]
+    are_names = all(part.is_quoted or is_alias(part) or can_be_name(part) for part in found)
+    is_clear = any(part.is_quoted or is_alias(part) or looks_like_name(part) for part in found)
+    return found if are_names and is_clear else words
+
+
+def _parts(word: Word) -> list[Word]:
+    if word.is_quoted or is_alias(word):
+        return [word]
+    parts = [*map(Word, re.split("[,，、]", word))]
+    for at, part in enumerate(parts):
+        if len(part) > 2 and part[0] == part[-1] and part[0] in "\"'":
+            parts[at] = Word(part[1:-1])
+            parts[at].is_quoted = parts[at].has_quoted_value = True
+    return parts
+
+
 def is_alias(word: str) -> bool:
     """Whether the user has given a model this short name."""
     return word in settings.current.aliases

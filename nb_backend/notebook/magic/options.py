@@ -164,7 +164,7 @@ def parse(
     ``trust_one``: a word that is alone is a model, even if it looks like a word of a text.
     """
     from .mistakes import refuse_mistakes, refuse_text
-    from .model_names import is_alias, looks_like_name
+    from .model_names import is_alias, looks_like_name, split_at_commas
 
     refuse_key(line)
     try:
@@ -182,7 +182,7 @@ def parse(
         given.pop("chat", None)
     if "once" in given and ("chat" in given or "new" in given):
         raise ValueError("--once asks outside every chat: leave out --chat and --new, or leave out --once")
-    named: list[Word] = given.pop("models", [])
+    named = split_at_commas(given.pop("models", []))
     given = {name: _without_flags(value) for name, value in given.items()}
     refuse_text(named)
     unsure = [str(word) for word in named if not (is_alias(word) or looks_like_name(word) or _is_one_quoted(word))]
