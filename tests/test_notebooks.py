@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from nb_backend.notebook.magic.commands import COMMANDS
+from nb_backend.notebook.magic.commands import known_verbs
 from nb_backend.notebook.magic.options import declared
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
@@ -108,5 +108,5 @@ def test_every_option_and_every_command_is_shown() -> None:
     for option in declared():
         assert not option.flags or words & set(option.flags), option.flags
     verbs = {line.removeprefix("%backend").split(" ")[1] for line in lines if line.startswith("%backend ")}
-    assert verbs == {*filter(None, COMMANDS), "ask", "fix"}
+    assert verbs == {*known_verbs()}
     assert "%backend" in lines

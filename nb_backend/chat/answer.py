@@ -229,6 +229,11 @@ class Answer:
         }
 
     @property
+    def just_ended(self) -> bool:
+        """Whether the server closed the stream without a finish reason or an end mark."""
+        return self._just_ended
+
+    @property
     def shortcomings(self) -> list[str]:
         """Why the answer is known to be incomplete, in words; not that it was stopped or failed, which is known."""
         reason, damaged = self.finish_reason, self._damaged_lines

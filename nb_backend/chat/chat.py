@@ -190,11 +190,12 @@ class Chat:
         api = provider_for(*settings.urls(self.url), **timeouts)
         if not api.has_server_state:
             state = None
+        name = settings.model(model or self.model)
         question = {"role": "user", "content": prompt, **({} if system is None else {"system": system})}
         return Request(
             provider=api,
-            model=settings.model(model or self.model),
-            question=Message(question, {"id": new_turn_id(), "time": time.time()}),
+            model=name,
+            question=Message(question, {"id": new_turn_id(), "time": time.time(), **({"model": name} if name else {})}),
             history=history,
             system=self._system if latest is None else latest,
             media=[] if images is None else attachments(images),

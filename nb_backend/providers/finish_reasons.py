@@ -33,6 +33,11 @@ def is_done(reason: str) -> bool:
     return _plain(reason) in _DONE
 
 
+def is_limit(reason: str) -> bool:
+    """Whether a finish reason means that the answer reached a limit of tokens."""
+    return _plain(reason) in _LIMIT
+
+
 def is_error(reason: str) -> bool:
     """Whether a finish reason means that the server failed."""
     return _plain(reason) in _ERROR

@@ -43,6 +43,15 @@ def test_a_failed_answer_keeps_its_text_and_offers_retry(panel: PanelPage) -> No
     assert panel.asked("retry")["item"] == "a1"
 
 
+def test_the_last_answer_can_be_continued_if_it_was_cut_off(panel: PanelPage) -> None:
+    cut = {"status": "incomplete", "error": "Incomplete: cut off at the token limit."}
+    cut |= {"can": ["retry", "delete", "copy", "continue"]}
+    panel.open(QUESTION, item("a1", "assistant", P, **cut), QUESTION | {"id": "q2"}, item("a2", "assistant", P, **cut))
+    assert panel.root.get_by_role("button", name="Continue").count() == 1
+    panel.root.get_by_role("button", name="Continue").click()
+    assert panel.asked("continue")["item"] == "a2"
+
+
 def test_only_possible_actions_are_offered(panel: PanelPage) -> None:
     panel.open(QUESTION | {"can": []}, ANSWER | {"can": ["copy"]})
     assert panel.root.locator(".nbb-question .nbb-foot button").count() == 0

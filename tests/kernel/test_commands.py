@@ -54,6 +54,24 @@ def test_models_whose_abilities_are_unknown(kernel, wire_server):
     assert "| gpt | me | ? |" in said(kernel.run("%backend models"))
 
 
+def test_continue_asks_for_the_rest_of_an_answer_that_was_cut_off(kernel, engine):
+    one_line(kernel.run("%backend continue"), "there is no answer to continue: ask first")
+    cut = {"type": "finish", "finish": {"reason": "length"}}
+    engine.enqueue("One, two", cut)
+    kernel.run("%%backend big -p max_tokens=2\nCount.", cell="a")
+    for rest in (", three, f", ", three."):  # the second run of the cell takes back the first
+        engine.enqueue(rest, cut if rest.endswith("f") else {"type": "finish", "finish": {"reason": "stop"}})
+        run = kernel.run("%backend continue -t 0.5", cell="b")
+        assert run.error is None
+        assert run.markdown[-1].startswith(rest)
+    body = engine.history[-1]
+    assert (body["model"], body["temperature"], body.get("max_tokens")) == ("big", 0.5, None)
+    said = [one["content"] for one in body["messages"]]
+    assert said == ["Count.", "One, two", "Continue exactly where you stopped. Do not repeat anything."]
+    assert kernel.run("_.complete").result == "True"
+    one_line(kernel.run("%backend continue"), "the last answer was not cut off: ask for more in words")
+
+
 def test_use_and_alias_choose_the_model_of_the_cells_after(kernel, engine):
     engine.listed = ["gpt-9"]
     assert "gpt-9" in said(kernel.run("%backend use gpt-9"))

@@ -125,10 +125,17 @@ def test_an_incomplete_answer_is_marked_in_the_page(page, engine, kernel):
     engine.enqueue("Cut", {"type": "finish", "finish": {"reason": "length"}})
     answer = page.turn("one", "incomplete")
     assert (text_of(answer), answer["error"]) == ("<p>Cut</p>", "Incomplete: cut off at the token limit.")
-    assert answer["can"] == ["retry", "delete", "copy"]
+    assert answer["can"] == ["retry", "delete", "copy", "continue"]
     assert "on this machine" in answer["who"]
     assert "cut off" not in answer["who"]  # it is said once
     check_same_as_new_page(page, kernel)
+    engine.enqueue(" and whole")
+    page.ask("continue", item=answer["id"])
+    whole = page.last("done")
+    assert text_of(whole) == "<p>and whole</p>"
+    assert engine.history[-1]["messages"][-1]["content"].startswith("Continue exactly where you stopped.")
+    assert page.refused("continue", item=answer["id"]).startswith("only the last answer can be continued")
+    assert page.refused("continue", item=whole["id"]) == "the last answer was not cut off: ask for more in words"
 
 
 def test_a_failure_can_be_deleted_and_an_unreachable_server_is_one_line(page, engine, kernel):

@@ -11,7 +11,10 @@ from nb_backend.notebook.magic.commands import known_verbs
 from nb_backend.notebook.magic.line import KEY_ON_THE_LINE
 from nb_backend.notebook.magic.verbs import is_prompt, unknown_verb, verb_of
 
-KNOWN = ["models", "use", "url", "key", "alias", "chats", "history", "reset", "restore", "cache", "help", "ask", "fix"]
+KNOWN = [
+    *("models", "use", "url", "key", "alias", "chats", "history", "reset", "restore", "cache", "help"),
+    *("ask", "continue", "fix"),
+]
 
 
 def hint(line: str) -> str:
@@ -22,13 +25,13 @@ PROMPTS = """
 Why is the sky blue?|Why is the sky blue|What is {{ x }}|what does df.describe() do|Hello there|Tell me a joke|Why?
 Where am I?|Who wrote this|Which one?|Can you help|How so?|2+2 is?|Help me with this?|Show me what df is?|Hi!  there
 Is gpt-4o better than llama3.2?|Write a haiku|Почему небо голубое|为什么天空是蓝色的？|¿Por qué?|Explain: x = 1
-I need a plan, in steps.
+I need a plan, in steps.|continue the story
 """
 OTHERS = """
 models|models gpt|help me?|models gpt-4o is?|ask Why?|fix this?|modles|modles gpt|histroy of plots|Ask hello|models?
 modls?|ues gpt|ulr http://x|new chat|show it|rest|set model|model gpt-4o|gpt-4o|gpt-4o Why is the sky blue?|why
 http://localhost:8080 please|-s Brief hello|# Why is it?|token abc-def|password=abc is mine?|temperature 0.2
-system Brief
+system Brief|continue|continue -t 0.2|continue gpt-4o -t 0.2|resume
 """
 
 

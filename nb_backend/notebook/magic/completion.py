@@ -133,7 +133,7 @@ def candidates(before: str, known: Known) -> tuple[str, list[str]]:
     if not space:
         return _fitting(verb, known.verbs)
     match verb:
-        case "fix":
+        case "fix" | "continue":
             return _complete_argument(rest, known)
         case "use":
             return _fitting(rest, known.values("models", rest))

@@ -120,7 +120,16 @@ class BackendMagics(Magics):
         if is_prompt(line, known_verbs()):
             refuse_key(line)
             return self._ask_here("", line)
+        if verb == "continue":
+            return self._continue(rest)
         return command(line)
+
+    def _continue(self, line: str) -> Any:
+        """Continue the last answer of the chat that the options name, with the model that gave it."""
+        from .question import continuing
+
+        question = continuing(parse(line, trust_one=False), self.shell)
+        return run_without_loop(self.ask(question, block_cell))
 
     def question(self, line: str, text: str, names: dict[str, Any] | None = None, trust_one: bool = True) -> Question:
         """Return what a cell asks, after evaluating its expressions with these names: this runs the user's code.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import builtins
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ...chat.cell_run import cell_run
 from ...chat.chat import Chat
+from ...chat.continuation import continuation
 from ...chat.named_chats import chats
 from ...chat.request import Request
 from ...chat.stream import AnswerStream
@@ -87,6 +88,14 @@ def question(options: Options, text: str, shell: InteractiveShell, names: dict[s
     if not text.strip():
         raise ValueError("there is nothing to ask: write the prompt below this line, or after %backend ask")
     return Question(options, chat, text, [*images.values()], prompt.remarks)
+
+
+def continuing(options: Options, shell: InteractiveShell) -> Question:
+    """Return the question that continues the last answer of a chat; ``ValueError`` if that was not cut off."""
+    chat = Chat() if options.once else chats.unlisted(options.chat)
+    history = chat.request("", **options.request_options()).history  # without what earlier runs of this cell asked
+    text, model = continuation(history)
+    return question(replace(options, raw=True, model=options.model or model), text, shell)
 
 
 def _add_option_image(

@@ -16,6 +16,7 @@ from .options import declared
 
 ASKING: Final = {  # what the magic does itself, as a cell's prompt
     "ask PROMPT": "Ask in one line. The word ask may be left out: %backend Why is the sky blue?",
+    "continue [OPTIONS]": "Continue the last answer, if it was cut off or stopped. The options are those of a cell.",
     "fix [OPTIONS]": "Ask about the last exception. The options are those of a cell: -f code adds a corrected cell.",
 }
 _MEANT: Final = {  # words that people try, and the verb that does it
@@ -23,6 +24,7 @@ _MEANT: Final = {  # words that people try, and the verb that does it
     **dict.fromkeys(("model", "list", "ls"), "models"),
     **dict.fromkeys(("set", "select", "choose", "switch"), "use"),
     **dict.fromkeys(("server", "host", "address", "connect"), "url"),
+    **dict.fromkeys(("resume", "proceed"), "continue"),
     **dict.fromkeys(("login", "auth"), "key"),
     **dict.fromkeys(("show", "log"), "history"),
 }
@@ -45,6 +47,8 @@ def is_prompt(line: str, known: Collection[str]) -> bool:
     """
     verb, rest = verb_of(line)
     is_question = line.rstrip().endswith(("?", "？", "؟"))
+    if verb == "continue" and (first := verb_of(rest)[0]) != rest:  # continue the story
+        return not (first.startswith(("-", "#")) or is_alias(first) or looks_like_name(first))
     if verb in known or not (rest or is_question) or not _begins_prompt(verb):
         return False
     if is_question and len(rest.split()) > 1:

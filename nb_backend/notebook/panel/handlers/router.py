@@ -63,6 +63,7 @@ REQUESTS: dict[str, Handler] = {
     "stop": turns.stop,
     "retry": turns.retry,
     "edit": turns.edit,
+    "continue": turns.continue_answer,
     "delete": turns.delete,
     "clear": turns.clear,
     "text": turns.text,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ....chat.continuation import continuation
 from ....chat.history import metadata
 from ....media.attachment import Attachment
 from ....media.message_parts import text_of
@@ -97,6 +98,16 @@ async def edit(panel: PanelController, request: Request) -> None:
     for id in ids:
         panel.draft.images.pop(id, None)
     panel.pages.send_settings(images=await panel.attached())
+
+
+async def continue_answer(panel: PanelController, request: Request) -> None:
+    """Ask the model to continue an answer that was cut off, if nothing follows it."""
+    panel.check_free()
+    messages = panel.chat.messages
+    if not messages or _source(panel, request).message is not messages[-1]:
+        raise ValueError("only the last answer can be continued: ask for more in words")
+    panel.draft.held = ""
+    panel.ask(FilledPrompt(continuation(messages)[0], []))
 
 
 async def delete(panel: PanelController, request: Request) -> None:

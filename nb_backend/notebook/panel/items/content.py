@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ....chat import history
 from ....chat.answer import Answer, summarize
+from ....chat.continuation import was_cut_off
 from ....chat.source_list import masked
 from ....events import RawResponse
 from ....media.attachment import Attachment
@@ -76,6 +77,7 @@ def message_content(message: Mapping[str, Any], mask: Mask, cell_label: Callable
         content.status, content.error = _final_status(answer, mask)
         content.who = mask(_facts(answer, content.status)) if metadata else ""
         _add_answer(content, answer, mask)
+        content.can += ("continue",) if was_cut_off(answer) else ()
     return content
 
 
@@ -105,6 +107,7 @@ def answer_content(turn: Turn, mask: Mask, error_line: Callable[[BaseException],
             content.status, content.error = "failed", error_line(turn.error)
         content.who = mask(_facts(answer, content.status)) if has_begun else ""
         content.can = _ANSWER_ACTIONS if content.text else ("retry", "delete")
+        content.can += ("continue",) if turn.kept and was_cut_off(answer) else ()
     return content
 
 

@@ -48,6 +48,7 @@ function itemView(store, id = "", follow) {
 		state.replaceChildren(userText(line));
 		if (status === "waiting") state.prepend(h("span.pulse"));
 		if (status === "failed" && can.includes("retry")) state.append(retry(".wide"));
+		if (can.includes("continue")) state.append(button("Continue", "chevron", () => request("continue"), ".wide.continue"));
 	};
 
 	/** @param {Item} item */
@@ -71,7 +72,7 @@ function itemView(store, id = "", follow) {
 
 	const request = async (type = "", fields = {}) => {
 		const reply = await store.attempt(type, { item: id, ...fields });
-		if (reply && /retry|edit/.test(type)) follow();
+		if (reply && /retry|edit|continue/.test(type)) follow();
 		return reply;
 	};
 
