@@ -113,7 +113,7 @@ class PanelPage:
         self.page.evaluate("source => kernel.load(source)", self.source())
 
     def state(self, *items: dict[str, Any], **fields: Any) -> dict[str, Any]:
-        given: dict[str, Any] = {"chat": "chat", "chats": ["chat"], "settings": SETTINGS, "draft": "", "images": []}
+        given: dict[str, Any] = {"chat": "chat", "title": "chat", "settings": SETTINGS, "draft": "", "images": []}
         given |= {
             "limits": {"image": 20_000_000, "piece": 1 << 20},
             "subshells": True,
@@ -133,7 +133,7 @@ class PanelPage:
         self.say("items", order=list(order), items=list(items))
 
     def settings(self, **changed: Any) -> None:
-        self.say("settings", chat="chat", chats=["chat"], settings=SETTINGS | changed)
+        self.say("settings", chat="chat", title="chat", settings=SETTINGS | changed)
 
     def settle(self) -> None:
         """Wait until all changes are painted."""

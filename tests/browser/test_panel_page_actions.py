@@ -62,6 +62,9 @@ def test_delete_asks_for_confirmation(panel: PanelPage) -> None:
     panel.open(QUESTION, ANSWER)
     press_in_item(panel, 0, "Delete")
     assert panel.requests("delete") == []
+    panel.page.keyboard.press("Escape")
+    assert panel.button("Really delete?").count() == 0
+    press_in_item(panel, 0, "Delete")
     panel.box.focus()
     assert panel.button("Really delete?").count() == 0
     press_in_item(panel, 0, "Delete")
@@ -133,9 +136,9 @@ def choose_from_menu(panel: PanelPage, name: str) -> None:
 
 def test_clear_asks_for_confirmation(panel: PanelPage) -> None:
     panel.open(QUESTION, ANSWER)
-    choose_from_menu(panel, "Clear the chat")
+    choose_from_menu(panel, "Delete all messages")
     assert panel.requests("clear") == []
-    choose_from_menu(panel, "Really clear?")
+    choose_from_menu(panel, "Really delete all?")
     panel.asked("clear")
 
 
@@ -151,29 +154,82 @@ def test_a_note_says_where_the_export_is(panel: PanelPage, name: str, kind: str)
 
 def test_finish_asks_for_confirmation(panel: PanelPage) -> None:
     panel.open(QUESTION, ANSWER)
-    choose_from_menu(panel, "Finish")
+    choose_from_menu(panel, "Close the panel, keep the transcript")
     assert not panel.requests("finish")
-    choose_from_menu(panel, "Really finish?")
+    choose_from_menu(panel, "Really close?")
     assert panel.asked("finish")
 
 
+CHATS = [
+    {"name": "chat 2", "title": "Why is the sea blue?", "length": "2 turns", "time": 1_795_000_000_000, "found": None},
+    {"name": "main", "title": "main", "length": "0 turns", "time": None, "found": None},
+]
+
+
 def test_a_new_chat_and_a_switch_of_chats(panel: PanelPage) -> None:
-    panel.open(QUESTION, chats=["chat", "other"], draft="of the first")
+    panel.open(QUESTION, chat="main", title="main", draft="of the first")
+    panel.answers("chats", chats=CHATS, more=0)
     panel.button("New chat").click()
     panel.asked("new")
-    panel.button("chat").click()
-    menu = panel.root.get_by_role("menu", name="Chats")
-    assert menu.get_by_role("menuitemradio", checked=True).inner_text() == "chat"
-    menu.get_by_role("menuitemradio", name="other").click()
-    assert panel.asked("switch")["chat"] == "other"
-    panel.say("settings", chat="other", chats=["chat", "other"], settings=SETTINGS, draft="of the other", images=[])
+    panel.button("main").click()
+    listed = panel.root.get_by_role("dialog", name="Chats")
+    assert listed.locator("[aria-pressed=true]").inner_text().startswith("main")
+    listed.get_by_role("button", name="Why is the sea blue? chat 2 · 2 turns").click()
+    assert panel.asked("switch")["chat"] == "chat 2"
+    given = {"settings": SETTINGS, "images": []}
+    panel.say("settings", chat="chat 2", title="Why is the sea blue?", draft="of the other", **given)
     panel.items([])
     panel.settle()
-    assert panel.button("other").is_visible()
+    assert panel.root.locator(".nbb-chat").get_attribute("title") == "Why is the sea blue? (chat 2)"
     assert panel.box.input_value() == "of the other"
-    panel.say("settings", chat="chat", chats=["chat", "other"], settings=SETTINGS, draft="", images=[])
+    panel.say("settings", chat="main", title="main", draft="", **given)
     panel.settle()
     assert panel.box.input_value() == "of the first"
+
+
+def test_chats_are_found_renamed_and_deleted_by_keyboard(panel: PanelPage) -> None:
+    panel.open(QUESTION, chat="main", title="main")
+    panel.answers("chats", chats=CHATS, more=3)
+    panel.button("main").press("Enter")
+    focused = "document.activeElement.title === given || document.activeElement.innerText?.startsWith(given)"
+    panel.until("document.activeElement.matches('[type=search]') && kernel.sent.some(one => one.type === 'chats')")
+    panel.settle()
+    assert "Type to find 3 more." in panel.root.get_by_role("dialog", name="Chats").inner_text()
+    panel.page.keyboard.type("sea")
+    panel.until("kernel.sent.some(one => one.query === 'sea')")
+    keys = (("ArrowDown", "Why is"), ("ArrowDown", "main"), ("ArrowUp", "Why is"), ("ArrowRight", "Rename Why"))
+    for key, at in (*keys, ("ArrowRight", "Delete Why"), ("ArrowLeft", "Rename Why"), ("ArrowLeft", "Why is")):
+        panel.page.keyboard.press(key)
+        panel.until(f"document.activeElement.title.startsWith(given) || {focused}", at)
+    panel.page.keyboard.press("ArrowRight")
+    for end in ("Escape", "Enter"):
+        panel.button("Rename Why is the sea blue?").press("Enter")
+        panel.page.keyboard.type("The sea")
+        panel.page.keyboard.press(end)
+        panel.until("document.activeElement.matches('[type=search]')") if end == "Escape" else None
+    request = panel.asked("rename")
+    assert (request["chat"], request["title"]) == ("chat 2", "The sea")
+    assert len(panel.requests("rename")) == 1
+    panel.reply(request)
+    panel.answers("delete_chat")
+    panel.button("Delete Why is the sea blue?").press("Enter")
+    assert panel.asked("delete_chat")["chat"] == "chat 2"
+    panel.button("Undo").click()
+    panel.asked("undelete_chat")
+
+
+def test_a_chat_that_was_found_shows_the_place_and_enter_takes_it(panel: PanelPage) -> None:
+    panel.open(QUESTION, chat="main", title="main")
+    panel.answers("chats", chats=[CHATS[0] | {"found": ["…the ", "<i>waves</i>", " are…"]}], more=0)
+    panel.button("main").click()
+    panel.root.locator("mark", has_text="<i>waves</i>").wait_for()
+    panel.page.keyboard.press("Enter")
+    assert panel.asked("switch")["chat"] == "chat 2"
+    assert panel.page.evaluate("() => document.activeElement.getAttribute('aria-label')") == "Message"
+    panel.answers("chats", chats=[], more=0)
+    panel.button("main").click()
+    panel.root.get_by_role("searchbox").fill("x")
+    panel.root.get_by_text("No chat contains this.").wait_for()
 
 
 def test_a_model_is_chosen_from_the_list(panel: PanelPage) -> None:

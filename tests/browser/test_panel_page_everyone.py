@@ -53,6 +53,14 @@ def test_axe_finds_nothing(panel: PanelPage, state: str, theme: str, width: int)
 def test_axe_finds_nothing_in_menus_and_dialogs(panel: PanelPage, name: str, theme: str) -> None:
     panel.open(QUESTION, ANSWER, theme=theme)
     panel.answers("models", models=[{"name": "m", "provider": "p", "label": "M", "vision": True}])
+    chat = {
+        "name": "chat 2",
+        "title": "Why?",
+        "length": "1 turn",
+        "time": 1_795_000_000_000,
+        "found": ["a ", "b", " c"],
+    }
+    panel.answers("chats", chats=[chat, chat | {"name": "chat", "title": "chat", "time": None, "found": None}], more=0)
     panel.answers("figures", figures=[IMAGE | {"key": "k", "cell": "In [3]"}])
     panel.button(name).click()
     panel.settle()
@@ -97,7 +105,7 @@ def test_arrow_keys_move_in_a_menu_and_escape_closes_it(panel: PanelPage) -> Non
     panel.until(focused, "Export as notebook")
     panel.page.keyboard.press("ArrowUp")
     panel.page.keyboard.press("ArrowUp")
-    panel.until(focused, "Finish: leave the transcript")
+    panel.until(focused, "Close the panel, keep the transcript")
     panel.page.keyboard.press("Escape")
     panel.until(focused, "More")
     assert not panel.root.get_by_role("menu", name="More").is_visible()

@@ -222,9 +222,44 @@ def test_new_and_switch_keep_drafts_apart(page, engine, kernel):
     page.ask("switch", chat="main")
     page.until(lambda: page.state["chat"] == "main" and said(page) == pairs("one", "one"))
     assert page.state["draft"] == "half a"
-    assert page.state["chats"] == ["main", name]
     assert page.refused("switch", chat="none") == "there is no chat named 'none'"
     check_same_as_new_page(page, kernel)
+
+
+def test_chats_have_titles_and_are_found_renamed_and_deleted(page, engine, kernel):
+    assert page.state["title"] == "main"
+    engine.enqueue("Zebras", ..., "never")
+    page.ask("send", text="Which animals have stripes?\n\n| a | table |", images=[])
+    page.until(lambda: page.state["title"] == "Which animals have stripes?")  # while the answer is written
+    page.ask("stop")
+    page.last("stopped")
+    second = page.ask("new")["chat"]
+    page.until(lambda: page.state["title"] == second)
+    engine.enqueue(f"It is  <b>not</b> a\nZEBRA, but a horse with the key {TOKEN}")
+    page.turn("And this one?")
+    page.ask("rename", chat=second, title="  Horses  ")
+    page.until(lambda: page.state["title"] == "Horses")
+    assert kernel.run(f"chats[{second!r}].title").result == "'Horses'"
+
+    def listed(query=""):
+        return [(one["name"], one["title"], one["found"]) for one in page.ask("chats", query=query)["chats"]]
+
+    main = ("main", "Which animals have stripes?", None)
+    assert listed() == [(second, "Horses", None), main]
+    assert listed("STRIPES") == [main]
+    assert listed("a zebra") == [(second, "Horses", ["It is <b>not</b> ", "a ZEBRA", ", but a horse with the key ***"])]
+    assert listed(TOKEN) == listed("no such [words") == []
+    assert "at most 200" in page.refused("chats", query="x" * 201)
+    page.ask("delete_chat", chat=second)
+    page.until(lambda: page.state["chat"] == "main" and page.shown)
+    assert kernel.run("[*chats]").result == "['main']"
+    assert page.ask("undelete_chat")["chat"] == second
+    page.until(lambda: page.state["title"] == "Horses" and page.shown)
+    assert page.refused("undelete_chat") == "no chat was deleted in this panel"
+    for name in (second, "main"):
+        page.ask("delete_chat", chat=name)
+    page.until(lambda: page.state["title"] == "main" and page.shown == [])
+    assert page.refused("delete_chat", chat="main").startswith("'main' is not in chats")
 
 
 def test_a_new_chat_under_the_same_name_is_shown(page, engine, kernel):

@@ -55,6 +55,7 @@ class PanelController:
         self.subshells = False  # whether pages reach the kernel while a cell runs
         self.asked_turn: Turn | None = None  # the last one that this panel started
         self.models: tuple[object, list[dict[str, Any]]] | None = None  # the server and its models, once listed
+        self.deleted: tuple[str, Chat] | None = None  # the chat that was deleted last, and its name
         self._on_close = on_close
         self._vision: bool | None = None
         self.watcher = ConversationWatcher(name, chat, self.request_update)
@@ -105,8 +106,8 @@ class PanelController:
 
     def _settings(self) -> dict[str, Any]:
         shown = {**settings_of(self.chat), "enter_sends": self.enter_sends, "vision": self._vision}
-        chats = {"chat": self.watcher.name, "chats": self.watcher.names()}
-        return {**chats, "settings": shown, "queue": self.queue.describe()}
+        chat = {"chat": self.watcher.name, "title": self.watcher.title}
+        return {**chat, "settings": shown, "queue": self.queue.describe()}
 
     # --- attached images
 

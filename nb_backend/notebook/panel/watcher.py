@@ -14,6 +14,7 @@ from ...chat import history
 from ...chat.chat import Chat
 from ...chat.history import Message
 from ...chat.named_chats import chats
+from ...text import safe_terminal
 from ...typing import Messages
 from .error_text import error_line
 from .items.arrange import FailedTurn, ItemSource, arrange_items
@@ -39,7 +40,7 @@ class ConversationWatcher:
     def __init__(self, name: str, chat: Chat, on_change: Callable[[bool], None]) -> None:
         self.name = name
         self.chat = chat
-        self._own_keys = _own_keys(chat)
+        self._own_keys = own_keys(chat)
         self._on_change = on_change
         self._unnamed = chat if name == UNNAMED else None
         self._lock = Lock()
@@ -50,7 +51,7 @@ class ConversationWatcher:
         """Observe this chat instead of the one before."""
         self._unwatch()
         self.name, self.chat = name, chat
-        self._own_keys = _own_keys(chat)
+        self._own_keys = own_keys(chat)
         self._unwatch = chat.watch(_weak_observer(self))
 
     def close(self) -> None:
@@ -67,14 +68,21 @@ class ConversationWatcher:
 
     def named(self, name: str) -> Chat:
         """Return a chat that the panel may show. ``ValueError`` if no chat has this name."""
-        found = self._unnamed if name == UNNAMED else chats.get(name)
-        if not isinstance(found, Chat):
+        found = self.listed().get(name)
+        if found is None:
             raise ValueError(f"there is no chat named {name[:80]!r}")
         return found
 
-    def names(self) -> list[str]:
-        """Return the names of the chats that the panel may show."""
-        return [*dict.fromkeys([*([UNNAMED] if self._unnamed is not None else []), *chats, self.name])]
+    def listed(self) -> dict[str, Chat]:
+        """Return the chats that the panel may show, by name."""
+        unnamed = {} if self._unnamed is None else {UNNAMED: self._unnamed}
+        return {**unnamed, **dict(chats), self.name: self.chat}
+
+    @property
+    def title(self) -> str:
+        """The title of the chat, also while its first answer is being written; its name if there is no question."""
+        asked = history.opening_words([turn.request.question for turn in self.chat.live])
+        return self.mask(safe_terminal(self.chat.title or asked)) or self.name
 
     def register_chat(self) -> None:
         """Add the chat to ``chats`` under its name, if it is not there yet."""
@@ -167,7 +175,8 @@ def own_key(chat: Chat) -> str | None:
     return chat.request("").api_key.value
 
 
-def _own_keys(chat: Chat) -> list[str]:
+def own_keys(chat: Chat) -> list[str]:
+    """Return the key that a chat sends, in a list that is empty if there is none or its settings are invalid."""
     with suppress(ValueError):
         return [key for key in (own_key(chat),) if key]
     return []

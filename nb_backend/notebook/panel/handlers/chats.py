@@ -1,4 +1,4 @@
-"""Requests about the chat: switch, new, export, models, settings, draft."""
+"""Requests about the chat that is shown: export, models, settings, draft."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 from .... import settings
 from ....chat.chat import Chat
-from ....chat.named_chats import chats
 from ....errors import BackendError
 from ....media.attachment import unique_name
 from ....providers import catalog
@@ -32,35 +31,6 @@ async def export(panel: PanelController, request: Request) -> dict[str, Any]:
     name = panel.watcher.name
     stem = re.sub(r"[^\w. -]+", "", name if name != UNNAMED else "chat").strip(". ") or "chat"
     return {"path": await asyncio.to_thread(_export, panel.chat, f"{stem}.{format}")}
-
-
-async def new(panel: PanelController, request: Request) -> dict[str, Any]:
-    """Create a chat with the settings of this one and show it."""
-    chat, numbers = panel.chat, range(2, 10_000)
-    name = next(name for number in numbers if (name := f"chat {number}") not in chats)
-    key = own_key(chat)
-    chats[name] = Chat(
-        chat.model,
-        url=chat.url,
-        api_key=key,
-        provider=chat.provider,
-        system=chat.system,
-        connect_timeout=chat.connect_timeout,
-        idle_timeout=chat.idle_timeout,
-        **chat.params,
-    )
-    return await _switch(panel, name)
-
-
-async def switch(panel: PanelController, request: Request) -> dict[str, Any]:
-    """Show another chat."""
-    return await _switch(panel, request.text("chat", 64))
-
-
-async def _switch(panel: PanelController, name: str) -> dict[str, Any]:
-    panel.switch(name)
-    panel.pages.send_settings(images=await panel.attached(), draft=panel.draft.text)
-    return {"chat": name}
 
 
 async def list_models(panel: PanelController, request: Request) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 from ...prompt.interpolate import PromptError
 from ..controller import PanelController
 from ..error_text import reply_line
-from . import attachments, turns
-from .chats import Handler, draft, export, list_models, new, set_settings, switch
+from . import attachments, chat_list, turns
+from .chats import Handler, draft, export, list_models, set_settings
 from .page_request import Request
 
 _ALLOWED_WHEN_FINISHED = ("hello", "text", "picture", "transcript", "finish")
@@ -68,8 +68,12 @@ REQUESTS: dict[str, Handler] = {
     "clear": turns.clear,
     "text": turns.text,
     "export": export,
-    "new": new,
-    "switch": switch,
+    "chats": chat_list.find,
+    "new": chat_list.new,
+    "switch": chat_list.switch,
+    "rename": chat_list.rename,
+    "delete_chat": chat_list.delete,
+    "undelete_chat": chat_list.undelete,
     "models": list_models,
     "set": set_settings,
     "upload": attachments.upload,

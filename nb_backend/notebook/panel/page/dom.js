@@ -73,6 +73,9 @@ export function confirmed(node, question = "", act) {
 	const label = node.title;
 	const reset = () => (relabel(node, label), node.classList.remove("nbb-asks"));
 	on(node, "blur", reset);
+	on(node, "keydown", (event) => {
+		if (event.key === "Escape" && node.classList.contains("nbb-asks")) event.preventDefault(), event.stopPropagation(), reset();
+	});
 	on(node, "click", (event) => {
 		const asks = node.classList.toggle("nbb-asks");
 		if (asks) relabel(node, question), event.stopPropagation();
@@ -105,8 +108,8 @@ export function popup(opener, role, label, fill) {
 	});
 	on(box, "click", ({ target }) => role === "menu" && target !== box && box.hidePopover());
 	on(box, "keydown", (event) => {
-		const all = focusable(box);
-		const at = all.findIndex((stop) => stop === document.activeElement);
+		const all = focusable(box).filter((stop) => !stop.closest(".nbb-side"));
+		const at = all.findIndex((stop) => stop === document.activeElement || stop.parentElement?.matches(".nbb-line:focus-within"));
 		const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
 		if (!step || all[at]?.matches("textarea, [type=number]")) return;
 		event.preventDefault();

@@ -15,14 +15,15 @@
  * @typedef {{name: string, provider: string, label: string, vision: boolean | null}} Model
  * @typedef {{id: string, text: string, images: Attached[], error: string}} Queued  a prompt that waits
  * @typedef {{prompts: Queued[], waits: "answer" | "cell" | "stopped" | "failed" | "error"}} Queue  the last three wait for the request `resume`
- * @typedef {{type: "state", client: string, chat: string, chats: string[], order: string[], settings: Settings, queue?: Queue,
+ * @typedef {{name: string, title: string, length: string, time: number | null, found: string[] | null}} ChatEntry  found: before, match, after
+ * @typedef {{type: "state", client: string, chat: string, title: string, order: string[], settings: Settings, queue?: Queue,
  *   draft: string, images: Attached[], limits: {image: number, piece: number}, subshells: boolean,
  *   finished: boolean, panel: string, transcript: number | null}} State  answers the request `hello`; the items follow
  * @typedef {{type: "items", order: string[], items: Item[]}} Items  new items, or whole replacements
  * @typedef {{type: "text", item: string, part: "content" | "reasoning", from: number, keep: number,
  *   blocks: string[]}} TextChange  block `from` keeps `keep` UTF-16 units and gets blocks[0]; the other blocks replace the rest
  * @typedef {{type: "meta", item: string, meta: Partial<Item>}} MetaChange
- * @typedef {{type: "settings", chat: string, chats: string[], settings: Settings, queue?: Queue, images?: Attached[],
+ * @typedef {{type: "settings", chat: string, title: string, settings: Settings, queue?: Queue, images?: Attached[],
  *   draft?: string}} SettingsChange
  * @typedef {{type: "transcript", panel: string, version: number, finished: boolean}} TranscriptVersion  the one that the notebook must hold
  * @typedef {{seq: number} & (State | Items | TextChange | MetaChange | SettingsChange | TranscriptVersion)} Broadcast

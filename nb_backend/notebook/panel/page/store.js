@@ -35,7 +35,7 @@ export class Store {
 	/** @type {Settings} */
 	settings = { model: "", system: "", temperature: null, max_tokens: null, enter_sends: true, vision: null, server: "" };
 	chat = "";
-	/** @type {string[]} */ chats = [];
+	title = "";
 	/** @type {Attached[]} */ images = [];
 	/** @type {Queue} */ queue = { prompts: [], waits: "answer" };
 	/** @type {string | undefined} the queued prompt before which the edited one in the box goes */ place;
@@ -250,9 +250,9 @@ export class Store {
 	}
 
 	/** @param {State | SettingsChange} message */
-	#setSettings({ chat, chats, settings, queue = this.queue, images = this.images, draft }) {
+	#setSettings({ chat, title, settings, queue = this.queue, images = this.images, draft }) {
 		const before = this.chat;
-		Object.assign(this, { chat, chats, settings, queue, images });
+		Object.assign(this, { chat, title, settings, queue, images });
 		if (chat !== before) this.write((!before && this.draft) || savedDrafts().get(this.draftKey)?.draft || draft); // typed before the kernel had answered, saved in this browser, or stored in the kernel
 		else if (draft !== undefined && !this.draft) this.write(draft);
 	}

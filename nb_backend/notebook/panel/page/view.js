@@ -77,7 +77,7 @@ export function panel(store) {
 		if (type === "drop") addFiles(store, dataTransfer.files);
 	};
 
-	const top = head(store);
+	const top = head(store, () => below.focus());
 	const messages = transcript(store);
 	const below = composer(store, send, speak);
 	const target = h("div.target", {}, "Drop images here");
