@@ -134,6 +134,10 @@ class Chat:
         self._title = truncate(words, MAX_TITLE) or None
         Observers.of(self).notify(None)
 
+    def use_key(self, key: settings.Secret) -> None:
+        """Send this key from now on, to the servers of this chat only."""
+        self._api_key = key
+
     def stream(
         self, prompt: str | Answer, images: Any = None, *, new: bool = False, keep: bool = True, **options: Any
     ) -> AnswerStream:

@@ -75,6 +75,47 @@ def test_delete_asks_for_confirmation(panel: PanelPage) -> None:
     assert panel.root.locator("article").count() == 0
 
 
+def failed(*fixes: tuple[str, str]) -> dict[str, Any]:
+    given = [{"label": label, "model": model} for label, model in fixes]
+    return item("a1", status="failed", error="It failed.", can=["retry", "delete"], fixes=given)
+
+
+def test_a_failed_question_is_asked_again_with_the_model_of_a_button(panel: PanelPage) -> None:
+    panel.open(QUESTION, failed(("Did you mean gpt-4o?", "gpt-4o"), ("Did you mean gpt-4?", "gpt-4")))
+    panel.button("Did you mean gpt-4o?").click()
+    request = panel.asked("set")
+    assert request["model"] == "gpt-4o"
+    assert panel.requests("retry") == []
+    panel.reply(request)
+    assert panel.asked("retry")["item"] == "a1"
+
+
+def test_a_key_is_entered_and_leaves_the_page(panel: PanelPage) -> None:
+    panel.open(QUESTION, failed(("Enter a key", "")), settings=SETTINGS | {"server": "models.example"})
+    panel.button("Enter a key").click()
+    field = panel.root.get_by_label("Key for models.example")
+    panel.until("document.activeElement.type === 'password'")
+    panel.page.keyboard.type("the-secret")
+    panel.page.keyboard.press("Enter")
+    request = panel.asked("key")
+    assert request["key"] == "the-secret"
+    assert field.input_value() == ""
+    panel.reply(request)
+    assert panel.asked("retry")["item"] == "a1"
+    assert "the-secret" not in panel.root.evaluate("panel => panel.outerHTML")
+
+
+def test_a_model_that_sees_is_offered_while_images_are_attached(panel: PanelPage) -> None:
+    dot = {"id": "i1", "name": "a.png", "type": "image/png", "size": 5, "width": 2, "height": 2, "thumbnail": ""}
+    panel.open(images=[dot], settings=SETTINGS | {"model": "text-1", "vision": False, "vision_model": "eyes-2"})
+    assert "text-1 does not accept images" in panel.notes()
+    panel.button("Switch to eyes-2").click()
+    assert panel.asked("set")["model"] == "eyes-2"
+    panel.button("Remove a.png").click()
+    panel.settle()
+    assert panel.notes() == ""
+
+
 def test_copy_copies_the_markdown(panel: PanelPage) -> None:
     panel.open(QUESTION, ANSWER)
     panel.run("document.addEventListener('copy', () => { window.copied = document.activeElement.value; })")

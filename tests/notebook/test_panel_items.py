@@ -30,7 +30,11 @@ TEXT = st.text(alphabet="ab😀é\n*`-|#", max_size=30)
 
 def turn(text: str = "Why?", instead: Any = None) -> Any:
     request = SimpleNamespace(
-        question=Message({"role": "user", "content": text}, {"time": 1e9}), media=[], cell_run=None, instead=instead
+        question=Message({"role": "user", "content": text}, {"time": 1e9}),
+        media=[],
+        cell_run=None,
+        instead=instead,
+        lacks_vision=False,
     )
     return SimpleNamespace(request=request, answer=Answer(), ended=False, kept=False, error=None, progress=None)
 

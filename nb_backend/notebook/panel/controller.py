@@ -22,6 +22,7 @@ from ...providers.registry import provider_for
 from .between_cells import BetweenCells
 from .chat_settings import settings_of
 from .filled_prompt import FilledPrompt, filled_prompt
+from .items.fixes import model_with_vision
 from .items.image_store import describe_attachment
 from .loop_tasks import call_later, post, spawn
 from .outbox import Send
@@ -58,6 +59,7 @@ class PanelController:
         self.deleted: tuple[str, Chat] | None = None  # the chat that was deleted last, and its name
         self._on_close = on_close
         self._vision: bool | None = None
+        self._vision_model = ""  # one that has vision if the chat's has none
         self.watcher = ConversationWatcher(name, chat, self.request_update)
         self.transcript = SavedTranscript(shell, panel_id, self.watcher.messages, self.watcher.mask)
         self.cells = BetweenCells.of(shell)
@@ -105,7 +107,8 @@ class PanelController:
         self.refresh_vision()
 
     def _settings(self) -> dict[str, Any]:
-        shown = {**settings_of(self.chat), "enter_sends": self.enter_sends, "vision": self._vision}
+        shown = {**settings_of(self.chat), "enter_sends": self.enter_sends}
+        shown |= {"vision": self._vision, "vision_model": self._vision_model}
         chat = {"chat": self.watcher.name, "title": self.watcher.title}
         return {**chat, "settings": shown, "queue": self.queue.describe()}
 
@@ -181,19 +184,37 @@ class PanelController:
                 controller.pages.send_settings()
                 controller.refresh_vision()
 
+    def set_key(self, key: settings.Secret) -> None:
+        """Use a key for the chat's server: that of the settings, as ``%backend key`` does, or one of the chat's own.
+
+        ``ValueError`` if it is not a key.
+        """
+        key = settings.secret(key)
+        if own_key(self.chat) is None and settings.urls(self.chat.url) == settings.urls():
+            settings.current.api_key = key.value
+        else:
+            self.chat.use_key(key)
+        for controller in list(_controllers):
+            controller.models = None
+            if controller.chat is self.chat:
+                controller.watcher.learn_keys()
+        self.notify_settings_changed()
+
     def refresh_vision(self) -> None:
         """Find out in the background whether the model accepts images."""
         if not self.closed:
             spawn(self._find_vision())
 
     async def _find_vision(self) -> None:
-        chat, vision = self.chat, None
+        chat, vision, other = self.chat, None, ""
         with suppress(ValueError):
             url, model, key = settings.url(chat.url), settings.model(chat.model), own_key(chat)
             if url is not None or self.draft.images:  # do not start the embedded backend only for this
-                vision = await sees_images(provider_for(url), model, chat.provider, api_key=key)
+                api = provider_for(url)
+                vision = await sees_images(api, model, chat.provider, api_key=key)
+                other = "" if vision is not False else model_with_vision(api, model, chat.provider, key)
             if chat is self.chat and model == settings.model(chat.model):
-                self._vision = vision
+                self._vision, self._vision_model = vision, other
                 self.pages.send_settings()
 
     # --- chats and drafts
@@ -209,6 +230,7 @@ class PanelController:
 
     def _reset_for_chat(self) -> None:
         self._vision = self.asked_turn = None
+        self._vision_model = ""
         self.refresh_vision()
 
     def put_draft_aside(self) -> None:

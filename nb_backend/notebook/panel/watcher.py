@@ -89,6 +89,10 @@ class ConversationWatcher:
         if self.name != UNNAMED and self.name not in chats:
             chats[self.name] = self.chat
 
+    def learn_keys(self) -> None:
+        """Mask the key that the chat sends now as well."""
+        self._own_keys = [*self._own_keys, *_own_keys(self.chat)]
+
     @property
     def keys(self) -> list[str]:
         """The keys that no page may see."""

@@ -66,6 +66,15 @@ async def set_settings(panel: PanelController, request: Request) -> None:
     panel.notify_settings_changed()
 
 
+async def set_key(panel: PanelController, request: Request) -> None:
+    """Use a key for the chat's server. The page sends it once, and nothing shows or stores it."""
+    key = settings.Secret(request.text("key", 10_000).strip())
+    request.fields["key"] = ""
+    if not key.value:
+        raise ValueError("the key is empty: enter the one that the server accepts")
+    panel.set_key(key)
+
+
 async def draft(panel: PanelController, request: Request) -> None:
     """Store the text that the user is writing."""
     panel.draft.text = request.text("text")

@@ -8,7 +8,7 @@ from ...prompt.interpolate import PromptError
 from ..controller import PanelController
 from ..error_text import reply_line
 from . import attachments, chat_list, turns
-from .chats import Handler, draft, export, list_models, set_settings
+from .chats import Handler, draft, export, list_models, set_key, set_settings
 from .page_request import Request
 
 _ALLOWED_WHEN_FINISHED = ("hello", "text", "picture", "transcript", "finish")
@@ -76,6 +76,7 @@ REQUESTS: dict[str, Handler] = {
     "undelete_chat": chat_list.undelete,
     "models": list_models,
     "set": set_settings,
+    "key": set_key,
     "upload": attachments.upload,
     "figures": attachments.list_figures,
     "attach": attachments.attach_figure,

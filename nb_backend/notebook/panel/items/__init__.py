@@ -2,6 +2,7 @@
 
 ``arrange``      which items there are, and in which order
 ``content``      what an item shows, as text
+``fixes``        the buttons that repair a failed turn
 ``items``        the items as HTML, and what a page does not have yet
 ``block_diff``   the difference between two lists of HTML blocks
 ``throttle``     how often a growing answer is sent

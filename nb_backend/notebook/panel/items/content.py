@@ -17,6 +17,7 @@ from ....providers.sources import Source
 from ....text import safe_terminal
 from ...progress import read_progress
 from ..filled_prompt import about_prompt
+from .fixes import fixes
 
 if TYPE_CHECKING:
     from ....chat.turn import Turn
@@ -48,6 +49,7 @@ class ItemContent:
     addresses: Mapping[str, str] = field(default_factory=dict)
     alts: Mapping[str, str] = field(default_factory=dict)
     sources: list[Source] = field(default_factory=list)
+    fixes: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def is_growing(self) -> bool:
@@ -56,7 +58,7 @@ class ItemContent:
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of the page's item, except for text and images."""
-        names = ("status", "who", "progress", "error", "time", "source")
+        names = ("status", "who", "progress", "error", "time", "source", "fixes")
         return {**{name: getattr(self, name) for name in names}, "can": [*self.can]}
 
 
@@ -105,6 +107,7 @@ def answer_content(turn: Turn, mask: Mask, error_line: Callable[[BaseException],
         content.status, content.error = ("stopped", "") if not turn.kept else _final_status(answer, mask)
         if turn.error is not None:
             content.status, content.error = "failed", error_line(turn.error)
+            content.fixes = fixes(turn)
         content.who = mask(_facts(answer, content.status)) if has_begun else ""
         content.can = _ANSWER_ACTIONS if content.text else ("retry", "delete")
         content.can += ("continue",) if turn.kept and was_cut_off(answer) else ()

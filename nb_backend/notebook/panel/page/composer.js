@@ -167,27 +167,32 @@ export function composer(store, send, speak) {
 	const notes = h("div.notes");
 	let drawn = "";
 
+	/** @returns {Pick<Notice, "text" | "tone" | "acts">[]} */
 	const lines = () => {
 		if (store.notice?.applies() === false) store.notice = null;
 		const { alive, notice, settings, late } = store;
-		const hasImages = store.images.length + store.uploads.length > 0;
-		const noVision = `${settings.model || "This model"} does not accept images: choose another model, or remove the images.`;
-		return [
-			[notice?.text, notice?.tone, ...(notice?.acts ?? []).map(({ label }) => label)],
-			[!alive && KERNEL_GONE, "error"],
-			[alive && late && store.waitReason, "info"],
-			[hasImages && settings.vision === false && noVision, "warn"],
-		].filter(([text]) => text);
+		const { model, vision, vision_model: other } = settings;
+		const all = notice ? [notice] : [];
+		const add = (/** @type {boolean} */ applies, text = "", tone = "", /** @type {Action[]} */ acts = []) => applies && all.push({ text, tone, acts, applies: () => true });
+		add(!alive, KERNEL_GONE, "error");
+		add(alive && late, store.waitReason, "info");
+		const change = { label: `Switch to ${other}`, picture: /** @type {const} */ ("check"), act: () => store.attempt("set", { model: other }) };
+		const blind = `${model || "This model"} does not accept images: choose another model, or remove the images.`;
+		add(vision === false && store.images.length + store.uploads.length > 0, blind, "warn", other ? [change] : []);
+		return all;
 	};
 	const showNotes = () => {
 		const now = lines();
 		if (drawn === JSON.stringify(now)) return;
 		drawn = JSON.stringify(now);
-		notes.replaceChildren(...now.map(([text, tone]) => h(`p.note.${tone}`, {}, userText(text || ""))));
-		const { acts = [] } = store.notice ?? {};
-		for (const { label, picture = "retry", act } of acts) notes.firstChild?.appendChild(button(label, picture, () => (store.notify(), act()), ".wide"));
-		if (store.notice) notes.firstChild?.appendChild(button("Dismiss", "close", () => store.notify()));
-		speak(now.map(([text]) => text).join(" "));
+		notes.replaceChildren(
+			...now.map((note) => {
+				const own = note === store.notice;
+				const acts = note.acts.map(({ label, picture = "retry", act }) => button(label, picture, () => (own && store.notify(), act()), ".wide"));
+				return h(`p.note.${note.tone}`, {}, userText(note.text), ...acts, ...(own ? [button("Dismiss", "close", () => store.notify())] : []));
+			}),
+		);
+		speak(now.map(({ text }) => text).join(" "));
 	};
 	const show = () => {
 		const { alive, streaming, uploads, empty, ready, queues } = store;

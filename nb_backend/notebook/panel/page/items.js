@@ -2,6 +2,7 @@
 
 import { Blocks, remoteImage, toNewCell } from "./blocks.js";
 import { button, confirmed, focusable, h, imageDetails, on, relabel, timestamp, toClipboard, userText } from "./dom.js";
+import { fixButtons } from "./fixes.js";
 import { foldButton } from "./fold.js";
 
 /** The view of an item: a question, an answer, or another message. @param {Store} store @param {() => void} follow  scrolls to the end */
@@ -41,13 +42,13 @@ function itemView(store, id = "", follow) {
 	};
 
 	/** @param {Item} item */
-	const showState = ({ status, progress, error, can }) => {
+	const showState = ({ status, progress, error, can, fixes = [] }) => {
 		const waiting = progress || "Waiting for the answer";
 		const line = { waiting, streaming: progress, done: "", stopped: "Stopped", incomplete: error, failed: error || "The request failed." }[status];
 		state.hidden = !line;
 		state.replaceChildren(userText(line));
 		if (status === "waiting") state.prepend(h("span.pulse"));
-		if (status === "failed" && can.includes("retry")) state.append(retry(".wide"));
+		if (status === "failed" && can.includes("retry")) state.append(...fixButtons(store, fixes, () => request("retry")), retry(".wide"));
 		if (can.includes("continue")) state.append(button("Continue", "chevron", () => request("continue"), ".wide.continue"));
 	};
 

@@ -7,11 +7,12 @@
  * @typedef {ImageInfo & {id: string, thumbnail: string}} Attached  an image of the draft
  * @typedef {ImageInfo & {key: string, filled?: boolean}} Picture  an image of an item; the request `picture` returns its bytes. A `filled` one is the value of a {{ }} in the text
  * @typedef {ImageInfo & {key: string, cell: string, thumbnail: string}} Figure  an image that a cell shows
+ * @typedef {{label: string, model: string}} Fix  a button that repairs a failed turn: another model, or with "" a key
  * @typedef {{id: string, role: string, content: string[], reasoning: string[], images: Picture[],
  *   status: "waiting" | "streaming" | "done" | "stopped" | "incomplete" | "failed", who: string, progress: string, error: string,
- *   time: number | null, can: string[], source: string}} Item  content and reasoning are blocks of HTML
+ *   time: number | null, can: string[], source: string, fixes?: Fix[]}} Item  content and reasoning are blocks of HTML
  * @typedef {{model: string, system: string, temperature: number | null, max_tokens: number | null,
- *   enter_sends: boolean, vision: boolean | null, server: string}} Settings
+ *   enter_sends: boolean, vision: boolean | null, vision_model?: string, server: string}} Settings  vision_model: one that accepts images if this one does not
  * @typedef {{name: string, provider: string, label: string, vision: boolean | null}} Model
  * @typedef {{id: string, text: string, images: Attached[], error: string}} Queued  a prompt that waits
  * @typedef {{prompts: Queued[], waits: "answer" | "cell" | "stopped" | "failed" | "error"}} Queue  the last three wait for the request `resume`
@@ -36,4 +37,6 @@
  * @typedef {import("./store.js").Store} Store
  * @typedef {import("./store.js").Upload} Upload
  * @typedef {import("./store.js").View} View
+ * @typedef {import("./store.js").Action} Action
+ * @typedef {import("./store.js").Notice} Notice
  */
