@@ -91,7 +91,7 @@ class ConversationWatcher:
 
     def learn_keys(self) -> None:
         """Mask the key that the chat sends now as well."""
-        self._own_keys = [*self._own_keys, *_own_keys(self.chat)]
+        self._own_keys = [*self._own_keys, *own_keys(self.chat)]
 
     @property
     def keys(self) -> list[str]:
