@@ -23,7 +23,7 @@ export function modelPicker(store, focus) {
 	let message = "";
 	const opener = button("Model", "chevron", null, ".wide.model");
 	const label = "Find a model, or type its name";
-	const input = h("input", { type: "text", label: label, placeholder: label, spellcheck: "false", input: () => draw() });
+	const input = h("input", { type: "text", autofocus: true, label: label, placeholder: label, spellcheck: "false", input: () => draw() });
 	const list = h("div");
 	const status = h("p.word", { role: "status" });
 
