@@ -50,8 +50,8 @@ def map(
     requests at a time, ``progress=False`` shows no bar. The other options are those of ``Chat``.
 
     A prompt that fails has its exception in place of the answer. ``complete`` of an answer says whether it is whole;
-    the progress line counts those that are not. ``ValueError`` or ``TypeError`` is raised, before anything is sent, if
-    the arguments cannot be used.
+    the progress line counts those that are not, and says why prompts failed and what it waits for. ``ValueError`` or
+    ``TypeError`` is raised, before anything is sent, if the arguments cannot be used.
 
     ``schema``, a pydantic class or a JSON schema, asks for JSON and returns objects instead of ``Answer``; for a
     table, it returns a table with the schema's columns, a column ``error`` if any prompt failed, and a boolean

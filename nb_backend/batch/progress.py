@@ -2,28 +2,53 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
 import uuid
+from collections import Counter
 from contextlib import suppress
-from typing import Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from ..background import POLL_SECONDS
 from ..capture import in_output_widget, is_captured
+from ..chat.context_limit import is_too_long
+from ..errors import AuthError, BackendError, ConnectionFailed, ProtocolError, RateLimitError, TimedOut
+from ..text import counted, duration
+from .schema import SchemaError
+
+if TYPE_CHECKING:
+    from ..transport.pool import Pool
+
+
+_MAX_REASONS = 3  # that are named
+_REASONS = {
+    RateLimitError: "rate limit",
+    AuthError: "key refused",
+    ConnectionFailed: "no connection",
+    TimedOut: "timeout",
+    ProtocolError: "damaged answer",
+    SchemaError: "wrong format",
+    ValueError: "not sent",
+}
+_OVERLOADED = (503, 529)  # statuses
 
 
 class Progress:
     """How many of the prompts are done; ``started`` is a time of ``time.monotonic``.
 
-    ``answered`` includes the answers that are ``incomplete``.
+    ``answered`` includes the answers that are ``incomplete``. ``pool`` is what the requests share, once they are sent.
     """
+
+    pool: Pool | None = None
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.answered = 0
         self.incomplete = 0
         self.failed = 0
+        self.reasons: Counter[str] = Counter()  # of the failures
         self.tokens = 0
         self.started = time.monotonic()
 
@@ -32,14 +57,43 @@ class Progress:
         """How many prompts have an answer or an error."""
         return self.answered + self.failed
 
+    def add_failure(self, error: Exception) -> None:
+        """Count a prompt that has failed."""
+        self.failed += 1
+        self.reasons[reason_of(error)] += 1
+
+    @property
+    def waiting(self) -> str:
+        """How long no request is sent, and why: ``waiting 8 s: rate limit (429)``; "" while requests are sent."""
+        if self.pool is None or (found := self.pool.wait) is None:
+            return ""
+        seconds, failure = math.ceil(found[0]), found[1]
+        time_left = f"{seconds} s" if seconds < 60 else duration(seconds)
+        if failure is None:
+            return f"waiting {time_left}"
+        status = f" ({failure.status})" if failure.status else ""
+        return f"waiting {time_left}: {reason_of(failure)}{status}"
+
+    @property
+    def failures(self) -> str:
+        """How many prompts failed, and why: ``3 failed: 2 rate limit, 1 timeout``; "" if none did."""
+        if not self.failed:
+            return ""
+        named = self.reasons.most_common(_MAX_REASONS)
+        parts = [f"{count:,} {reason}" if len(self.reasons) > 1 else reason for reason, count in named]
+        if others := self.reasons.total() - sum(count for _, count in named):
+            parts.append(counted(others, "other"))
+        why = ", ".join(parts)
+        return f"{self.failed:,} failed: {why}" if why else f"{self.failed:,} failed"
+
     @property
     def rate(self) -> str:
-        """The text after the bar: failures, incomplete answers, and tokens per second."""
-        parts = [f"{self.failed:,} failed"] if self.failed else []
+        """The text after the bar: why it waits, failures, incomplete answers, and tokens per second."""
+        parts = [self.waiting, self.failures]
         parts += [f"{self.incomplete:,} incomplete"] if self.incomplete else []
         if self.tokens:
             parts.append(f"{self.tokens / max(time.monotonic() - self.started, POLL_SECONDS):,.0f} tokens/s")
-        return ", ".join(parts)
+        return " · ".join(filter(None, parts))
 
     @property
     def left(self) -> str:
@@ -55,10 +109,23 @@ class Progress:
         """Return the totals in one line; ``timed`` adds the seconds, which differ from run to run."""
         parts = [f"{self.answered:,} answered"]
         parts += [f"{self.incomplete:,} of them incomplete"] if self.incomplete else []
-        parts += [f"{self.failed:,} failed"] if self.failed else []
-        parts += [f"{self.tokens:,} tokens"] if self.tokens else []
-        parts += [f"{time.monotonic() - self.started:.1f} s"] if timed else []
+        parts += [self.failures] if self.failed else []
+        parts += [counted(self.tokens, "token")] if self.tokens else []
+        parts += [duration(time.monotonic() - self.started)] if timed else []
         return " · ".join(parts)
+
+
+def reason_of(error: Exception) -> str:
+    """Return in a word or two why a prompt failed."""
+    if isinstance(error, BackendError):
+        if error.no_credit:
+            return "no credit"
+        if is_too_long(error):
+            return "prompt too long"
+        if error.status in _OVERLOADED:
+            return "server overloaded"
+    kind = next((kind for kind in _REASONS if isinstance(error, kind)), None)
+    return _REASONS[kind] if kind else "server error" if isinstance(error, BackendError) else type(error).__name__
 
 
 class ProgressView(Protocol):

@@ -94,7 +94,7 @@ class BatchRunner:
     async def run(self) -> list[Result]:
         """Send all items and return a result for each, in order."""
         numbered = enumerate(self._items)
-        async with Pool(), asyncio.TaskGroup() as workers:
+        async with Pool() as self.counts.pool, asyncio.TaskGroup() as workers:
             for _ in range(self._concurrency):
                 workers.create_task(self._work(numbered))
         if self.counts.failed or self.counts.incomplete:
@@ -132,7 +132,8 @@ class BatchRunner:
                 result.error = error
             self._results[number] = result
             self.counts.answered += result.error is None
-            self.counts.failed += result.error is not None
+            if result.error is not None:
+                self.counts.add_failure(result.error)
             self.counts.incomplete += result.error is None and not result.is_complete
 
     async def _answer(self, number: int, item: Item, result: Result) -> None:

@@ -80,12 +80,14 @@ class RetryPolicy(Generic[S]):
             raise all_servers_failed(failures)
         delay = min(delay_before_retry(self._round, one) for one in temporary)
         if self._pool and all(map(is_overload, failures)):
-            self._pool.back_off(delay)
+            self._pool.back_off(delay, failure)
             self._round += self._pool.answered == self._answered
             self._answered = self._pool.answered
         else:
             self.delay = delay
             self._round += 1
+            if self._pool:
+                self._pool.note_wait(delay, failure)
         event = retry_event(failure, delay)
         return event if len(self._servers) == 1 else ServerChanged(event, self.server)
 

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from ..errors import BackendError
     from .session import StreamSession
 
 
@@ -36,6 +37,8 @@ class Pool:
         self.answered = 0
         self._idle: dict[int, list[StreamSession]] = {}  # by a hash of their options, which include the key
         self._paused_until = 0.0  # on the monotonic clock
+        self._paused_by: BackendError | None = None  # the last failure that made all calls wait
+        self._waits: list[tuple[float, BackendError]] = []  # until when single calls wait, and after which failure
         self._limit = float("inf")  # calls at once
         self._no_credit: Counter[str | None] = Counter()  # such refusals since the last answer, by url
         self._active = 0
@@ -84,12 +87,30 @@ class Pool:
         """Whether a server would refuse another call because the account has no credit."""
         return self._no_credit[url] >= _MAX_NO_CREDIT
 
-    def back_off(self, seconds: float) -> None:
+    def back_off(self, seconds: float, failure: BackendError | None = None) -> None:
         """Delay all calls for these seconds, and halve the limit of calls at once, only once for each wait."""
         now = time.monotonic()
+        self._paused_by = failure
         if now >= self._paused_until:
             self._limit = max(_MIN_LIMIT, min(self._limit, self._active) / 2)
         self._paused_until = max(self._paused_until, now + seconds)
+
+    def note_wait(self, seconds: float, failure: BackendError) -> None:
+        """Note that one call waits for these seconds after a failure."""
+        now = time.monotonic()
+        self._waits = [*(one for one in self._waits if one[0] > now), (now + seconds, failure)]
+
+    @property
+    def wait(self) -> tuple[float, BackendError | None] | None:
+        """The seconds until a call goes on, and the failure they wait after; ``None`` as long as any call is running.
+
+        Any thread may ask. If all calls were told to slow down, those that are running do not count.
+        """
+        now = time.monotonic()
+        if self._paused_until > now:
+            return self._paused_until - now, self._paused_by
+        waits = [(until - now, failure) for until, failure in self._waits if until > now]
+        return min(waits, key=lambda one: one[0]) if waits and not self._active else None
 
     def session(self, headers: dict[str, str], **options: Any) -> StreamSession:
         """Return an unused session with these options, or a new one."""

@@ -69,4 +69,4 @@ def test_the_progress_line_counts_incomplete_answers():
     counts = Progress(4)
     counts.answered, counts.incomplete, counts.failed = 3, 1, 1
     assert counts.line(timed=False) == "3 answered · 1 of them incomplete · 1 failed"
-    assert counts.rate == "1 failed, 1 incomplete"
+    assert counts.rate == "1 failed · 1 incomplete"

@@ -357,8 +357,9 @@ def test_a_terminal_shows_a_bar_and_then_one_line(backend, terminal):
     threads = threading.active_count()
     nb_backend.map(["a", "b", "c"], concurrency=1)
     shown = terminal.getvalue()
-    assert re.search(r"2/3 \[00:\d\d<\d\d:\d\d, .*, 1 failed, [\d,]+ tokens/s\]", shown)
-    assert re.fullmatch(r"2 answered · 1 failed · 3 tokens · \d+\.\d s", re.split(r"[\r\n]", shown.strip())[-1].strip())
+    assert re.search(r"2/3 \[00:\d\d<\d\d:\d\d, .*, 1 failed: server error · [\d,]+ tokens/s\]", shown)
+    last = re.split(r"[\r\n]", shown.strip())[-1].strip()
+    assert re.fullmatch(r"2 answered · 1 failed: server error · 3 tokens · \d+\.\d s", last)
     assert threading.active_count() == threads
 
 

@@ -29,7 +29,7 @@ def test_it_gives_the_answers_and_one_line_stays(kernel, engine, form):
     )
     assert run.error is None
     assert run.printed == "list it went wrong two words\n"
-    assert re.fullmatch(r"1 answered · 1 failed · 2 tokens · \d+\.\d s", run.markdown[-1])
+    assert re.fullmatch(r"1 answered · 1 failed: server error · 2 tokens · \d+\.\d s", run.markdown[-1])
     assert len(ids(run)) == 1
 
 
