@@ -101,7 +101,17 @@ def test_finished_pieces_are_not_painted_again():
     live = 60_000 / 20 / len(settled)
     assert all(times < 2 * live for times in settled)
     assert last < 2 * live
-    assert sum(front.painted.values()) < 60_000 / 20 + 2 * len(settled)  # none is painted after it was settled
+    # an output that is settled is painted only when a part is finished: about four times for a piece
+    assert sum(front.painted.values()) < 60_000 / 20 + 5 * len(settled)
+
+
+def test_a_repaint_is_short_however_long_the_piece_is():
+    front = stream(tokens(prose(60_000), 20))
+    assert front.sent / sum(front.painted.values()) < MIN_PIECE_CHARS / 4
+
+
+def test_an_ordinary_answer_has_one_output_also_while_it_grows():
+    assert len(stream(tokens(prose(1_900))).painted) == 1
 
 
 def test_a_short_answer_is_one_output_in_the_end_and_reads_as_the_whole():

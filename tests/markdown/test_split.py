@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from nb_backend.markdown import split
 from nb_backend.markdown.images import answer_markdown, piece_markdown
 from nb_backend.markdown.safe import safe_markdown
-from nb_backend.markdown.split import MAX_UNSPLIT_CHARS, MIN_PIECE_CHARS, min_piece_size, split_points, split_text
+from nb_backend.markdown.split import (
+    MAX_UNSPLIT_CHARS,
+    MIN_PIECE_CHARS,
+    StreamingMarkdown,
+    min_piece_size,
+    split_points,
+    split_text,
+)
 
 LINES = [
     "word", "word | b", "--- | ---", "| $|a|$ | b |", "---", "===", "- a", "- b", "  c", "    d", "1. a", "2. b", "2",
@@ -81,10 +88,12 @@ def test_a_short_text_is_one_piece_and_a_long_one_has_fewer_than_jupyterlab_show
     assert split_text(prose(MAX_UNSPLIT_CHARS - 500)) == [prose(MAX_UNSPLIT_CHARS - 500)]
     found = split_text(prose(50_000))
     assert "".join(found) == prose(50_000)
+    *pieces, parts, rest = found
     assert all(
-        min_piece_size(number) <= len(piece) < min_piece_size(number) + 200 for number, piece in enumerate(found[:-1])
+        min_piece_size(number) <= len(piece) < min_piece_size(number) + 200 for number, piece in enumerate(pieces)
     )
-    assert len(found) == 50_000 // MIN_PIECE_CHARS + 1 or len(found) == 50_000 // MIN_PIECE_CHARS
+    assert len(parts) + len(rest) < MIN_PIECE_CHARS + 200
+    assert 50_000 // MIN_PIECE_CHARS <= len(found) <= 50_000 // MIN_PIECE_CHARS + 2
     assert len(split_text(prose(1_000_000))) == 48
     assert (
         min_piece_size(0)
@@ -93,10 +102,26 @@ def test_a_short_text_is_one_piece_and_a_long_one_has_fewer_than_jupyterlab_show
         < min_piece_size(16)
         == min_piece_size(41)
         < min_piece_size(42)
+        < min_piece_size(45)
         < min_piece_size(46)
-        < min_piece_size(47)
-        == min_piece_size(48)
+        == min_piece_size(47)
     )
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 60_000), st.integers(1, 3_000))
+def test_a_growing_text_has_the_outputs_of_the_whole(size: int, step: int) -> None:
+    text = prose(size)[:size]
+    growing, outputs = StreamingMarkdown(), [""]
+    for start in range(0, size, step):
+        growing.append(text[start : start + step])
+        for _, shown, grows in growing.finished_parts({}, {}):
+            outputs[-2 if grows else -1] = shown
+            outputs += [] if grows else [""]
+    outputs[-1] = text[len("".join(outputs)) :]
+    if size > MAX_UNSPLIT_CHARS:
+        assert outputs == split_text(text)
+    assert "".join(outputs) == text
 
 
 def test_a_label_is_known_in_every_piece_and_an_image_is_there_once() -> None:

@@ -60,8 +60,9 @@ class CellView:
 
     An answer is Markdown; with the format "text" it is preformatted text, and with "json" JSON is a block of code.
     Several answers, each under one of the ``names``, are side by side in one output. Each finished piece of a long
-    answer gets an output of its own, which is not repainted, so a reader's selection there stays. A short answer ends
-    as a single output.
+    answer gets an output of its own, which is not repainted, so a reader's selection there stays. While an answer
+    grows, the finished parts of its last piece are in one output, which is repainted only when another part is
+    finished, and the text that grows is in the last one. A short answer ends as a single output.
     """
 
     def __init__(self, shell: InteractiveShell, format: str = "markdown", names: Sequence[str] = ()) -> None:
@@ -110,9 +111,11 @@ class CellView:
             return
         section = self._sections[0]
         sent = 0
-        for markdown, plain in () if self._in_widget else section.finished_pieces():
-            sent += self._outputs[-1].show({"text/markdown": markdown, "text/plain": safe_terminal(plain)})
-            self._outputs.append(Output(self._shell))
+        for markdown, plain, grows in () if self._in_widget else section.finished_parts():
+            output = self._outputs[-2 if grows else -1]
+            sent += output.show({"text/markdown": markdown, "text/plain": safe_terminal(plain)})
+            if not grows:
+                self._outputs.append(Output(self._shell))
         sent += self._outputs[-1].show(self._live_data())
         painted = time.monotonic()
         self._due = painted + max(REPAINT_INTERVAL, _PAUSE_FACTOR * (painted - started), sent / _MAX_CHARS_PER_SECOND)

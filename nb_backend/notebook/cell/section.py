@@ -37,7 +37,8 @@ class AnswerSection:
     failed: bool = False
     reason: str = ""
     _live_markdown: str | None = None  # kept while the sections beside this one are repainted
-    _reasoning_finished: bool = False  # a finished piece shows the reasoning
+    _reasoning_finished: bool = False  # a finished part shows the reasoning
+    _piece_reasoning: str = ""  # the reasoning, if it is shown above the last finished parts
     _growing: StreamingMarkdown = field(default_factory=StreamingMarkdown)
 
     def add_event(self, event: RawResponse, answer: Answer) -> bool:
@@ -75,21 +76,23 @@ class AnswerSection:
         """Whether a long answer has several outputs: not so if it is one block, or a column among others."""
         return self.format in ("markdown", "code") and not self.name
 
-    def finished_pieces(self) -> Iterator[tuple[str, str]]:
-        """Yield each piece that is finished since the last call, as Markdown and as text; it is not shown again."""
+    def finished_parts(self) -> Iterator[tuple[str, str, bool]]:
+        """Yield what is finished since the last call, as Markdown, as text, and whether it replaces the part before."""
         if not self._is_split:
             return
         answer = self.answer
         if answer.text and len(answer.reasoning) >= MIN_PIECE_CHARS and not self._reasoning_finished:
-            yield self._reasoning_markdown(live=True), ""
+            yield self._reasoning_markdown(live=True), "", False
             self._reasoning_finished = True
-        for blocks, text in self._growing.finished_pieces(answer.image_targets(), answer.alts):
-            yield join_blocks(self._open_reasoning, *blocks), shorten_data_uris(text)
+        for blocks, text, grows in self._growing.finished_parts(answer.image_targets(), answer.alts):
+            if not grows:
+                self._piece_reasoning = self._open_reasoning
+            yield join_blocks(self._piece_reasoning, *blocks), shorten_data_uris(text), grows
             self._reasoning_finished = True
 
     @property
     def _open_reasoning(self) -> str:
-        """The reasoning as Markdown, or "" if a finished piece shows it."""
+        """The reasoning as Markdown, or "" if a finished part shows it."""
         return "" if self._reasoning_finished else self._reasoning_markdown(live=True)
 
     def pieces(self) -> list[tuple[str, str]]:
