@@ -211,7 +211,7 @@ def test_attachments_are_shown_once_and_sent_to_all(kernel, engine):
     ("cell", "words"),
     [
         ("%%backend a b a\nhi", "one of them twice"),
-        ("%%backend a small --keep c\nhi", "--keep takes one of the models"),
+        ("%%backend a small --keep c\nhi", "--keep needs one of a, small, not c"),
         ("%%backend a ''\nhi", "without a name"),
         ("%%backend a b\n", "nothing to ask"),
     ],

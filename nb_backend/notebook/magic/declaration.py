@@ -14,12 +14,14 @@ class Option:
     ``flags`` are its spellings, the long one last; there are none if it is a positional argument. ``arguments`` are
     those of argparse's ``add_argument``. ``completes`` names what Tab offers for its value, a source of
     ``completion.Known``. ``in_body``: the value is sent as a field of the request's body, under the option's name.
+    ``example`` is a value as it is typed, for messages.
     """
 
     flags: tuple[str, ...]
     arguments: Mapping[str, Any]
     completes: str
     in_body: bool
+    example: str = ""
     name: str = ""
 
     @property
@@ -38,9 +40,11 @@ class Option:
         return self.arguments.get("choices")
 
 
-def option(*flags: str, default: Any = None, completes: str = "", in_body: bool = False, **arguments: Any) -> Any:
+def option(
+    *flags: str, default: Any = None, completes: str = "", in_body: bool = False, example: str = "", **arguments: Any
+) -> Any:
     """Declare a field of ``Options``; the parameters are those of ``Option``."""
-    metadata = {"option": Option(flags, arguments, completes, in_body)}
+    metadata = {"option": Option(flags, arguments, completes, in_body, example)}
     if arguments.get("action") == "append":
         return field(default_factory=list, metadata=metadata)
     return field(default=default, metadata=metadata)

@@ -187,27 +187,50 @@ def _refuse_option(word: Word, following: str, options: Sequence[Option]) -> Non
         raise ValueError("%%backend? shows the options, and %backend help the commands")
     if bare in ("m", "model", "models"):
         model = value if equals else following
-        raise ValueError(f"a model is named without an option: write %%backend {shorten(model) or 'MODEL'}")
+        raise ValueError(f"no option {name}: the model comes first, %%backend {shorten(model) or 'MODEL'}")
     meant = [flag for flag in flags if flag == f"--{bare}" or (len(bare) > 2 and flag.startswith(f"--{bare}"))]
     if not name.startswith("--") and meant:
         raise ValueError(f"{shorten(name)} would be read as {name[:2]}: write {meant[0]}")
     if option_of(name, options)[0] is None and not (name.startswith("--") and meant):
-        raise ValueError(f"there is no option {shorten(name)}: {_other_option(bare, value or following, flags)}")
+        raise ValueError(f"no option {shorten(name)}: {_other_option(bare, value or following, flags)}")
 
 
 def _other_option(bare: str, value: str, flags: Sequence[str]) -> str:
     """Return what to write in place of an option that does not exist."""
+    if f"--{bare.removeprefix('no-')}" in flags and bare.startswith("no-"):
+        return f"leave out --{bare.removeprefix('no-')}"
     if close := get_close_matches(f"--{bare}", flags, 1, 0.8):
-        return f"write {close[0]}, see %%backend?"
+        return f"did you mean {close[0]}?"
     from ...providers.keywords import refusal_in_cell
 
     field = re.sub(r"\W", "_", bare)
     if refusal := refusal_in_cell(field):
-        return f"{refusal.partition(': ')[2]}, see %%backend?"
+        return refusal.partition(": ")[2]
     if len(bare) == 1 or not value or value.startswith("-"):
-        return "see %%backend?"
+        return "%%backend? shows all options"
     value = value if re.fullmatch(r"\d*\.?\d+|true|false", value) else "…"  # no message repeats what may be a password
-    return f"write -p {field}={value} for a field of the request, see %%backend?"
+    return f"write -p {field}={value} for a field of the request; %%backend? shows all options"
+
+
+def option_error(message: str, found: Sequence[Word], options: Sequence[Option]) -> ValueError:
+    """Return the error for a message of argparse: it names the option as it is typed, and shows a value."""
+    named = re.match(r"argument (?P<flags>\S+): (?P<said>.*)", message, re.DOTALL)
+    option = next((one for one in options if named and "/".join(one.flags) == named["flags"]), None)
+    if named is None or option is None:
+        return ValueError(f"{shorten(message, 300)}; %%backend? shows all options")
+    typed = [word.partition("=")[0] for word in found]
+    flag = next((flag for flag in reversed(option.flags) if flag in typed), option.flags[0])
+    said = named["said"]
+    if said.startswith("expected"):
+        return ValueError(f"{flag} needs a value: {flag} {option.example}")
+    if said.startswith("ignored"):
+        return ValueError(f"{flag} takes no value: write {flag}")
+    if option.choices and (wrong := re.match(r"invalid choice: (['\"]?)(?P<value>.*)\1 \(choose", said, re.DOTALL)):
+        *others, last = option.choices
+        close = get_close_matches(wrong["value"], option.choices, 1)
+        meant = f": did you mean {close[0]}?" if close else ""
+        return ValueError(f"{flag} needs {', '.join(others)} or {last}, not {shorten(wrong['value'])}{meant}")
+    return ValueError(f"{flag} {shorten(said, 300)}" if said.startswith("needs ") else shorten(said, 300))
 
 
 def _refuse_rest_of_code(found: Sequence[Word], roles: Sequence[str], at: int, options: Sequence[Option]) -> None:

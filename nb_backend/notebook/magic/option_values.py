@@ -1,4 +1,7 @@
-"""The types of option values: each reads the text after an option, or raises ``ArgumentTypeError`` in one line."""
+"""The types of option values: each reads the text after an option, or raises ``ArgumentTypeError`` in one line.
+
+A message that begins with "needs" follows the name of the option.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,16 @@ from typing import Any
 
 from .line import KEY_ON_THE_LINE
 
+_IN_JSON = {"True": "true", "False": "false", "None": "null"}
+
 
 def temperature(text: str) -> float:
     """Read a finite number that is not negative."""
     with suppress(ValueError):
         if math.isfinite(value := float(text)) and value >= 0:
             return value
-    raise ArgumentTypeError(f"{text} is not a number from 0 up")
+        raise ArgumentTypeError(f"needs a number from 0 up, such as 0.2, not {text}")
+    raise ArgumentTypeError(f"needs a number such as 0.2, not {text}")
 
 
 def positive_integer(text: str) -> int:
@@ -27,13 +33,13 @@ def positive_integer(text: str) -> int:
     with suppress(ValueError):
         if (value := int(text)) > 0:
             return value
-    raise ArgumentTypeError(f"{text} is not a whole number from 1 up")
+    raise ArgumentTypeError(f"needs a whole number from 1 up, such as 500, not {text}")
 
 
 def variable_name(text: str) -> str:
     """Return the text if a variable can have it as its name."""
     if not text.isidentifier() or keyword.iskeyword(text):
-        raise ArgumentTypeError(f"{text!r} is not a name for a variable")
+        raise ArgumentTypeError(f"needs a name for a variable, such as answer, not {text!r}")
     return text
 
 
@@ -48,7 +54,7 @@ def parameter(text: str) -> tuple[str, Any]:
     """Read ``KEY=VALUE``; a value that is not JSON is a text."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
-        raise ArgumentTypeError(f"{text!r} is not KEY=VALUE: write it like top_p=0.9")
+        raise ArgumentTypeError(f"needs KEY=VALUE, such as top_p=0.9, not {text!r}")
     if is_secret_option(name):
         raise ArgumentTypeError(KEY_ON_THE_LINE)
     from ...providers.keywords import refusal_in_cell  # not when the extension is loaded
@@ -57,8 +63,8 @@ def parameter(text: str) -> tuple[str, Any]:
         raise ArgumentTypeError(refusal)
     if re.fullmatch(r"\$(?:\w+|\{\w+\})", value):
         raise ArgumentTypeError(f"{text}: a variable is not replaced on this line: write its value")
-    if value in ("True", "False", "None"):
-        raise ArgumentTypeError(f"{text} is not JSON: write true, false or null")
+    if value in _IN_JSON:
+        raise ArgumentTypeError(f"{text} is not JSON: write -p {name}={_IN_JSON[value]}")
     try:
         found = json.loads(value, parse_constant=str)
     except (ValueError, RecursionError):

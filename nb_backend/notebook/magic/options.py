@@ -41,22 +41,39 @@ class Options:
     )
     keep: str | None = option(
         "--keep",
+        example="gpt-4o",
         metavar="MODEL",
         completes="models",
         help="the model, of several, whose answer continues the chat; by default the first",
     )
     system: str | None = option(
-        "-s", "--system", metavar="TEXT", help="the system prompt of the chat, from this prompt on"
+        "-s",
+        "--system",
+        example='"Be brief"',
+        metavar="TEXT",
+        help="the system prompt of the chat, from this prompt on",
     )
     temperature: float | None = option(
-        "-t", "--temperature", metavar="NUMBER", type=temperature, in_body=True, help="how random the answer is"
+        "-t",
+        "--temperature",
+        example="0.2",
+        metavar="NUMBER",
+        type=temperature,
+        in_body=True,
+        help="how random the answer is",
     )
     max_tokens: int | None = option(
-        "--max-tokens", metavar="COUNT", type=positive_integer, in_body=True, help="the longest answer, in tokens"
+        "--max-tokens",
+        example="500",
+        metavar="COUNT",
+        type=positive_integer,
+        in_body=True,
+        help="the longest answer, in tokens",
     )
     param: list[tuple[str, Any]] = option(
         "-p",
         "--param",
+        example="top_p=0.9",
         metavar="KEY=VALUE",
         action="append",
         type=parameter,
@@ -65,6 +82,7 @@ class Options:
     image: list[str] = option(
         "-i",
         "--image",
+        example="fig",
         metavar="EXPRESSION_OR_PATH",
         action="append",
         completes="images",
@@ -74,6 +92,7 @@ class Options:
     chat: str = option(
         "-c",
         "--chat",
+        example="work",
         metavar="NAME",
         default="main",
         completes="chats",
@@ -84,6 +103,7 @@ class Options:
     out: str | None = option(
         "-o",
         "--out",
+        example="answer",
         metavar="NAME",
         type=variable_name,
         completes="variables",
@@ -92,13 +112,18 @@ class Options:
     format: str = option(
         "-f",
         "--format",
+        example="json",
         choices=FORMATS,
         default="markdown",
         help="markdown and text choose how the answer is shown; code also puts its code into a new cell below; json "
         "also checks it, and _ is the value it contains",
     )
     provider: str | None = option(
-        "--provider", metavar="NAME", in_body=True, help="the service to ask, if the server has several, as g4f does"
+        "--provider",
+        example="OpenAI",
+        metavar="NAME",
+        in_body=True,
+        help="the service to ask, if the server has several, as g4f does",
     )
     cache: bool = flag(
         "--cache", help="store the answer, and replay it the next time the same is asked: see %%backend cache"
@@ -163,7 +188,7 @@ def parse(
 
     ``trust_one``: a word that is alone is a model, even if it looks like a word of a text.
     """
-    from .mistakes import refuse_mistakes, refuse_text
+    from .mistakes import option_error, refuse_mistakes, refuse_text
     from .model_names import is_alias, looks_like_name, split_at_commas
 
     refuse_key(line)
@@ -177,7 +202,7 @@ def parse(
     try:
         given = vars(build_parser(options).parse_intermixed_args(found))
     except UsageError as error:
-        raise ValueError(f"{shorten(str(error), 300)}: see %%backend?") from None
+        raise option_error(str(error), found, declared(options)) from None
     if not given.get("chat"):
         given.pop("chat", None)
     if "once" in given and ("chat" in given or "new" in given):
@@ -224,4 +249,5 @@ def _kept_model(models: list[str], keep: str | None) -> str | None:
         return models[0] if models else None
     if kept := named.get(settings.model(keep)):
         return kept
-    raise ValueError("--keep takes one of the models that the line names: its answer continues the chat")
+    which = f"one of {', '.join(map(shorten, models))}" if models else "a model that the line names"
+    raise ValueError(f"--keep needs {which}, not {shorten(keep)}: its answer continues the chat")
