@@ -55,9 +55,18 @@ FRONT_END = {
         "widget_manager",  # of a widget's model: leads to the notebook that shows it
         "connectionStatus",  # of a JupyterLab kernel
     },
-    "page/blocks.js": {
+    "page/notebook.js": {
         "widget_manager",
-        "sharedModel",  # of a JupyterLab cell: its source
+        "sharedModel",  # of a JupyterLab notebook: its cells
+        "data-windowed-list-index",  # of a cell's element: its index
+        "jp-mod-active",  # the active cell's class; a cell becomes active when its element gets the focus
+    },
+    "page/dock.js": {
+        "widget_manager",
+        "createRenderer",  # of JupyterLab's rendermime: makes a widget of Lumino
+        "addSibling",  # of a JupyterLab document's context: puts a widget beside it
+        "multiple-document",  # the mode of Lumino's dock panel, in its data-mode
+        "#main",  # the element of the whole application, in JupyterLab and Notebook 7
     },
     "page/formulas.js": {
         "widget_manager",
@@ -256,4 +265,4 @@ def test_a_bar_of_tqdm_has_a_lock_that_a_subclass_can_replace():
 @pytest.mark.parametrize("name", FRONT_END)
 def test_what_the_panel_asks_the_front_end_for(name):
     source = (PACKAGE / "notebook" / "panel" / name).read_text(encoding="utf-8")
-    assert {word for word in FRONT_END[name] if re.search(rf"\b{word}\b", source)} == FRONT_END[name]
+    assert {word for word in FRONT_END[name] if re.search(rf"(?<!\w){word}\b", source)} == FRONT_END[name]

@@ -98,8 +98,8 @@ class PanelPage:
         self.page.evaluate("state => kernel.state(state)", self.state(*items, **state))
         self.settle()
 
-    def load(self, theme: str = "light", width: int = 720) -> None:
-        """Load the panel into a blank page, without an answer of the kernel yet."""
+    def load(self, theme: str = "light", width: int = 720, before: str = "") -> None:
+        """Load the panel into a blank page, after a script, without an answer of the kernel yet."""
         colours = {"light": LIGHT, "dark": DARK}.get(theme, "")
         told = f"data-jp-theme-light={str(theme == 'light').lower()}" if colours else ""
         self.page.goto("about:blank")
@@ -109,7 +109,7 @@ class PanelPage:
             f"{(PANEL / 'widget.css').read_text()}</style><body {told}><main></main>"
         )
         self.page.add_script_tag(content=HARNESS.read_text())
-        self.page.evaluate(f"() => {{ kernel.manager = {self.manager}; }}")
+        self.page.evaluate(f"() => {{ kernel.manager = {self.manager}; {before} }}")
         self.page.evaluate("source => kernel.load(source)", self.source())
 
     def state(self, *items: dict[str, Any], **fields: Any) -> dict[str, Any]:

@@ -60,6 +60,16 @@ def test_the_panel_in_notebook_7(lab: Lab, page: Page, server: Backend) -> None:
     server.engine.enqueue("```python\n1 + 2\n```")
     box.fill("Some code, please")
     box.press("Enter")
-    panel.get_by_role("button", name="To a new cell").click()
-    page.wait_for_function("() => document.querySelectorAll('.jp-Notebook .jp-Cell').length === 3")
+    page.locator(".jp-Notebook .jp-Cell .cm-content").nth(1).click()
+    panel.get_by_role("button", name="Open beside the notebook").click()
+    page.locator("body > .nbb-pane > .nbb-panel").wait_for()
+    left = panel.bounding_box()["x"]  # type: ignore[index]
+    assert page.locator(".jp-NotebookPanel").bounding_box()["width"] <= left  # type: ignore[index]
+    panel.get_by_role("button", name="Insert code").click()
+    page.locator(".jp-Notebook .jp-Cell.jp-mod-active", has_text="1 + 2").wait_for()
+    assert page.locator(".jp-Notebook .jp-Cell").nth(2).inner_text().endswith("1 + 2")
+    page.keyboard.press("Control+Shift+Space")
+    assert box.evaluate("node => node === document.activeElement")
+    panel.get_by_role("button", name="Back to the cell").click()
+    page.locator(".jp-Cell-outputArea .nbb-panel").wait_for()
     page.locator(".jp-Cell-outputArea").get_by_text("Transcript: 1 turn").wait_for()

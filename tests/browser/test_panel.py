@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import ipykernel
 import nbformat
 import pytest
-from jupyter_page import Notebook
+from jupyter_page import READY, Notebook
 from playwright.sync_api import Locator, Page
 from png import png
 from serving import Backend
@@ -21,6 +21,7 @@ from nb_backend.local.scripted import ScriptedEngine
 
 HEARS_WHILE_BUSY = ipykernel.version_info >= (7,)
 PANEL = "from nb_backend import ChatPanel, chats\nChatPanel()"
+NOTEBOOK = "[...jupyterapp.shell.widgets('main')].find(widget => widget.content?.activeCell)"
 RICH = r"""## Why the sky is blue
 
 Sunlight is **scattered**: $I \propto \lambda^{-4}$.
@@ -131,16 +132,44 @@ def test_a_rich_answer_is_rendered_without_requests_to_other_hosts(
     nb.page.unroute("https://example.org/**")
 
 
-def test_code_goes_to_a_new_cell_and_is_not_run(nb: Notebook, engine: ScriptedEngine) -> None:
-    engine.enqueue("```python\nprint('from the model')\n```")
-    panel = opened(nb, "1 + 1")
+def test_code_goes_below_the_active_cell_and_is_not_run(nb: Notebook, engine: ScriptedEngine) -> None:
+    """Beside the notebook, in a pane of JupyterLab's dock area, which the next run of the cell keeps."""
+    engine.enqueue("```python\nprint('one')\n```\n\n```bash\nls\n```\n\n```\nprint('two')\n```")
+    panel = opened(nb, "1 + 1", "2 + 2")
+    nb.page.goto(nb.page.url.replace("/doc/tree/", "/lab/tree/"))
+    nb.page.wait_for_function(READY, timeout=60_000)
+    nb.run(0)
+    panel.button("Open beside the notebook").click()
+    pane = nb.page.locator(".lm-DockPanel-widget .nbb-pane")
+    pane.wait_for()
+    panel.node = pane.locator(".nbb-panel")
+    panel.box = panel.node.get_by_role("textbox", name="Message")
     panel.ask("Code, please")
-    panel.button("To a new cell").click()
-    nb.page.wait_for_function("() => document.querySelectorAll('.jp-Notebook .jp-Cell').length === 3")
-    saved = nb.save()
-    assert saved.cells[1].source == "print('from the model')"
-    assert saved.cells[1].execution_count is None
-    assert saved.cells[1].outputs == []
+    insert = panel.node.get_by_role("button", name="Insert code")
+    insert.nth(1).wait_for()
+    nb.cell(1).locator(".cm-content").click()
+    for at, code in enumerate(("print('one')", "print('two')")):
+        insert.nth(at).click()
+        nb.page.locator(".jp-Cell.jp-mod-active", has_text=code).wait_for()
+    assert insert.count() == 2
+    nb.page.keyboard.press("Control+Shift+Space")
+    assert panel.box.evaluate("node => node === document.activeElement")
+    nb.page.keyboard.press("Escape")
+    nb.page.keyboard.press("d")  # in command mode; one key does nothing
+    cells = nb.page.evaluate(f"() => {NOTEBOOK}.context.model.sharedModel.cells.map(cell => cell.source)")
+    assert cells == [PANEL, "1 + 1", "print('one')", "print('two')", "2 + 2"]
+    assert nb.page.evaluate(f"() => {NOTEBOOK}.content.activeCell.model.executionCount") is None
+    nb.page.evaluate(
+        f"() => {{ jupyterapp.shell.activateById({NOTEBOOK}.id); {NOTEBOOK}.content.activeCellIndex = 0; }}"
+    )
+    nb.page.evaluate("() => { window.nbbOld = document.querySelector('.nbb-panel'); }")
+    nb.page.evaluate("() => { jupyterapp.commands.execute('notebook:run-cell'); }")
+    nb.page.wait_for_function("() => ![null, nbbOld].includes(document.querySelector('.nbb-pane > .nbb-panel'))")
+    assert nb.page.locator(".nbb-pane, .nbb-away").count() == 2
+    nb.page.get_by_role("button", name="Show it here").click()
+    nb.output(0).locator(".nbb-panel").wait_for()
+    assert pane.count() == 0
+    nb.page.evaluate(f"() => jupyterapp.shell.activateById({NOTEBOOK}.id)")
 
 
 # -- with the magic
@@ -174,9 +203,9 @@ def test_cells_and_panels_show_the_turns_of_the_same_chat(nb: Notebook, engine: 
 def test_keys_do_not_reach_the_notebook(nb: Notebook) -> None:
     panel = opened(nb, "1 + 1")
     panel.box.click()
-    for keys in ("d", "d", "a", "b", "Escape", "d", "d", "Shift+Enter", "x"):
+    for keys in ("d", "d", "a", "b", "Shift+Enter", "x"):
         nb.page.keyboard.press(keys)
-    assert panel.box.input_value() == "ddabdd\nx"
+    assert panel.box.input_value() == "ddab\nx"
     panel.button("Settings").focus()
     for keys in ("d", "d", "a", "b", "x", "Shift+Enter"):
         nb.page.keyboard.press(keys)

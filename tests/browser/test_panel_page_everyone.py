@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from axe import violations
-from panel_page import ANSWER, QUESTION, SETTINGS, P, PanelPage, item
+from panel_page import ANSWER, CODE, QUESTION, SETTINGS, P, PanelPage, item
 from playwright.sync_api import Page
 
 
@@ -67,26 +67,57 @@ def test_axe_finds_nothing_in_menus_and_dialogs(panel: PanelPage, name: str, the
     assert violations(panel.page, ".nbb-panel") == []
 
 
+NAME = "(document.activeElement.ariaLabel || document.activeElement.innerText.trim().split('\\n')[0])"
+
+
 def test_every_control_is_reached_by_tab_in_order(panel: PanelPage) -> None:
-    panel.open(QUESTION, item("a1", "assistant", P), draft="x")
+    """The messages are one stop, however many there are; a formula, table or code that has to be scrolled is another."""
+    panel.open(QUESTION, ANSWER, item("q2", "user", P), item("a2", "assistant", P, CODE), draft="x")
     reached = []
-    for _ in range(14):
+    for _ in range(9):
         panel.page.keyboard.press("Tab")
-        reached.append(
-            panel.run("const a = document.activeElement; return a.getAttribute('aria-label') || a.innerText")
-        )
-    acts = ["Copy", "Edit", "Delete", "Copy", "Retry", "Delete"]
-    assert reached == [
-        "chat",
-        "New chat",
-        "More",
-        "Messages",
-        *acts,
-        "Message",
-        "Attach an image",
-        "gpt-4o",
-        "Settings",
-    ]
+        reached.append(panel.run(f"return {NAME}"))
+    stops = ["chat", "New chat", "More", "Answer", "Message", "Attach an image", "gpt-4o", "Settings", "Send"]
+    assert reached == stops
+
+
+def test_arrow_keys_move_between_messages_and_between_their_controls(panel: PanelPage) -> None:
+    panel.open(QUESTION, item("a1", "assistant", P, CODE), item("q2", "user", P), item("a2", "assistant", P))
+    for _ in range(4):
+        panel.page.keyboard.press("Tab")
+    keys = (
+        ("ArrowUp", "Question"),
+        ("ArrowUp", "Answer"),
+        *(("ArrowRight", name) for name in ("Copy", "Retry", "Delete", "Copy", "Copy")),
+        ("ArrowLeft", "Copy"),
+        ("ArrowLeft", "Delete"),
+        ("ArrowDown", "Question"),
+        ("ArrowLeft", "Delete"),
+        ("Home", "Question"),
+        ("ArrowUp", "Question"),
+        ("End", "Answer"),
+    )
+    for key, name in keys:
+        panel.page.keyboard.press(key)
+        assert panel.run(f"return {NAME}") == name, key
+    panel.page.keyboard.press("Shift+Tab")
+    panel.page.keyboard.press("Tab")
+    assert panel.run("return document.activeElement.matches('article:last-child')")
+    panel.page.keyboard.press("ArrowRight")
+    panel.page.keyboard.press("Enter")
+    assert panel.asked("text")["item"] == "a2"
+
+
+def test_arrow_keys_scroll_a_message_that_is_longer_than_the_view(panel: PanelPage) -> None:
+    panel.open(QUESTION, item("a1", "assistant", *[P] * 40))
+    panel.root.locator("article").last.focus()
+    panel.run("panel.querySelector('.nbb-scroller').scrollTop = 300")
+    panel.settle()
+    for key, way in (("ArrowDown", ">"), ("ArrowUp", "<")):
+        top = panel.run("return panel.querySelector('.nbb-scroller').scrollTop")
+        panel.page.keyboard.press(key)
+        panel.until(f"document.querySelector('.nbb-scroller').scrollTop {way} given", top)
+        assert panel.run(f"return {NAME}") == "Answer"
 
 
 def test_the_focus_is_visible(panel: PanelPage) -> None:

@@ -126,18 +126,14 @@ def test_code_is_copied_as_it_is_written(panel: PanelPage) -> None:
 
 def test_without_access_to_the_notebook_code_can_only_be_copied(panel: PanelPage) -> None:
     panel.open(QUESTION, ANSWER)
-    assert panel.button("To a new cell").count() == 0
+    assert panel.button("Insert code").count() == 0
 
 
-def test_code_goes_to_a_new_cell_after_that_of_the_panel(panel: PanelPage) -> None:
-    panel.manager = """{context: {model: {sharedModel: {cells: [1, 2, 3],
-        insertCell: (at, cell) => { kernel.cell = [at, cell.cell_type, cell.source]; }}}}}"""
-    panel.open(QUESTION, ANSWER)
-    panel.run("document.querySelector('main').dataset.windowedListIndex = '1'")
-    panel.button("To a new cell").click()
-    at, kind, source = panel.run("return kernel.cell")
-    assert (at, kind) == (2, "code")
-    assert source.startswith("import numpy as np\n")
+@pytest.mark.parametrize(("language", "buttons"), [("bash", 1), ("pycon", 1), ("", 2), ("Python3", 2), ("py", 2)])
+def test_only_code_that_the_kernel_runs_can_be_inserted(panel: PanelPage, language: str, buttons: int) -> None:
+    panel.manager = "{context: {model: {sharedModel: {cells: []}}}}"
+    panel.open(QUESTION, item("a1", "assistant", CODE.replace("python", language)))
+    assert panel.root.locator(".nbb-code button").count() == buttons
 
 
 TYPESETTER = """{rendermime: {latexTypesetter: {typeset: async host => {

@@ -26,9 +26,7 @@ function initialize({ model }) {
 /** @param {{model: AnyModel, el: HTMLElement}} context */
 function render({ model, el }) {
 	if (!stores.has(identity(model))) initialize({ model });
-	const { node, close } = panel(/** @type {Store} */ (stores.get(identity(model))));
-	el.append(node);
-	return close;
+	return panel(/** @type {Store} */ (stores.get(identity(model))), el).close;
 }
 
 export default { initialize, render };

@@ -2,6 +2,8 @@
 
 import { button, h } from "./dom.js";
 import { showFormulas } from "./formulas.js";
+import { isInsertable } from "./notebook.js";
+import { skipByTab, watchWide } from "./rove.js";
 
 /** Parse a block and add the buttons and the pictures that are loaded. @param {Store} store */
 function parse(html = "", store) {
@@ -9,8 +11,9 @@ function parse(html = "", store) {
 	template.innerHTML = html; // the kernel has sanitized it
 	const nodes = template.content;
 	for (const caption of nodes.querySelectorAll(".nbb-code > figcaption")) {
+		const insertable = isInsertable(store, caption.textContent ?? "");
 		caption.append(button("Copy", "copy", null, ".wide.copy"));
-		if (notebookCells(store)) caption.append(button("To a new cell", "plus", null, ".wide.cell"));
+		if (insertable) caption.append(button("Insert code", "plus", null, ".wide.cell"));
 	}
 	for (const image of nodes.querySelectorAll("img")) {
 		const url = store.pictures.get(image.dataset.picture ?? "");
@@ -21,6 +24,7 @@ function parse(html = "", store) {
 		link.rel = "noopener noreferrer";
 		if (store.remote.has(link.dataset.remote ?? "")) link.replaceWith(remoteImage(link));
 	}
+	skipByTab(nodes);
 	return nodes;
 }
 
@@ -76,6 +80,7 @@ export class Blocks {
 		block.setAttribute("dir", fresh.querySelector(":scope > .nbb-code, :scope > .nbb-math") ? "ltr" : "auto");
 		showFormulas(fresh, this.node, store, () => this.#shown[k] === html && this.#write(k, html, store));
 		patch(block, fresh);
+		watchWide(block);
 	}
 
 	/** The text since the last call, in whole sentences, or all of it. */
@@ -91,15 +96,4 @@ export class Blocks {
 		}
 		return texts.join(" ").trim();
 	}
-}
-
-/** The notebook's cells, if the front end gives access to them (JupyterLab, Notebook 7). @param {Store} store */
-const notebookCells = (store) => store.model.widget_manager?.context?.model?.sharedModel;
-
-/** @param {Store} store @param {Element} inside */
-export function toNewCell(store, inside, source = "") {
-	const at = inside.closest("[data-windowed-list-index]")?.getAttribute("data-windowed-list-index");
-	const index = at ? +at + 1 : notebookCells(store).cells.length;
-	notebookCells(store).insertCell(index, { cell_type: "code", source, metadata: {} });
-	store.notify("The code was copied to a new cell below.");
 }

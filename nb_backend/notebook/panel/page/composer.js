@@ -41,7 +41,7 @@ function tile(image, src = "", remove) {
 
 /** The box in which the prompt is written. @param {Store} store @param {() => void} send */
 function promptBox(store, send) {
-	const area = h("textarea", { rows: 1, dir: "auto", label: "Message", placeholder: "Ask anything" });
+	const area = h("textarea", { rows: 1, dir: "auto", label: "Message", placeholder: "Ask anything", title: "Ctrl+Shift+Space: from the cell to this box. Escape: back to the cell." });
 	let back = 0; // how many prompts ago the recalled one was sent; 0: none is recalled
 	let first = true;
 
@@ -66,7 +66,6 @@ function promptBox(store, send) {
 		if (composes(event)) return;
 		const { key } = event;
 		const step = key === "ArrowUp" && (back || !area.value) ? 1 : key === "ArrowDown" && back ? -1 : 0;
-		if (key === "Escape" && store.streaming) void store.attempt("stop");
 		if (store.sends(event)) event.preventDefault(), send(), (area.value = store.draft); // the next key may come before the next frame
 		if (step) event.preventDefault(), void recall(step);
 	});

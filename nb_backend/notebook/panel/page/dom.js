@@ -14,6 +14,7 @@ export const ICONS = {
 	chevron: "M7 10l5 5 5-5",
 	close: "M7 7l10 10M17 7L7 17",
 	key: "M11.8 13a4 4 0 1 1 0-2H21v4h-3v-4",
+	dock: "M4 5h16v14H4zM14 5v14",
 	check: "M5 12.5l4.5 4.5L19 7.5",
 };
 

@@ -3,8 +3,8 @@
 import { chatList } from "./chats.js";
 import { button, confirmed, h, menuItem, popup } from "./dom.js";
 
-/** A menu of the chats, the server, a button for a new chat, and a menu of further actions. @param {Store} store @param {() => void} focus */
-export function head(store, focus) {
+/** A menu of the chats, the server, a button for a new chat, and a menu of further actions. @param {Store} store @param {() => void} focus @param {HTMLElement} docker  opens the panel beside the notebook */
+export function head(store, focus, docker) {
 	const chats = chatList(store, focus);
 	const server = h("span.server");
 	const add = button("New chat", "plus", () => store.attempt("new"));
@@ -28,5 +28,5 @@ export function head(store, focus) {
 		server.textContent = store.settings.server;
 		for (const press of [add, more]) press.disabled = !store.alive;
 	};
-	return { node: h("header.head", {}, ...chats.nodes, server, add, more, acts), show };
+	return { node: h("header.head", {}, ...chats.nodes, server, add, docker, more, acts), show };
 }

@@ -1,15 +1,16 @@
 /** The messages: one view for each item, and the list that scrolls. */
 
-import { Blocks, remoteImage, toNewCell } from "./blocks.js";
+import { Blocks, remoteImage } from "./blocks.js";
 import { button, confirmed, focusable, h, imageDetails, on, relabel, timestamp, toClipboard, userText } from "./dom.js";
 import { fixButtons } from "./fixes.js";
 import { foldButton } from "./fold.js";
+import { rove, skipByTab } from "./rove.js";
 
 /** The view of an item: a question, an answer, or another message. @param {Store} store @param {() => void} follow  scrolls to the end */
 function itemView(store, id = "", follow) {
 	const blocks = new Blocks();
 	const reasoningBlocks = new Blocks();
-	const details = h("details.reasoning", {}, h("summary", { click: () => (opened = true) }, "Reasoning"), reasoningBlocks.node);
+	const details = h("details.reasoning", {}, h("summary", { tabindex: -1, click: () => (opened = true) }, "Reasoning"), reasoningBlocks.node);
 	const pictures = h("div.pictures");
 	const bubble = h("div.bubble", {}, pictures, blocks.node);
 	const state = h("div.state");
@@ -18,7 +19,7 @@ function itemView(store, id = "", follow) {
 	let editing = false;
 	/** @type {Item | null} */
 	let before = null;
-	const node = h("article", {}, details, bubble, state, foot);
+	const node = h("article", { tabindex: -1 }, details, bubble, state, foot);
 
 	/** @param {Item} item */
 	const show = (item) => {
@@ -39,6 +40,7 @@ function itemView(store, id = "", follow) {
 		pictures.replaceChildren(...images.map(pictureOf));
 		showState(item);
 		showFoot(item);
+		for (const part of [state, foot]) skipByTab(part);
 	};
 
 	/** @param {Item} item */
@@ -96,7 +98,7 @@ function itemView(store, id = "", follow) {
 		const acts = [button("Cancel", "close", close, ".wide"), button("Save and ask", "send", save, ".wide.main")];
 		const form = h("div.edit", {}, pictures, area, h("div.row", {}, ...acts));
 		on(area, "keydown", (event) => {
-			if (event.key === "Escape") close();
+			if (event.key === "Escape") event.preventDefault(), close();
 			if (store.sends(event)) event.preventDefault(), void save();
 		});
 		bubble.hidden = editing = true;
@@ -120,19 +122,21 @@ function removable(image) {
 	return node;
 }
 
-/** All items in order. It scrolls with the end, unless the user has scrolled up. @param {Store} store */
-export function transcript(store) {
+/** All items in order. It scrolls with the end, unless the user has scrolled up. @param {Store} store @param {(source: string) => void} insert  code below the cell in which the user works */
+export function transcript(store, insert) {
 	/** @type {Map<string, ReturnType<typeof itemView>>} */ const views = new Map();
 	const list = h("div.list");
 	const empty = h("div.empty", {}, h("strong"), "Paste, drop or attach images.", h("span"));
 	const sendingNode = h("article.item.question.sending", { label: "Question, being sent" }, h("div.bubble.plain", { dir: "auto" }));
-	const scroller = h("div.scroller", { tabindex: 0, role: "region", label: "Messages" }, empty, list);
+	const scroller = h("div.scroller", { role: "region", label: "Messages" }, empty, list);
 	const jump = button("Jump to the end", "chevron", () => follow(), ".wide.jump", { hidden: true });
 	let follows = true;
 	let top = 0;
 	const sizes = new ResizeObserver(() => settle());
 	const visible = new IntersectionObserver((entries) => appeared(entries), { root: scroller, rootMargin: "400px" });
 	const node = h("div.transcript", {}, scroller, jump);
+
+	const keys = rove(list, scroller);
 
 	on(scroller, "scroll", () => scrolled());
 	on(scroller, "click", (event) => clicked(event));
@@ -150,6 +154,7 @@ export function transcript(store) {
 	const settle = () => {
 		if (follows) scroller.scrollTop = scroller.scrollHeight;
 		jump.hidden = follows;
+		scroller.classList.toggle("nbb-scrolls", scroller.scrollHeight > scroller.clientHeight);
 	};
 
 	const scrolled = () => {
@@ -175,6 +180,7 @@ export function transcript(store) {
 		}
 		for (const [id, view] of views) if (!items.has(id)) view.node.remove(), views.delete(id);
 		if (store.hasPictures) for (const image of list.querySelectorAll("img[data-picture]:not([src])")) visible.observe(image);
+		keys.show();
 		if (sending === null) sendingNode.remove();
 		else if (!sendingNode.isConnected) list.append(sendingNode);
 		/** @type {Element} */ (sendingNode.firstChild).textContent = sending;
@@ -215,7 +221,7 @@ export function transcript(store) {
 	/** @param {Element} press */
 	const code = (press) => {
 		const source = (press.closest(".nbb-code")?.querySelector("code")?.textContent ?? "").replace(/\n$/, "");
-		if (press.matches(".nbb-cell")) return toNewCell(store, node, source);
+		if (press.matches(".nbb-cell")) return insert(source);
 		toClipboard(source).then(() => {
 			relabel(press, "Copied");
 			setTimeout(() => relabel(press, "Copy"), 2000);

@@ -1,14 +1,16 @@
 /** A panel: head, messages and composer of one store. */
 
 import { composer } from "./composer.js";
-import { h, on } from "./dom.js";
+import { dock } from "./dock.js";
+import { composes, h, on } from "./dom.js";
 import { head } from "./head.js";
 import { transcript } from "./items.js";
+import { workplace } from "./notebook.js";
 import { sendDraft } from "./sending.js";
 import { addFiles } from "./uploads.js";
 
-/** One view of a store. Changes are painted at most once in a frame. @param {Store} store */
-export function panel(store) {
+/** One view of a store. Changes are painted at most once in a frame. @param {Store} store @param {HTMLElement} home  the output of the cell */
+export function panel(store, home) {
 	const live = h("div.hidden", { "aria-live": "polite" });
 	let frame = 0;
 	let pausedUntil = 0;
@@ -51,6 +53,7 @@ export function panel(store) {
 	const paint = (now = 0) => {
 		frame = 0;
 		if (sendWhenReady && store.ready) send();
+		docker.show();
 		top.show();
 		below.show();
 		if (now < pausedUntil) return changed();
@@ -77,23 +80,48 @@ export function panel(store) {
 		if (type === "drop") addFiles(store, dataTransfer.files);
 	};
 
-	const top = head(store, () => below.focus());
-	const messages = transcript(store);
+	/** Escape closes what is open, stops an answer, or leads back to the cell. @param {KeyboardEvent} event */
+	const escape = (event) => {
+		if (event.defaultPrevented || node.querySelector(":popover-open")) return;
+		event.preventDefault();
+		if (store.streaming) void store.attempt("stop");
+		else work.enter();
+	};
+
+	/** Ctrl+Shift+Space leads from the notebook to the message box, and back. @param {KeyboardEvent} event */
+	const shortcut = (event) => {
+		if (event.code !== "Space" || !event.ctrlKey || !event.shiftKey || event.altKey || event.metaKey) return;
+		const panels = [...document.querySelectorAll(".nbb-panel")].filter((panel) => panel.checkVisibility());
+		const rank = (/** @type {any} */ panel) => (panel.contains(document.activeElement) ? Infinity : panel.closest(".nbb-pane") ? 1e15 : +(panel.dataset.used ?? 0));
+		if (panels.sort((one, other) => rank(other) - rank(one))[0] !== node) return;
+		event.preventDefault();
+		event.stopPropagation();
+		if (node.contains(document.activeElement)) return work.enter();
+		work.leave();
+		below.focus();
+		node.scrollIntoView({ block: "nearest" });
+	};
+
+	const node = h("section.panel", { label: "Chat", "data-jp-suppress-context-menu": true });
+	const work = workplace(store, node, home);
+	const docker = dock(store, node, home, () => below.focus());
+	const top = head(store, () => below.focus(), docker.toggle);
+	const messages = transcript(store, work.insert);
 	const below = composer(store, send, speak);
 	const target = h("div.target", {}, "Drop images here");
 	const suppressShortcuts = "data-lm-suppress-shortcuts"; // JupyterLab looks for it on the focused element; Notebook 7 captures keys
-	const node = h(
-		"section.panel",
-		{
-			label: "Chat",
-			"data-jp-suppress-context-menu": true,
-			focusin: (/** @type {any} */ { target }) => target.setAttribute(suppressShortcuts, "true"),
-			keydown: (/** @type {KeyboardEvent} */ event) => {
-				if (event.key === "s" && (event.ctrlKey || event.metaKey)) event.preventDefault(); // the browser would save the page
-			},
-		},
-		...[top.node, messages.node, below.node, target, live],
-	);
+	node.append(top.node, messages.node, below.node, target, live);
+	on(node, "pointerdown", () => work.leave());
+	on(node, "focusin", ({ target }) => {
+		/** @type {Element} */ (target).setAttribute(suppressShortcuts, "true");
+		node.dataset.used = String(Date.now());
+	});
+	on(node, "keydown", (event) => {
+		if (event.key === "s" && (event.ctrlKey || event.metaKey)) event.preventDefault(); // the browser would save the page
+		if (event.key === "Escape" && !composes(event)) escape(event);
+	});
+	document.addEventListener("keydown", shortcut, true);
+	home.append(node);
 	for (const name of /** @type {const} */ (["keydown", "keypress", "keyup", "paste", "drop", "dragover", "contextmenu"]))
 		on(node, name, (event) => event.stopPropagation());
 	for (const name of /** @type {const} */ (["dragenter", "dragover", "dragleave", "drop"])) on(node, name, dragged);
@@ -101,7 +129,9 @@ export function panel(store) {
 	const close = () => {
 		cancelAnimationFrame(frame);
 		store.views.delete(self);
+		document.removeEventListener("keydown", shortcut, true);
 		messages.close();
+		docker.close();
 		node.remove();
 	};
 	const self = { node, changed, close };
