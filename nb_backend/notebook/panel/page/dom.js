@@ -9,6 +9,7 @@ export const ICONS = {
 	more: "M5 12h.01M12 12h.01M19 12h.01",
 	copy: "M9 9h11v11H9zM5 15H4V4h11v1",
 	retry: "M4 12a8 8 0 1 0 2.6-5.9M4 4v4.5h4.5",
+	continue: "M5 12h14M13 6l6 6-6 6",
 	edit: "M4 20h4L19.5 8.5l-4-4L4 16z",
 	delete: "M4 7h16M6.5 7l1 13h9l1-13M9 7V4h6v3",
 	chevron: "M7 10l5 5 5-5",

@@ -51,7 +51,7 @@ function itemView(store, id = "", follow) {
 		state.replaceChildren(userText(line));
 		if (status === "waiting") state.prepend(h("span.pulse"));
 		if (status === "failed" && can.includes("retry")) state.append(...fixButtons(store, fixes, () => request("retry")), retry(".wide"));
-		if (can.includes("continue")) state.append(button("Continue", "chevron", () => request("continue"), ".wide.continue"));
+		if (can.includes("continue")) state.append(button("Continue", "continue", () => request("continue"), ".wide.continue"));
 	};
 
 	/** @param {Item} item */
