@@ -437,9 +437,17 @@ def test_a_chat_starts_over(kernel, engine):
     assert "choose from main, other" in kernel.run("%backend reset none").error[1]
 
 
-def test_help_names_every_verb(kernel):
-    shown = said(kernel.run("%backend help"))
+def test_help_names_every_verb_with_its_arguments(kernel):
+    run = kernel.run("%backend help")
+    shown, printed = said(run), run.result
     assert "| `%backend` | Show the server" in shown
-    verbs = ("models", "use", "url", "key", "alias", "chats", "history", "reset", "cache", "fix", "ask", "help")
-    for verb in verbs:
-        assert f"| `%backend {verb}" in shown
+    usages = ("models [WORD]", "use [MODEL]", "url [URL ...]", "key", "alias [NAME [MODEL]]", "chats", "history [NAME]")
+    usages += ("reset [NAME]", "cache [on [FOLDER], off, clear, info]", "fix [OPTIONS]", "ask PROMPT", "help")
+    for usage in usages:
+        assert f"| `%backend {usage}` |" in shown
+    lines = printed.splitlines()
+    assert lines[0].index("what it does") == lines[1].rindex(" -") + 1
+    at = lines[0].index("what it does")
+    assert {line[at - 2 : at] for line in lines} == {"  "}, "the columns are not aligned"
+    assert len(lines) == 2 + shown.count("\n| `")
+    assert max(map(len, lines)) < 140

@@ -153,7 +153,7 @@ def list_models(wanted: str = "") -> Report:
 
 @_command("use [MODEL]", None)
 def use_model(*given: Word) -> Report:
-    """Ask this model in every cell that names none. Without MODEL, the server chooses again."""
+    """Ask this model in every cell that names none; without MODEL, the server chooses again."""
     name = _model_name("use", given) if given else None
     if name and not (given[0].is_quoted or is_alias(name)):
         _refuse_unlisted(name)
@@ -163,9 +163,7 @@ def use_model(*given: Word) -> Report:
 
 @_command("url [URL ...]", None)
 def set_url(*given: Word) -> Report:
-    """Ask the server at this url; of several, the next one if one fails. The word default goes back to NB_BACKEND_URL,
-    or to the embedded backend.
-    """
+    """Ask the server at this url, or the next one if it fails; url default undoes this."""
     refuse_variable(given, "url")
     addresses = " ".join(word.strip(",<>") for word in given)
     if len(given) > 1 and "default" in given:
@@ -177,7 +175,7 @@ def set_url(*given: Word) -> Report:
 
 @_command("key")
 def ask_for_key() -> Report:
-    """Ask for the key without showing it. It is kept in this process only."""
+    """Ask for the key without showing it; it is kept in this process only."""
     try:
         entered = settings.Secret(getpass.getpass("key: ").strip())  # a kernel replaces getpass.getpass
     except (RuntimeError, EOFError):
@@ -188,7 +186,7 @@ def ask_for_key() -> Report:
 
 @_command("alias [NAME [MODEL]]", None)
 def set_alias(*given: Word) -> Report:
-    """Name a model NAME for short. Without MODEL, the short name is removed."""
+    """Name a model NAME for short; without MODEL, the short name is removed."""
     if given[1:]:
         settings.current.aliases[str(given[0])] = _model_name(f"alias {given[0]}", given[1:])
     elif given:
@@ -213,7 +211,7 @@ def list_chats() -> Report:
 
 @_command("history [NAME]", None)
 def show_history(*name: str) -> Chat:
-    """Show a chat; without NAME, the one of the cells that name none."""
+    """Show a chat; without NAME, that of the cells that name none."""
     return _chat(" ".join(name))
 
 
@@ -227,9 +225,9 @@ def reset_chat(*words_of_name: str) -> Report:
     return Report(f"the chat {name or 'main'} starts over; it had {had}")
 
 
-@_command("cache [on, on FOLDER, off, clear or info]", None)
+@_command("cache [on [FOLDER], off, clear, info]", None)
 def use_cache(verb: str = "", *folder: str) -> Report:
-    """Show whether answers are stored and replayed, and where. on and off switch this, clear deletes the answers."""
+    """Show whether answers are stored and replayed, switch this, or delete the answers."""
     if verb not in ("", "on", "off", "clear", "info") or len(folder) > (verb == "on"):
         line = shorten(" ".join((verb, *folder)))
         raise ValueError(f"%backend cache does not take {line!r}: write on, on FOLDER, off, clear or info")
@@ -251,9 +249,9 @@ def use_cache(verb: str = "", *folder: str) -> Report:
 @_command("help")
 def show_help() -> Report:
     """Show this table."""
-    rows = {f"%backend {verb} {one.arguments}": one.summary for verb, one in COMMANDS.items()}
+    rows = {"%%backend [MODEL, ...] [OPTIONS]": "Ask the prompt in the lines below; `%%backend?` shows the options."}
     rows |= {f"%backend {usage}": summary for usage, summary in ASKING.items()}
-    rows["%%backend [MODEL ...] [OPTIONS]"] = "Ask the prompt in the lines below; `%%backend?` shows the options."
+    rows |= {f"%backend {verb} {one.arguments}": one.summary for verb, one in COMMANDS.items()}
     table = [f"| `{' '.join(usage.split())}` | {summary} |" for usage, summary in rows.items()]
     return Report("| command | what it does |", "| --- | --- |", *table)
 

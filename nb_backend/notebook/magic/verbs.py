@@ -15,9 +15,9 @@ from .model_names import is_alias, looks_like_name
 from .options import declared
 
 ASKING: Final = {  # what the magic does itself, as a cell's prompt
-    "ask PROMPT": "Ask in one line. The word ask may be left out: %backend Why is the sky blue?",
-    "continue [OPTIONS]": "Continue the last answer, if it was cut off or stopped. The options are those of a cell.",
-    "fix [OPTIONS]": "Ask about the last exception. The options are those of a cell: -f code adds a corrected cell.",
+    "ask PROMPT": "Ask in one line; the word ask may be left out before a question or a sentence.",
+    "continue [OPTIONS]": "Continue the last answer if it was cut off or stopped; the options are those of a cell.",
+    "fix [OPTIONS]": "Ask about the last exception; -f code adds a corrected cell.",
 }
 _MEANT: Final = {  # words that people try, and the verb that does it
     **dict.fromkeys(("new", "clear", "restart", "delete", "forget"), "reset"),
