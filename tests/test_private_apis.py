@@ -51,8 +51,12 @@ PRIVATE = {
 }
 
 FRONT_END = {
-    "page/store.js": {
+    "page/record.js": {
         "widget_manager",  # of a widget's model: leads to the notebook that shows it
+        "jp-OutputArea-child",  # JupyterLab: the element around one output of a cell
+    },
+    "page/store.js": {
+        "widget_manager",
         "connectionStatus",  # of a JupyterLab kernel
     },
     "page/notebook.js": {

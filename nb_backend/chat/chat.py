@@ -295,12 +295,13 @@ class Chat:
         self._history.choose(message, number)
         Observers.of(self).notify(None)
 
-    def restore(self, saved: Messages) -> Messages:
-        """Put in the turns of a saved history that were never here, at their places, and return their prompts.
+    def restore(self, saved: Messages, *, removed: bool = False) -> Messages:
+        """Put in the turns of a saved history that are missing here, at their places, and return their prompts.
 
-        A turn of a cell that has run since then is left out: what the cell asked now stands for it.
+        A turn of a cell that has run since then is left out: what the cell asked now stands for it. Turns that were
+        removed in this process are left out as well, unless ``removed`` is true.
         """
-        added = self._history.restore(saved)
+        added = self._history.restore(saved, removed=removed)
         if added:
             Observers.of(self).notify(None)
         return added

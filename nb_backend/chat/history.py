@@ -31,6 +31,10 @@ because a stream that is garbage-collected commits its answer at any point, and 
 pickled."""
 
 
+_known_turns: set[str] = set()
+"""The ids of all turns that this process has seen, so that a record does not bring back what was removed."""
+
+
 class History:
     """The messages of a chat, the earlier ones that ``new=True`` put aside, and the state that providers want back.
 
@@ -45,7 +49,6 @@ class History:
         self._forks: list[Fork] = []
         self._removals: list[Removal] = []  # newest last
         self._last_run_of_cell: dict[str, CellRun] = {}  # only runs that have an answer here
-        self._known_turns: set[str] = set()  # ids of all turns that are or were here
         self._cells: set[str] = set()  # all that have run in this process
         self._server_states: dict[str, Any] = {}  # by name of the provider
         self._last_provider = ""  # the one that answered
@@ -157,11 +160,14 @@ class History:
                 self.messages, self._server_states = left, {}
             self._remember(removal)
 
-    def restore(self, saved: Messages) -> Messages:
-        """Put in the turns of a record that are not known here, and return their prompts (see ``merge``)."""
+    def restore(self, saved: Messages, *, removed: bool = False) -> Messages:
+        """Put in the turns of a record, and return their prompts (see ``merge``).
+
+        Turns that were removed in this process, from any chat, stay away, unless ``removed`` is true.
+        """
         with _lock:
             earlier = [message for messages in self._previous for message in messages]
-            known = self._known_turns | {str(metadata(message).get("id")) for message in earlier}
+            known = {str(metadata(message).get("id")) for message in earlier} | (set() if removed else _known_turns)
             merged = merge(saved, self.messages, known=known, cells=self._cells)
             here = {id(message) for message in self.messages}
             added = [one for one in merged if id(one) not in here]
@@ -362,8 +368,7 @@ class History:
 
     def _note(self, messages: Messages) -> None:
         """Remember the turns of these messages, so that a record does not bring them back once they are removed."""
-        known = {id for one in messages if isinstance(id := metadata(one).get("id"), str)}
-        self._known_turns = self._known_turns | known  # a copied chat has its own
+        _known_turns.update(id for one in messages if isinstance(id := metadata(one).get("id"), str))
 
     def _turn_of(self, question: Mapping[str, Any]) -> tuple[int, int]:
         turn = find_turn(self.messages, question)

@@ -21,12 +21,13 @@ def merge(saved: Messages, here: Messages, *, known: Collection[str], cells: Col
     of_cell = {cell: at for at, (_, turn) in enumerate(turns) if (cell := _cell(turn))}
     newest = {cell: max(_time(turn) for _, turn in turns if _cell(turn) == cell) for cell in of_cell}
     inserted: list[list[Messages]] = [[] for _ in range(len(turns) + 1)]  # before the turn of this number
-    end = 0
+    end, put_in = 0, {*known}
     for key, turn in keyed_turns(saved):
         has_rerun = (cell := _cell(turn)) in cells or _time(turn) < newest.get(cell, 0)
         if (found := places.get(key, of_cell.get(cell) if has_rerun else None)) is not None:
             end = max(end, found + 1)
-        elif not has_rerun and key not in known:
+        elif not has_rerun and key not in put_in:
+            put_in.add(key)
             inserted[end].append(turn)
     order = [*(turn for at, (_, turn) in enumerate(turns) for turn in (*inserted[at], turn)), *inserted[-1]]
     return [message for turn in order for message in turn]

@@ -73,7 +73,7 @@ def cells() -> list[list[str]]:
     some = list(SLOW_TEXTS.values())[:LIVE]
     live = [Answer(text=text).to_markdown(live=True) for text in some]
     messages = [{"role": role, "content": text} for text in some for role in ("user", "assistant")]
-    return [*ended, live, [TranscriptRenderer(str).markdown(messages)], [safe_markdown("the last") + END]]
+    return [*ended, live, TranscriptRenderer(str).markdown(messages), [safe_markdown("the last") + END]]
 
 
 def test_slow_texts_in_cells_and_in_a_reopened_notebook(cells: list[list[str]], lab: Lab, page: Page) -> None:

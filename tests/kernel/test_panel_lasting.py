@@ -62,7 +62,7 @@ def test_the_transcript_is_updated_after_each_turn(shown, outputs, engine, kerne
     shown.turn("Is <i>it</i>?")
     shown.until(lambda: "1 turn<" in outputs.transcript)
     text = outputs.transcript
-    assert text.startswith("<details><summary>Transcript: 1 turn</summary>\n\n**You** <small>20")
+    assert text.startswith('<details class="nbb-saved" open><summary>Transcript: 1 turn</summary>\n\n**You** <small>20')
     assert text.endswith("\n\n</details>")
     assert "<script>" not in text
     assert "<i>" not in text

@@ -34,7 +34,7 @@ def answer(text: str, **about: object) -> Message:
 
 
 def write(*messages: object) -> str:
-    return TranscriptRenderer(str).markdown(messages)
+    return TranscriptRenderer(str).markdown(messages)[0]
 
 
 def test_speaker_time_and_status_line():

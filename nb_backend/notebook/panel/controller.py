@@ -55,13 +55,14 @@ class PanelController:
         self.enter_sends = True
         self.subshells = False  # whether pages reach the kernel while a cell runs
         self.asked_turn: Turn | None = None  # the last one that this panel started
+        self.is_restored = False  # whether the notebook was searched for an earlier transcript
         self.models: tuple[object, list[dict[str, Any]]] | None = None  # the server and its models, once listed
         self.deleted: tuple[str, Chat] | None = None  # the chat that was deleted last, and its name
         self._on_close = on_close
         self._vision: bool | None = None
         self._vision_model = ""  # one that has vision if the chat's has none
         self.watcher = ConversationWatcher(name, chat, self.request_update)
-        self.transcript = SavedTranscript(shell, panel_id, self.watcher.messages, self.watcher.mask)
+        self.transcript = SavedTranscript(shell, panel_id, self.watcher)
         self.cells = BetweenCells.of(shell)
         self.queue = PromptQueue(
             self.cells,
@@ -103,7 +104,11 @@ class PanelController:
         self.uploads.forget(client)
         self.pages.clients.add(client)
         images = await self.attached()
-        await self.pages.send_state(client, lambda: {"draft": self.draft.text, "images": images}, self.subshells)
+        await self.pages.send_state(
+            client,
+            lambda: {"draft": self.draft.text, "images": images, "restore": not self.is_restored},
+            self.subshells,
+        )
         self.refresh_vision()
 
     def _settings(self) -> dict[str, Any]:
@@ -263,6 +268,7 @@ class PanelController:
             return
         if heir is not None and heir.chat is self.chat:
             heir.asked_turn, heir.enter_sends = self.asked_turn, self.enter_sends
+            heir.watcher.note_shown([chat for chat, _ in self.watcher.shown_chats().values()])
         elif self.asked_turn is not None:
             self.asked_turn.stop()
         self.pages.close()

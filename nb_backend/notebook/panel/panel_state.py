@@ -54,6 +54,7 @@ last_code_settings: dict[str, dict[str, Any]] = {}
 
 
 _failed_turns: WeakKeyDictionary[Chat, list[FailedTurn]] = WeakKeyDictionary()
+_known_failures: WeakKeyDictionary[Chat, set[str]] = WeakKeyDictionary()
 _cell_numbers: dict[str, int] = {}  # by cell id
 _watched_shells: set[int] = set()
 
@@ -70,6 +71,11 @@ def changed_settings(name: str, wanted: dict[str, Any]) -> dict[str, Any]:
 def failed_turns(chat: Chat) -> list[FailedTurn]:
     """Return the failed turns of a chat: one list, which all its panels share."""
     return _failed_turns.setdefault(chat, [])
+
+
+def known_failures(chat: Chat) -> set[str]:
+    """Return the ids of all turns of a chat that have failed, also of those that are no longer shown."""
+    return _known_failures.setdefault(chat, set())
 
 
 def cell_label(cell: str) -> str:

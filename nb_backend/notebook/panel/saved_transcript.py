@@ -11,56 +11,70 @@ from weakref import WeakSet
 from ... import debug
 from ...chat import history
 from ...markdown.data_uris import shorten_data_uris
+from ...text import entities
 from .comm import kernel_of, publish
-from .items.content import Mask
+from .record import record_of
 from .transcript_markdown import TranscriptRenderer
 
 if TYPE_CHECKING:
-    from ...typing import Messages
+    from .watcher import ConversationWatcher
 
 
-NOTE = "This was a chat panel: run the cell to open it again. The transcript is below."
+NOTE = "This was a chat panel: run the cell to open it again. What was said in it is below."
+_OPEN = '<details class="nbb-saved" open>'
 _MIN_INTERVAL = 1.0  # seconds between two updates
 _updated_after_cells: WeakSet[SavedTranscript] = WeakSet()
 
 
 class SavedTranscript:
-    """The two outputs of a panel: the widget, and below it the transcript, collapsed while the panel is open.
+    """The two outputs of a panel: the widget, and below it the transcript of all chats that were shown in it.
 
     Both carry the metadata ``{"nb_backend": {"panel", "output", "version"}}``. A reloaded page has lost the display
-    ids, so it finds the outputs by this metadata and writes the newer version into the notebook itself.
+    ids, so it finds the outputs by this metadata and writes the newer version into the notebook itself. While the panel
+    is alive, its page folds the transcript.
+
+    The record, from which a new kernel continues (see ``record``), is written by the page into the metadata of the
+    cell: JupyterLab removes the outputs of a cell before it runs. Without such a page, ``page_has_notebook``, it is in
+    the metadata of the transcript.
     """
 
-    def __init__(self, shell: Any, panel_id: str, messages: Callable[[], Messages], mask: Mask) -> None:
+    def __init__(self, shell: Any, panel_id: str, watcher: ConversationWatcher) -> None:
         self.is_shown = False
         self.finished = False
+        self.page_has_notebook = False
+        self.record: dict[str, Any] = {}
         self.version = 0
         self._sent_version = 0  # the last one that the pages were told
+        self._published_version = 0  # the last one in the output
         self._shell = shell
         self._panel_id = panel_id
-        self._messages = messages
-        self._renderer = TranscriptRenderer(mask)
-        self._text = ""
-        self._turns = 0
+        self._watcher = watcher
+        self._renderer = TranscriptRenderer(watcher.mask)
+        self._texts: dict[str, tuple[str, int]] = {}  # the Markdown and the number of turns of each chat
         self._lock = Lock()  # rendering happens on worker threads, and once on the thread that shows the panel
         self._is_outdated = False
         self._task: asyncio.Task[None] | None = None
 
     @property
     def markdown(self) -> str:
-        """The transcript as shown: collapsed, or open once the panel is finished. "" if there are no messages."""
-        if self.finished:
-            return self._text or "*(No messages.)*"
-        return f"<details><summary>{self._summary}</summary>\n\n{self._text}\n\n</details>" if self._text else ""
+        """The transcript as shown: each chat can be folded, unless the panel is finished. "" if nothing was said."""
+        texts, summaries = [text for text, _ in self._texts.values()], self._summaries
+        if self.finished and len(texts) < 2:
+            return "".join(texts) or "*(No messages.)*"
+        folded = zip(summaries, texts, strict=True)
+        return "\n\n".join(f"{_OPEN}<summary>{name}</summary>\n\n{text}\n\n</details>" for name, text in folded)
 
     @property
-    def _summary(self) -> str:
-        return f"Transcript: {self._turns} turn{'' if self._turns == 1 else 's'}"
+    def _summaries(self) -> list[str]:
+        """The title of each chat with messages, for HTML."""
+        are_several = len(self._texts) > 1
+        titles = {name: f"Transcript of {entities(name)}" if are_several else "Transcript" for name in self._texts}
+        return [f"{titles[name]}: {turns} turn{'' if turns == 1 else 's'}" for name, (_, turns) in self._texts.items()]
 
     @property
-    def _collapsed(self) -> dict[str, str]:
+    def _bundle(self) -> dict[str, str]:
         # The plain text is the summary only: this is sent after each turn and should hold the transcript once.
-        return _mime_bundle(self.markdown, self._summary)
+        return _mime_bundle(self.markdown, ", ".join(self._summaries))
 
     def show(self, widget: dict[str, Any], metadata: dict[str, Any]) -> None:
         """Display the widget and the transcript in the running cell."""
@@ -68,19 +82,22 @@ class SavedTranscript:
         self.is_shown = True
         note = {"text/plain": NOTE, "text/markdown": f"*{NOTE}*"}
         self._display({**widget, **note}, "panel", metadata)
-        self._display(self._collapsed, "transcript", {})
-        self._sent_version = self.version
+        self._display(self._bundle, "transcript", {})
+        self._sent_version = self._published_version = self.version
         _updated_after_cells.add(self)
         self._shell.events.register("post_run_cell", _update_all)  # registers only once
 
     def render(self) -> bool:
         """Render the transcript again, on any thread; return whether it changed."""
         with self._lock:
-            messages = self._messages()
-            text, turns = self._renderer.markdown(messages), history.count_turns(messages)
-            if (text, turns) == (self._text, self._turns):
+            shown = self._watcher.shown_chats()
+            markdown = self._renderer.markdown(*(messages for _, messages in shown.values()))
+            turns = [history.count_turns(messages) for _, messages in shown.values()]
+            texts = {name: (text, count) for name, text, count in zip(shown, markdown, turns, strict=True) if text}
+            if texts == self._texts and self.record.get("shown") in (None, self._watcher.name):
                 return False
-            self._text, self._turns = text, turns
+            self._texts = texts
+            self.record = _record(shown, self._watcher.opened, self._renderer.shown_images, self._watcher.keys)
             self.version += 1
             return True
 
@@ -103,8 +120,10 @@ class SavedTranscript:
             await asyncio.sleep(_MIN_INTERVAL)
 
     def _render_and_update(self) -> None:
-        if self.render() and not self.finished:
-            self._update(self._collapsed, "transcript")
+        self.render()
+        if self.version != self._published_version and not self.finished:
+            self._published_version = self.version
+            self._update(self._bundle, "transcript")
 
     def update_now(self) -> None:
         """Update the output at the end of a cell: a program that executes the notebook receives nothing later."""
@@ -145,12 +164,24 @@ class SavedTranscript:
         return f"nb_backend-{self._panel_id}-{output}"
 
     def _mark(self, output: str) -> dict[str, Any]:
-        return {"nb_backend": {"panel": self._panel_id, "output": output, "version": self.version}}
+        mark: dict[str, Any] = {"panel": self._panel_id, "output": output, "version": self.version}
+        if self.record and not self.page_has_notebook and output == ("panel" if self.finished else "transcript"):
+            mark["record"] = self.record
+        return {"nb_backend": mark}
 
 
 def _update_all(*_: object) -> None:
     for transcript in list(_updated_after_cells):
         transcript.update_now()
+
+
+def _record(*shown: Any) -> dict[str, Any]:
+    """Return the record of chats; {} if code has put something into one that JSON cannot hold."""
+    try:
+        return record_of(*shown)
+    except Exception as error:
+        _warn(error)
+        return {}
 
 
 def _warn(error: Exception) -> None:

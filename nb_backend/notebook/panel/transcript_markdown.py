@@ -27,7 +27,7 @@ MAX_IMAGE_BYTES = 200_000
 MAX_IMAGE_SIDE = 1600  # pixels
 _THUMBNAIL_SIDE = 640  # pixels of an image that cannot be scaled to MAX_IMAGE_BYTES
 _SMALLEST_IMAGE = 1000  # bytes; with less space left, no further image is tried
-_MAX_DATA_URI = 300  # characters that may stay in a text; images were replaced by small ones before
+MAX_DATA_URI = 300  # characters that may stay in a text; images were replaced by small ones before
 
 
 class TranscriptRenderer:
@@ -40,12 +40,14 @@ class TranscriptRenderer:
         self._mask = mask
         self._renderers: dict[int, MessageRenderer] = {}  # by the id of the message
         self._small_images: dict[str, str] = {}  # data URI -> scaled-down data URI, "" if that is impossible
+        self.shown_images: dict[str, str] = {}  # data URI -> small one, of those that were chosen
 
-    def markdown(self, messages: Sequence[Mapping[str, Any]]) -> str:
-        """Return the messages as Markdown, each below the name of its speaker."""
-        self._renderers = {id(message): self._renderer(message) for message in messages}
-        shown_images = self._choose_images([uri for one in reversed(self._renderers.values()) for uri in one.images])
-        return "\n\n".join(self._renderers[id(message)].markdown(shown_images) for message in messages)
+    def markdown(self, *chats: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Return the messages of each chat as Markdown, each below the name of its speaker."""
+        self._renderers = {id(message): self._renderer(message) for messages in chats for message in messages}
+        newest_first = [self._renderers[id(message)] for messages in chats for message in reversed(messages)]
+        shown = self.shown_images = self._choose_images([uri for one in newest_first for uri in one.images])
+        return ["\n\n".join(self._renderers[id(one)].markdown(shown) for one in messages) for messages in chats]
 
     def _renderer(self, message: Mapping[str, Any]) -> MessageRenderer:
         known = self._renderers.get(id(message))
@@ -127,7 +129,7 @@ class MessageRenderer:
         alts = {address: alt for address, alt in self._answer.alts.items() if not address.startswith("data:")}
         below = [uri for uri in self._answer.alts if uri.startswith("data:") and uri not in self._text]
         images = [f"![image]({shown_images[uri]})" if uri in shown_images else "*(an image)*" for uri in below]
-        return "\n\n".join([answer_markdown(shorten_images(text, _MAX_DATA_URI), addresses, alts), *images])
+        return "\n\n".join([answer_markdown(shorten_images(text, MAX_DATA_URI), addresses, alts), *images])
 
     def _attached(self, attachment: Attachment, shown_images: Mapping[str, str]) -> str:
         name = code_span(attachment.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from ... import background, redaction, settings
 from ...chat import history
 from ...chat.chat import Chat
 from ...chat.history import Message
+from ...chat.merge import turn_id
 from ...chat.named_chats import chats
 from ...text import safe_terminal
 from ...typing import Messages
@@ -20,7 +21,7 @@ from .error_text import error_line
 from .items.arrange import FailedTurn, ItemSource, arrange_items
 from .items.content import ItemContent, answer_content, message_content, question_content
 from .items.items import ItemList
-from .panel_state import cell_label, failed_turns
+from .panel_state import cell_label, failed_turns, known_failures
 
 if TYPE_CHECKING:
     from ...chat.turn import Turn
@@ -38,20 +39,22 @@ class ConversationWatcher:
     """
 
     def __init__(self, name: str, chat: Chat, on_change: Callable[[bool], None]) -> None:
+        self.opened = name  # the chat that the panel was opened with
         self.name = name
         self.chat = chat
         self._own_keys = own_keys(chat)
         self._on_change = on_change
-        self._unnamed = chat if name == UNNAMED else None
+        self.unnamed = chat if name == UNNAMED else None  # the chat that has no name, if the panel shows one
         self._lock = Lock()
         self._changed: set[Turn] = set()
+        self._shown: list[Chat] = []  # all chats that were shown
         self._unwatch: Callable[[], None] = lambda: None
 
     def bind(self, name: str, chat: Chat) -> None:
         """Observe this chat instead of the one before."""
         self._unwatch()
         self.name, self.chat = name, chat
-        self._own_keys = own_keys(chat)
+        self.note_shown([chat])
         self._unwatch = chat.watch(_weak_observer(self))
 
     def close(self) -> None:
@@ -60,7 +63,7 @@ class ConversationWatcher:
 
     def follow_name(self) -> bool:
         """Observe the chat that has the name now; return whether it is another one than before."""
-        now = self._unnamed if self._unnamed is not None and self.name == UNNAMED else chats.unlisted(self.name)
+        now = self.unnamed if self.unnamed is not None and self.name == UNNAMED else chats.unlisted(self.name)
         if now is self.chat:
             return False
         self.bind(self.name, now)
@@ -75,7 +78,7 @@ class ConversationWatcher:
 
     def listed(self) -> dict[str, Chat]:
         """Return the chats that the panel may show, by name."""
-        unnamed = {} if self._unnamed is None else {UNNAMED: self._unnamed}
+        unnamed = {} if self.unnamed is None else {UNNAMED: self.unnamed}
         return {**unnamed, **dict(chats), self.name: self.chat}
 
     @property
@@ -125,7 +128,9 @@ class ConversationWatcher:
         failed = failed_turns(self.chat)
         running_cells = {run.cell for turn in live if (run := turn.request.cell_run) is not None}
         failed[:] = [
-            one for one in failed if (run := one.turn.request.cell_run) is None or run.cell not in running_cells
+            one
+            for one in failed
+            if one.turn is None or (run := one.turn.request.cell_run) is None or run.cell not in running_cells
         ]
         with self._lock:
             changed, self._changed = self._changed, set()
@@ -141,13 +146,20 @@ class ConversationWatcher:
             return answer_content(source.turn, self.mask, self.error_line)
         return _snapshots.get(source.turn) or ItemContent("assistant", status="waiting")
 
-    def messages(self) -> Messages:
-        """Return the messages for the transcript: the history, and failed turns of which some text arrived."""
-        messages = [*self.chat.messages]
-        for one in failed_turns(self.chat):
-            at = next((at for at, message in enumerate(messages, 1) if message is one.after), len(messages))
-            messages[at:at] = one.messages
-        return messages
+    def shown_chats(self) -> dict[str, tuple[Chat, Messages]]:
+        """Return the chats that were shown here and still exist, by name, each with its messages for the transcript.
+
+        The one that is shown now comes first.
+        """
+        names = {id(chat): name for name, chat in chats.items()} | {id(self.unnamed): UNNAMED}
+        self._shown = [chat for chat in self._shown if chat is self.chat or id(chat) in names]
+        others = {names[id(chat)]: chat for chat in self._shown if chat is not self.chat}
+        return {name: (chat, _messages(chat)) for name, chat in {self.name: self.chat, **others}.items()}
+
+    def note_shown(self, shown: Sequence[Chat]) -> None:
+        """Record that these chats belong to the panel as well: an earlier panel of its cell has shown them."""
+        self._shown += [chat for chat in shown if not any(chat is one for one in self._shown)]
+        self._own_keys += [key for chat in shown for key in own_keys(chat)]
 
     def drop_failed(self, failed: FailedTurn | None) -> bool:
         """Remove a failed turn from the panel; return whether one was given."""
@@ -161,6 +173,7 @@ class ConversationWatcher:
         failed = failed_turns(self.chat)
         if (turn.error is not None or is_from_panel) and not any(one.turn is turn for one in failed):
             messages = self.chat.messages
+            known_failures(self.chat).add(turn_id(turn.request.question))
             failed.append(FailedTurn(turn, messages[-1] if messages else None, self._partial_messages(turn)))
 
     def _partial_messages(self, turn: Turn) -> Messages:
@@ -172,6 +185,15 @@ class ConversationWatcher:
             metadata["failed"] = self.error_line(turn.error)
         prompt = Message({**question, "media": turn.request.media}, history.metadata(question))
         return [prompt, Message({"role": "assistant", "content": answer.text}, metadata)]
+
+
+def _messages(chat: Chat) -> Messages:
+    """Return the history, and between its turns the failed ones of which some text arrived."""
+    messages = [*chat.messages]
+    for one in failed_turns(chat):
+        at = next((at for at, message in enumerate(messages, 1) if message is one.after), len(messages))
+        messages[at:at] = one.messages
+    return messages
 
 
 def own_key(chat: Chat) -> str | None:

@@ -5,5 +5,6 @@
 ``turns``         send, stop, retry, edit, delete, clear
 ``chats``         switch, new, export, models, settings, draft
 ``attachments``   upload, attach and remove images; the images of the chat
+``restore``       what a page found of earlier panels in the notebook
 ``figures``       the images that recent cells show
 """

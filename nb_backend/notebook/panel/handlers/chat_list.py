@@ -50,12 +50,12 @@ async def new(panel: PanelController, request: Request) -> dict[str, Any]:
         idle_timeout=chat.idle_timeout,
         **chat.params,
     )
-    return await _switch(panel, name)
+    return await show_chat(panel, name)
 
 
 async def switch(panel: PanelController, request: Request) -> dict[str, Any]:
     """Show another chat."""
-    return await _switch(panel, request.text("chat", 64))
+    return await show_chat(panel, request.text("chat", 64))
 
 
 async def rename(panel: PanelController, request: Request) -> None:
@@ -74,12 +74,12 @@ async def delete(panel: PanelController, request: Request) -> dict[str, Any]:
         await panel.stop()
         others = [other for other in chats if other != name]
         if others:
-            await _switch(panel, max(others, key=lambda other: _time(chats[other]) or 0.0))
+            await show_chat(panel, max(others, key=lambda other: _time(chats[other]) or 0.0))
     panel.deleted = name, chat
     del chats[name]
     if shown and panel.watcher.name == name != "main":
         chats["main"]  # is created
-        await _switch(panel, "main")
+        await show_chat(panel, "main")
     return {"chat": name}
 
 
@@ -91,10 +91,11 @@ async def undelete(panel: PanelController, request: Request) -> dict[str, Any]:
     if name in chats and chats[name].messages:
         name = _free_name()
     chats[name] = chat
-    return await _switch(panel, name)
+    return await show_chat(panel, name)
 
 
-async def _switch(panel: PanelController, name: str) -> dict[str, Any]:
+async def show_chat(panel: PanelController, name: str) -> dict[str, Any]:
+    """Show another chat with its draft."""
     panel.switch(name)
     panel.pages.send_settings(images=await panel.attached(), draft=panel.draft.text)
     return {"chat": name}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
+
+import orjson
 
 from ...prompt.interpolate import PromptError
 from ..controller import PanelController
@@ -10,8 +13,9 @@ from ..error_text import reply_line
 from . import attachments, chat_list, turns
 from .chats import Handler, draft, export, list_models, set_key, set_settings
 from .page_request import Request
+from .restore import restore_transcript
 
-_ALLOWED_WHEN_FINISHED = ("hello", "text", "picture", "transcript", "finish")
+_ALLOWED_WHEN_FINISHED = ("hello", "text", "picture", "transcript", "record", "restore", "finish")
 
 
 async def answer(panel: PanelController, message: object, buffers: list[bytes]) -> None:
@@ -38,7 +42,9 @@ async def answer(panel: PanelController, message: object, buffers: list[bytes]) 
 
 
 async def hello(panel: PanelController, request: Request) -> None:
-    """Send the whole state to a new page."""
+    """Send the whole state to a new page, which says whether it reaches the notebook."""
+    if request.fields.get("notebook") is True:
+        panel.transcript.page_has_notebook = True
     await panel.send_full_state(request.client)
 
 
@@ -47,6 +53,14 @@ async def transcript(panel: PanelController, request: Request) -> dict[str, Any]
     data = panel.transcript.markdown.encode("utf-8", "replace")
     pieces = panel.pages.outbox.pieces(request.client, request.id, data)
     return {"version": panel.transcript.version, "finished": panel.transcript.finished, "pieces": pieces}
+
+
+async def record(panel: PanelController, request: Request) -> dict[str, Any]:
+    """Send the record of the chats, in chunks of JSON, to a page that must write it into the notebook."""
+    await asyncio.to_thread(panel.transcript.render)
+    version, found = panel.transcript.version, panel.transcript.record
+    data = await asyncio.to_thread(orjson.dumps, found)
+    return {"version": version, "pieces": panel.pages.outbox.pieces(request.client, request.id, data)}
 
 
 async def finish(panel: PanelController, request: Request) -> None:
@@ -83,6 +97,8 @@ REQUESTS: dict[str, Handler] = {
     "remove": attachments.remove,
     "picture": attachments.picture,
     "transcript": transcript,
+    "record": record,
+    "restore": restore_transcript,
     "draft": draft,
     "finish": finish,
 }

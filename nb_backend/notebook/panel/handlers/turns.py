@@ -167,4 +167,4 @@ def _question(source: ItemSource) -> tuple[dict[str, Any], dict[str, Any] | None
     if question is None or question.get("role") != "user":
         raise ValueError("there is no prompt before this message")
     images = [one for one in question.get("media", ()) if isinstance(one, Attachment)]
-    return question, question, images  # type: ignore[return-value]
+    return question, None if source.failed else question, images  # type: ignore[return-value]

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class FailedTurn:
     """A turn that is not in the history: it failed, or it was stopped before any text arrived."""
 
-    turn: Turn
+    turn: Turn | None
+    """None if a record had it."""
     after: object | None
     """The message of the history after which the turn is shown; None if the history was empty."""
     messages: Sequence[dict[str, Any]] = ()
@@ -78,7 +79,13 @@ def arrange_items(
 
 def _failed_sources(failed: Sequence[FailedTurn]) -> Iterator[ItemSource]:
     for one in failed:
-        yield from _turn_sources(one.turn, one)
+        if one.turn is not None:
+            yield from _turn_sources(one.turn, one)
+            continue
+        question, *answers = one.messages
+        yield ItemSource(("m", id(question)), question, failed=one)
+        for answer in answers:
+            yield ItemSource(("a", id(question)), answer, is_answer=True, failed=one, question=question)
 
 
 def _turn_sources(turn: Turn, failed: FailedTurn | None = None) -> Iterator[ItemSource]:

@@ -77,6 +77,8 @@ def message_content(message: Mapping[str, Any], mask: Mask, cell_label: Callable
         answer = Answer.of(message)
         content.can = _ANSWER_ACTIONS
         content.status, content.error = _final_status(answer, mask)
+        if isinstance(failure := metadata.get("failed"), str) and failure:
+            content.status, content.error = "failed", safe_terminal(mask(failure))
         content.who = mask(_facts(answer, content.status)) if metadata else ""
         _add_answer(content, answer, mask)
         content.can += ("continue",) if was_cut_off(answer) else ()

@@ -19,7 +19,7 @@
  * @typedef {{name: string, title: string, length: string, time: number | null, found: string[] | null}} ChatEntry  found: before, match, after
  * @typedef {{type: "state", client: string, chat: string, title: string, order: string[], settings: Settings, queue?: Queue,
  *   draft: string, images: Attached[], limits: {image: number, piece: number}, subshells: boolean,
- *   finished: boolean, panel: string, transcript: number | null}} State  answers the request `hello`; the items follow
+ *   finished: boolean, panel: string, transcript: number | null, restore: boolean}} State  answers the request `hello`; the items follow
  * @typedef {{type: "items", order: string[], items: Item[]}} Items  new items, or whole replacements
  * @typedef {{type: "text", item: string, part: "content" | "reasoning", from: number, keep: number,
  *   blocks: string[]}} TextChange  block `from` keeps `keep` UTF-16 units and gets blocks[0]; the other blocks replace the rest

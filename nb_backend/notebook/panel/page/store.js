@@ -1,11 +1,12 @@
 /** What all views of one panel show, in step with the kernel. */
 
 import { composes } from "./dom.js";
+import { reachesNotebook, restoreRecords, saveTranscript } from "./record.js";
 
 export const KERNEL_GONE = "The kernel was restarted. Run this cell again to continue; the messages stay here.";
 const KERNEL_BUSY = "The kernel is running a cell and answers the panel when the cell ends (ipykernel 7.3 or newer answers at once).";
 const NOTICE_TIME = 6000; // milliseconds
-const SLOW_REQUESTS = /models|figures|export|picture|attach/;
+const SLOW_REQUESTS = /models|figures|export|picture|attach|restore|record|transcript/;
 
 /**
  * @typedef {{draft: string, start: number, end: number, left: number}} SavedDraft  with the selection; `left`: when the box lost the focus
@@ -61,6 +62,7 @@ export class Store {
 	#seq = 0;
 	#saysHello = false;
 	draftTimer = 0;
+	/** @type {Promise<void> | undefined} settled when the notebook was searched for earlier panels */ #restored;
 	#noticeTimer = 0;
 
 	/** @param {AnyModel} model */
@@ -189,7 +191,7 @@ export class Store {
 	#hello = () => {
 		if (this.#saysHello) return;
 		this.#saysHello = true;
-		this.request("hello").catch(this.fail).finally(() => (this.#saysHello = false));
+		this.request("hello", { notebook: reachesNotebook(this) }).catch(this.fail).finally(() => (this.#saysHello = false));
 	};
 
 	#end = () => {
@@ -226,27 +228,17 @@ export class Store {
 
 	/** @param {State} state */
 	#setState(state) {
-		const { order, limits, subshells, finished, panel, transcript } = state;
+		const { order, limits, subshells, finished, panel, transcript, restore } = state;
 		Object.assign(this, { order, limits, subshells, ready: true, alive: true });
 		this.#setSettings(state);
-		if (transcript !== null) void this.#saveTranscript({ panel, version: transcript, finished });
+		if (restore) this.#restored ??= restoreRecords(this, panel);
+		if (transcript !== null) void this.#save({ panel, version: transcript, finished });
 	}
 
-	/** Write the transcript into the notebook: in a reloaded page the kernel's own updates do not reach the outputs. */
-	async #saveTranscript({ panel = "", version = 0, finished = false }) {
-		/** @type {any[]} */
-		const old = [];
-		for (const { outputs } of this.model.widget_manager?.context?.model?.cells ?? [])
-			for (let k = 0; k < outputs?.length; k++) {
-				const mark = outputs.get(k).metadata.nb_backend;
-				const isPanel = mark?.output === "panel";
-				if (mark?.panel === panel && mark.version < version && finished >= isPanel) old.push([outputs, k, mark, finished === isPanel]);
-			}
-		const text = old.length && (await new Blob((await this.request("transcript")).parts).text());
-		for (const [outputs, k, mark, hasText] of old) {
-			const data = text && hasText ? { "text/markdown": text, "text/plain": text } : {};
-			outputs.set(k, { ...outputs.get(k).toJSON(), data, metadata: { nb_backend: { ...mark, version } } });
-		}
+	/** Write the transcript into the notebook, once what it holds of earlier panels is in the kernel. */
+	async #save({ panel = "", version = 0, finished = false }) {
+		await this.#restored;
+		if (this.alive) await saveTranscript(this, { panel, version, finished }).catch(() => undefined); // the kernel is gone
 	}
 
 	/** @param {State | SettingsChange} message */
@@ -262,7 +254,7 @@ export class Store {
 		if (message.type === "items") this.#replace(message);
 		if (message.type === "settings") this.#setSettings(message);
 		if (message.type === "text") return this.#extend(message);
-		if (message.type === "transcript") void this.#saveTranscript(message);
+		if (message.type === "transcript") void this.#save(message);
 		if (message.type !== "meta") return true;
 		const item = this.items.get(message.item);
 		return item && this.items.set(message.item, { ...item, ...message.meta });

@@ -6,6 +6,7 @@ import { composes, h, on } from "./dom.js";
 import { head } from "./head.js";
 import { transcript } from "./items.js";
 import { workplace } from "./notebook.js";
+import { foldTranscript } from "./record.js";
 import { sendDraft } from "./sending.js";
 import { addFiles } from "./uploads.js";
 
@@ -13,6 +14,7 @@ import { addFiles } from "./uploads.js";
 export function panel(store, home) {
 	const live = h("div.hidden", { "aria-live": "polite" });
 	let frame = 0;
+	/** @type {(() => void) | undefined} */ let unfold; // set once the view is in the page
 	let pausedUntil = 0;
 	let spokenAt = 0;
 	let before = ""; // the last item when no answer was awaited
@@ -52,6 +54,7 @@ export function panel(store, home) {
 	/** Paint the view. The messages get at most a fifth of the time, however long the open block is. */
 	const paint = (now = 0) => {
 		frame = 0;
+		unfold ??= foldTranscript(home);
 		if (sendWhenReady && store.ready) send();
 		docker.show();
 		top.show();
@@ -132,6 +135,7 @@ export function panel(store, home) {
 		document.removeEventListener("keydown", shortcut, true);
 		messages.close();
 		docker.close();
+		unfold?.();
 		node.remove();
 	};
 	const self = { node, changed, close };
