@@ -164,6 +164,16 @@ def test_a_note_says_why_the_kernel_refuses_an_image(panel: PanelPage) -> None:
     assert panel.root.locator(".nbb-images li").count() == 0
 
 
+def test_a_note_about_an_upload_leaves_when_an_image_is_removed(panel: PanelPage) -> None:
+    panel.open(images=[image("b")])
+    panel.answers("upload", error="at most 1 image can be sent")
+    panel.run(FILES + PASTE, {"files": [["a.png", "image/png", 5]]})
+    panel.root.locator(".nbb-note", has_text="at most 1 image").wait_for()
+    panel.button("Remove b.png").click()
+    panel.settle()
+    assert panel.notes() == ""
+
+
 def test_an_image_has_name_size_and_note_and_can_be_removed(panel: PanelPage) -> None:
     panel.open(images=[image("plot", note="scaled from 8000×6000")])
     tile = panel.root.locator(".nbb-images li")

@@ -70,6 +70,19 @@ def test_what_cannot_be_evaluated_is_not_sent(page, engine, kernel):
     assert sent(engine)[-1] == "{{#if x}} {0} {{{x}}}"
 
 
+def test_an_interrupt_ends_an_expression_and_after_one_of_a_cell_the_next_is_evaluated(page, engine, kernel):
+    begun = "{{ print('begun') or __import__('time').sleep(60) }}"
+    id = page.send("send", text=begun, images=[])
+    while kernel.client.get_iopub_msg(timeout=10)["msg_type"] != "stream":
+        pass
+    kernel.manager.interrupt_kernel()
+    assert page.reply(id)["error"] == "stopped; nothing was sent"
+    wait = "import asyncio\nprint('begun')\nawait asyncio.sleep(60)"
+    kernel.run_and_interrupt(wait, lambda message: message["msg_type"] == "stream")
+    page.turn("{{ 1 + 1 }}")
+    assert sent(engine) == ["2"]
+
+
 def test_a_figure_is_attached_and_not_shown_below_the_next_cell(page, engine, kernel):
     assert kernel.run("%matplotlib inline\n" + FIGURE).error is None
     page.turn("What is {{ figure() }}?")

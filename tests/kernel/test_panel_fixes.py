@@ -48,7 +48,9 @@ def test_an_unknown_model_has_the_ones_that_were_meant(page, engine, kernel, wir
     wire_server.answer(status("404 Not Found", {"error": "model 'gpt4o' not found"}))
     wire_server.answer(status("200 OK", {"data": [{"id": "llama3"}, {"id": "gpt-4o"}]}))
     kernel.run(f"chats['main'].url = '{wire_server.url}/v1'\nchats['main'].model = 'gpt4o'")
-    assert page.turn("Hi", "failed")["fixes"] == [{"label": "Did you mean gpt-4o?", "model": "gpt-4o"}]
+    answer = page.turn("Hi", "failed")
+    assert answer["fixes"] == [{"label": "Did you mean gpt-4o?", "model": "gpt-4o"}]
+    assert answer["error"].endswith("(model 'gpt4o' not found)")  # the button says the rest
 
 
 def test_a_model_without_vision_has_one_that_sees(page, engine, kernel, wire_server):  # noqa: F811

@@ -17,7 +17,7 @@ from ....providers.sources import Source
 from ....text import safe_terminal
 from ...progress import read_progress
 from ..filled_prompt import about_prompt
-from .fixes import fixes
+from .fixes import fixes, hint
 
 if TYPE_CHECKING:
     from ....chat.turn import Turn
@@ -108,7 +108,7 @@ def answer_content(turn: Turn, mask: Mask, error_line: Callable[[BaseException],
     if turn.ended:
         content.status, content.error = ("stopped", "") if not turn.kept else _final_status(answer, mask)
         if turn.error is not None:
-            content.status, content.error = "failed", error_line(turn.error)
+            content.status, content.error = "failed", error_line(turn.error).removesuffix(hint(turn))
             content.fixes = fixes(turn)
         content.who = mask(_facts(answer, content.status)) if has_begun else ""
         content.can = _ANSWER_ACTIONS if content.text else ("retry", "delete")

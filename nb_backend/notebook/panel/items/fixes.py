@@ -27,6 +27,12 @@ def fixes(turn: Turn) -> list[dict[str, str]]:
     return []
 
 
+def hint(turn: Turn) -> str:
+    """Return the end of the error's message that the buttons say as well; "" if there is none."""
+    close = turn.error.close_models if isinstance(turn.error, BackendError) else ()
+    return f": did you mean {' or '.join(close)}?" if close else ""
+
+
 def model_with_vision(api: type[Provider], model: str, service: str | None, api_key: str | None) -> str:
     """Return a model with vision, the one whose name is the closest; "" if no list that was fetched has one."""
     names = models_with_vision(api, service, api_key=api_key)

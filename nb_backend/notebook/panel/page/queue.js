@@ -6,9 +6,9 @@ import { unqueue } from "./sending.js";
 const WAITS = {
 	answer: "Sent when the answer ends",
 	cell: "Sent when the running cell ends: {{ }} is evaluated between cells",
-	stopped: "The answer was stopped, so this waits",
-	failed: "The last answer failed, so this waits",
-	error: "This could not be sent",
+	stopped: "Not sent, because the answer was stopped",
+	failed: "Not sent, because the last answer failed",
+	error: "The first one could not be sent",
 };
 
 /** The queued prompts in order, each with buttons to edit and to remove it. @param {Store} store @param {() => void} focus */

@@ -41,6 +41,7 @@ export class Store {
 	/** @type {Queue} */ queue = { prompts: [], waits: "answer" };
 	/** @type {string | undefined} the queued prompt before which the edited one in the box goes */ place;
 	/** @type {Upload[]} */ uploads = [];
+	removals = 0; // of images; then notes about the others no longer apply
 	/** @type {Promise<void>} the end of the last upload */ uploading = Promise.resolve();
 	limits = { image: Infinity, piece: 1 << 20 };
 	draft = "";
@@ -324,6 +325,7 @@ export class Store {
 
 	removeImage(id = "") {
 		this.images = this.images.filter((image) => image.id !== id);
+		this.removals++;
 		this.changed();
 		void this.attempt("remove", { image: id });
 	}

@@ -15,7 +15,13 @@ export function addFiles(store, files) {
 		else if (file.size > most) wrong.push(`${file.name} is too large: ${formatSize(file.size)}, and the limit is ${formatSize(most)}.`);
 		else enqueueUpload(store, file);
 	}
-	store.notify(wrong.join(" "), "error");
+	store.notify(wrong.join(" "), "error", [], untilRemoval(store));
+}
+
+/** A note about an upload applies until an image is removed. @param {Store} store */
+function untilRemoval(store) {
+	const { removals } = store;
+	return () => store.removals === removals;
 }
 
 /** Upload a file after those before it, so that images keep their order. @param {Store} store @param {File} file */
@@ -35,7 +41,7 @@ async function uploadFile(store, file, upload) {
 		else store.attached({ ...image, thumbnail: image.type === file.type ? upload.url : image.thumbnail }); // no browser shows a TIFF
 	} catch (error) {
 		const again = { label: "Retry", act: () => addFiles(store, [file]) };
-		if (!upload.stopped) store.notify(`${file.name}: ${/** @type {Error} */ (error).message}`, "error", again);
+		if (!upload.stopped) store.notify(`${file.name}: ${/** @type {Error} */ (error).message}`, "error", again, untilRemoval(store));
 	}
 	cancelUpload(store, upload);
 }
