@@ -110,10 +110,7 @@ class Answer:
     @property
     def code(self) -> list[str]:
         """Contents of the fenced code blocks, in order."""
-        from markdown_it import MarkdownIt
-
-        tokens = MarkdownIt("commonmark").parse(self.text)
-        return [token.content.removesuffix("\n") for token in tokens if token.type == "fence"]
+        return [code for _, code in code_blocks(self.text)]
 
     @property
     def tool_calls(self) -> list[ToolCall]:
@@ -321,6 +318,14 @@ class Answer:
 
 
 Answer.__module__ = "nb_backend.chat"  # its public home, which pickles and IPython's formatters name
+
+
+def code_blocks(text: str) -> list[tuple[str, str]]:
+    """Return the language (the first word after the fence, in small letters) and the content of each fenced block."""
+    from markdown_it import MarkdownIt
+
+    fences = [token for token in MarkdownIt("commonmark").parse(text) if token.type == "fence"]
+    return [("".join(token.info.split()[:1]).lower(), token.content.removesuffix("\n")) for token in fences]
 
 
 def summarize(answer: Answer, *, failed: bool, without: Collection[str] = ()) -> str:

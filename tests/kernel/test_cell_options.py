@@ -38,6 +38,19 @@ def test_out(kernel, engine):
 # -- format
 
 
+def test_only_code_of_the_kernels_language_becomes_a_cell(kernel, engine):
+    engine.enqueue(
+        "```bash\npip install x\n```\n\n```Python3 title=a\nx = 1\n```\n\n```pycon\n>>> x\n```\n\n```\ny = 2\n```"
+    )
+    run = kernel.run("%%backend --once -f code\nhi")
+    assert [one["text"] for one in run.reply["payload"]] == ["x = 1\n\ny = 2"]
+    assert kernel.run("_.code").result == repr(["pip install x", "x = 1", ">>> x", "y = 2"])
+    engine.enqueue("```bash\nls\n```\n\n```R\nls()\n```")
+    one_line(
+        kernel.run("%%backend --once -f code\nhi"), "no Python code to put into a cell, only bash, r: read it above"
+    )
+
+
 def test_text_is_shown_as_text(kernel, engine):
     engine.enqueue("**not bold** \x1b[31mred", 0.3, " end")
     run = kernel.run("%%backend --once -f text\nhi")

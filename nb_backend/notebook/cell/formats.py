@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ...chat.answer import Answer
+from ...chat.answer import Answer, code_blocks
 from ...chat.json_answer import json_candidates, parse_json
 from ...text import safe_terminal
 
@@ -27,10 +27,18 @@ def _unchanged(answer: Answer, shell: InteractiveShell) -> Answer:
 
 
 def _code(answer: Answer, shell: InteractiveShell) -> Answer:
-    """Put the code into a new cell below, or into the next line of a terminal, without running it."""
-    if not answer.code:
+    """Put the code into a new cell below, or into the next line of a terminal, without running it.
+
+    Blocks in another language than the kernel's are left out.
+    """
+    blocks = code_blocks(answer.text)
+    if not blocks:
         raise FormatError(f"the answer has no code block to put into a cell: {_ANSWER_IS_SHOWN}")
-    shell.set_next_input(safe_terminal("\n\n".join(answer.code)), replace=False)
+    code = [text for language, text in blocks if language in _PYTHON]
+    if not code:
+        languages = ", ".join(dict.fromkeys(safe_terminal(language) for language, _ in blocks))
+        raise FormatError(f"the answer has no Python code to put into a cell, only {languages}: {_ANSWER_IS_SHOWN}")
+    shell.set_next_input(safe_terminal("\n\n".join(code)), replace=False)
     return answer
 
 
@@ -45,5 +53,8 @@ def json_of(answer: Answer, shell: InteractiveShell | None = None) -> Any:
     raise FormatError(f"the answer is not JSON ({failure}): {_ANSWER_IS_SHOWN}")
 
 
+_PYTHON = frozenset(
+    {"", "python", "python3", "py", "py3", "ipython", "ipython3", "ipy", "ipy3"}
+)  # as in page/notebook.js
 _ANSWER_IS_SHOWN = "read it above, and ask again"
 _FORMATS: dict[str, Callable[[Answer, InteractiveShell], Any]] = {"code": _code, "json": json_of}

@@ -1,6 +1,6 @@
 /** The notebook around the panel, as far as the front end gives access to it (JupyterLab, Notebook 7). */
 
-const PYTHON = /^\s*(i?python3?|py3?)?\s*$/i; // what the kernel runs
+const PYTHON = /^\s*(i?python3?|i?py3?)?\s*$/i; // what the kernel runs, as in cell/formats.py
 const INDEX = "data-windowed-list-index"; // of a cell in the notebook
 
 /** The notebook's cells. @param {Store} store */
