@@ -65,6 +65,11 @@ FRONT_END = {
         "data-windowed-list-index",  # of a cell's element: its index
         "jp-mod-active",  # the active cell's class; a cell becomes active when its element gets the focus
     },
+    "page/cell_code.js": {
+        "widget_manager",
+        "data-windowed-list-index",
+        "jp-RenderedMarkdown",  # the class of an output of Markdown
+    },
     "page/dock.js": {
         "widget_manager",
         "createRenderer",  # of JupyterLab's rendermime: makes a widget of Lumino

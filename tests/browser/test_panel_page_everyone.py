@@ -71,7 +71,7 @@ NAME = "(document.activeElement.ariaLabel || document.activeElement.innerText.tr
 
 
 def test_every_control_is_reached_by_tab_in_order(panel: PanelPage) -> None:
-    """The messages are one stop, however many there are; a formula, table or code that has to be scrolled is another."""
+    """The messages are one stop, however many there are; a table or code in view that is too wide is another."""
     panel.open(QUESTION, ANSWER, item("q2", "user", P), item("a2", "assistant", P, CODE), draft="x")
     reached = []
     for _ in range(9):

@@ -75,6 +75,26 @@ def test_code_goes_below_the_active_cell_in_order_and_is_selected(panel: PanelPa
     panel.until(cell(panel, 1))
 
 
+def test_code_of_an_answer_in_a_cell_is_copied(panel: PanelPage) -> None:
+    panel.greet(QUESTION)
+    panel.run("""
+        const outputs = at => ({length: 1, get: () => ({metadata: at === 1 ? {nb_backend: {}} : {}})});
+        kernel.manager.context.model.cells = {get: at => ({outputs: outputs(at)})};
+        for (const cell of [...document.querySelectorAll('.jp-Cell')].slice(1))
+            cell.insertAdjacentHTML('beforeend', '<div class=jp-RenderedMarkdown><pre><code>a = 1\\nb = 2\\n</code></pre></div>');
+        document.addEventListener('copy', () => { window.copied = document.activeElement.value; })""")
+    panel.page.locator("pre").nth(1).hover()  # of another program
+    copy = panel.page.get_by_role("button", name="Copy", exact=True).and_(panel.page.locator("body > *"))
+    assert copy.count() == 0
+    panel.page.locator("pre").nth(0).hover()
+    assert violations(panel.page, ".nbb-copies") == []
+    copy.click()
+    panel.page.get_by_role("button", name="Copied").wait_for()
+    assert panel.run("return copied") == "a = 1\nb = 2"
+    panel.box.hover()
+    assert panel.page.locator(".nbb-copies").count() == 0
+
+
 def test_the_keyboard_leads_from_a_cell_to_the_box_and_back(panel: PanelPage) -> None:
     """Ctrl+Shift+Space: to the message box. Escape: stops the answer, closes what is open, or back to the cell."""
     panel.greet(QUESTION, item("a1", "assistant", P, status="streaming", can=[]))

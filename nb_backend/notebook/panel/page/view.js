@@ -1,5 +1,6 @@
 /** A panel: head, messages and composer of one store. */
 
+import { cellCode } from "./cell_code.js";
 import { composer } from "./composer.js";
 import { dock } from "./dock.js";
 import { composes, h, on } from "./dom.js";
@@ -57,6 +58,7 @@ export function panel(store, home) {
 		unfold ??= foldTranscript(home);
 		if (sendWhenReady && store.ready) send();
 		docker.show();
+		copier.show();
 		top.show();
 		below.show();
 		if (now < pausedUntil) return changed();
@@ -107,6 +109,7 @@ export function panel(store, home) {
 
 	const node = h("section.panel", { label: "Chat", "data-jp-suppress-context-menu": true });
 	const work = workplace(store, node, home);
+	const copier = cellCode(store, home);
 	const docker = dock(store, node, home, () => below.focus());
 	const top = head(store, () => below.focus(), docker.toggle);
 	const messages = transcript(store, work.insert);
@@ -135,6 +138,7 @@ export function panel(store, home) {
 		document.removeEventListener("keydown", shortcut, true);
 		messages.close();
 		docker.close();
+		copier.close();
 		unfold?.();
 		node.remove();
 	};
