@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from axe import violations
 from panel_page import ANSWER, QUESTION, SETTINGS, P, PanelPage, item
 from playwright.sync_api import Page
 
@@ -95,6 +96,7 @@ def test_a_key_is_entered_and_leaves_the_page(panel: PanelPage) -> None:
     panel.button("Enter a key").click()
     field = panel.root.get_by_label("Key for models.example")
     panel.until("document.activeElement.type === 'password'")
+    assert violations(panel.page, ".nbb-panel") == []
     panel.page.keyboard.type("the-secret")
     panel.page.keyboard.press("Enter")
     request = panel.asked("key")

@@ -27,15 +27,27 @@ IMAGE = {
     "thumbnail": THUMBNAIL,
     "note": "",
 }
+LINES = "<p>" + "\n".join(f"line {number}" for number in range(30)) + "</p>"
+FIXES = [{"label": "Did you mean gpt-4o?", "model": "gpt-4o"}, {"label": "Enter a key", "model": ""}]
+QUEUE = {
+    "waits": "error",
+    "prompts": [
+        {"id": "1", "text": "Here is {{ df }}", "images": [], "error": "df is not defined"},
+        {"id": "2", "text": "What is this? " * 20, "images": [IMAGE], "error": ""},
+    ],
+}
 STATES = {
     "empty": ((), {}),
     "streaming": ((QUESTION, item("a1", "assistant", P, status="streaming", can=[], reasoning=[P])), {}),
     "waiting": ((QUESTION, item("a1", status="waiting", can=[], progress="waiting 2 s, the server is busy")), {}),
-    "long": ((QUESTION, ANSWER), {}),
-    "failed": ((QUESTION, item("a1", "assistant", P, status="failed", error="The model fell over.")), {}),
-    "stopped": ((QUESTION, item("a1", "assistant", P, status="stopped")), {}),
+    "long": ((item("q1", "user", LINES), ANSWER), {}),
+    "failed": ((QUESTION, item("a1", "assistant", P, status="failed", error="It fell over.", fixes=FIXES)), {}),
+    "stopped": ((QUESTION, item("a1", "assistant", P, status="stopped")), {"queue": QUEUE}),
     "incomplete": ((QUESTION, item("a1", "assistant", P, status="incomplete", error="Incomplete: cut off.")), {}),
-    "images": ((QUESTION, ANSWER), {"images": [IMAGE], "settings": SETTINGS | {"vision": False}}),
+    "images": (
+        (QUESTION, ANSWER),
+        {"images": [IMAGE], "settings": SETTINGS | {"vision": False, "vision_model": "eyes"}},
+    ),
 }
 
 
