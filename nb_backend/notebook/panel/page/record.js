@@ -5,6 +5,8 @@
  */
 
 const KEY = "nb_backend";
+const WIDGETS = "application/vnd.jupyter.widget-state+json";
+const STAND_IN = "This was a chat panel: run the cell to open it again.";
 const CHUNK = 1 << 20; // bytes of a message
 
 /** The cells of the notebook, none where the page does not reach it. @param {Store} store @returns {any[]} */
@@ -16,12 +18,12 @@ export const reachesNotebook = (store) => cellsOf(store).some((cell) => cell.get
 /** What an earlier panel has left in the metadata of a cell. @param {any} cell */
 const savedIn = (cell) => cell.getMetadata?.(KEY);
 
-/** The outputs that a panel shows, each with its mark. @param {Store} store */
+/** The outputs that a panel shows, each with its mark; without a panel, those of all panels. @param {Store} store */
 function* outputsOf(store, panel = "") {
 	for (const cell of cellsOf(store))
 		for (let at = 0; at < cell.outputs?.length; at++) {
 			const mark = cell.outputs.get(at).metadata?.[KEY];
-			if (mark?.panel === panel) yield { cell, at, mark };
+			if (panel ? mark?.panel === panel : mark?.panel) yield { cell, at, mark };
 		}
 }
 
@@ -82,6 +84,22 @@ export async function saveTranscript(store, { panel = "", version = 0, finished 
 		if (saved.chats || unread) cell.setMetadata(KEY, saved);
 		else cell.deleteMetadata(KEY);
 	}
+}
+
+/**
+ * Leave in the notebook, in the format of ipywidgets, a widget that says what stood there. A front end shows it instead
+ * of "Error displaying widget" when the notebook is opened without the kernel of this panel. @param {Store} store
+ */
+export function leaveStandIn(store, panel = "") {
+	const notebook = store.model.widget_manager?.context?.model;
+	if (!notebook?.setMetadata || !cellsOfPanel(store, panel).length) return;
+	const saved = notebook.getMetadata("widgets") ?? {};
+	const { state = {}, ...more } = saved[WIDGETS] ?? { version_major: 2, version_minor: 0 };
+	if (state[panel]) return;
+	const used = new Set([...outputsOf(store)].map(({ mark }) => mark.panel));
+	const kept = Object.entries(state).filter(([id, { state }]) => state?.value !== STAND_IN || used.has(id));
+	const made = { model_module: "@jupyter-widgets/controls", model_module_version: "2.0.0", model_name: "HTMLModel", state: { value: STAND_IN } };
+	notebook.setMetadata("widgets", { ...saved, [WIDGETS]: { ...more, state: { ...Object.fromEntries(kept), [panel]: made } } });
 }
 
 /** Fold the saved transcript below a view, which shows the same, until the view is gone. Undefined: it is not in the page yet. @param {HTMLElement} node */

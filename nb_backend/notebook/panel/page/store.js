@@ -1,7 +1,7 @@
 /** What all views of one panel show, in step with the kernel. */
 
 import { composes } from "./dom.js";
-import { reachesNotebook, restoreRecords, saveTranscript } from "./record.js";
+import { leaveStandIn, reachesNotebook, restoreRecords, saveTranscript } from "./record.js";
 
 export const KERNEL_GONE = "The kernel was restarted. Run this cell again to continue; the messages stay here.";
 const KERNEL_BUSY = "The kernel is running a cell and answers the panel when the cell ends (ipykernel 7.3 or newer answers at once).";
@@ -232,6 +232,7 @@ export class Store {
 		const { order, limits, subshells, finished, panel, transcript, restore } = state;
 		Object.assign(this, { order, limits, subshells, ready: true, alive: true });
 		this.#setSettings(state);
+		leaveStandIn(this, panel);
 		if (restore) this.#restored ??= restoreRecords(this, panel);
 		if (transcript !== null) void this.#save({ panel, version: transcript, finished });
 	}
