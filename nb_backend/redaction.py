@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from .text import counted
+
 SHORTEST_SECRET = 8
 """Characters: a shorter key is not masked, as servers that need none are given "none", "ollama" or "EMPTY"."""
 _MASK = "***"
@@ -124,7 +126,7 @@ def truncate_redacted(text: str, limit: int, hide: Callable[[str], str]) -> str:
     for length in (10 * limit, limit):
         left_out = len(text) - length
         if left_out > 0:
-            text = f"{text[: length // 2]}\n[… {left_out:,} characters left out]\n{text[-(length // 2) :]}"
+            text = f"{text[: length // 2]}\n[… {counted(left_out, 'character')} left out]\n{text[-(length // 2) :]}"
         text = hide(text)
     return text
 

@@ -90,7 +90,7 @@ def _parse_urls(text: str) -> tuple[str, ...]:
 
 def _parse_url(url: str) -> str:
     if re.match(r"[^/?#]*//[^/?#]*@", url):
-        raise ValueError("a url with a password in it is refused: set NB_BACKEND_API_KEY instead")
+        raise ValueError("a url with a password in it is refused: set NB_BACKEND_API_KEY, or run %backend key, instead")
     if not _is_server_url(url):
         from .redaction import redact
 
@@ -98,7 +98,7 @@ def _parse_url(url: str) -> str:
         raise ValueError(f"{shown!r} is not a server's url: write it like http://localhost:8080 or https://host/v1")
     base, mark, query = url.partition("?")
     if _has_secret(query):
-        raise ValueError("a url with a key in it is refused: set NB_BACKEND_API_KEY instead")
+        raise ValueError("a url with a key in it is refused: set NB_BACKEND_API_KEY, or run %backend key, instead")
     for call in ("/conversation", "/backend-api/v2"):
         base = base.rstrip("/").removesuffix(call)
     # where the rest does not end in /v1, the address of the call says which dialect the server speaks

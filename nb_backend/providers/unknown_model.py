@@ -27,7 +27,8 @@ _UNKNOWN = re.compile(
 """How servers say that they do not have a model; which of them is meant is decided by the server's list."""
 _STATUS: Final = frozenset({0, 400, 403, 404, 410, 422, 500})
 _CLOSE: Final = 0.6  # from here to 1, a name is close
-_ABOUT_AS_CLOSE: Final = 0.1
+_ABOUT_AS_CLOSE: Final = 0.05
+_WORD: Final = 0.75  # of the closeness of one word of a name
 _MAX_NAMES: Final = 5  # in an error, if none is close
 
 
@@ -64,12 +65,17 @@ def _closeness(wanted: str, listed: str) -> float:
     """Return how close a listed name is, from 0 to 1; ``wanted`` is as ``letters_and_digits`` returns it."""
     without_tag, own = listed.partition(":")[0], listed.rpartition("/")[2]
     spellings = dict.fromkeys(map(letters_and_digits, (listed, own, without_tag, own.partition(":")[0])))
-    return max((_similarity(wanted, one) for one in spellings if one), default=0)
+    of_word = max((_similarity(wanted, one) for one in re.findall(r"[a-z]{4,}", listed.casefold())), default=0)
+    return max(*(_similarity(wanted, one) for one in spellings), _WORD * of_word)
 
 
 def _similarity(wanted: str, name: str) -> float:
+    if not (wanted and name):
+        return 0
     if wanted == name:
         return 1
+    if wanted.replace("0", "o") == name.replace("0", "o"):  # gpt-40
+        return 0.99
     if len(wanted) > 2 and wanted in name:
         return (0.8 if name.startswith(wanted) else 0.7) + 0.15 * len(wanted) / len(name)
     matcher = SequenceMatcher(None, wanted, name, autojunk=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -50,6 +51,8 @@ def connection_error(error: Exception, url: str) -> BackendError:
         )
     if isinstance(error, aiohttp.ClientConnectorError):
         reason = error.os_error.strerror or "no connection"
+        if reason.startswith("Connect call failed") and error.os_error.errno:  # of asyncio, with the address once more
+            reason = os.strerror(error.os_error.errno)
         return ConnectionFailed(
             f"Nobody answers at {origin} ({reason}): start the server there, or set another url", retryable=True
         )

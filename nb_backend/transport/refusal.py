@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 
 from ..errors import AuthError, BackendError, RateLimitError, ServerError
+from ..text import counted
 from .error_body import ErrorBody, one_line
 
 RETRYABLE_STATUS = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
@@ -72,7 +73,7 @@ def with_hint(failure: BackendError, hint: str) -> BackendError:
 
 
 def _seconds(wait: float) -> str:
-    return f"{math.ceil(wait)} s" if wait <= 120 else f"{math.ceil(wait / 60)} minutes"
+    return f"{math.ceil(wait)} s" if wait <= 120 else counted(math.ceil(wait / 60), "minute")
 
 
 def _status_of_words(said: ErrorBody) -> int:

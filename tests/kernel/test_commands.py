@@ -337,6 +337,8 @@ def test_an_unknown_command_is_one_line(kernel, engine, line):
         ("url http://127.0.0.1:9 please", "'please' is not a server's url"),
         ("url http://127.0.0.1:9/#frag", "is not a server's url"),
         ("url default please", "write %backend url default"),
+        ("url http://127.0.0.1:9/v1 http://127.0.0.1:9", "several servers must speak the same dialect"),
+        ("use gpt-4o, llama3.2", "takes one model, not 'gpt-4o llama3.2': write %backend use gpt-4o;"),
         ("models gpt 4", "write %backend models gpt;"),
         ("modls", "did you mean %backend models?"),
         ("chats all", "write %backend chats"),

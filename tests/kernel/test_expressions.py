@@ -103,7 +103,7 @@ def test_a_table_and_a_figure(kernel, engine):
         "fig, ax = plt.subplots()\nax.plot([1, 2]);\nplt.close(fig)"
     )
     text, media = asked(kernel, engine, "%%backend --once -i fig -i ax.lines[0]\n{{ df }}\n{{ fig }}")
-    assert "2 rows × 1 columns; dtypes: a int64" in text
+    assert "2 rows × 1 column; dtypes: a int64" in text
     assert text.endswith("\n[image: fig.png]")
     ((uri, name),) = media  # the same picture goes along once
     assert name in ("fig.png", None)  # OpenAI's format has no names

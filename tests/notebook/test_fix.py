@@ -53,7 +53,7 @@ def test_the_prompt(notebook):
     assert "```python\nn = 0\nhalf(n)\n```" in question
     assert "-->    3     return rows[0] / x\nZeroDivisionError: division by zero\n```" in question
     assert "half: function half(x, by=…)\nn: int" in question
-    assert "x: int\nby: list of 1 items: int\nrows: list of 2 items: int, str" in question
+    assert "x: int\nby: list of 1 item: int\nrows: list of 2 items: int, str" in question
     assert "IPython" not in question
 
 
@@ -109,7 +109,7 @@ def test_a_library_shows_its_innermost_frames(notebook):
     )
     assert "get_loc" in question
     assert "KeyError: 'pirce'" in question
-    assert "df: pandas.DataFrame, 1 rows × 2 columns, index RangeIndex: 'price' int64, 'name' " in question
+    assert "df: pandas.DataFrame, 1 row × 2 columns, index RangeIndex: 'price' int64, 'name' " in question
     assert "pd: module pandas" in question
     assert not re.search("hidden|987654", question)
 
@@ -205,7 +205,7 @@ def test_type_summaries(value, summary):
 def test_no_code_of_the_users_classes_runs():
     value = Hostile()
     list.append(value, 1)
-    assert type_summary(value) == "test_fix.Hostile of 1 items: int"
+    assert type_summary(value) == "test_fix.Hostile of 1 item: int"
 
 
 def test_type_summaries_of_arrays():

@@ -404,12 +404,12 @@ def test_text_after_a_table_is_not_a_row_of_it(after, expected):
 def test_odd_tables():
     pd = pytest.importorskip("pandas")
     assert text("{{ v }}", v=pd.DataFrame()).startswith("DataFrame, 0 rows × 0 columns; dtypes: \n\n|  |\n| --- |")
-    assert text("{{ v }}", v=pd.Series([1], name="s")).startswith("Series, 1 values; dtypes: s int64\n\n|  | s |")
+    assert text("{{ v }}", v=pd.Series([1], name="s")).startswith("Series, 1 value; dtypes: s int64\n\n|  | s |")
     assert "value int64" in text("{{ v }}", v=pd.Series([1]))
     twice = pd.DataFrame([[1, 2]], columns=["a", "a"], index=pd.MultiIndex.from_tuples([("x", 1)], names=["p", "q"]))
     assert text("{{ v }}", v=twice).endswith("| p, q | a | a |\n| --- | --- | --- |\n| ('x', 1) | 1 | 2 |")
     assert "2024-05-01" in text("{{ v }}", v=pd.Timestamp("2024-05-01"))
-    assert text("{{ v }}", v=type("Mine", (pd.DataFrame,), {})({"a": [1]})).startswith("Mine, 1 rows")
+    assert text("{{ v }}", v=type("Mine", (pd.DataFrame,), {})({"a": [1]})).startswith("Mine, 1 row ")
 
 
 def test_polars_tables():
@@ -419,7 +419,7 @@ def test_polars_tables():
     assert lines[0].startswith("DataFrame, 100 rows × 30 columns; dtypes: c0 Int64, ")
     assert {line.count("|") for line in lines[2:]} == {22}
     assert len(lines) == 25
-    assert text("{{ v }}", v=pl.Series([1])) == "Series, 1 values; dtypes: value Int64\n\n| value |\n| --- |\n| 1 |"
+    assert text("{{ v }}", v=pl.Series([1])) == "Series, 1 value; dtypes: value Int64\n\n| value |\n| --- |\n| 1 |"
     assert text("{{ v }}", v=pl.DataFrame()).startswith("DataFrame, 0 rows")
 
 

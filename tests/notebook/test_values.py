@@ -142,7 +142,7 @@ def test_a_table_that_is_not_computed_is_its_first_rows():
     text = sent(pl.LazyFrame({"a": range(1000), "b": range(1000)}))
     assert text.startswith("LazyFrame, its first 20 rows × 2 columns; dtypes: a Int64, b Int64\n\n| a | b |")
     assert text.endswith("\n| 19 | 19 |")
-    assert sent(pl.LazyFrame({"a": [1]})).startswith("LazyFrame, 1 rows × 1 columns; dtypes")
+    assert sent(pl.LazyFrame({"a": [1]})).startswith("LazyFrame, 1 row × 1 column; dtypes")
 
 
 def test_a_table_that_another_library_has_to_compute_is_what_it_prints(monkeypatch):

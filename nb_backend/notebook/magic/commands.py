@@ -25,13 +25,13 @@ from ...providers.catalog import (
     openai_url,
     url_hint,
 )
-from ...providers.registry import provider_for
+from ...providers.registry import check_same_dialect, provider_for
 from ...providers.unknown_model import closest_models, is_listed
 from ...text import counted, shorten, truncate
 from ..report import EMBEDDED, Report
 from .line import KEY_ON_THE_LINE, Word, refuse_key, words
 from .mistakes import refuse_text, refuse_variable
-from .model_names import can_be_name, is_alias, meant_names
+from .model_names import can_be_name, is_alias, meant_names, split_at_commas
 from .verbs import ASKING, unknown_verb, verb_of
 
 if TYPE_CHECKING:
@@ -168,8 +168,11 @@ def set_url(*given: Word) -> Report:
     addresses = " ".join(word.strip(",<>") for word in given)
     if len(given) > 1 and "default" in given:
         raise ValueError("%backend url default takes no other url: write %backend url default")
-    if addresses:
-        settings.current.url = None if addresses == "default" else " ".join(settings.urls(addresses))
+    if addresses == "default":
+        settings.current.url = None
+    elif addresses:
+        check_same_dialect(urls := settings.urls(addresses))
+        settings.current.url = " ".join(urls)
     return Report(f"the server is {', or '.join(settings.urls()) or EMBEDDED}")
 
 
@@ -268,6 +271,7 @@ def _chat(name: str) -> Chat:
 def _model_name(verb: str, given: Sequence[Word]) -> str:
     """Return the one model that words name; ``ValueError`` with the correct form if they do not."""
     refuse_variable(given, "model" if verb == "use" else "")
+    given = split_at_commas(given)
     name, verb = str(" ".join(given)), f"%backend {shorten(verb)}"
     if len(given) == 1 and (given[0].is_quoted or can_be_name(name)):
         return name

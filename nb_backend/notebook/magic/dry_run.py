@@ -27,7 +27,11 @@ class DryRun(Report):
         self.body: dict[str, Any] = mask_json(request.body(), [*filter(None, (key, *settings.known_keys()))])
         where = "no chat" if options.once else f"the chat {options.chat!r}"
         starts_over = ", which starts over" if options.new else ""
-        change = f", without its {request.trimmed} oldest turns" if request.trimmed else starts_over
+        change = (
+            f", without its {f'{request.trimmed} oldest turns' if request.trimmed > 1 else 'oldest turn'}"
+            if request.trimmed
+            else starts_over
+        )
         super().__init__(
             "**Nothing was sent.** The request would be:",
             "",

@@ -147,10 +147,14 @@ def refuse_unsure(models: Sequence[str], unsure: Sequence[str]) -> None:
 
 def not_listed(models: Sequence[str], missing: Sequence[str], listed: Sequence[str]) -> ValueError:
     """Return the error for models that the server does not list, with the names that are close."""
-    close = [name for wanted in missing for name in closest_models(wanted, listed)]
+    close = [name for wanted in missing for name in closest_models(wanted, listed, 2 if len(missing) == 1 else 1)]
     if len(missing) > 1 and not any(map(looks_like_name, missing)):
         return _text_error(models, "is not in the server's list of models", set(models) - set(missing))
-    hint = f"did you mean {_listing(close, 'or')}?" if close else "%backend models shows what it lists."
+    hint = (
+        f"did you mean {_listing(close, 'or' if len(missing) == 1 else 'and')}?"
+        if close
+        else "%backend models shows what it lists."
+    )
     return ValueError(
         f"the server does not list {_listing(missing)}, so nothing was sent: {hint} A prompt goes into the lines "
         f"below; a model that it has all the same needs an alias: %backend alias NAME {shorten(missing[0])}"

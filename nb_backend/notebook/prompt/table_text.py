@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from ...media.from_object import is_of
 from ...media.tables import column_values, read_table
-from ...text import float_text, truncate
+from ...text import counted, float_text, truncate
 
 _MAX_CELL = 80  # characters
 _EDGE = 10  # rows, or columns, shown at either end of a table
@@ -42,7 +42,7 @@ def table_text(value: Any, plain: Callable[[Any], str]) -> str | None:
         return _pandas_text(value, plain)
     if is_of(value, "pandas", "GroupBy") or is_of(value, "polars", "GroupBy"):
         sizes = value.size() if is_of(value, "pandas") else value.len()
-        text = f"{type(value).__name__} of {len(sizes):,} groups; rows in each:\n\n{table_text(sizes, plain)}"
+        text = f"{type(value).__name__} of {counted(len(sizes), 'group')}; rows in each:\n\n{table_text(sizes, plain)}"
         return _with_remark(text, [_part_of(len(sizes), "groups")])
     if (found := read_table(value)) is None:
         return None
@@ -59,7 +59,7 @@ def table_text(value: Any, plain: Callable[[Any], str]) -> str | None:
             text = _text(f"{name}, its first {_shape(*found.shape)}", found, [], [], plain)
             return _with_remark(text, [f"its first {2 * _EDGE} rows", _part_of(found.shape[1], "columns")])
     if isinstance(found, narwhals.Series):
-        shape = f"{name}, {len(found):,} values"
+        shape = f"{name}, {counted(len(found), 'value')}"
         return _text(shape, found.alias(found.name or "value").to_frame(), [], [], plain)
     return _text(f"{name}, {_shape(*found.shape)}", found, [], [], plain)
 
@@ -67,7 +67,7 @@ def table_text(value: Any, plain: Callable[[Any], str]) -> str | None:
 def _pandas_text(value: Any, plain: Callable[[Any], str]) -> str:
     is_series = is_of(value, "pandas", "Series")
     frame = value.to_frame("value" if value.name in (None, "") else value.name) if is_series else value
-    shape = f"{len(frame):,} values" if is_series else _shape(*frame.shape)
+    shape = counted(len(frame), "value") if is_series else _shape(*frame.shape)
     labels = frame.index[_edges(len(frame))]
     index = column_values(labels) if labels.nlevels == 1 else labels.to_list()
     names = ", ".join(str(name) for name in frame.index.names if name is not None)
@@ -126,7 +126,7 @@ def _markdown(lines: list[list[Any]], height: int, plain: Callable[[Any], str]) 
 
 
 def _shape(height: int, width: int) -> str:
-    return f"{height:,} rows × {width:,} columns"
+    return f"{counted(height, 'row')} × {counted(width, 'column')}"
 
 
 def _edges(count: int) -> list[int]:

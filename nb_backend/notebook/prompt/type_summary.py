@@ -8,6 +8,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from ...media.from_object import is_of
+from ...text import counted
 
 _MAX_COLUMNS = 30
 _SAMPLED_ELEMENTS = 20
@@ -32,15 +33,17 @@ def _summary(value: Any) -> str:
     if is_of(value, "pandas", "DataFrame") or is_of(value, "polars", "DataFrame"):
         return _frame(value)
     if is_of(value, "pandas", "Series") or is_of(value, "polars", "Series"):
-        return f"{class_name(own)}, {value.shape[0]:,} values, {str(value.dtype)[:100]}{_index(value)}"
+        return f"{class_name(own)}, {counted(value.shape[0], 'value')}, {str(value.dtype)[:100]}{_index(value)}"
     if is_of(value, "numpy", "ndarray") or is_of(value, "torch", "Tensor"):
         return f"{class_name(own)}, shape {tuple(value.shape)}, {str(value.dtype)[:100]}"
     if str in mro or bytes in mro:
-        return f"{class_name(own)} of {str.__len__(value) if str in mro else bytes.__len__(value):,} characters"
+        return (
+            f"{class_name(own)} of {counted(str.__len__(value) if str in mro else bytes.__len__(value), 'character')}"
+        )
     base: Any
     for base in (list, tuple, set, frozenset, dict):
         if base in mro:
-            return f"{class_name(own)} of {base.__len__(value):,} items{_elements(value, base)}"
+            return f"{class_name(own)} of {counted(base.__len__(value), 'item')}{_elements(value, base)}"
     return class_name(own)
 
 
@@ -72,9 +75,8 @@ def _frame(frame: Any) -> str:
     part = frame[:, :_MAX_COLUMNS] if is_of(frame, "polars") else frame.iloc[:0, :_MAX_COLUMNS]
     columns = [f"{_label(name)} {str(dtype)[:60]}" for name, dtype in zip(part.columns, part.dtypes, strict=True)]
     rest = [f"… {width - len(columns)} more"] if width > len(columns) else []
-    return (
-        f"{class_name(type(frame))}, {height:,} rows × {width:,} columns{_index(frame)}: {', '.join([*columns, *rest])}"
-    )
+    shape = f"{counted(height, 'row')} × {counted(width, 'column')}"
+    return f"{class_name(type(frame))}, {shape}{_index(frame)}: {', '.join([*columns, *rest])}"
 
 
 def _index(value: Any) -> str:
