@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from enum import Enum, auto
@@ -184,6 +185,7 @@ class AnswerStream(AsyncIterator[RawResponse]):
     def _handle_event(self, event: RawResponse) -> None:
         kind, known = event.type, len(self.answer.images)
         self.answer.add(event)
+        self.turn.heard_at = time.monotonic()
         if kind == "conversation" and isinstance(state := event.get("conversation"), dict):
             self._server_states |= state
         if self._recorder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from weakref import WeakMethod
@@ -27,8 +28,14 @@ class Turn:
         self.kept = False
         self.error: BaseException | None = None
         self.progress: RawResponse | None = None
+        self.heard_at = time.monotonic()  # when the latest event arrived; at first, when the turn began
         # weak, so that a stream that nobody iterates any more is collected, which commits its answer
         self._stop = WeakMethod(stop)
+
+    @property
+    def seconds_silent(self) -> float:
+        """The seconds since the latest event arrived."""
+        return time.monotonic() - self.heard_at
 
     def stop(self) -> None:
         """Stop the answer, from any thread. Iterating its stream ends normally, and the text so far is kept."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from ..events import RawResponse
+
+SILENCE = 5  # seconds without anything new, after which the wait is counted
 
 
 def read_progress(event: RawResponse) -> tuple[str, float | None] | None:
@@ -15,3 +19,11 @@ def read_progress(event: RawResponse) -> tuple[str, float | None] | None:
     if not isinstance(done, int) or not isinstance(total, int) or total <= 0:
         return label, None
     return label, min(max(done, 0), total) / total
+
+
+def read_wait(event: RawResponse) -> tuple[str, float] | None:
+    """Return why, and in how many seconds from the event on, the request is sent again; ``None`` if it is not."""
+    wait, reason = event.get("wait"), event.get("reason")
+    if isinstance(wait, bool) or not isinstance(wait, int | float) or not math.isfinite(wait) or not reason:
+        return None
+    return str(reason), max(0.0, float(wait))

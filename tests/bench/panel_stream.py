@@ -38,6 +38,8 @@ FRAMES = """() => {
     const seen = (window.nbSeen = {gaps: [], grown: [], composer: [], shifts: 0, shiftsAfterInput: 0});
     let last = performance.now(), counted = 0, whole = 0, length = 0, grownAt = 0;
     const begun = last;
+    const visible = node => node instanceof Text ? node.length : node.hasAttribute('hidden') ? 0
+        : [...node.childNodes].reduce((sum, child) => sum + visible(child), 0);
     new PerformanceObserver(list => {
         for (const {value, hadRecentInput} of list.getEntries())
             seen[hadRecentInput ? 'shiftsAfterInput' : 'shifts'] += value;
@@ -46,9 +48,9 @@ FRAMES = """() => {
         seen.gaps.push([now - last, (last - begun) / 1000]);
         last = now;
         const blocks = document.querySelector('.nbb-answer .nbb-bubble .nbb-text')?.children ?? [];
-        while (counted < blocks.length - 3) whole += blocks[counted++].textContent.length;
+        while (counted < blocks.length - 9) whole += visible(blocks[counted++]);
         let shown = whole;
-        for (let k = counted; k < blocks.length; k++) shown += blocks[k].textContent.length;
+        for (let k = counted; k < blocks.length; k++) shown += visible(blocks[k]);
         if (shown !== length) {
             if (length) seen.grown.push([now - grownAt, shown - length, (now - begun) / 1000]);
             [length, grownAt] = [shown, now];
@@ -105,7 +107,7 @@ def main(count: int = 20_000, rate: int = 200) -> None:
             before, begun = busy(devtools), time.monotonic()
             box.press("Enter")
             page.locator(".nbb-answer").get_by_text(DONE).wait_for(timeout=1000 * count / rate * 3)
-            seconds, after = time.monotonic() - begun, busy(devtools)
+            seconds, after, streamed = time.monotonic() - begun, busy(devtools), received[0]
             page.evaluate("() => { window.nbWatch = false; }")
             seen = page.evaluate("() => window.nbSeen")
             text = page.evaluate(
@@ -127,7 +129,10 @@ def main(count: int = 20_000, rate: int = 200) -> None:
     print(
         f"the composer moved {moved:.0f} px; layout shift {seen['shifts']:.3f}, after input {seen['shiftsAfterInput']:.3f}"
     )
-    print(f"websocket {received[0]:,} bytes, HTML {html:,}: {received[0] / html:.2f} times")
+    print(
+        f"websocket {streamed:,} bytes, HTML {html:,}: {streamed / html:.2f} times; "
+        f"with the saved transcript {received[0] / html:.2f} times"
+    )
     print(f"'scattered' {sent.count('scattered')} times sent, {text.count('scattered')} shown")
 
 

@@ -1,10 +1,19 @@
 // The kernel's side of a panel as the page sees it: a model with the interface of anywidget's proxy.
 (() => {
     performance.now = () => 0; // painting seems to take no time, so no paint is delayed
-    const heard = {};
-    let seq = 0;
+    const heard = {}, ticks = new Set(), frame = requestAnimationFrame.bind(window), dateNow = Date.now;
+    let seq = 0, lastFrame = 0, passed = 0;
+    // The time of frames is that of the test: `step` milliseconds a frame, or with 0, what is added to `now`.
+    window.requestAnimationFrame = callback => frame(at => {
+        if (at !== lastFrame) kernel.now += kernel.step;
+        lastFrame = at;
+        callback(kernel.now);
+    });
+    Date.now = () => dateNow() + passed;
+    window.setInterval = tick => (ticks.add(tick), tick); // only pass() calls them
+    window.clearInterval = tick => ticks.delete(tick);
     const kernel = (window.kernel = {
-        sent: [], callbacks: {}, answers: {}, buffers: {}, client: '', cleanups: [], escaped: [], cells: null, auto: true,
+        now: 0, step: 1000, sent: [], callbacks: {}, answers: {}, buffers: {}, client: '', cleanups: [], escaped: [], cells: null, auto: true,
         async load(source) {
             const url = URL.createObjectURL(new Blob([source], {type: 'text/javascript'}));
             kernel.module = (await import(url)).default;
@@ -38,6 +47,8 @@
         fire: name => { for (const callback of heard[name] ?? []) callback(); },
         say: (message, buffers) => kernel.tell({seq: ++seq, ...message}, buffers),
         skip: () => { seq += 1; },
+        pass: seconds => { passed += 1000 * seconds; for (const tick of ticks) tick(); },
+        get ticks() { return ticks.size; },
         reply: (id, fields = {}, buffers) => kernel.tell({type: 'reply', client: kernel.client, id, ok: !fields.error, ...fields}, buffers),
         status: (id, state) => kernel.callbacks[id].iopub.status({content: {execution_state: state}}),
         state({items, ...state}) {

@@ -60,6 +60,7 @@ def item(key: str, role: str = "assistant", *content: str, **fields: Any) -> dic
         "status": "done",
         "who": "",
         "progress": "",
+        "wait": None,
         "error": "",
         "time": 1_795_000_000_000,
         "can": can,

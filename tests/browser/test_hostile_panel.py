@@ -77,7 +77,9 @@ class Kernel:
     def _turn(self) -> Any:
         question = Message({"role": "user", "content": "Why?"}, {"time": 1e9})
         request = SimpleNamespace(question=question, media=[], cell_run=None, instead=None)
-        return Asked(request=request, answer=Answer(), ended=False, kept=False, error=None, progress=None)
+        return Asked(
+            request=request, answer=Answer(), ended=False, kept=False, error=None, progress=None, seconds_silent=0.0
+        )
 
     def _new_items(self) -> ItemList:
         return ItemList(ImageStore(), clock=lambda: self.now)

@@ -84,6 +84,11 @@ class CellView:
         if self._sections[at].add_event(event, answer):
             self._paint_soon()
 
+    def tick(self, at: int = 0) -> None:
+        """Repaint if how long nothing has arrived is to be shown."""
+        if self._sections[at].tick():
+            self._paint_soon()
+
     def finish(self, answer: Answer, failed: bool, at: int = 0, error: Exception | None = None) -> None:
         """End an answer; once all have ended, show them for good, with their records in the output's metadata."""
         section = self._sections[at]

@@ -16,6 +16,7 @@ from ...markdown.split import MAX_UNSPLIT_CHARS, MIN_PIECE_CHARS, StreamingMarkd
 from ..progress import read_progress
 from ..status_line import status_line, status_markdown, status_text
 from .formats import FormatError, json_of
+from .silence import Silence
 
 _VISIBLE_TYPES = frozenset({"content", "reasoning", "progress"})  # of events; others do not change what is shown
 _BAR_WIDTH = 24  # characters
@@ -40,6 +41,8 @@ class AnswerSection:
     _reasoning_finished: bool = False  # a finished part shows the reasoning
     _piece_reasoning: str = ""  # the reasoning, if it is shown above the last finished parts
     _growing: StreamingMarkdown = field(default_factory=StreamingMarkdown)
+    _silence: Silence = field(default_factory=Silence)
+    _silent_line: str = ""  # how long nothing has arrived, while it is shown
 
     def add_event(self, event: RawResponse, answer: Answer) -> bool:
         """Add an event of the stream; return whether it changes what is shown."""
@@ -47,8 +50,19 @@ class AnswerSection:
         if event.type not in _VISIBLE_TYPES:
             return False
         self.progress, self._live_markdown = _progress_bar(event) if event.type == "progress" else "", None
+        self._silent_line = ""
+        self._silence.hear(event)
         if self._is_split and (text := str(event)):
             self._growing.append(text)
+        return True
+
+    def tick(self) -> bool:
+        """Note that time has passed; return whether it changes what is shown."""
+        again, line = self._silence.retry_line, self._silence.waiting_line
+        progress = f"*{escape_line(again)}*" if again else self.progress
+        if self.ended or (progress, line) == (self.progress, self._silent_line):
+            return False
+        self.progress, self._silent_line, self._live_markdown = progress, line, None
         return True
 
     def end(self, answer: Answer, failed: bool, error: Exception | None = None) -> None:
@@ -146,7 +160,7 @@ class AnswerSection:
         """Return the text; with ``-f text`` followed by the status line."""
         text = shorten_data_uris(self.answer.text)
         if not self.ended:
-            return text or (self._waiting_line.strip("*") if self.format == "text" else "")
+            return "\n\n".join(filter(None, [text, self._waiting_line.strip("*") if self.format == "text" else ""]))
         reason = f"[{self.reason}]" if self.reason else ""
         if self.format != "text":
             return "\n\n".join(filter(None, [text, reason, self._why_incomplete]))
@@ -162,7 +176,10 @@ class AnswerSection:
     @property
     def _waiting_line(self) -> str:
         begun = self.answer.text or self.answer.reasoning or self.answer.images
-        return "" if begun else self.progress or "*waiting for the answer …*"
+        silent = f"*{self._silent_line}*" if self._silent_line else ""
+        if begun:
+            return silent
+        return " ".join(filter(None, [self.progress, silent])) or "*waiting for the answer …*"
 
 
 def error_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -13,12 +14,14 @@ from ...text import safe_terminal
 from ..status_line import status_text
 from .columns import titled
 from .section import AnswerSection
+from .silence import Silence
 
 
 class TerminalView:
     """Prints the text while it streams, without control characters; several answers one after the other.
 
-    The first answer that has not ended is printed live. The events of those after it wait until it has ended.
+    The first answer that has not ended is printed live. The events of those after it wait until it has ended. How long
+    nothing has arrived is shown at the start of a line, and removed before anything else is printed.
     """
 
     def __init__(self, names: Sequence[str] = ()) -> None:
@@ -28,6 +31,8 @@ class TerminalView:
         self._is_mid_line = False
         self._in_reasoning = False
         self._shortener = DataUriShortener()
+        self._silence = Silence()
+        self._silent_line = ""
         self._begin()
 
     def update(self, event: RawResponse, answer: Answer, at: int = 0) -> None:
@@ -35,6 +40,7 @@ class TerminalView:
         if at != self._current:
             self._waiting_events[at].append(event)
             return
+        self._silence.hear(event)
         if token := reasoning_text(event):
             if not self._in_reasoning:
                 self._print("[reasoning] ")
@@ -45,6 +51,14 @@ class TerminalView:
                 self._in_reasoning = False
                 self._print("\n\n")
             self._print(self._shortener.feed(text))
+
+    def tick(self, at: int = 0) -> None:
+        """Show how long nothing has arrived, or when the request is sent again."""
+        lines = [self._silence.retry_line, self._silence.waiting_line]
+        if at == self._current and not self._is_mid_line and any(lines) and sys.stdout.isatty():
+            self._print("")
+            self._silent_line = f"[{'; '.join(filter(None, lines))}]"[: shutil.get_terminal_size().columns - 1]
+            print_safely(self._silent_line)
 
     def finish(self, answer: Answer, failed: bool, at: int = 0, error: Exception | None = None) -> None:
         """End the line, and print the status line."""
@@ -73,6 +87,9 @@ class TerminalView:
                 self.update(event, section.answer, self._current)
 
     def _print(self, text: str) -> None:
+        if self._silent_line:
+            print(f"\r{' ' * len(self._silent_line)}\r", end="")  # noqa: T201
+            self._silent_line = ""
         print_safely(text)
         if text:
             self._is_mid_line = not text.endswith("\n")

@@ -11,6 +11,7 @@ from ...chat.answer import Answer
 from ...chat.stream import AnswerStream
 from ...events import RawResponse
 from .notebook_view import CellView
+from .silence import ticking
 from .terminal_view import TerminalView
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ class View(Protocol):
     def update(self, event: RawResponse, answer: Answer, at: int = 0) -> None:
         """Show what the event has added to the answer."""
 
+    def tick(self, at: int = 0) -> None:
+        """Show how long nothing has arrived; called each second."""
+
     def finish(self, answer: Answer, failed: bool, at: int = 0, error: Exception | None = None) -> None:
         """Show the final answer; a second call for the same answer changes nothing."""
 
@@ -32,8 +36,9 @@ async def show_stream(stream: AnswerStream, view: View, at: int = 0) -> Answer:
     failed, error = True, None
     try:
         async with aclosing(stream):
-            async for event in stream:
-                view.update(event, stream.answer, at)
+            with ticking(lambda: view.tick(at)):
+                async for event in stream:
+                    view.update(event, stream.answer, at)
         failed = False
     except asyncio.CancelledError:
         failed = False

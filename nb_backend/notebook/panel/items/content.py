@@ -15,7 +15,7 @@ from ....media.attachment import Attachment
 from ....media.message_parts import text_of
 from ....providers.sources import Source
 from ....text import safe_terminal
-from ...progress import read_progress
+from ...progress import read_progress, read_wait
 from ..filled_prompt import about_prompt
 from .fixes import fixes, hint
 
@@ -39,6 +39,7 @@ class ItemContent:
     status: str = "done"
     who: str = ""
     progress: str = ""
+    wait: float | None = None
     error: str = ""
     time: int | None = None
     can: tuple[str, ...] = ()
@@ -58,7 +59,7 @@ class ItemContent:
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of the page's item, except for text and images."""
-        names = ("status", "who", "progress", "error", "time", "source", "fixes")
+        names = ("status", "who", "progress", "wait", "error", "time", "source", "fixes")
         return {**{name: getattr(self, name) for name in names}, "can": [*self.can]}
 
 
@@ -104,7 +105,8 @@ def answer_content(turn: Turn, mask: Mask, error_line: Callable[[BaseException],
     content.status = "streaming" if has_begun else "waiting"
     content.can = ("copy",) if content.text else ()
     if turn.progress is not None and not has_begun:
-        content.progress = safe_terminal(mask(_progress(turn.progress)))
+        progress, wait = _progress(turn.progress)
+        content.progress, content.wait = safe_terminal(mask(progress)), wait
     if turn.ended:
         content.status, content.error = ("stopped", "") if not turn.kept else _final_status(answer, mask)
         if turn.error is not None:
@@ -142,9 +144,16 @@ def _milliseconds(seconds: object) -> int | None:
     return int(seconds * 1000) if is_time else None  # type: ignore[operator]
 
 
-def _progress(event: RawResponse) -> str:
+def _progress(event: RawResponse) -> tuple[str, float | None]:
+    """Return what the item says, and if the request is sent again, in how many seconds from the event on."""
     progress = read_progress(event)
     if progress is None:
-        return ""
-    label, share = " ".join(progress[0].split())[:200], progress[1]
-    return f"{label} …" if share is None else f"{label} {share:.0%}"
+        return "", None
+    label, share = progress
+    if (again := read_wait(event)) is not None:
+        return _one_line(again[0]), again[1]
+    return (f"{_one_line(label)} …" if share is None else f"{_one_line(label)} {share:.0%}"), None
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:200]

@@ -88,6 +88,15 @@ class RenderedItem:
         blocks = {part: self._blocks[part] for part in PARTS}
         return {"id": self.id, "role": content.role, **blocks, "images": images, **content.fields()}
 
+    def whole(self) -> dict[str, Any]:
+        """Return the whole item for a page that does not know when something arrived, and remember it as sent."""
+        self.sent, turn = self.to_dict(), self.source.turn
+        silent = 0 if turn is None or turn.ended or not self.source.is_answer else round(turn.seconds_silent)
+        if not silent:
+            return self.sent
+        wait = self.sent["wait"]
+        return {**self.sent, "silent": silent, "wait": wait if wait is None else max(0, wait - silent)}
+
     def changes(self) -> Iterator[dict[str, Any]]:
         """Yield the messages for a page that has what was sent before, and remember the item as sent."""
         now, before = self.to_dict(), self.sent or {}
@@ -164,7 +173,7 @@ class ItemList:
         new = [item for item in self._items.values() if item.sent is None and item.content is not None]
         if new or self._order_changed:
             self._order_changed = False
-            yield {"type": "items", "order": self.order, "items": [self._send_whole(item) for item in new]}
+            yield {"type": "items", "order": self.order, "items": [item.whole() for item in new]}
         sent_whole = set(new)
         for item in rendered:
             if item not in sent_whole:
@@ -173,7 +182,7 @@ class ItemList:
     def whole(self) -> list[dict[str, Any]]:
         """Return all items for a page that has none, and remember them as sent."""
         self._order_changed, self._rendered = False, []
-        return [self._send_whole(item) for item in self._items.values() if item.content is not None]
+        return [item.whole() for item in self._items.values() if item.content is not None]
 
     def add_bytes_sent(self, id: str, size: int) -> None:
         """Add the size of a message about an item to its throttle."""
@@ -181,10 +190,6 @@ class ItemList:
             if item.id == id:
                 item.throttle.bytes_sent += size
                 return
-
-    def _send_whole(self, item: RenderedItem) -> dict[str, Any]:
-        item.sent = item.to_dict()
-        return item.sent
 
     def _is_due(self, item: RenderedItem, now: float) -> bool:
         turn = item.source.turn

@@ -1,10 +1,11 @@
-"""How often a growing answer is sent: often enough to read along, but not so often that messages outweigh the text."""
+"""How often a growing answer is sent: the page reveals an update over the time until the next one, so few suffice."""
 
 from __future__ import annotations
 
-FASTEST, SLOWEST = 0.1, 0.5  # seconds between two updates
-_FREE_BYTES = 8_000  # for the first messages, whose text is small compared with the envelope
-_RATIO_FASTEST, _RATIO_SLOWEST = 1.4, 2.3  # bytes sent for each byte of HTML; in between, the interval grows
+FASTEST, SLOWEST = 0.1, 0.7  # seconds between two updates
+_FREE_BYTES = 3_000  # for the first messages, whose text is small compared with the envelope
+_RATIO_FASTEST, _RATIO_SLOWEST = 1.2, 2.1  # bytes sent for each byte of HTML; in between, the interval grows
+_GROWTH = 1.2  # of the interval from one update to the next: the page expects the next one after as long as the last
 _PAUSE_FACTOR = 2  # times the rendering time: rendering takes at most a third of the time
 
 
@@ -14,10 +15,12 @@ class Throttle:
     def __init__(self) -> None:
         self.due = 0.0
         self.bytes_sent = 0
+        self._interval = FASTEST
 
     def schedule_next(self, now: float, render_seconds: float, html_size: int) -> None:
         """Set the time of the next update from the last rendering time and the length of the HTML so far."""
-        self.due = now + max(interval(self.bytes_sent, html_size), _PAUSE_FACTOR * render_seconds)
+        self._interval = min(interval(self.bytes_sent, html_size), _GROWTH * self._interval)
+        self.due = now + max(self._interval, _PAUSE_FACTOR * render_seconds)
 
 
 def interval(bytes_sent: int, html_size: int) -> float:

@@ -3,6 +3,7 @@
 import { button, h } from "./dom.js";
 import { showFormulas } from "./formulas.js";
 import { isInsertable } from "./notebook.js";
+import { Reveal } from "./reveal.js";
 import { skipByTab, watchWide } from "./rove.js";
 
 /** Parse a block and add the buttons and the pictures that are loaded. @param {Store} store */
@@ -65,9 +66,29 @@ export class Blocks {
 	node = h("div.text");
 	/** @type {string[]} */ #shown = [];
 	#spoken = [0, 0]; // the block, and the position in it, up to which the text was read out
+	#grew = false;
+	#reveal = new Reveal(this.node);
+
+	/**
+	 * Show these blocks; return whether they are new. What is new of a text that `grows` appears gradually.
+	 * @param {string[]} blocks @param {Store} store @param {number} now  the time of the frame
+	 */
+	show(blocks, store, grows = false, now = 0) {
+		const changed = blocks.findIndex((html, k) => this.#shown[k] !== html);
+		const first = changed < 0 && blocks.length < this.#shown.length ? blocks.length : changed;
+		if (first < 0 && grows === this.#grew) return false;
+		this.#grew = grows;
+		this.#reveal.update(first < 0 ? blocks.length : first, grows, now, () => this.#change(blocks, store));
+		return first >= 0;
+	}
+
+	/** Show all that has arrived at once. */
+	finish() {
+		this.#reveal.finish();
+	}
 
 	/** @param {string[]} blocks @param {Store} store */
-	show(blocks, store) {
+	#change(blocks, store) {
 		blocks.forEach((html, k) => this.#shown[k] === html || this.#write(k, html, store));
 		this.#shown = [...blocks];
 		while (this.node.children.length > blocks.length) this.node.lastChild?.remove();
@@ -77,8 +98,9 @@ export class Blocks {
 	#write(k = 0, html = "", store) {
 		const fresh = parse(html, store);
 		const block = this.node.children[k] ?? this.node.appendChild(h("div.block"));
+		const again = () => this.#shown[k] === html && this.#reveal.rewrite(k, () => this.#write(k, html, store));
 		block.setAttribute("dir", fresh.querySelector(":scope > .nbb-code, :scope > .nbb-math") ? "ltr" : "auto");
-		showFormulas(fresh, this.node, store, () => this.#shown[k] === html && this.#write(k, html, store));
+		showFormulas(fresh, this.node, store, again);
 		patch(block, fresh);
 		watchWide(block);
 	}
@@ -88,7 +110,7 @@ export class Blocks {
 		const texts = [];
 		for (let [k, from] = this.#spoken; k < this.#shown.length; k++, from = 0) {
 			const block = this.node.children[k];
-			const text = block.querySelector(".nbb-code") ? "(code)" : block.textContent ?? "";
+			const text = block.querySelector(".nbb-code") ? "(code)" : this.#reveal.textOf(block);
 			const ended = all || k < this.#shown.length - 1;
 			const end = ended ? text.length : /^[^]*[.!?。！？…]\s/.exec(text)?.[0].length ?? 0;
 			texts.push(text.slice(from, end));

@@ -4,7 +4,12 @@ import { Blocks, remoteImage } from "./blocks.js";
 import { button, confirmed, focusable, h, imageDetails, on, relabel, timestamp, toClipboard, userText } from "./dom.js";
 import { fixButtons } from "./fixes.js";
 import { foldButton } from "./fold.js";
+import { isCalm } from "./reveal.js";
 import { rove, skipByTab } from "./rove.js";
+import { isGrowing, Silence } from "./silence.js";
+
+const MAX_GLIDE = 100; // pixels; it jumps if the end is farther away
+const GLIDE_TIME = 60; // milliseconds in which the way to the end becomes a third
 
 /** The view of an item: a question, an answer, or another message. @param {Store} store @param {() => void} follow  scrolls to the end */
 function itemView(store, id = "", follow) {
@@ -15,22 +20,26 @@ function itemView(store, id = "", follow) {
 	const bubble = h("div.bubble", {}, pictures, blocks.node);
 	const state = h("div.state");
 	const foot = h("footer.foot");
+	const silence = new Silence();
 	let opened = false; // by the user, who then decides whether the reasoning is open
 	let editing = false;
 	/** @type {Item | null} */
 	let before = null;
 	const node = h("article", { tabindex: -1 }, details, bubble, state, foot);
 
-	/** @param {Item} item */
-	const show = (item) => {
+	/** @param {Item} item @param {number} now  the time of the frame */
+	const show = (item, now) => {
 		const { role, status, images, content, reasoning } = item;
-		blocks.show(content, store);
-		reasoningBlocks.show(reasoning, store);
+		const streams = status === "streaming";
+		const isLonger = blocks.show(content, store, streams, now);
+		const isReasoned = reasoningBlocks.show(reasoning, store, streams && !content.length, now);
 		bubble.hidden = editing || (!content.length && !images.length);
 		details.hidden = !reasoning.length;
-		if (!opened) details.open = status === "streaming" && !content.length;
+		if (!opened) details.open = streams && !content.length;
 		const same = item === before || withoutText(item) === withoutText(before);
+		if (!same || isLonger || isReasoned) silence.hear(item, !before);
 		before = item;
+		if (same) tick();
 		if (same) return;
 		node.className = `nbb-item nbb-${status} nbb-${role === "user" ? "question" : "answer"}`;
 		if (role === "user" && bubble.lastChild === blocks.node) bubble.append(foldButton(blocks.node));
@@ -44,14 +53,22 @@ function itemView(store, id = "", follow) {
 	};
 
 	/** @param {Item} item */
-	const showState = ({ status, progress, error, can, fixes = [] }) => {
-		const waiting = progress || "Waiting for the answer";
-		const line = { waiting, streaming: progress, done: "", stopped: "Stopped", incomplete: error, failed: error || "The request failed." }[status];
+	const showState = (item) => {
+		const { status, error, can, fixes = [] } = item;
+		const line = { waiting: "", streaming: "", done: "", stopped: "Stopped", incomplete: error, failed: error || "The request failed." }[status];
 		state.hidden = !line;
 		state.replaceChildren(userText(line));
-		if (status === "waiting") state.prepend(h("span.pulse"));
+		if (isGrowing(item)) state.prepend(h("span.pulse")), tick();
 		if (status === "failed" && can.includes("retry")) state.append(...fixButtons(store, fixes, () => request("retry")), retry(".wide"));
 		if (can.includes("continue")) state.append(button("Continue", "continue", () => request("continue"), ".wide.continue"));
+	};
+
+	/** Say how long the answer has not gone on; called each second. */
+	const tick = () => {
+		if (!before || !isGrowing(before)) return;
+		const line = silence.line(before);
+		state.hidden = !line;
+		if (state.textContent !== line) state.lastElementChild?.replaceChildren(line);
 	};
 
 	/** @param {Item} item */
@@ -105,7 +122,8 @@ function itemView(store, id = "", follow) {
 		bubble.after(form);
 		area.focus();
 	};
-	return { node, show, blocks };
+	const finish = () => [blocks, reasoningBlocks].forEach((one) => one.finish());
+	return { node, show, blocks, finish, tick };
 }
 
 /** An item without its texts, for a comparison. @param {Item | null} item */
@@ -131,6 +149,9 @@ export function transcript(store, insert) {
 	const scroller = h("div.scroller", { role: "region", label: "Messages" }, empty, list);
 	const jump = button("Jump to the end", "chevron", () => follow(), ".wide.jump", { hidden: true });
 	let follows = true;
+	let gliding = 0; // the frame
+	let glidedAt = 0;
+	let clock = 0; // ticks while an answer grows
 	let top = 0;
 	const sizes = new ResizeObserver(() => settle());
 	const visible = new IntersectionObserver((entries) => appeared(entries), { root: scroller, rootMargin: "400px" });
@@ -140,33 +161,54 @@ export function transcript(store, insert) {
 
 	on(scroller, "scroll", () => scrolled());
 	on(scroller, "click", (event) => clicked(event));
+	on(scroller, "copy", () => finish());
 	sizes.observe(list);
 	sizes.observe(scroller);
 
-	const close = () => [sizes, visible].forEach((observer) => observer.disconnect());
+	/** Show all that has arrived, before it is copied. */
+	const finish = () => views.forEach((view) => view.finish());
+
+	const close = () => {
+		finish();
+		cancelAnimationFrame(gliding);
+		clearInterval(clock);
+		[sizes, visible].forEach((observer) => observer.disconnect());
+	};
+
+	const below = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
 
 	const follow = () => {
 		follows = true;
+		scroller.scrollTop = scroller.scrollHeight;
 		settle();
 	};
 
-	/** Called after layout, when reading sizes is cheap. */
+	/** Called after layout, when reading sizes is cheap. The next lines move up smoothly. */
 	const settle = () => {
-		if (follows) scroller.scrollTop = scroller.scrollHeight;
+		if (follows && below() > MAX_GLIDE) scroller.scrollTop = scroller.scrollHeight;
+		else if (follows && !gliding) (glidedAt = 0), (gliding = requestAnimationFrame(glide));
 		jump.hidden = follows;
 		scroller.classList.toggle("nbb-scrolls", scroller.scrollHeight > scroller.clientHeight);
 	};
 
+	const glide = (now = 0) => {
+		const left = follows ? below() : 0;
+		const share = isCalm() ? 1 : glidedAt && 1 - Math.exp((glidedAt - now) / GLIDE_TIME);
+		if (share) scroller.scrollTop += Math.max(1, left * share);
+		glidedAt = now;
+		gliding = left > 1 ? requestAnimationFrame(glide) : 0;
+	};
+
 	const scrolled = () => {
-		const { scrollTop, scrollHeight, clientHeight } = scroller;
-		const far = scrollHeight - scrollTop - clientHeight > 32;
+		const { scrollTop } = scroller;
+		const far = below() > 32;
 		if (!far || scrollTop < top) follows = !far;
 		top = scrollTop;
 		jump.hidden = follows;
 	};
 
-	/** Bring all items up to date; an item that has not changed costs one comparison. */
-	const show = () => {
+	/** Bring all items up to date; an item that has not changed costs one comparison. @param {number} now  the time of the frame */
+	const show = (now) => {
 		const { order, items, sending, ready, settings } = store;
 		let at = list.firstChild;
 		for (const id of order) {
@@ -174,13 +216,16 @@ export function transcript(store, insert) {
 			if (!item) continue;
 			const view = views.get(id) ?? itemView(store, id, () => follow());
 			views.set(id, view);
-			view.show(item);
+			view.show(item, now);
 			if (view.node === at) at = at.nextSibling;
 			else list.insertBefore(view.node, at);
 		}
 		for (const [id, view] of views) if (!items.has(id)) view.node.remove(), views.delete(id);
 		if (store.hasPictures) for (const image of list.querySelectorAll("img[data-picture]:not([src])")) visible.observe(image);
 		keys.show();
+		const grows = [...items.values()].some(isGrowing);
+		if (!grows) clearInterval(clock), (clock = 0);
+		else clock ||= setInterval(() => views.forEach((view) => view.tick()), 1000);
 		if (sending === null) sendingNode.remove();
 		else if (!sendingNode.isConnected) list.append(sendingNode);
 		/** @type {Element} */ (sendingNode.firstChild).textContent = sending;
@@ -220,6 +265,7 @@ export function transcript(store, insert) {
 
 	/** @param {Element} press */
 	const code = (press) => {
+		finish();
 		const source = (press.closest(".nbb-code")?.querySelector("code")?.textContent ?? "").replace(/\n$/, "");
 		if (press.matches(".nbb-cell")) return insert(source);
 		toClipboard(source).then(() => {

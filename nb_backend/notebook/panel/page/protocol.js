@@ -10,7 +10,8 @@
  * @typedef {{label: string, model: string}} Fix  a button that repairs a failed turn: another model, or with "" a key
  * @typedef {{id: string, role: string, content: string[], reasoning: string[], images: Picture[],
  *   status: "waiting" | "streaming" | "done" | "stopped" | "incomplete" | "failed", who: string, progress: string, error: string,
- *   time: number | null, can: string[], source: string, fixes?: Fix[]}} Item  content and reasoning are blocks of HTML
+ *   time: number | null, can: string[], source: string, fixes?: Fix[], wait: number | null, silent?: number}} Item  content and reasoning are blocks of HTML;
+ *   `wait`: seconds until the request is sent again; `silent`: seconds since something arrived, in a whole item
  * @typedef {{model: string, system: string, temperature: number | null, max_tokens: number | null,
  *   enter_sends: boolean, vision: boolean | null, vision_model?: string, server: string}} Settings  vision_model: one that accepts images if this one does not
  * @typedef {{name: string, provider: string, label: string, vision: boolean | null}} Model

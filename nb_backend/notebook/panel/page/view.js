@@ -64,7 +64,7 @@ export function panel(store, home) {
 		if (now < pausedUntil) return changed();
 		const start = performance.now();
 		const hadFocus = node.contains(document.activeElement);
-		messages.show();
+		messages.show(now);
 		if (hadFocus && !node.contains(document.activeElement)) below.focus(); // the element with the focus is gone
 		const spent = performance.now() - start;
 		pausedUntil = spent > 3 ? now + Math.min(250, 5 * spent) : 0;
