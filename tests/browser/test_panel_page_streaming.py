@@ -182,7 +182,10 @@ class TestNewTextAppearsGradually:
         assert "1 + 1" not in self.shown(begun)
         begun.root.locator(".nbb-code").get_by_role("button", name="Copy").click()
         begun.until("window.copied === '1 + 1'")
-        assert "It is blue. Yes." in begun.root.locator("> .nbb-hidden").inner_text()
+        begun.run("kernel.now += 300")
+        self.send(begun, "<p>It is blue. Yes.</p>", figure, "<p>Also this. And</p>")
+        assert "Also" not in self.shown(begun)
+        assert "It is blue. Yes. (code) Also this." in begun.root.locator("> .nbb-hidden").inner_text()
 
     def test_the_caret_is_after_what_is_shown_while_the_answer_grows(self, begun: PanelPage) -> None:
         caret = begun.root.locator(".nbb-caret")
