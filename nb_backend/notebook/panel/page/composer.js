@@ -199,11 +199,12 @@ export function composer(store, send, speak) {
 		for (const one of frame.querySelectorAll("button")) one.disabled = !alive;
 		queue.show();
 		relabel(press, queues ? "Queue" : "Send");
+		const focused = [press, stop].find((one) => one === document.activeElement); // a hidden button loses the focus
 		stop.hidden = !streaming;
 		press.hidden = streaming && empty;
 		press.disabled = !alive || !ready || empty || uploads.length > 0;
 		stop.disabled = !alive || !ready;
-		for (const one of [press, stop]) if (one === document.activeElement && (one.hidden || one.disabled)) focus();
+		if (focused?.hidden || focused?.disabled) focus();
 		showNotes();
 	};
 	const focus = () => box.node.focus();
