@@ -19,8 +19,8 @@ from ..providers.sources import Source, SourceList
 from ..providers.think_tags import split_unopened
 from ..providers.tool_calls import ToolCall, ToolCallCollector, describe_calls
 from ..text import counted, duration, safe_terminal, truncate
-from .history import metadata
 from .images import ImageUrl
+from .messages import metadata, without_turns
 from .text_buffer import TextAttribute
 from .token_counts import CACHED, INPUT, merged_usage, output_count, token_count
 
@@ -348,7 +348,7 @@ def summarize(answer: Answer, *, failed: bool, without: Collection[str] = ()) ->
     elif answer.finish_reason and is_done(answer.finish_reason) and (ending := describe(answer.finish_reason)):
         parts.append(ending)
     if answer.trimmed:
-        parts.append(f"without the {f'{answer.trimmed:,} oldest turns' if answer.trimmed > 1 else 'oldest turn'}")
+        parts.append(without_turns(answer.trimmed))
     parts += _who(answer)
     if answer.tokens is not None:
         parts.append(counted(answer.tokens, "token"))

@@ -16,7 +16,7 @@ from ..media.message_parts import text_of
 from ..providers.sources import SourceList
 from ..text import safe_terminal
 from .answer import Answer
-from .history import Message
+from .messages import Message, without_turns
 from .source_list import sources_markdown
 from .transcript import Transcript, expanded
 
@@ -140,7 +140,7 @@ def _remark(message: dict[str, Any], about: dict[str, Any]) -> str:
     if message["role"] == "assistant" and (why := Answer.of(Message(message, about)).shortcomings):
         remarks.append(f"incomplete: {escape_line(', '.join(why))}")
     if count := message.get("trimmed"):
-        remarks.append(f"sent without the {f'{count} oldest turns' if count > 1 else 'oldest turn'}")
+        remarks.append(f"sent {without_turns(count)}")
     if message["role"] == "assistant":
         remarks += map(escape_line, Answer.of(Message(message, about)).remarks)
     return "; ".join(remarks)

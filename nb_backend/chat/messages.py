@@ -87,6 +87,11 @@ def describe_length(messages: Messages) -> str:
     return counted(count_turns(messages), "turn")
 
 
+def without_turns(count: int) -> str:
+    """Return that so many of the oldest turns were left out: ``without the oldest turn``, ``… the 3 oldest turns``."""
+    return "without the oldest turn" if count == 1 else f"without the {count:,} oldest turns"
+
+
 def opening_words(messages: Iterable[Mapping[str, Any]]) -> str:
     """Return how the first question begins, in one line of at most 60 characters, or ""."""
     question = next((text for one in messages if one.get("role") == "user" and (text := text_of(one).strip())), "")

@@ -88,7 +88,7 @@ def test_an_interrupt_while_an_image_is_fetched(kernel: Kernel, server: ImageSer
         return True
 
     run = kernel.run_and_interrupt(CELL, fetching)
-    assert run.error is not None
+    assert run.stop is not None
     assert run.stop[0] == "KeyboardInterrupt"
     assert run.markdown[-1].startswith("Some wordsthe last")
     kept = kernel.run("from nb_backend import chats\nchats['main'].messages[-1]['content']").result

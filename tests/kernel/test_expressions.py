@@ -116,6 +116,8 @@ def test_what_was_left_out_is_said_under_the_answer_and_in_its_record(kernel, en
     assert unescape(run.markdown[-1]).endswith(" · df: 20 of 200 rows sent</small>")
     assert run.displays[-1]["metadata"]["nb_backend"]["remarks"] == ["df: 20 of 200 rows sent"]
     assert kernel.run("_.remarks").result == "['df: 20 of 200 rows sent']"
+    dry = kernel.run("%%backend --dry-run\n{{ df }}").markdown[-1]
+    assert "- left out: df: 20 of 200 rows sent\n" in dry.replace("\\", "")
 
 
 def test_missing_names_are_listed_and_nothing_is_sent(kernel, engine):

@@ -375,3 +375,9 @@ WIDE = {f"c{at}": range(200) for at in range(45)}
 def test_what_is_left_out_of_a_value_is_said(value, remark):
     prompt = render("{{ value }} and {{ value }}", lambda code: value, names=["value"])
     assert prompt.remarks == ([f"value: {remark}"] if remark else [])
+
+
+def test_the_remark_has_no_key_of_an_expression(monkeypatch):
+    monkeypatch.setenv("NB_BACKEND_API_KEY", "own-key-0123456789")
+    prompt = render("{{ f('own-key-0123456789') }}", lambda code: pd.Series(range(30)), names=["f"])
+    assert prompt.remarks == ["f('***'): 20 of 30 values sent"]

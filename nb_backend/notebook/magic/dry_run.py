@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ... import settings
+from ...chat.messages import without_turns
 from ...markdown.elements import fenced
 from ...redaction import mask_json
 from ..report import EMBEDDED, Report
@@ -27,11 +28,7 @@ class DryRun(Report):
         self.body: dict[str, Any] = mask_json(request.body(), [*filter(None, (key, *settings.known_keys()))])
         where = "no chat" if options.once else f"the chat {options.chat!r}"
         starts_over = ", which starts over" if options.new else ""
-        change = (
-            f", without its {f'{request.trimmed} oldest turns' if request.trimmed > 1 else 'oldest turn'}"
-            if request.trimmed
-            else starts_over
-        )
+        change = f", {without_turns(request.trimmed)}" if request.trimmed else starts_over
         super().__init__(
             "**Nothing was sent.** The request would be:",
             "",
@@ -39,6 +36,7 @@ class DryRun(Report):
             *_models(options.models, request.model),
             f"- parameters: {_params(self.body)}",
             f"- images: {', '.join(_code_span(one) for one in question.images) or 'none'}",
+            *([f"- left out: {'; '.join(question.remarks)}"] if question.remarks else []),
             f"- key: {'set' if key else 'not set'}",
             f"- part of {where}{change}",
             *(line for message in self.body["messages"] for line in _message(message)),

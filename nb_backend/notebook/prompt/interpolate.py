@@ -97,7 +97,7 @@ def render(source: str, evaluate: Callable[[str], Any], *, names: Container[str]
         except RAISED as error:
             raise PromptError(f"{expression} raised {describe_error(error)}: correct it, {otherwise}") from error
         if isinstance(shown, ShortenedText):
-            remarks.append(f"{truncate(' '.join(expression.code.split()), _MAX_LABEL)}: {shown.remark}")
+            remarks.append(f"{_label(expression.code)}: {shown.remark}")
         if isinstance(shown, Attachment):
             shown = f"[image: {add_image(images, shown, '' if shown is value else expression.code)}]"
         elif "\n" in shown and not isinstance(value, str):
@@ -110,6 +110,14 @@ def render(source: str, evaluate: Callable[[str], Any], *, names: Container[str]
 def describe_error(error: BaseException) -> str:
     """Return the last line of the exception's traceback: its type and its message, in at most 300 characters."""
     return truncate(" ".join("".join(format_exception_only(error)).split()), 300)
+
+
+def _label(code: str) -> str:
+    """Return an expression in a few characters, with no key in it."""
+    from ... import settings
+    from ...redaction import redact
+
+    return truncate(redact(" ".join(code.split()), settings.known_keys()), _MAX_LABEL)
 
 
 def _on_own_lines(text: str, before: str, after: str) -> str:
