@@ -87,6 +87,7 @@ def test_a_held_queue_says_why_and_is_sent_by_a_button(panel: PanelPage, reason:
     assert panel.asked("send")["text"] == "before them"
     panel.button("Send now").click()
     panel.asked("resume")
+    assert panel.run("return document.activeElement.matches('.nbb-frame textarea')")
 
 
 def test_the_queue_returns_to_the_box_when_the_kernel_is_gone(panel: PanelPage) -> None:

@@ -118,6 +118,8 @@ def test_braces_that_cannot_be_evaluated_can_be_sent_as_typed(panel: PanelPage) 
     assert panel.box.input_value() == "Here is {{ df }}"
     assert "{{ df }}: df is not defined" in panel.notes()
     panel.button("Send as typed").click()
+    panel.settle()
+    assert panel.run("return document.activeElement.matches('.nbb-frame textarea')")
     request = panel.asked("send", 1)
     assert (request["text"], request["raw"]) == ("Here is {{ df }}", True)
 

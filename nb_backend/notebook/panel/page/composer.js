@@ -184,6 +184,7 @@ export function composer(store, send, speak) {
 		const now = lines();
 		if (drawn === JSON.stringify(now)) return;
 		drawn = JSON.stringify(now);
+		const hadFocus = notes.contains(document.activeElement);
 		notes.replaceChildren(
 			...now.map((note) => {
 				const own = note === store.notice;
@@ -191,6 +192,7 @@ export function composer(store, send, speak) {
 				return h(`p.note.${note.tone}`, {}, userText(note.text), ...acts, ...(own ? [button("Dismiss", "close", () => store.notify())] : []));
 			}),
 		);
+		if (hadFocus) focus();
 		speak(now.map(({ text }) => text).join(" "));
 	};
 	const show = () => {

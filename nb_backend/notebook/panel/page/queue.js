@@ -15,7 +15,7 @@ const WAITS = {
 export function queueList(store, focus) {
 	const list = h("ol", { label: "Queued questions" });
 	const why = h("span");
-	const now = button("Send now", "send", () => store.attempt("resume"), ".wide");
+	const now = button("Send now", "send", () => (focus(), store.attempt("resume")), ".wide");
 	const node = h("div.queue", { hidden: true }, h("div.row", {}, why, now), list);
 	/** @type {Queue | null} */
 	let drawn = null;

@@ -291,6 +291,7 @@ export class Store {
 	/** The user has typed: store the draft in the kernel, for other pages and later panels. */
 	typed(text = "") {
 		this.write(text);
+		if (!text) this.place = undefined;
 		clearTimeout(this.draftTimer);
 		this.draftTimer = setTimeout(() => this.request("draft", { text: this.draft }).catch(() => undefined), 300);
 	}
