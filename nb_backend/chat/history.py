@@ -240,6 +240,7 @@ class History:
                 self._switch_back(removal)
             elif removal.kind != "failed":
                 self._replace(removal.put_back([*self._previous, self.messages], messages))
+            removal.undone = True
             self._removals = [*removal.earlier, *(one for one, _ in known if one is not removal)]
             return removal
 

@@ -14,6 +14,7 @@ from .messages import cell_of, describe_length, turns_of
 Kind: TypeAlias = Literal["rerun", "deleted cell", "new", "delete", "clear", "edit", "retry", "failed"]
 
 MAX_REMOVALS = 20  # that a chat remembers
+READABLE = frozenset({"rerun", "deleted cell", "new"})  # kinds whose messages the user has not deleted
 
 
 @dataclass(eq=False)
@@ -34,6 +35,7 @@ class Removal:
     run: CellRun | None = None
     earlier: list[Removal] = field(default_factory=list)
     id: str = field(default_factory=lambda: secrets.token_hex(4))
+    undone: bool = False
 
     @property
     def cell(self) -> str:

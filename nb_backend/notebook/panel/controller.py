@@ -115,7 +115,8 @@ class PanelController:
         shown = {**settings_of(self.chat), "enter_sends": self.enter_sends}
         shown |= {"vision": self._vision, "vision_model": self._vision_model}
         chat = {"chat": self.watcher.name, "title": self.watcher.title}
-        return {**chat, "settings": shown, "queue": self.queue.describe()}
+        removal = next(({"id": one.id, "text": one.describe(gone)} for one, gone in self.watcher.removals[-1:]), None)
+        return {**chat, "settings": shown, "queue": self.queue.describe(), "removal": removal}
 
     # --- attached images
 

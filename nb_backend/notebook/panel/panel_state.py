@@ -69,7 +69,7 @@ def changed_settings(name: str, wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def failed_turns(chat: Chat) -> list[FailedTurn]:
-    """Return the failed turns of a chat: one list, which all its panels share."""
+    """Return the failed turns of a chat: one list, which all its panels share. Not all of them are shown."""
     return _failed_turns.setdefault(chat, [])
 
 

@@ -19,11 +19,12 @@ from ...text import safe_terminal
 from ...typing import Messages
 from .error_text import error_line
 from .items.arrange import FailedTurn, ItemSource, arrange_items
-from .items.content import ItemContent, answer_content, message_content, question_content
+from .items.content import ItemContent, answer_content, message_content, question_content, removal_content
 from .items.items import ItemList
 from .panel_state import cell_label, failed_turns, known_failures
 
 if TYPE_CHECKING:
+    from ...chat.removals import Removal
     from ...chat.turn import Turn
 
 
@@ -49,6 +50,7 @@ class ConversationWatcher:
         self._changed: set[Turn] = set()
         self._shown: list[Chat] = []  # all chats that were shown
         self._unwatch: Callable[[], None] = lambda: None
+        self.removals: list[tuple[Removal, Messages]] = []  # of the chat, when the items were last brought up to date
 
     def bind(self, name: str, chat: Chat) -> None:
         """Observe this chat instead of the one before."""
@@ -132,14 +134,23 @@ class ConversationWatcher:
             for one in failed
             if one.turn is None or (run := one.turn.request.cell_run) is None or run.cell not in running_cells
         ]
+        self.removals = self.chat.removals
+        known = {removal for removal, _ in self.removals}
+        failed[:] = [one for one in failed if one.is_shown or one.removal in known]
+        shown = [one for one in failed if one.is_shown]
         with self._lock:
             changed, self._changed = self._changed, set()
-        items.update(arrange_items([*self.chat.messages], live, failed), changed)
+        messages, versions = [*self.chat.messages], self.chat.versions
+        items.update(arrange_items(messages, live, shown, self.removals, versions), changed)
 
     def content_of(self, source: ItemSource) -> ItemContent:
         """Return what an item shows now."""
+        if source.removal is not None:
+            return removal_content(source, self.mask, cell_label)
         if source.turn is None:
-            return message_content(source.message or {}, self.mask, cell_label)
+            content = message_content(source.message or {}, self.mask, cell_label)
+            content.version = source.version
+            return content
         if not source.is_answer:
             return question_content(source.turn, self.mask, cell_label)
         if source.turn.ended or source.turn in _turns_on_loop:
@@ -161,11 +172,14 @@ class ConversationWatcher:
         self._shown += [chat for chat in shown if not any(chat is one for one in self._shown)]
         self._own_keys += [key for chat in shown for key in own_keys(chat)]
 
-    def drop_failed(self, failed: FailedTurn | None) -> bool:
-        """Remove a failed turn from the panel; return whether one was given."""
-        turns = failed_turns(self.chat)
-        turns[:] = [one for one in turns if one is not failed]
-        return failed is not None
+    def drop_failed(self, *failed: FailedTurn | None) -> bool:
+        """Remove failed turns from the panel; return whether any was given. It can be undone."""
+        given = [one for one in failed if one is not None and one.is_shown]
+        if given:
+            removal = self.chat.note_removal("failed")
+            for one in given:
+                one.removal = removal
+        return bool(given)
 
     def _keep_failed(self, turn: Turn) -> None:
         """Remember a turn that failed, or that was stopped in the panel before any text arrived."""
@@ -191,6 +205,8 @@ def _messages(chat: Chat) -> Messages:
     """Return the history, and between its turns the failed ones of which some text arrived."""
     messages = [*chat.messages]
     for one in failed_turns(chat):
+        if not one.is_shown:
+            continue
         at = next((at for at, message in enumerate(messages, 1) if message is one.after), len(messages))
         messages[at:at] = one.messages
     return messages

@@ -80,6 +80,8 @@ REQUESTS: dict[str, Handler] = {
     "continue": turns.continue_answer,
     "delete": turns.delete,
     "clear": turns.clear,
+    "undo": turns.undo,
+    "version": turns.version,
     "text": turns.text,
     "export": export,
     "chats": chat_list.find,

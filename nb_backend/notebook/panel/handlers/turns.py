@@ -1,4 +1,4 @@
-"""Requests about turns: send, queue, stop, retry, edit, delete, clear, and the text of an item."""
+"""Requests about turns: send, queue, stop, retry, edit, delete, clear, undo, versions, and the text of an item."""
 
 from __future__ import annotations
 
@@ -124,8 +124,33 @@ async def delete(panel: PanelController, request: Request) -> None:
 async def clear(panel: PanelController, request: Request) -> None:
     """Delete all turns."""
     await panel.stop()
-    failed_turns(panel.chat).clear()
-    panel.chat.reset()
+    failed = [one for one in failed_turns(panel.chat) if one.is_shown]
+    if panel.chat.messages:
+        panel.chat.reset()
+        for one in failed:
+            one.removal = panel.chat.removals[-1][0]
+    else:
+        panel.watcher.drop_failed(*failed)
+
+
+async def undo(panel: PanelController, request: Request) -> None:
+    """Undo a removal."""
+    id = request.text("removal", 40)
+    removal = next((one for one, _ in panel.chat.removals if one.id == id), None)
+    if removal is None:
+        raise ValueError("this can no longer be undone")
+    if removal.replaced is not None:
+        _check_no_answer_grows(panel)
+    panel.chat.undo(removal)
+
+
+async def version(panel: PanelController, request: Request) -> None:
+    """Show another version of an item, and what followed it."""
+    source = _source(panel, request)
+    _check_no_answer_grows(panel)
+    if source.message is None:
+        raise ValueError("this message has no other version")
+    panel.chat.choose_version(source.message, request.count("number"))  # type: ignore[arg-type]
 
 
 async def text(panel: PanelController, request: Request) -> dict[str, Any]:
@@ -134,6 +159,11 @@ async def text(panel: PanelController, request: Request) -> dict[str, Any]:
     if source.message is not None:
         return {"text": text_of(source.message), **about_prompt(metadata(source.message))}
     return {"text": panel.watcher.content_of(source).text}
+
+
+def _check_no_answer_grows(panel: PanelController) -> None:
+    if panel.chat.live:
+        raise ValueError("the answer is still being written: stop it, or wait until it ends")
 
 
 def _source(panel: PanelController, request: Request) -> ItemSource:

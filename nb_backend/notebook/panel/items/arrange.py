@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ....chat.removals import READABLE, Removal, places
+from ....typing import Messages
+
 if TYPE_CHECKING:
     from ....chat.turn import Turn
 
@@ -20,6 +23,13 @@ class FailedTurn:
     """The message of the history after which the turn is shown; None if the history was empty."""
     messages: Sequence[dict[str, Any]] = ()
     """Prompt and partial answer as messages for the transcript; empty if no text arrived."""
+    removal: Removal | None = None
+    """The removal that has removed it from the panel, unless that is undone."""
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the panel shows it."""
+        return self.removal is None or self.removal.undone
 
 
 @dataclass(eq=False)
@@ -34,9 +44,20 @@ class ItemSource:
     failed: FailedTurn | None = None
     question: Mapping[str, Any] | None = None
     """The user message that ``message`` answers."""
+    removal: Removal | None = None
+    """The removal that has removed ``message``; without a message, the item is the line that says so."""
+    summary: str = ""
+    """What that line says."""
+    version: tuple[int, int] | None = None
+    """Which of several versions ``message`` is, from 1, and how many there are."""
 
     state: tuple[object, ...] = field(init=False)
     """The objects that are replaced when the item changes, as they were at the start. Compared by identity."""
+
+    @property
+    def marks(self) -> tuple[object, ...]:
+        """What the item shows besides its message. Compared by value."""
+        return self.removal, self.summary, self.version
 
     def __post_init__(self) -> None:
         content = self.message.get("content") if self.message is not None else None
@@ -45,11 +66,16 @@ class ItemSource:
 
 
 def arrange_items(
-    messages: Sequence[Mapping[str, Any]], live: Sequence[Turn], failed: Sequence[FailedTurn]
+    messages: Sequence[Mapping[str, Any]],
+    live: Sequence[Turn],
+    failed: Sequence[FailedTurn],
+    removals: Sequence[tuple[Removal, Messages]] = (),
+    versions: Mapping[int, tuple[int, int]] | None = None,
 ) -> list[ItemSource]:
     """Return the sources of all items in order: history, failed turns, live turns.
 
-    A turn that asks a question again hides the messages that it will replace.
+    A turn that asks a question again hides the messages that it will replace. What was taken back stands at its place,
+    below a line that says so. ``versions`` are those of ``Chat.versions``.
     """
     in_history = {id(message) for message in messages}
     live = [turn for turn in live if id(turn.request.question) not in in_history]
@@ -59,21 +85,46 @@ def arrange_items(
     for one in failed:
         after = id(one.after) if one.after is not None and id(one.after) in in_history else None
         failed_after.setdefault(after, []).append(one)
+    removed_before = _removed_before(messages, removals)
 
     sources: list[ItemSource] = []
-    question: Mapping[str, Any] | None = None
-    for message in messages[:end]:
-        is_user = message.get("role") == "user"
-        is_answer = message.get("role") == "assistant" and question is not None
-        key = ("a", id(question)) if is_answer else ("m", id(message))
-        sources.append(ItemSource(key, message, is_answer=is_answer, question=None if is_user else question))
-        question = message if is_user else None if is_answer else question
-        sources += _failed_sources(failed_after.get(id(message), ()))
+    for at, source in enumerate(_message_sources(messages[:end], versions or {})):
+        sources += removed_before.get(at, ())
+        sources.append(source)
+        sources += _failed_sources(failed_after.get(id(source.message), ()))
+    sources += removed_before.get(end, ())
     for message in messages[end:]:
         sources += _failed_sources(failed_after.get(id(message), ()))
     sources += _failed_sources(failed_after.get(None, ()))
     for turn in live:
         sources += _turn_sources(turn)
+    return sources
+
+
+def _message_sources(
+    messages: Sequence[Mapping[str, Any]], versions: Mapping[int, tuple[int, int]], removal: Removal | None = None
+) -> Iterator[ItemSource]:
+    question: Mapping[str, Any] | None = None
+    for message in messages:
+        is_user = message.get("role") == "user"
+        is_answer = message.get("role") == "assistant" and question is not None
+        key = ("a", id(question)) if is_answer else ("m", id(message))
+        asked = None if is_user else question
+        version = versions.get(id(message))
+        yield ItemSource(key, message, is_answer=is_answer, question=asked, removal=removal, version=version)
+        question = message if is_user else None if is_answer else question
+
+
+def _removed_before(
+    messages: Sequence[Mapping[str, Any]], removals: Sequence[tuple[Removal, Messages]]
+) -> dict[int, list[ItemSource]]:
+    """Return the sources of what was taken back, by the index of the message before which it stands."""
+    sources: dict[int, list[ItemSource]] = {}
+    for removal, removed in removals:
+        if removal.kind in READABLE:
+            at = next((at for at, _ in places(removal.before, messages, removed)), len(messages))
+            line = ItemSource(("r", id(removal)), removal=removal, summary=removal.describe(removed))
+            sources.setdefault(at, []).extend([line, *_message_sources(removed, {}, removal)])
     return sources
 
 

@@ -21,6 +21,7 @@ from .fixes import fixes, hint
 
 if TYPE_CHECKING:
     from ....chat.turn import Turn
+    from .arrange import ItemSource
 
 
 Mask = Callable[[str], str]
@@ -51,6 +52,8 @@ class ItemContent:
     alts: Mapping[str, str] = field(default_factory=dict)
     sources: list[Source] = field(default_factory=list)
     fixes: list[dict[str, str]] = field(default_factory=list)
+    version: tuple[int, int] | None = None
+    fold: str = ""
 
     @property
     def is_growing(self) -> bool:
@@ -59,7 +62,7 @@ class ItemContent:
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of the page's item, except for text and images."""
-        names = ("status", "who", "progress", "wait", "error", "time", "source", "fixes")
+        names = ("status", "who", "progress", "wait", "error", "time", "source", "fixes", "version", "fold")
         return {**{name: getattr(self, name) for name in names}, "can": [*self.can]}
 
 
@@ -83,6 +86,17 @@ def message_content(message: Mapping[str, Any], mask: Mask, cell_label: Callable
         content.who = mask(_facts(answer, content.status)) if metadata else ""
         _add_answer(content, answer, mask)
         content.can += ("continue",) if was_cut_off(answer) else ()
+    return content
+
+
+def removal_content(source: ItemSource, mask: Mask, cell_label: Callable[[str], str]) -> ItemContent:
+    """Return the content of a message that was taken back, or of the line that says so."""
+    if source.message is None:
+        content = ItemContent("removal", who=source.summary, can=("undo",))
+    else:
+        content = message_content(source.message, mask, cell_label)
+        content.can = ("copy",)
+    content.fold = source.removal.id if source.removal is not None else ""
     return content
 
 

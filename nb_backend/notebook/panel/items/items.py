@@ -52,7 +52,8 @@ class RenderedItem:
     def update_from(self, source: ItemSource) -> bool:
         """Use a new source; return False if it is another item, which only has the same key."""
         before, self.source = self.source, source
-        if all(old is new for old, new in zip(before.state, source.state, strict=True)):
+        is_same = all(old is new for old, new in zip(before.state, source.state, strict=True))
+        if is_same and before.marks == source.marks:
             return True
         self.is_stale = True
         was_in_progress = before.turn is not None

@@ -1,12 +1,13 @@
 /** The messages: one view for each item, and the list that scrolls. */
 
 import { Blocks, remoteImage } from "./blocks.js";
-import { button, confirmed, focusable, h, imageDetails, on, relabel, timestamp, toClipboard, userText } from "./dom.js";
+import { button, confirmed, h, imageDetails, on, relabel, timestamp, toClipboard, userText } from "./dom.js";
 import { fixButtons } from "./fixes.js";
 import { foldButton } from "./fold.js";
 import { isCalm } from "./reveal.js";
 import { rove, skipByTab } from "./rove.js";
 import { isGrowing, Silence } from "./silence.js";
+import { refocusVersions, removalView, versionButtons } from "./versions.js";
 
 const MAX_GLIDE = 100; // pixels; it jumps if the end is farther away
 const GLIDE_TIME = 60; // milliseconds in which the way to the end becomes a third
@@ -72,7 +73,8 @@ function itemView(store, id = "", follow) {
 	};
 
 	/** @param {Item} item */
-	const showFoot = ({ time, who, source, can, status }) => {
+	const showFoot = (item) => {
+		const { time, who, source, can, status } = item;
 		const facts = h("span.facts");
 		for (const fact of [source && `asked in ${source}`, who]) if (fact) facts.append(userText(fact));
 		if (time !== null) facts.append(timestamp(time));
@@ -85,7 +87,7 @@ function itemView(store, id = "", follow) {
 		};
 		const shown = h("span.acts");
 		for (const [name, act] of Object.entries(acts)) if (act && can.includes(name)) shown.append(act);
-		foot.replaceChildren(facts, shown);
+		foot.replaceChildren(facts, ...versionButtons(store, item), shown);
 	};
 
 	const retry = (kinds = "") => button("Retry", "retry", () => request("retry"), kinds);
@@ -106,7 +108,7 @@ function itemView(store, id = "", follow) {
 		const close = () => {
 			form.remove();
 			bubble.hidden = editing = false;
-			focusable(foot)[1]?.focus();
+			/** @type {HTMLElement | null} */ (foot.querySelector("[title=Edit]"))?.focus();
 		};
 		const save = async () => {
 			const images = [...pictures.querySelectorAll("img")].map((image) => image.dataset.picture);
@@ -142,7 +144,7 @@ function removable(image) {
 
 /** All items in order. It scrolls with the end, unless the user has scrolled up. @param {Store} store @param {(source: string) => void} insert  code below the cell in which the user works */
 export function transcript(store, insert) {
-	/** @type {Map<string, ReturnType<typeof itemView>>} */ const views = new Map();
+	/** @type {Map<string, ReturnType<typeof itemView> | ReturnType<typeof removalView>>} */ const views = new Map();
 	const list = h("div.list");
 	const empty = h("div.empty", {}, h("strong"), "Paste, drop or attach images. {{ name }} sends the value of a variable.", h("span"));
 	const sendingNode = h("article.item.question.sending", { label: "Question, being sent" }, h("div.bubble.plain", { dir: "auto" }));
@@ -214,13 +216,16 @@ export function transcript(store, insert) {
 		for (const id of order) {
 			const item = items.get(id);
 			if (!item) continue;
-			const view = views.get(id) ?? itemView(store, id, () => follow());
+			const view = views.get(id) ?? (item.role === "removal" ? removalView(store, id) : itemView(store, id, () => follow()));
 			views.set(id, view);
 			view.show(item, now);
+			view.node.hidden = view.blocks !== null && !!item.fold && !store.unfolded.has(item.fold);
+			view.node.classList.toggle("nbb-taken", view.blocks !== null && !!item.fold);
 			if (view.node === at) at = at.nextSibling;
 			else list.insertBefore(view.node, at);
 		}
 		for (const [id, view] of views) if (!items.has(id)) view.node.remove(), views.delete(id);
+		if (store.refocus) refocusVersions(store, views.get(order[store.refocus.at])?.node);
 		if (store.hasPictures) for (const image of list.querySelectorAll("img[data-picture]:not([src])")) visible.observe(image);
 		keys.show();
 		const grows = [...items.values()].some(isGrowing);
@@ -242,7 +247,7 @@ export function transcript(store, insert) {
 	};
 
 	const unspoken = (all = false) => {
-		return views.get(store.last?.id ?? "")?.blocks.unspoken(all);
+		return views.get(store.last?.id ?? "")?.blocks?.unspoken(all);
 	};
 
 	/** @param {MouseEvent} event */

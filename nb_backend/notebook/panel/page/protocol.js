@@ -10,22 +10,25 @@
  * @typedef {{label: string, model: string}} Fix  a button that repairs a failed turn: another model, or with "" a key
  * @typedef {{id: string, role: string, content: string[], reasoning: string[], images: Picture[],
  *   status: "waiting" | "streaming" | "done" | "stopped" | "incomplete" | "failed", who: string, progress: string, error: string,
- *   time: number | null, can: string[], source: string, fixes?: Fix[], wait: number | null, silent?: number}} Item  content and reasoning are blocks of HTML;
- *   `wait`: seconds until the request is sent again; `silent`: seconds since something arrived, in a whole item
+ *   time: number | null, can: string[], source: string, fixes?: Fix[], wait: number | null, silent?: number,
+ *   version?: [number, number] | null, fold?: string}} Item  content and reasoning are blocks of HTML;
+ *   `wait`: seconds until the request is sent again; `silent`: seconds since something arrived, in a whole item; `version`: which
+ *   one of how many. Items with the same `fold` are a line (role "removal", its text is `who`) and the messages that it opens
+ * @typedef {{id: string, text: string}} Removal  the last one that can be undone
  * @typedef {{model: string, system: string, temperature: number | null, max_tokens: number | null,
  *   enter_sends: boolean, vision: boolean | null, vision_model?: string, server: string}} Settings  vision_model: one that accepts images if this one does not
  * @typedef {{name: string, provider: string, label: string, vision: boolean | null}} Model
  * @typedef {{id: string, text: string, images: Attached[], error: string}} Queued  a prompt that waits
  * @typedef {{prompts: Queued[], waits: "answer" | "cell" | "stopped" | "failed" | "error"}} Queue  the last three wait for the request `resume`
  * @typedef {{name: string, title: string, length: string, time: number | null, found: string[] | null}} ChatEntry  found: before, match, after
- * @typedef {{type: "state", client: string, chat: string, title: string, order: string[], settings: Settings, queue?: Queue,
+ * @typedef {{type: "state", client: string, chat: string, title: string, order: string[], settings: Settings, queue?: Queue, removal?: Removal | null,
  *   draft: string, images: Attached[], limits: {image: number, piece: number}, subshells: boolean,
  *   finished: boolean, panel: string, transcript: number | null, restore: boolean}} State  answers the request `hello`; the items follow
  * @typedef {{type: "items", order: string[], items: Item[]}} Items  new items, or whole replacements
  * @typedef {{type: "text", item: string, part: "content" | "reasoning", from: number, keep: number,
  *   blocks: string[]}} TextChange  block `from` keeps `keep` UTF-16 units and gets blocks[0]; the other blocks replace the rest
  * @typedef {{type: "meta", item: string, meta: Partial<Item>}} MetaChange
- * @typedef {{type: "settings", chat: string, title: string, settings: Settings, queue?: Queue, images?: Attached[],
+ * @typedef {{type: "settings", chat: string, title: string, settings: Settings, queue?: Queue, removal?: Removal | null, images?: Attached[],
  *   draft?: string}} SettingsChange
  * @typedef {{type: "transcript", panel: string, version: number, finished: boolean}} TranscriptVersion  the one that the notebook must hold
  * @typedef {{seq: number} & (State | Items | TextChange | MetaChange | SettingsChange | TranscriptVersion)} Broadcast

@@ -28,10 +28,17 @@ export function watchWide(box) {
 
 /** What Right and Left reach in a message: its actions, then what is in its text. @param {HTMLElement} message */
 function stopsOf(message) {
-	const all = /** @type {HTMLElement[]} */ ([...message.querySelectorAll(`button, a[href], summary, ${SCROLLS}`)]);
+	const all = /** @type {HTMLElement[]} */ ([...message.querySelectorAll(`button:not(:disabled), a[href], summary, ${SCROLLS}`)]);
 	const shown = all.filter((stop) => stop.checkVisibility() && (!stop.matches(SCROLLS) || stop.scrollWidth > stop.clientWidth));
 	const isAct = (/** @type {Element} */ stop) => Boolean(stop.closest(".nbb-foot"));
 	return [...shown.filter(isAct), ...shown.filter((stop) => !isAct(stop))];
+}
+
+/** The next message that is shown, in one direction. @param {HTMLElement} message @param {"nextElementSibling" | "previousElementSibling"} side */
+function neighbor(message, side) {
+	let found = message[side];
+	while (found instanceof HTMLElement && found.hidden) found = found[side];
+	return found;
 }
 
 /**
@@ -57,6 +64,8 @@ export function rove(list, scroller) {
 		message.scrollIntoView({ block: "nearest" });
 	};
 
+	const last = () => [...list.children].filter((one) => one instanceof HTMLElement && !one.hidden).at(-1);
+
 	on(list, "focusin", ({ target }) => turn(/** @type {Element} */ (target).closest("article")));
 	on(list, "keydown", (event) => {
 		const { key, target, altKey, ctrlKey, metaKey, shiftKey } = event;
@@ -73,10 +82,10 @@ export function rove(list, scroller) {
 		if (step && from.matches(SCROLLS)) return; // scrolls sideways
 		/** @type {Record<string, () => void>} */
 		const moves = {
-			ArrowDown: () => go(message.nextElementSibling),
-			ArrowUp: () => go(message.previousElementSibling),
+			ArrowDown: () => go(neighbor(message, "nextElementSibling")),
+			ArrowUp: () => go(neighbor(message, "previousElementSibling")),
 			Home: () => go(list.firstElementChild),
-			End: () => go(list.lastElementChild),
+			End: () => go(last()),
 		};
 		if (!step && !moves[key]) return;
 		event.preventDefault();
@@ -86,7 +95,7 @@ export function rove(list, scroller) {
 
 	/** The stop of the list is the message that had the focus last, else the last one. */
 	const show = () => {
-		if (!current?.isConnected || !list.contains(document.activeElement)) turn(list.lastElementChild);
+		if (!current?.isConnected || !list.contains(document.activeElement)) turn(last());
 	};
 	return { show };
 }

@@ -2,6 +2,7 @@
 
 import { composes } from "./dom.js";
 import { leaveStandIn, reachesNotebook, restoreRecords, saveTranscript } from "./record.js";
+import { offerUndo } from "./versions.js";
 
 export const KERNEL_GONE = "The kernel was restarted. Run this cell again to continue; the messages stay here.";
 const KERNEL_BUSY = "The kernel is running a cell and answers the panel when the cell ends (ipykernel 7.3 or newer answers at once).";
@@ -50,6 +51,9 @@ export class Store {
 	hasPictures = false;
 	subshells = true;
 	/** @type {Notice | null} */ notice = null;
+	/** @type {Removal | null} the last one that can be undone */ removal = null;
+	/** @type {Set<string>} the removals whose messages are shown */ unfolded = new Set();
+	/** @type {{at: number, label: string} | null} the button of versions that gets the focus again */ refocus = null;
 	/** @type {string | null} the prompt that is being sent */ sending = null;
 	awaited = false; // whether the end of an answer is still to be read out
 	/** @type {Set<string>} addresses of remote images that the user loaded */ remote = new Set();
@@ -96,9 +100,9 @@ export class Store {
 		return this.chat && `${this.model.widget_manager?.context?.path}:${this.chat}`;
 	}
 
-	/** The last item, which may be growing. */
+	/** The last item, which may be growing; not one that was taken back. */
 	get last() {
-		return this.items.get(this.order.at(-1) ?? "");
+		return this.items.get(this.order.filter((id) => !this.items.get(id)?.fold).at(-1) ?? "");
 	}
 
 	get streaming() {
@@ -244,9 +248,11 @@ export class Store {
 	}
 
 	/** @param {State | SettingsChange} message */
-	#setSettings({ chat, title, settings, queue = this.queue, images = this.images, draft }) {
+	#setSettings({ chat, title, settings, queue = this.queue, removal = this.removal, images = this.images, draft }) {
 		const before = this.chat;
-		Object.assign(this, { chat, title, settings, queue, images });
+		const offered = this.removal;
+		Object.assign(this, { chat, title, settings, queue, removal, images });
+		offerUndo(this, offered);
 		if (chat !== before) this.write((!before && this.draft) || savedDrafts().get(this.draftKey)?.draft || draft); // typed before the kernel had answered, saved in this browser, or stored in the kernel
 		else if (draft !== undefined && !this.draft) this.write(draft);
 	}
