@@ -100,7 +100,85 @@ def test_cells_and_panels_share_their_turns(page, engine, kernel):
     page.turn("three")
     assert [one["content"] for one in engine.history[-1]["messages"]] == ["one", "one", "two", "two", "three"]
     kernel.run("%%backend\ntwo again", cell="c")
-    page.until(lambda: said(page) == pairs("one", "one", "two again", "two again"))
+    page.until(lambda: said(page) == pairs("one", "one", "two again", "two again", "three", "three"))
+    assert [one["content"] for one in engine.history[-1]["messages"]] == ["one", "one", "two again"]
+    check_same_as_new_page(page, kernel)
+
+
+def lines(page):
+    return [item["who"] for item in page.shown if item["role"] == "removal"]
+
+
+def marked(run, mark):
+    """Return the outputs that a run leaves with this mark in their status line, by their display ids."""
+    last = {one["transient"]["display_id"]: one for one in run.displays}
+    return {id: one for id, one in last.items() if mark in str(one["data"])}
+
+
+def test_a_cell_that_runs_again_marks_what_it_takes_back_until_that_is_put_back(page, engine, kernel):
+    kernel.run("%%backend\na", cell="a")
+    shown = kernel.run("%%backend -f text\nb", cell="b")
+    page.turn("one")
+    engine.enqueue("\n\n".join(f"paragraph {number}" for number in range(1000)))  # has several outputs
+    long = kernel.run("%%backend\nc", cell="c")
+    again = kernel.run("%%backend\na again", cell="a")
+    mark = f"taken back when cell [{again.reply['execution_count']}] ran again"
+    found = marked(again, mark)
+    assert len(found) == 2
+    assert {*found} < {one["transient"]["display_id"] for run in (shown, long) for one in run.displays}
+    assert all(one["metadata"]["nb_backend"]["taken_back"] is True for one in found.values())
+    page.until(lambda: lines(page) == [f"2 turns {mark}"])
+    assert [item["fold"] != "" for item in page.shown] == [False, False, True, True, True, True, True, False, False]
+    assert page.until(lambda: page.state["removal"])["text"] == f"2 turns {mark}"
+    check_same_as_new_page(page, kernel)
+
+    assert mark not in str(kernel.run("%%backend\nb again", cell="b").displays)
+    page.until(lambda: lines(page) == [f"1 turn {mark}"])
+    undone = kernel.run("chats['main'].undo()").displays
+    assert {one["transient"]["display_id"] for one in undone} & {*found}
+    assert mark not in str(undone)
+    page.until(lambda: lines(page) == [] and page.state["removal"] is None)
+    texts = "[m['content'] for m in chats['main'].messages if m['role'] == 'user']"
+    assert kernel.run(texts).result == "['a again', 'b again', 'one', 'c']"
+    assert "can no longer be undone" in page.refused("undo", removal="x")
+    check_same_as_new_page(page, kernel)
+
+
+def test_versions_of_a_question_and_of_an_answer(page, engine, kernel):
+    page.turn("one")
+    page.turn("two")
+    engine.enqueue("better")
+    page.ask("retry", item=page.order[1])
+    page.until(lambda: said(page) == pairs("one", "better") and page.shown[-1]["version"] == [2, 2])
+    page.ask("edit", item=page.order[0], text="1", images=[])
+    page.until(lambda: said(page) == pairs("1", "1") and page.shown[0]["version"] == [2, 2])
+    assert page.shown[1]["version"] is None
+    page.ask("version", item=page.order[0], number=1)
+    page.until(lambda: said(page) == pairs("one", "better") and page.shown[1]["version"] == [2, 2])
+    page.ask("version", item=page.order[1], number=1)
+    page.until(lambda: said(page) == pairs("one", "one", "two", "two"))
+    check_same_as_new_page(page, kernel)
+    assert page.refused("version", item=page.order[1], number=3) == "this message has no version 3"
+    engine.enqueue("slow", ...)
+    page.ask("retry", item=page.order[1])
+    page.until(lambda: page.shown[-1]["status"] == "streaming")
+    assert page.refused("version", item=page.order[0], number=2).startswith("the answer is still being written")
+    page.ask("stop")
+    page.until(lambda: page.shown[-1]["status"] == "stopped" and page.shown[-1]["version"] == [3, 3])
+    page.ask("undo", removal=page.until(lambda: page.state["removal"])["id"])
+    page.until(lambda: said(page) == pairs("one", "one", "two", "two"))
+
+
+def test_what_was_deleted_comes_back_with_undo(page, engine, kernel):
+    page.turn("one")
+    engine.enqueue("Half", BROKEN)
+    failed = page.turn("two", "failed")
+    shown = said(page)
+    for request in ({"item": failed["id"]}, {}):
+        page.ask("delete" if request else "clear", **request)
+        page.until(lambda: said(page) != shown and page.state["removal"])
+        page.ask("undo", removal=page.state["removal"]["id"])
+        page.until(lambda: said(page) == shown)
     check_same_as_new_page(page, kernel)
 
 

@@ -5,6 +5,7 @@
 ``terminal_view``  a terminal
 ``section``        one answer as Markdown and as text
 ``columns``        the layout of several answers
+``taken_back``     marks answers whose turns were taken back
 ``answers``        the list of answers that a cell returns
 ``formats``        ``-f``
 ``attached``       the attachments of a prompt

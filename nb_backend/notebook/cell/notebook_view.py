@@ -54,6 +54,15 @@ class Output:
         self._shown = shown
         return sum(map(len, data.values()))
 
+    def replace(self, data: dict[str, str], metadata: dict[str, Any]) -> None:
+        """Show other data after the cell has ended, from any thread, past whatever captures outputs now."""
+        from ..panel.comm import kernel_of, publish
+
+        if self.is_shown and (kernel := kernel_of(self._shell)) is not None:
+            self._shown = data, metadata
+            content = {"data": data, "metadata": metadata, "transient": {"display_id": self.display_id}}
+            publish(kernel, "update_display_data", content, {}, kernel.get_parent())
+
 
 class CellView:
     """Outputs that are repainted at most ten times a second, and stay as they are when the notebook is saved.
@@ -95,13 +104,27 @@ class CellView:
         if section.ended:
             return
         section.end(answer, failed, error)
-        if not all(section.ended for section in self._sections):
+        if not self._ended:
             self._paint_soon()
             return
         if self._repaint is not None:
             self._repaint.cancel()
+        self._show_for_good()
+
+    def mark(self, text: str, at: int = 0) -> None:
+        """Write a text into the status line of an answer that has ended, or remove it with ""."""
+        self._sections[at].mark = text
+        if self._ended and self._live and not self._in_widget:
+            pieces = self._pieces()
+            self._outputs[len(pieces) - 1].replace(pieces[-1], self._metadata())
+
+    @property
+    def _ended(self) -> bool:
+        return all(section.ended for section in self._sections)
+
+    def _metadata(self) -> dict[str, Any]:
         records = [section.metadata() for section in self._sections]
-        self._show_for_good({"nb_backend": {"answers": records} if section.name else records[0]})
+        return {"nb_backend": {"answers": records} if self._sections[0].name else records[0]}
 
     def _paint_soon(self) -> None:
         if self._live and self._repaint is None:
@@ -142,14 +165,17 @@ class CellView:
             return shown
         return {**shown, "text/plain": self._plain}
 
-    def _show_for_good(self, metadata: dict[str, Any]) -> None:
+    def _pieces(self) -> list[dict[str, str]]:
+        """Return the data of the outputs of an answer that has ended."""
         if self._format == "text":
-            pieces = [{"text/html": self._preformatted(self._plain), "text/plain": self._plain}]
-        elif self._sections[0].name:
-            pieces = [{"text/markdown": self._markdown(live=False), "text/plain": self._plain}]
-        else:
-            texts = self._sections[0].pieces()
-            pieces = [{"text/markdown": markdown, "text/plain": safe_terminal(plain)} for markdown, plain in texts]
+            return [{"text/html": self._preformatted(self._plain), "text/plain": self._plain}]
+        if self._sections[0].name:
+            return [{"text/markdown": self._markdown(live=False), "text/plain": self._plain}]
+        texts = self._sections[0].pieces()
+        return [{"text/markdown": markdown, "text/plain": safe_terminal(plain)} for markdown, plain in texts]
+
+    def _show_for_good(self) -> None:
+        pieces, metadata = self._pieces(), self._metadata()
         if self._in_widget:
             self._remove_outputs()
         elif len(pieces) < len(self._outputs):

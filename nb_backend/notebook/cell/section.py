@@ -27,7 +27,8 @@ class AnswerSection:
     """One answer, as far as it has arrived.
 
     ``name`` is its model if several answers are in one output, else "". ``reason`` is the error in one line; it is set
-    only if there are several, as the cell itself shows the error of a single answer.
+    only if there are several, as the cell itself shows the error of a single answer. ``mark`` is added to the status
+    line.
     """
 
     format: str = "markdown"
@@ -37,6 +38,7 @@ class AnswerSection:
     ended: bool = False
     failed: bool = False
     reason: str = ""
+    mark: str = ""
     _live_markdown: str | None = None  # kept while the sections beside this one are repainted
     _reasoning_finished: bool = False  # a finished part shows the reasoning
     _piece_reasoning: str = ""  # the reasoning, if it is shown above the last finished parts
@@ -78,11 +80,12 @@ class AnswerSection:
     @property
     def status_line(self) -> str:
         """The line under the answer."""
-        return status_line(self.answer, self.failed)
+        return " · ".join(filter(None, [status_line(self.answer, self.failed), self.mark]))
 
     def metadata(self) -> dict[str, object]:
         """Return the metadata of the answer, with ``stopped``, ``failed`` and ``trimmed`` if they apply."""
         marks = {"stopped": self.answer.stopped, "failed": self.failed, "trimmed": self.answer.trimmed}
+        marks["taken_back"] = bool(self.mark)
         return self.answer.metadata() | {mark: value for mark, value in marks.items() if value}
 
     @property

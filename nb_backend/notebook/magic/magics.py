@@ -186,18 +186,21 @@ class BackendMagics(Magics):
 
     async def _ask_one(self, question: Question, attached: Attached | None) -> Answer:
         from ..cell.attached import show_attached
+        from ..cell.taken_back import mark_if_taken_back
         from ..cell.view import show_stream, view_for
 
-        stream = question.stream()
+        stream, view = question.stream(), None
         try:
             await stream.prepare()
             show_attached(attached, self.shell)
             question.shown = True
-            return await show_stream(stream, view_for(self.shell, question.options.format))
+            view = view_for(self.shell, question.options.format)
+            return await show_stream(stream, view)
         finally:
             self._note_shown(stream.answer)
             if stream.kept:
                 question.record_answer(stream.answer, self.shell.user_ns)
+                mark_if_taken_back(question.chat, stream.turn, view)
 
     async def _ask_several(self, question: Question, attached: Attached | None) -> Answers:
         from ..cell.attached import show_attached
@@ -239,7 +242,7 @@ class BackendMagics(Magics):
         self._shown_in_cell.clear()
         if not info.cell_id:  # a cell that a cell runs by ``run_cell`` has no id, and belongs to the outer one
             return
-        _running[info.cell_id] = CellRun(info.cell_id)
+        _running[info.cell_id] = CellRun(info.cell_id, self.shell.execution_count if info.store_history else None)
         cell_run.set(_running[info.cell_id])
         if (named_chats := sys.modules.get("nb_backend.chat.named_chats")) is not None:
             for cell in _deleted_cells(self.shell):

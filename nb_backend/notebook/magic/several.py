@@ -13,6 +13,7 @@ from ...providers.catalog import names_listed
 from ...providers.unknown_model import is_listed
 from ..cell.answers import Answers
 from ..cell.formats import FormatError, value_of
+from ..cell.taken_back import mark_if_taken_back
 from ..cell.view import View, show_stream
 from ..errors import MagicError
 from .mistakes import not_listed, refuse_unsure
@@ -93,6 +94,7 @@ class MultiModelRun:
         finally:
             if stream.kept:
                 self.question.record_answer(self.answers, names)
+                mark_if_taken_back(self.question.chat, stream.turn, view, at)
 
     def _keep_texts(self, names: dict[str, Any]) -> None:
         """Keep the list if any answer has text, also after an interrupt."""
