@@ -17,7 +17,7 @@ MAX_REMOVALS = 20  # that a chat remembers
 READABLE = frozenset({"rerun", "deleted cell", "new"})  # kinds whose messages the user has not deleted
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Removal:
     """One removal: what was in the chat ``before``, and which of it was ``removed``.
 
@@ -56,6 +56,9 @@ class Removal:
             "retry": "Asked again: the earlier answer is kept",
             "failed": "Failed answer removed",
         }[self.kind]
+
+    def __repr__(self) -> str:
+        return f"<Removal: {self.kind}>"
 
     def put_back(self, histories: Sequence[Messages], messages: Messages) -> list[Messages]:
         """Return the histories with these messages of the removal back at their places."""
