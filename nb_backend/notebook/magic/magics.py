@@ -242,7 +242,9 @@ class BackendMagics(Magics):
         self._shown_in_cell.clear()
         if not info.cell_id:  # a cell that a cell runs by ``run_cell`` has no id, and belongs to the outer one
             return
-        _running[info.cell_id] = CellRun(info.cell_id, self.shell.execution_count if info.store_history else None)
+        # This list starts with an empty cell 0 and does not have the new cell yet.
+        number = len(self.shell.history_manager.input_hist_parsed)  # type: ignore[union-attr]
+        _running[info.cell_id] = CellRun(info.cell_id, number if info.store_history else None)
         cell_run.set(_running[info.cell_id])
         if (named_chats := sys.modules.get("nb_backend.chat.named_chats")) is not None:
             for cell in _deleted_cells(self.shell):
