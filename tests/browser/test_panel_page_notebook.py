@@ -81,7 +81,8 @@ def test_code_of_an_answer_in_a_cell_is_copied(panel: PanelPage) -> None:
         const outputs = at => ({length: 1, get: () => ({metadata: at === 1 ? {nb_backend: {}} : {}})});
         kernel.manager.context.model.cells = {get: at => ({outputs: outputs(at)})};
         for (const cell of [...document.querySelectorAll('.jp-Cell')].slice(1))
-            cell.insertAdjacentHTML('beforeend', '<div class=jp-RenderedMarkdown><pre><code>a = 1\\nb = 2\\n</code></pre></div>');
+            cell.insertAdjacentHTML('beforeend',
+                '<div class=jp-RenderedMarkdown><pre><code>a = 1\\nb = 2\\n</code></pre></div>');
         document.addEventListener('copy', () => { window.copied = document.activeElement.value; })""")
     panel.page.locator("pre").nth(1).hover()  # of another program
     copy = panel.page.get_by_role("button", name="Copy", exact=True).and_(panel.page.locator("body > *"))
@@ -123,6 +124,16 @@ def test_the_keyboard_leads_from_a_cell_to_the_box_and_back(panel: PanelPage) ->
     assert len(panel.requests("stop")) == 1
 
 
+def test_in_a_narrow_window_the_pane_covers_the_notebook(panel: PanelPage) -> None:
+    panel.greet(QUESTION)
+    panel.page.set_viewport_size({"width": 376, "height": 700})
+    panel.button("Open beside the notebook").click()
+    assert panel.root.bounding_box()["width"] == 375  # type: ignore[index]
+    panel.button("Back to the cell").click()
+    panel.page.set_viewport_size({"width": 1200, "height": 900})
+    assert panel.page.locator(".jp-Cell .nbb-panel").count() == 1
+
+
 def test_the_panel_opens_beside_the_notebook_and_comes_back(panel: PanelPage) -> None:
     panel.greet(QUESTION, ANSWER, item("q2", "user", P), item("a2", "assistant", *[P] * 20))
     size = (
@@ -154,6 +165,7 @@ def test_the_panel_opens_beside_the_notebook_and_comes_back(panel: PanelPage) ->
 def test_the_next_run_of_the_cell_takes_over_the_pane(panel: PanelPage) -> None:
     panel.greet(QUESTION)
     panel.button("Open beside the notebook").click()
+    panel.run("kernel.manager.context.model.sharedModel.insertCell(0, {source: 'above'})")
     panel.run("for (const close of kernel.cleanups.splice(0)) close(); kernel.view()")
     panel.page.locator(".nbb-pane .nbb-panel").wait_for()
     assert panel.page.locator(".nbb-pane, .nbb-panel, .nbb-away").count() == 3

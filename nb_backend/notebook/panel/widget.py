@@ -38,6 +38,9 @@ class ChatPanel(anywidget.AnyWidget):
     cell runs again with the same values, what the user has chosen in the panel since then stays. With
     ``enter_sends=False``, Shift+Enter sends.
 
+    Ctrl+Shift+Space leads from a cell to the message box, and Escape back. Tab reaches the messages as one stop: arrow
+    keys move between them (up, down) and between the actions of one (right, left).
+
     The transcript stays in the notebook as an output of its own. ``finish()`` replaces the panel by it, ``close()``
     only ends the panel.
 

@@ -1,6 +1,7 @@
 /** The panel beside the notebook: in a pane of JupyterLab, elsewhere in a pane of this page. */
 
 import { button, h, icon, on, relabel } from "./dom.js";
+import { cellIdOf } from "./notebook.js";
 
 const MIN = 280; // pixels
 const HEIR = 3000; // milliseconds for which a pane waits for the panel of the cell's next run
@@ -110,7 +111,7 @@ export function dock(store, node, home, focus) {
 		if (asked || !home.isConnected) return;
 		asked = true;
 		toggle.hidden = !hasPlace(store, home);
-		key = `${store.model.widget_manager?.context?.path}:${home.closest("[data-windowed-list-index]")?.getAttribute("data-windowed-list-index")}`;
+		key = `${store.model.widget_manager?.context?.path}:${cellIdOf(store, home)}`;
 		const left = orphans().get(key);
 		orphans().delete(key);
 		if (left) use(left);

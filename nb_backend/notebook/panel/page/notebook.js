@@ -12,6 +12,9 @@ export const isInsertable = (store, language = "") => Boolean(notebookCells(stor
 /** The index of the cell around an element. @param {Element | null | undefined} inside */
 const indexOf = (inside) => Number(inside?.closest(`[${INDEX}]`)?.getAttribute(INDEX) ?? NaN);
 
+/** The id of the cell around an element. @param {Store} store @param {Element} inside @returns {string | undefined} */
+export const cellIdOf = (store, inside) => notebookCells(store)?.cells?.[indexOf(inside)]?.id;
+
 /**
  * Where the user works in the notebook, besides the panel: new cells go below it, and Escape leads back to it.
  * `home` is the element in the output of the cell that shows the panel.
@@ -21,7 +24,8 @@ export function workplace(store, node, home) {
 	let cell = ""; // the id of the last active cell, if it is not that of the panel
 	/** @type {HTMLElement | null} */ let left = null; // had the focus before the panel
 
-	const root = () => home.closest(".jp-Notebook") ?? document;
+	/** @type {ParentNode} */ let notebook = document; // found once: a cell that is scrolled out of view may leave the page
+	const root = () => (notebook = home.closest(".jp-Notebook") ?? notebook);
 	const own = () => /** @type {HTMLElement | null} */ (home.closest(".jp-Cell"));
 	const cells = () => /** @type {{id: string}[]} */ (notebookCells(store)?.cells ?? []);
 
