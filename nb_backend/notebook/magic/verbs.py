@@ -101,4 +101,4 @@ def unknown_verb(verb: str, rest: str, known: Collection[str]) -> ValueError:
         hint = f"it is an option of a cell, %%backend --{plain} …{f'; {ask}' if ask else ''}"
     else:
         hint = ask or f"choose from {', '.join(sorted(known))}; %backend help explains them"
-    return ValueError(f"%backend has no command {shown!r}: {hint}")
+    return ValueError(f"no command {shown!r}: {hint}")
