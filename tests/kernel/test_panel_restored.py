@@ -1,0 +1,135 @@
+"""A panel in a new kernel continues from what its page, or the notebook's file, says of earlier panels."""
+
+from __future__ import annotations
+
+import json
+
+from media_support import PNG
+from test_panel_lasting import Outputs
+from test_panel_turns import open_page, page, pairs, said  # noqa: F401  a fixture
+
+from nb_backend import to_data_uri
+
+
+def chat_record(*turns, **fields):
+    """Return a chat as a record has it; a turn is its id, question and answer, and what to add to each message."""
+    messages, about = [], []
+    for id, question, answer, *more in turns:
+        asked, told, failed = (*more, {}, {}, {})[:3]
+        messages += [{"role": "user", "content": question, **asked}, {"role": "assistant", "content": answer, **told}]
+        about += [{"id": id, "time": 1.79e9}, {"time": 1.79e9, "model": "m", **failed}]
+    record = {"format": "nb_backend.chat", "version": 1, "model": None, "provider": None, "system": None, "params": {}}
+    return {**record, "messages": messages, "about": about, **fields}
+
+
+def record(name, *turns, **fields):
+    return {"chats": {name: chat_record(*turns, **fields)}, "shown": name, "opened": name}
+
+
+def restored(page, *records):  # noqa: F811
+    data = json.dumps([*records]).encode() if records else b""
+    return page.ask("restore", *([data] if data else [b""]), pieces=1 if data else 0)
+
+
+def test_a_record_comes_back_with_all_that_was_shown(page, engine, kernel):  # noqa: F811
+    shown = open_page(kernel, "kept = ChatPanel('kept')\nkept", cell="kept")
+    assert shown.state["restore"] is True
+    picture = {"media": [[to_data_uri(PNG), "a.png"]]}
+    turns = [
+        ("k1", "One?", "1", {"cell": "asking"}),
+        ("k2", "Two?", "2", picture, {"stopped": True}),
+        ("k3", "Three?", "half", {}, {}, {"failed": "the server is gone"}),
+        ("k4", "Four?", "4"),
+    ]
+    saved = record("kept", *turns, model="llama", params={"temperature": 0.5, "base_url": "http://stranger"})
+    assert {"turns": 4, "lost": 0, "time": 1.79e12}.items() <= restored(shown, saved).items()
+    shown.until(lambda: len(shown.shown) == 8)
+    assert said(shown) == pairs("One?", "1", "Two?", "2", "Three?", "half", "Four?", "4")
+    assert [one["status"] for one in shown.shown if one["role"] == "assistant"] == ["done", "stopped", "failed", "done"]
+    assert shown.shown[5]["error"] == "the server is gone"
+    assert shown.picture(shown.shown[2]["images"][0]["key"]) == PNG
+    assert shown.state["settings"]["model"] == "llama"
+    assert kernel.run("chats['kept'].params").result == "{'temperature': 0.5}"
+    assert restored(shown, saved)["turns"] == 0
+
+    shown.turn("On?")
+    sent = [message["content"] for message in engine.history[-1]["messages"] if message["role"] == "user"]
+    assert [one if isinstance(one, str) else one[-1]["text"] for one in sent] == ["One?", "Two?", "Four?", "On?"]
+    shown.ask("retry", item=shown.shown[5]["id"])  # the failed one is asked as the next
+    shown.until(lambda: said(shown)[-2:] == pairs("Three?", "Three?") and len(shown.shown) == 10)
+    shown.ask("delete", item=shown.shown[0]["id"])
+    shown.until(lambda: len(shown.shown) == 8)
+    assert restored(shown, saved)["turns"] == 0  # neither the deleted turn nor the failed one comes back
+
+    reply = shown.ask("record")
+    written = json.loads(b"".join(shown.pieces[reply["id"]]))
+    assert [one["content"] for one in written["chats"]["kept"]["messages"]][:2] == ["Two?", "2"]
+    assert written["chats"]["kept"]["messages"][0]["media"] == [[to_data_uri(PNG), "a.png"]]
+    assert kernel.run("import os; os.environ['NB_BACKEND_API_KEY']").result.strip("'") not in json.dumps(written)
+    assert "http://" not in json.dumps(written)
+    shown.leave()
+    kernel.run("kept.close()")
+
+
+def test_all_chats_that_a_panel_has_shown_are_in_its_record(page, engine, kernel):  # noqa: F811
+    shown = open_page(kernel, "several = ChatPanel('several')\nseveral", cell="several")
+    saved = record("several", ("s1", "Here?", "yes"))
+    saved["chats"]["another"] = chat_record(("s2", "There?", "no"))
+    assert restored(shown, {**saved, "shown": "another"})["turns"] == 2
+    shown.until(lambda: said(shown) == pairs("There?", "no"))
+    assert shown.state["chat"] == "another"  # as the panel was left
+    found = Outputs(kernel)
+    shown.turn("And?")
+    shown.until(lambda: "Transcript of another: 2 turns" in found.transcript)
+    assert "Transcript of several: 1 turn<" in found.transcript
+    reply = shown.ask("record")
+    written = json.loads(b"".join(shown.pieces[reply["id"]]))
+    assert {*written["chats"]} == {"several", "another"}
+    assert (written["shown"], written["opened"]) == ("another", "several")
+    kernel.run("del chats['several']")
+    reply = shown.ask("record")
+    assert {*json.loads(b"".join(shown.pieces[reply["id"]]))["chats"]} == {"another"}
+    kernel.client.get_iopub_msg = found.read
+    shown.leave()
+    kernel.run("several.close()")
+
+
+def test_a_damaged_record_is_refused_and_changes_nothing(page, engine, kernel):  # noqa: F811
+    shown = open_page(kernel, "damaged = ChatPanel('damaged')\ndamaged", cell="damaged")
+    good = record("damaged", ("d1", "Q", "A"))
+    newer = record("damaged", ("d1", "Q", "A"), version=99)
+    for wrong in ({}, {"chats": 3}, {**good, "shown": None}, record("damaged", ("d1", 7, "A")), {**good, "chats": [1]}):
+        assert "this notebook" in shown.refused("restore", json.dumps([wrong]).encode(), pieces=1)
+    assert "newer" in shown.refused("restore", json.dumps([newer]).encode(), pieces=1)
+    assert "damaged" in shown.refused("restore", b"[{", pieces=1)
+    path = record("damaged", ("d1", "Q", "A", {"media": [["/etc/passwd", "a.png"]]}))
+    shown.refused("restore", json.dumps([path]).encode(), pieces=1)
+    assert kernel.run("len(chats['damaged'].messages)").result == "0"
+    shown.leave()
+    kernel.run("damaged.close()")
+
+
+def test_without_a_page_that_reaches_it_the_notebook_is_read_from_its_file(page, engine, kernel, tmp_path):  # noqa: F811
+    found = Outputs(kernel)
+    shown = open_page(kernel, "filed = ChatPanel('filed')\nfiled", cell="filed")
+    assert restored(shown)["unread"] is True
+    shown.turn("Kept?")
+    shown.until(lambda: "Kept?" in found.transcript)
+    mark = next(one["nb_backend"] for one in reversed(found.metadata.values()) if "record" in one.get("nb_backend", {}))
+    written = json.loads(json.dumps(mark["record"]).replace("Kept?", "From the file?"))
+    for about in written["chats"]["filed"]["about"]:
+        about.pop("id", None)
+    output = {"output_type": "display_data", "data": {}, "metadata": {"nb_backend": {**mark, "record": written}}}
+    cells = [{"cell_type": "code", "source": "x", "metadata": {}, "outputs": [output]}, None, {"metadata": 3}]
+    (tmp_path / "a.ipynb").write_text(json.dumps({"cells": cells, "nbformat": 4, "nbformat_minor": 5}))
+    kernel.run(f"__vsc_ipynb_file__ = {str(tmp_path / 'a.ipynb')!r}")
+    again = open_page(kernel, "filed = ChatPanel('filed')\nfiled", cell="filed")
+    assert {"turns": 1, "unread": False}.items() <= restored(again).items()
+    again.until(lambda: said(again) == pairs(*["From the file?"] * 2, *["Kept?"] * 2))
+    again.ask("hello", notebook=True)  # now a page keeps the record
+    again.turn("Last?")
+    again.until(lambda: "Last?" in found.transcript)
+    marks = [one.get("nb_backend", {}) for one in found.metadata.values()]
+    assert not any("record" in one for one in marks if one.get("panel") == again.panel)
+    kernel.client.get_iopub_msg = found.read
+    kernel.run("filed.close()\ndel __vsc_ipynb_file__")
