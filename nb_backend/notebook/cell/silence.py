@@ -48,6 +48,7 @@ class Silence:
 def ticking(tick: Callable[[], None]) -> Iterator[None]:
     """Call ``tick`` each second, on the running loop."""
     loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle | None = None
 
     def call() -> None:
         nonlocal timer

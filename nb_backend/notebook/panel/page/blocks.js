@@ -6,6 +6,8 @@ import { isInsertable } from "./notebook.js";
 import { Reveal } from "./reveal.js";
 import { skipByTab, watchWide } from "./rove.js";
 
+const NEAR = 40; // blocks at the end, which are in view while a text grows
+
 /** Parse a block and add the buttons and the pictures that are loaded. @param {Store} store */
 function parse(html = "", store) {
 	const template = h("template");
@@ -97,7 +99,9 @@ export class Blocks {
 	/** @param {Store} store */
 	#write(k = 0, html = "", store) {
 		const fresh = parse(html, store);
-		const block = this.node.children[k] ?? this.node.appendChild(h("div.block"));
+		const { children } = this.node;
+		if (!children[k]) children[k - NEAR]?.classList.add("nbb-far");
+		const block = children[k] ?? this.node.appendChild(h("div.block"));
 		const again = () => this.#shown[k] === html && this.#reveal.rewrite(k, () => this.#write(k, html, store));
 		block.setAttribute("dir", fresh.querySelector(":scope > .nbb-code, :scope > .nbb-math") ? "ltr" : "auto");
 		showFormulas(fresh, this.node, store, again);

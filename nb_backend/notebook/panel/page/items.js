@@ -10,6 +10,7 @@ import { isGrowing, Silence } from "./silence.js";
 import { refocusVersions, removalView, versionButtons } from "./versions.js";
 
 const MAX_GLIDE = 100; // pixels; it jumps if the end is farther away
+const GLIDE_STEP = 30; // milliseconds between two steps
 const GLIDE_TIME = 60; // milliseconds in which the way to the end becomes a third
 
 /** The view of an item: a question, an answer, or another message. @param {Store} store @param {() => void} follow  scrolls to the end */
@@ -195,6 +196,7 @@ export function transcript(store, insert) {
 	};
 
 	const glide = (now = 0) => {
+		if (now - glidedAt < GLIDE_STEP) return void (gliding = requestAnimationFrame(glide));
 		const left = follows ? below() : 0;
 		const share = isCalm() ? 1 : glidedAt && 1 - Math.exp((glidedAt - now) / GLIDE_TIME);
 		if (share) scroller.scrollTop += Math.max(1, left * share);

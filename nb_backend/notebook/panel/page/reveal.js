@@ -6,6 +6,9 @@ const SKIPPED = "FIGCAPTION"; // of code: its buttons are no part of the text
 const LATE = 1.25; // an update may come later than the last one did
 const SHORTEST = 60; // milliseconds
 const LONGEST = 1000;
+const STEP = 30; // between two changes of the page, which cost a layout each
+const FAST_STEP = 60; // if more than FAST characters come in a millisecond
+const FAST = 0.8;
 const PAUSE = 1500; // the first update after a pause, or after the tab was hidden, appears at once
 const CLUSTER = /[\p{M}\u200d\udc00-\udfff]/u; // a character that belongs to the one before it
 
@@ -127,7 +130,8 @@ export class Reveal {
 	#reveal = (now = 0) => {
 		const left = this.#held.reduce((sum, held) => sum + held.left, 0);
 		const share = (now - this.#shown) / Math.max(1, this.#until - this.#shown);
-		let count = share < 1 ? Math.floor(left * share) : left;
+		const isFast = left > FAST * (this.#until - now);
+		let count = share >= 1 ? left : now - this.#shown < (isFast ? FAST_STEP : STEP) ? 0 : Math.floor(left * share);
 		if (count) this.#shown = now;
 		while (count > 0) {
 			const [held] = this.#held;
@@ -138,7 +142,7 @@ export class Reveal {
 			if (!held.left) this.#held.shift();
 			if (!this.#held.length) break;
 		}
-		this.#putCaret(true);
+		if (this.#shown === now) this.#putCaret(true);
 		if (this.#held.length) this.#frame = requestAnimationFrame(this.#reveal);
 	};
 
