@@ -20,7 +20,7 @@ export function watchWide(box) {
 	regions ??= new IntersectionObserver((entries) => {
 		for (const { target, isIntersecting } of entries) {
 			target.setAttribute("tabindex", isIntersecting && target.scrollWidth > target.clientWidth ? "0" : "-1");
-			/** @type {HTMLElement} */ (target).style.overflow = isIntersecting ? "" : "hidden";
+			target.classList.toggle("nbb-still", !isIntersecting);
 		}
 	});
 	for (const region of box.querySelectorAll(SCROLLS)) regions.unobserve(region), regions.observe(region);
