@@ -321,6 +321,7 @@ class Chat:
         about = saved.about or [{} for _ in saved.messages]
         chat.params, chat.messages = saved.params, [*map(Message, saved.messages, about)]
         chat.title = saved.title
+        chat._history.add_versions(saved.versions, chat.messages)
         return chat
 
     def export(self, path: str | os.PathLike[str]) -> None:
@@ -351,9 +352,9 @@ class Chat:
         key = settings.api_key(self._api_key.value)
         messages = [*self.messages]
         about = [metadata(message) for message in messages]
-        return Transcript(self.model, self.provider, self._system, self.params, messages, about, self._title).without(
-            key
-        )
+        versions = self._history.versions_to_data()
+        parts = (self.model, self.provider, self._system, self.params, messages, about, self._title, versions)
+        return Transcript(*parts).without(key)
 
     def _commit(self, request: Request, new: bool, answer: Answer, states: dict[str, Any]) -> None:
         """Add a prompt and its answer to the history."""

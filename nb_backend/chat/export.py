@@ -19,6 +19,7 @@ from .answer import Answer
 from .messages import Message, without_turns
 from .source_list import sources_markdown
 from .transcript import Transcript, expanded
+from .versions import forks_from_data, version_numbers
 
 _MAX_SHOWN = 200_000  # bytes of an image in the Markdown that shows a chat in a cell
 SPEAKERS = {"user": "You", "assistant": "Answer", "system": "Instructions", "developer": "Instructions"}
@@ -49,9 +50,10 @@ def to_markdown(transcript: Transcript, level: int = 1) -> str:
         parts.append(f"Model: {_span(transcript.model)}")
     if transcript.system:
         parts += [f"{heading} Instructions", _safe(transcript.system, level + 1)]
+    versions = _versions(transcript)
     for message, about in transcript.described_messages():
         role = message["role"]
-        remark = _remark(message, about)
+        remark = _remark(message, about, versions.get(id(message)))
         if message.get("system"):
             parts += [f"{heading} Instructions", _safe(message["system"], level + 1)]
         name = SPEAKERS.get(role) or _span(role)
@@ -66,6 +68,7 @@ def to_notebook(transcript: Transcript) -> str:
     model = transcript.model or ""
     plain_model = model if _PLAIN_MODEL_NAME.fullmatch(model) else ""
     cells = [_code(_setup(transcript, with_model=model != plain_model))]
+    versions = _versions(transcript)
     for message, about in transcript.described_messages():
         text = text_of(message)
         if message["role"] == "user":
@@ -77,7 +80,7 @@ def to_notebook(transcript: Transcript) -> str:
                 cells.append(_code(f"from nb_backend import attach\n\nattached = [\n{''.join(calls)}]"))
             cells.append(_code(_prompt_cell(text, plain_model, with_media=bool(media))))
         elif message["role"] == "assistant" and cells[-1]["source"][0].startswith("%%backend"):
-            cells[-1]["outputs"].append(_output(message, about, text))
+            cells[-1]["outputs"].append(_output(message, about, text, versions.get(id(message))))
         else:
             name = SPEAKERS.get(message["role"]) or _span(message["role"])
             cells.append({"cell_type": "markdown", "metadata": {}, "source": _lines(f"**{name}**\n\n{_safe(text)}")})
@@ -115,8 +118,10 @@ def _prompt_cell(prompt: str, model: str, *, with_media: bool) -> str:
     return f"{' '.join(words)}\n{prompt}{end}"
 
 
-def _output(message: dict[str, Any], about: dict[str, Any], text: str) -> dict[str, Any]:
-    remark = _remark(message, about)
+def _output(
+    message: dict[str, Any], about: dict[str, Any], text: str, version: tuple[int, int] | None
+) -> dict[str, Any]:
+    remark = _remark(message, about, version)
     answer = _safe_with_images(text, message.get("images"))
     shown = "\n\n".join(part for part in (answer, _sources(about), remark and f"<small>{remark}</small>") if part)
     metadata = {key: message[key] for key in ("stopped", "trimmed") if message.get(key)}
@@ -134,8 +139,12 @@ def _sources(about: dict[str, Any]) -> str:
     return sources_markdown([*sources])
 
 
-def _remark(message: dict[str, Any], about: dict[str, Any]) -> str:
-    """Return in words how an answer was stopped or its request trimmed, and why it is incomplete."""
+def _versions(transcript: Transcript) -> dict[int, tuple[int, int]]:
+    return version_numbers(forks_from_data(transcript.versions, transcript.messages), transcript.messages)
+
+
+def _remark(message: dict[str, Any], about: dict[str, Any], version: tuple[int, int] | None = None) -> str:
+    """Return in words how an answer was stopped or its request trimmed, why it is incomplete, and its version."""
     remarks = ["stopped early"] if message.get("stopped") else []
     if message["role"] == "assistant" and (why := Answer.of(Message(message, about)).shortcomings):
         remarks.append(f"incomplete: {escape_line(', '.join(why))}")
@@ -143,6 +152,7 @@ def _remark(message: dict[str, Any], about: dict[str, Any]) -> str:
         remarks.append(f"sent {without_turns(count)}")
     if message["role"] == "assistant":
         remarks += map(escape_line, Answer.of(Message(message, about)).remarks)
+    remarks += ["version {} of {}; the others are not shown".format(*version)] if version is not None else []
     return "; ".join(remarks)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import background
@@ -22,7 +22,7 @@ from .messages import opening_words as opening_words
 from .messages import system_prompt as system_prompt
 from .messages import trimmed_turns as trimmed_turns
 from .removals import MAX_REMOVALS, Kind, Removal, history_before_cell, of_cells, places, remove_cell
-from .versions import Fork, fork_at, reachable_forks, same_prompt, version_numbers
+from .versions import Fork, fork_at, forks_from_data, forks_to_data, reachable_forks, same_prompt, version_numbers
 from .wire import wire_messages as wire_messages
 
 _lock = threading.RLock()
@@ -189,7 +189,8 @@ class History:
         """Remove all messages, and with them what is known about cells and servers."""
         with _lock:
             removal = self._removal("clear", [one for messages in (*self._previous, self.messages) for one in messages])
-            removal.earlier, self._removals = self._removals, []
+            if removal.removed:
+                removal.earlier, self._removals = self._removals, []
             self._note(self.messages)
             self.messages, self._previous, self._server_states, self._last_run_of_cell = [], [], {}, {}
             self._remember(removal)
@@ -260,7 +261,9 @@ class History:
     def _remember(self, *made: Removal) -> None:
         """Remember removals, and forget those that cannot be undone any more."""
         self._removals = [*self._removals, *made]
-        self._removals = [one for one, _ in self.removals()][-MAX_REMOVALS:]
+        known = {one for one, _ in self.removals()}
+        left = [[one] if one in known else one.earlier for one in self._removals]
+        self._removals = [one for some in left for one in some][-MAX_REMOVALS:]
 
     def _shown(self, messages: Messages) -> Messages:
         """Return those of these messages that are in the chat, and not put aside already."""
@@ -276,6 +279,18 @@ class History:
         """Return for the id() of each message that has versions which one it is, from 1, and how many there are."""
         with _lock:
             return version_numbers(self._forks, self.messages) if self._forks else {}
+
+    def versions_to_data(self) -> list[dict[str, Any]]:
+        """Return the versions that are not chosen as data for a file."""
+        with _lock:
+            return forks_to_data(self._forks, self.messages)
+
+    def add_versions(self, data: Sequence[Mapping[str, Any]], messages: Messages) -> None:
+        """Add the versions that ``versions_to_data`` returned for these messages, as far as they are in the chat."""
+        with _lock:
+            known = {id(fork.head) for fork in self._forks}
+            forks = [fork for fork in forks_from_data(data, messages) if id(fork.head) not in known]
+            self._forks = [*self._forks, *reachable_forks(forks, [self.messages])]
 
     def choose(self, message: Mapping[str, Any], number: int) -> None:
         """Choose another version of a prompt or an answer, counted from 1, with all that followed it.

@@ -2,8 +2,10 @@
 
 The JSON is an object of ``format`` ("nb_backend.chat"), ``version`` (1), ``model``, ``provider``, ``system`` (strings
 or null), ``title`` (a string, if the user has given one), ``params`` (an object), ``messages`` (objects of ``role``,
-``content`` and the local keys that ``messages`` lists) and ``about`` (for each message the object
-``messages.Message.metadata``). A change that older readers would misunderstand raises the version.
+``content`` and the local keys that ``messages`` lists), ``about`` (for each message the object
+``messages.Message.metadata``) and ``versions`` (those versions of turns that are not chosen, as
+``versions.forks_to_data`` writes them; older readers leave them out). A change that older readers would misunderstand
+raises the version.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +23,7 @@ from ..files import write
 from ..media.attachment import Attachment
 from ..typing import Messages
 from .jsonable import plain, without_secrets
+from .versions import MAX_VERSIONS
 
 FORMAT = "nb_backend.chat"
 VERSION = 1
@@ -39,6 +42,7 @@ class Transcript:
     messages: Messages = field(default_factory=list)
     about: list[dict[str, Any]] = field(default_factory=list)
     title: str | None = None
+    versions: list[dict[str, Any]] = field(default_factory=list)
 
     def without(self, *keys: str | None) -> Self:
         """Return a copy as JSON data with the keys masked, and without parameters whose names say that they are secret.
@@ -48,6 +52,8 @@ class Transcript:
         secrets = [key for key in keys if key]
         made: dict[str, Any] = {one.name: plain(getattr(self, one.name), secrets) for one in fields(self)}
         made |= {name: without_secrets(made[name]) for name in ("params", "about")}
+        for other in _others(made["versions"]):
+            other["about"] = without_secrets(other["about"])
         copy = type(self)(**made)
         if wrong := copy._wrong():
             raise ValueError(f"this chat cannot be written: {wrong}")
@@ -64,6 +70,8 @@ class Transcript:
             del record["about"]
         if self.title is None:
             del record["title"]
+        if not self.versions:
+            del record["versions"]
         return record
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -99,6 +107,8 @@ class Transcript:
         found = cls(**values)
         if not _is_about(found.about, found.messages):
             found.about = []  # old files have none
+        if not isinstance(found.versions, list) or not all(map(_is_fork, found.versions)):
+            found.versions = []
         if wrong := found._wrong():
             raise _damaged(where, wrong)
         try:
@@ -106,7 +116,7 @@ class Transcript:
         except ValueError:
             raise _damaged(where, "its data is nested too deeply") from None
         try:
-            for message in read.messages:
+            for message in chain(read.messages, *(other["messages"] for other in _others(read.versions))):
                 if "media" in message:
                     message["media"] = [Attachment(*one) for one in message["media"]]
         except ValueError as error:
@@ -125,6 +135,25 @@ class Transcript:
         if not isinstance(self.messages, list) or not all(map(_is_message, self.messages)):
             return '"messages" is not a list of messages'
         return ""
+
+
+def _others(versions: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    return (other for fork in versions for other in fork["others"])
+
+
+def _is_fork(fork: Any) -> bool:
+    """Whether this is a fork as ``versions.forks_to_data`` writes it, with ``about`` beside its messages."""
+    if not isinstance(fork, dict) or not isinstance(others := fork.get("others"), list):
+        return False
+    counts = [fork.get(name) for name in ("path", "at", "chosen")]
+    if not all(type(count) is int and count >= 0 for count in counts) or len(others) >= MAX_VERSIONS:
+        return False
+    return all(isinstance(other, dict) and _is_version(other.get("messages"), other.get("about")) for other in others)
+
+
+def _is_version(messages: Any, about: Any) -> bool:
+    is_list = isinstance(messages, list) and bool(messages) and all(map(_is_message, messages))
+    return is_list and messages[0]["role"] == "user" and _is_about(about, messages)
 
 
 def _is_about(about: Any, messages: Any) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..typing import Messages
+from .messages import Message, metadata
 
 MAX_VERSIONS = 30  # of one turn; of more, the oldest are dropped
 
@@ -110,8 +111,8 @@ def forks_to_data(forks: Sequence[Fork], messages: Messages) -> list[dict[str, A
     """Return the forks as data for a file: where each lies, and its versions that are not chosen.
 
     A fork is ``path``, the number of the messages in which it lies, ``at``, the index of its prompt there, ``chosen``,
-    and ``others``, a list of objects of ``messages``. Path 0 are the messages of the chat; the others get the next
-    numbers in the order in which they are written.
+    and ``others``, a list of objects of ``messages`` and ``about``, their metadata. Path 0 are the messages of the
+    chat; the others get the next numbers in the order in which they are written.
     """
     heads = {id(fork.head): fork for fork in forks}
     paths, data = [messages], []
@@ -120,18 +121,17 @@ def forks_to_data(forks: Sequence[Fork], messages: Messages) -> list[dict[str, A
             if (fork := heads.pop(id(message), None)) is not None:
                 others = [one for k, one in enumerate(fork.versions) if k != fork.chosen]
                 paths += others
-                data.append(
-                    {"path": number, "at": at, "chosen": fork.chosen, "others": [{"messages": one} for one in others]}
-                )
+                told = [{"messages": one, "about": [*map(metadata, one)]} for one in others]
+                data.append({"path": number, "at": at, "chosen": fork.chosen, "others": told})
     return data
 
 
-def forks_from_data(data: Any, messages: Messages) -> list[Fork]:
+def forks_from_data(data: Sequence[Mapping[str, Any]], messages: Messages) -> list[Fork]:
     """Return the forks that ``forks_to_data`` wrote, whose messages were checked; forks at no prompt are left out."""
     forks: list[Fork] = []
     paths = [messages]
     for one in data:
-        others = [other["messages"] for other in one["others"]]
+        others: list[Messages] = [[*map(Message, other["messages"], other["about"])] for other in one["others"]]
         path = paths[one["path"]] if one["path"] < len(paths) else []
         paths += others
         chosen, at = one["chosen"], one["at"]

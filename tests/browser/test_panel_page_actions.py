@@ -365,3 +365,57 @@ def test_settings_are_set_one_by_one(panel: PanelPage) -> None:
     form.get_by_label("Temperature").fill("7")
     form.get_by_label("Temperature").blur()
     assert len(panel.requests("set")) == 4
+
+
+def version(panel: PanelPage, at: int, name: str) -> Any:
+    return panel.root.locator("article").nth(at).get_by_role("button", name=name)
+
+
+def test_versions_are_chosen_with_two_buttons_that_keep_the_focus(panel: PanelPage) -> None:
+    panel.open(QUESTION | {"version": [2, 3]}, ANSWER)
+    group = panel.root.get_by_role("group", name="Versions")
+    assert group.get_by_text("2 of 3").is_visible()
+    version(panel, 0, "Next version").click()
+    request = panel.asked("version")
+    assert (request["item"], request["number"]) == ("q1", 3)
+    panel.items(["q3", "a3"], QUESTION | {"id": "q3", "version": [3, 3]}, ANSWER | {"id": "a3"})
+    panel.reply(request)
+    assert group.get_by_text("3 of 3").is_visible()
+    assert version(panel, 0, "Next version").is_disabled()
+    assert panel.run("return document.activeElement.title") == "Previous version"
+
+
+def test_what_was_taken_back_is_folded_below_a_line_and_is_put_back(panel: PanelPage) -> None:
+    text = "1 turn taken back when cell [3] ran again"
+    line = item("r", "removal", who=text, can=["undo"], fold="x", time=None)
+    gone = [QUESTION | {"id": "q2", "fold": "x", "can": ["copy"]}, ANSWER | {"id": "a2", "fold": "x", "can": ["copy"]}]
+    panel.open(QUESTION, ANSWER, line, *gone, removal={"id": "x", "text": text})
+    assert panel.root.locator("article:visible").count() == 3
+    toggle = panel.button(text)
+    toggle.click()
+    panel.settle()
+    assert panel.root.locator("article:visible").count() == 5
+    assert toggle.get_attribute("aria-expanded") == "true"
+    toggle.click()
+    panel.settle()
+    assert panel.root.locator("article:visible").count() == 3
+    panel.button("Put back").click()
+    assert panel.asked("undo")["removal"] == "x"
+
+
+def test_the_last_removal_is_offered_for_undo_until_it_no_longer_applies(panel: PanelPage) -> None:
+    panel.open(QUESTION, ANSWER)
+    panel.items([])
+    panel.settings(removal=None)
+    state: dict[str, Any] = {"chat": "chat", "title": "", "settings": SETTINGS}
+    panel.say("settings", **state, removal={"id": "d", "text": "1 turn deleted"})
+    panel.settle()
+    assert "1 turn deleted." in panel.notes()
+    panel.button("Undo").click()
+    assert panel.asked("undo")["removal"] == "d"
+    panel.say("settings", **state, removal={"id": "e", "text": "2 turns deleted"})
+    panel.settle()
+    assert "2 turns deleted." in panel.notes()
+    panel.say("settings", **state, removal=None)
+    panel.settle()
+    assert panel.notes() == ""
