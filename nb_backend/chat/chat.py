@@ -20,7 +20,8 @@ from .answer import Answer
 from .cache import AnswerCache
 from .cell_run import CellRun, cell_run
 from .cell_run import from_cell as from_cell
-from .history import History, Message, describe_length, metadata, new_turn_id, opening_words, system_prompt
+from .history import History
+from .messages import Message, describe_length, metadata, new_turn_id, opening_words, system_prompt
 from .observers import Observers
 from .removals import Kind, Removal
 from .request import Request

@@ -10,15 +10,12 @@ from .. import background
 from ..typing import Messages
 from .cell_run import CellRun
 from .merge import merge
-from .messages import LOCAL_KEYS as LOCAL_KEYS
 from .messages import Message as Message
 from .messages import cell_of, turns_of
 from .messages import count_turns as count_turns
 from .messages import describe_length as describe_length
 from .messages import find_turn as find_turn
 from .messages import metadata as metadata
-from .messages import new_turn_id as new_turn_id
-from .messages import opening_words as opening_words
 from .messages import system_prompt as system_prompt
 from .messages import trimmed_turns as trimmed_turns
 from .removals import MAX_REMOVALS, Kind, Removal, history_before_cell, of_cells, places, remove_cell
@@ -220,7 +217,8 @@ class History:
             for one in self._removals:
                 turns = [turn for turn in turns_of(one.removed) if id(turn[0]) not in present]
                 if one.kind == "new":
-                    turns = turns_of(one.removed) if self._previous and self._begins_with(one.question) else []
+                    is_first = bool(self._previous and self.messages) and self.messages[0] is one.question
+                    turns = turns_of(one.removed) if is_first else []
                 elif one.kind not in ("edit", "retry"):
                     turns = [turn for turn in turns if cell_of(turn[0]) not in cells or id(turn[0]) in heads]
                 elif not any(one.question is message for message in self.messages):
@@ -269,9 +267,6 @@ class History:
         """Return those of these messages that are in the chat, and not put aside already."""
         here = {id(message) for message in self.messages}
         return [message for message in messages if id(message) in here]
-
-    def _begins_with(self, question: Mapping[str, Any] | None) -> bool:
-        return bool(self.messages) and self.messages[0] is question
 
     # --- versions
 

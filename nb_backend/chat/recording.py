@@ -16,8 +16,8 @@ from ..events import RawResponse, reasoning_text
 from ..providers.think_tags import ThinkTagSplitter
 from ..typing import Messages
 from .answer import Answer
-from .history import LOCAL_KEYS
 from .jsonable import plain, without_secrets
+from .messages import LOCAL_KEYS
 
 RECORDED = frozenset(
     {"provider", "tool_calls", "sources", "finish", "usage", "suggestions", "title"}

@@ -27,7 +27,7 @@ from nb_backend import Chat, background
 from nb_backend.chat import cell_run
 from nb_backend.chat import history as history_module
 from nb_backend.chat.cell_run import CellRun, from_cell
-from nb_backend.chat.history import LOCAL_KEYS
+from nb_backend.chat.messages import LOCAL_KEYS
 from nb_backend.chat.named_chats import NamedChats
 from nb_backend.errors import ServerError
 from nb_backend.notebook.magic import question as question_module

@@ -16,7 +16,7 @@ from serving import TOKEN
 
 from nb_backend import Chat
 from nb_backend.chat.cell_run import from_cell
-from nb_backend.chat.history import LOCAL_KEYS
+from nb_backend.chat.messages import LOCAL_KEYS
 from nb_backend.chat.transcript import MAX_SIZE, Transcript
 
 any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates too
