@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet, ref
 
 from ... import background, redaction, settings
-from ...chat import history
 from ...chat.chat import Chat
-from ...chat.history import Message
 from ...chat.merge import turn_id
+from ...chat.messages import Message, opening_words
+from ...chat.messages import metadata as metadata_of
 from ...chat.named_chats import chats
 from ...text import safe_terminal
 from ...typing import Messages
@@ -86,7 +86,7 @@ class ConversationWatcher:
     @property
     def title(self) -> str:
         """The title of the chat, also while its first answer is being written; its name if there is no question."""
-        asked = history.opening_words([turn.request.question for turn in self.chat.live])
+        asked = opening_words([turn.request.question for turn in self.chat.live])
         return self.mask(safe_terminal(self.chat.title or asked)) or self.name
 
     def register_chat(self) -> None:
@@ -197,7 +197,7 @@ class ConversationWatcher:
         metadata = {**answer.metadata(), "time": time.time(), "reasoning": answer.reasoning}
         if turn.error is not None:
             metadata["failed"] = self.error_line(turn.error)
-        prompt = Message({**question, "media": turn.request.media}, history.metadata(question))
+        prompt = Message({**question, "media": turn.request.media}, metadata_of(question))
         return [prompt, Message({"role": "assistant", "content": answer.text}, metadata)]
 
 
