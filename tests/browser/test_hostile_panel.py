@@ -76,7 +76,7 @@ class Kernel:
 
     def _turn(self) -> Any:
         question = Message({"role": "user", "content": "Why?"}, {"time": 1e9})
-        request = SimpleNamespace(question=question, media=[], cell_run=None, instead=None)
+        request = SimpleNamespace(question=question, media=[], cell_run=None, instead=None, lacks_vision=False)
         return Asked(
             request=request, answer=Answer(), ended=False, kept=False, error=None, progress=None, seconds_silent=0.0
         )

@@ -156,10 +156,10 @@ def test_arrow_keys_move_in_a_menu_and_escape_closes_it(panel: PanelPage) -> Non
 
 def test_actions_appear_with_the_focus(panel: PanelPage) -> None:
     panel.open(QUESTION, ANSWER)
-    foot = panel.root.locator(".nbb-question .nbb-foot")
-    assert foot.evaluate("node => getComputedStyle(node).opacity") == "0"
-    foot.get_by_role("button", name="Edit").focus()
-    assert foot.evaluate("node => getComputedStyle(node).opacity") == "1"
+    acts = panel.root.locator(".nbb-question .nbb-acts")
+    assert acts.evaluate("node => getComputedStyle(node).opacity") == "0"
+    acts.get_by_role("button", name="Edit").focus()
+    assert acts.evaluate("node => getComputedStyle(node).opacity") == "1"
 
 
 def test_whole_sentences_are_read_out(panel: PanelPage) -> None:
