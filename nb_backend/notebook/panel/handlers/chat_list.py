@@ -61,6 +61,7 @@ async def switch(panel: PanelController, request: Request) -> dict[str, Any]:
 async def rename(panel: PanelController, request: Request) -> None:
     """Set the title of a chat; an empty one means the first question. Its name in ``chats`` stays."""
     panel.watcher.named(request.text("chat", 64)).title = request.text("title", MAX_TITLE)
+    panel.request_update(True)  # the notebook holds the titles
 
 
 async def delete(panel: PanelController, request: Request) -> dict[str, Any]:
