@@ -30,6 +30,7 @@ _MEANT: Final = {  # words that people try, and the verb that does it
 }
 _CLOSE: Final = 0.6  # of a word that is alone; "what" and "chats", "hello" and "help" are that close
 _VERY_CLOSE: Final = 0.7  # of a word that others follow, which may be a prompt
+_SENTENCE: Final = 3  # words after the first one, from which on "password …" is a sentence and not a setting
 _PUNCTUATION: Final = ":,.!?\"'"
 
 
@@ -49,7 +50,7 @@ def is_prompt(line: str, known: Collection[str]) -> bool:
     is_question = line.rstrip().endswith(("?", "？", "؟"))
     if verb == "continue" and (first := verb_of(rest)[0]) != rest:  # continue the story
         return not (first.startswith(("-", "#")) or is_alias(first) or looks_like_name(first))
-    if verb in known or not (rest or is_question) or not _begins_prompt(verb):
+    if verb in known or not (rest or is_question) or not _begins_prompt(verb, rest):
         return False
     if is_question and len(rest.split()) > 1:
         return True
@@ -57,9 +58,13 @@ def is_prompt(line: str, known: Collection[str]) -> bool:
     return not is_option and not _meant_verb(verb, rest, known)
 
 
-def _begins_prompt(word: str) -> bool:
-    """Whether a prompt may begin with a word: it is not a model, an address, an option, a comment or a secret."""
-    if word.startswith(("-", "#", "%")) or is_secret_name(re.split("[=:]", word)[0]):
+def _begins_prompt(word: str, rest: str) -> bool:
+    """Whether a prompt may begin with a word: it is not a model, an address, an option or a comment.
+
+    It is also not the name of a secret, unless a whole sentence follows: ``Tokens and words are what?``.
+    """
+    name, *value = re.split("[=:]", word, maxsplit=1)
+    if word.startswith(("-", "#", "%")) or (is_secret_name(name) and (value or len(rest.split()) < _SENTENCE)):
         return False
     return not (is_alias(word) or looks_like_name(word) or is_address(word))
 
