@@ -81,6 +81,7 @@ async def delete(panel: PanelController, request: Request) -> dict[str, Any]:
     if shown and panel.watcher.name == name != "main":
         chats["main"]  # is created
         await show_chat(panel, "main")
+    panel.request_update(True)  # the notebook holds the chats that were shown
     return {"chat": name}
 
 
