@@ -14,7 +14,9 @@ from typing import Any
 
 
 class _ShownStop(BaseException):
-    """Interrupt or cancellation whose message is in the output of the cell."""
+    """Interrupt or cancellation whose message is in the output of the cell, or in what captures its outputs."""
+
+    is_captured = False
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}"]
@@ -58,14 +60,16 @@ def shown_stop(error: BaseException, line: str) -> BaseException:
     """Return an interrupt, or a cancellation, with a message that the output of the cell shows already.
 
     The cell fails, so the cells after it do not run. It shows no error: a front end would show it in red below the line
-    in the output. Where IPython's own handler reports the exception, it is that line.
+    in the output. Where IPython's own handler reports the exception, or if outputs are captured, it is that line.
     """
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     kind = _Cancellation if isinstance(error, asyncio.CancelledError) else _Interrupt
     if shell is not None and not any(issubclass(_ShownStop, other) for other in shell.custom_exceptions):
         _hide_errors(shell)
-    return kind(line)
+    stop = kind(line)
+    stop.is_captured = shell is not None and is_captured(shell)
+    return stop
 
 
 def _hide_errors(shell: Any) -> None:
@@ -75,7 +79,10 @@ def _hide_errors(shell: Any) -> None:
     def handle(shell: Any, kind: type, error: BaseException, traceback: TracebackType, tb_offset: Any = None) -> Any:
         if not isinstance(error, _ShownStop):
             return report(kind, error, traceback, tb_offset)
-        shell._last_traceback = error._render_traceback_()  # what the reply has
+        if error.is_captured:
+            shell.showtraceback((kind, error, traceback), tb_offset=tb_offset)
+        else:
+            shell._last_traceback = error._render_traceback_()  # what the reply has
         return []
 
     shell.set_custom_exc((*others, _ShownStop), handle)

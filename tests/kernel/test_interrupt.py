@@ -45,6 +45,15 @@ def test_an_interrupt_is_shown_once_and_still_stops_the_cells_after_it(kernel, e
     eventually(lambda: engine.stopped == 1)
 
 
+def test_a_stop_is_shown_as_an_error_if_the_status_line_is_captured(kernel, engine):
+    engine.enqueue("What was said so far", ...)
+    press = "import os, signal, threading\nthreading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()\n"
+    run = kernel.run(f"%%capture seen\n{press}get_ipython().run_cell_magic('backend', '', 'hi')")
+    assert run.error is not None
+    assert run.error[1].startswith("KeyboardInterrupt: stopped")
+    eventually(lambda: engine.stopped == 1)
+
+
 def test_errors_that_the_user_handles_are_still_handled(kernel, engine):
     kernel.run("get_ipython().set_custom_exc((LookupError,), lambda self, kind, error, *more, **m: print('handled'))")
     engine.enqueue("What was said so far", ...)
