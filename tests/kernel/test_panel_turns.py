@@ -325,6 +325,7 @@ def test_chats_have_titles_and_are_found_renamed_and_deleted(page, engine, kerne
     engine.enqueue("Zebras", ..., "never")
     page.ask("send", text="Which animals have stripes?\n\n| a | table |", images=[])
     page.until(lambda: page.state["title"] == "Which animals have stripes?")  # while the answer is written
+    page.last("streaming")
     page.ask("stop")
     page.last("stopped")
     second = page.ask("new")["chat"]
