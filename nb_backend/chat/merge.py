@@ -14,17 +14,19 @@ def merge(saved: Messages, here: Messages, *, known: Collection[str], cells: Col
 
     A turn is found by its id. Those that are ``known``, as they were here and were removed, stay away. A turn of one of
     ``cells``, which have run in this process, is represented by what that cell asked now, and so is a turn of a cell
-    that has a newer one here. The order of ``here`` stays.
+    that has a newer one here, or one with the same text. The order of ``here`` stays.
     """
     turns = [*keyed_turns(here)]
     places = {key: at for at, (key, _) in enumerate(turns)}
+    by_text = {_words(turn): at for at, (_, turn) in enumerate(turns) if _cell(turn)}
     of_cell = {cell: at for at, (_, turn) in enumerate(turns) if (cell := _cell(turn))}
     newest = {cell: max(_time(turn) for _, turn in turns if _cell(turn) == cell) for cell in of_cell}
     inserted: list[list[Messages]] = [[] for _ in range(len(turns) + 1)]  # before the turn of this number
     end, put_in = 0, {*known}
     for key, turn in keyed_turns(saved):
         has_rerun = (cell := _cell(turn)) in cells or _time(turn) < newest.get(cell, 0)
-        if (found := places.get(key, of_cell.get(cell) if has_rerun else None)) is not None:
+        found = places.get(key, of_cell.get(cell) if has_rerun else None)
+        if (found := by_text.get(_words(turn)) if found is None else found) is not None:
             end = max(end, found + 1)
         elif not has_rerun and key not in put_in:
             put_in.add(key)
@@ -61,6 +63,10 @@ def turn_id(message: dict[str, Any]) -> str:
 def _cell(turn: Messages) -> str:
     cell = turn[0].get("cell")
     return cell if isinstance(cell, str) else ""
+
+
+def _words(turn: Messages) -> tuple[str, str]:
+    return _cell(turn), str(turn[0].get("content"))
 
 
 def _time(turn: Messages) -> float:

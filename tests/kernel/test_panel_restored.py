@@ -133,3 +133,55 @@ def test_without_a_page_that_reaches_it_the_notebook_is_read_from_its_file(page,
     assert not any("record" in one for one in marks if one.get("panel") == again.panel)
     kernel.client.get_iopub_msg = found.read
     kernel.run("filed.close()\ndel __vsc_ipynb_file__")
+
+
+def saved_cell(kernel, code, cell):
+    """Run a cell and return it as a notebook's file has it."""
+    run = kernel.run(code, cell=cell)
+    assert run.error is None
+    outputs = {}
+    for display in run.displays:
+        outputs[display["transient"].get("display_id", len(outputs))] = display
+    shown = [
+        {"output_type": "display_data", "data": one["data"], "metadata": one["metadata"]} for one in outputs.values()
+    ]
+    return {"cell_type": "code", "id": cell, "source": code.splitlines(keepends=True), "metadata": {}, "outputs": shown}
+
+
+def test_the_conversation_of_cells_comes_back_from_the_file(kernel, engine, tmp_path):
+    kernel.run("from nb_backend import chats\nfor name in list(chats): del chats[name]\nsky = 'sky'")
+    engine.enqueue("Long words. " * 2000)
+    engine.enqueue("Because")
+    engine.enqueue("Plain")
+    cells = [
+        saved_cell(kernel, "%%backend\nWrite.", "c1"),
+        saved_cell(kernel, "%%backend\nWhy is the {{ sky }} blue?", "c2"),
+        saved_cell(kernel, "%%backend -f text\nPlainly?", "c3"),
+        saved_cell(kernel, "%%backend --chat other\nElsewhere?", "c4"),
+        saved_cell(kernel, "%%backend --once\nAlone?", "c5"),
+        saved_cell(kernel, "1 + 1", "c6"),
+    ]
+    path = tmp_path / "my notes.ipynb"
+    path.write_text(json.dumps({"cells": [*cells, None, {"cell_type": "code", "source": 3, "outputs": 4}]}))
+    state = "[[(m['role'], m['content'].strip(), m.get('cell')) for m in chats[n].messages] for n in ('main', 'other')]"
+    before = kernel.run(state).result
+    assert "Why is the sky blue?" in before
+    again = kernel.run(f"%backend restore {path}")
+    assert "all its turns are here" in str(again.result)
+    kernel.run(
+        "for name in list(chats): del chats[name]\nfrom nb_backend.chat import history\nhistory._known_turns.clear()"
+    )
+    asked = len(engine.history)
+    run = kernel.run(f"%backend restore {path}")
+    assert "4 turns restored from my notes.ipynb, saved 20" in str(run.result)
+    assert kernel.run(state).result == before
+    assert len(engine.history) == asked
+    kernel.run("%%backend\nWrite.", cell="c1")  # a restored turn is taken back as any other
+    assert kernel.run("[m.get('cell') for m in chats['main'].messages].count('c1')").result == "1"
+
+
+def test_a_restore_that_finds_no_notebook_says_so(kernel, engine, tmp_path):
+    assert "does not say where the notebook is" in kernel.run("%backend restore").error[1]
+    assert "there is no notebook" in kernel.run(f"%backend restore {tmp_path}/none.ipynb").error[1]
+    (tmp_path / "bad.ipynb").write_text("{}")
+    assert "is not a notebook" in kernel.run(f"%backend restore {tmp_path}/bad.ipynb").error[1]

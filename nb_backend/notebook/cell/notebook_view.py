@@ -72,12 +72,17 @@ class CellView:
     answer gets an output of its own, which is not repainted, so a reader's selection there stays. While an answer
     grows, the finished parts of its last piece are in one output, which is repainted only when another part is
     finished, and the text that grows is in the last one. A short answer ends as a single output.
+
+    ``prompt`` is what was sent, if that is not the text of the cell; the metadata has it.
     """
 
-    def __init__(self, shell: InteractiveShell, format: str = "markdown", names: Sequence[str] = ()) -> None:
+    def __init__(
+        self, shell: InteractiveShell, format: str = "markdown", names: Sequence[str] = (), prompt: str = ""
+    ) -> None:
 
         self._shell = shell
         self._format = format
+        self._prompt = prompt
         self._sections = [AnswerSection(format, name) for name in names or ("",)]
         self._outputs = [Output(shell)]
         self._due = 0.0  # the earliest time of the next repaint
@@ -124,7 +129,8 @@ class CellView:
 
     def _metadata(self) -> dict[str, Any]:
         records = [section.metadata() for section in self._sections]
-        return {"nb_backend": {"answers": records} if self._sections[0].name else records[0]}
+        record: dict[str, Any] = {"answers": records} if self._sections[0].name else records[0]
+        return {"nb_backend": record | ({"prompt": self._prompt} if self._prompt else {})}
 
     def _paint_soon(self) -> None:
         if self._live and self._repaint is None:

@@ -51,6 +51,9 @@ async def show_stream(stream: AnswerStream, view: View, at: int = 0) -> Answer:
     return stream.answer
 
 
-def view_for(shell: InteractiveShell, format: str = "markdown", names: Sequence[str] = ()) -> View:
-    """Return the view for a notebook or a terminal; ``names`` are the models, if there are several."""
-    return CellView(shell, format, names) if hasattr(shell, "kernel") else TerminalView(names)
+def view_for(shell: InteractiveShell, format: str = "markdown", names: Sequence[str] = (), prompt: str = "") -> View:
+    """Return the view for a notebook or a terminal; ``names`` are the models, if there are several.
+
+    ``prompt`` is what was sent, if that is not the text of the cell.
+    """
+    return CellView(shell, format, names, prompt) if hasattr(shell, "kernel") else TerminalView(names)

@@ -228,6 +228,14 @@ def reset_chat(*words_of_name: str) -> Report:
     return Report(f"the chat {name or 'main'} starts over; it had {had}")
 
 
+@_command("restore [NOTEBOOK]", None)
+def restore(*words_of_name: str) -> Report:
+    """Put the conversation of the saved notebook's cells back into the chats, after a restart. No cell runs."""
+    from .restore import restore_cells
+
+    return restore_cells(" ".join(words_of_name))
+
+
 @_command("cache [on [FOLDER], off, clear, info]", None)
 def use_cache(verb: str = "", *folder: str) -> Report:
     """Show whether answers are stored and replayed, switch this, or delete the answers."""

@@ -194,7 +194,7 @@ class BackendMagics(Magics):
             await stream.prepare()
             show_attached(attached, self.shell)
             question.shown = True
-            view = view_for(self.shell, question.options.format)
+            view = view_for(self.shell, question.options.format, prompt=question.filled_in)
             return await show_stream(stream, view)
         finally:
             self._note_shown(stream.answer)

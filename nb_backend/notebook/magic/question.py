@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from ... import redaction, settings
 from ...chat.cell_run import cell_run
 from ...chat.chat import Chat
 from ...chat.continuation import continuation
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .options import Options
 
 
+_MAX_FILLED_IN = 100_000  # characters
 _MAX_IMAGES_OF_A_LIST = 20
 
 
@@ -48,6 +50,13 @@ class Question:
     remarks: list[str] = field(default_factory=list)
     kept: bool = False
     shown: bool = False
+    typed: str = ""
+
+    @property
+    def filled_in(self) -> str:
+        """The text with its values, without keys; "" if it is the text of the cell, or too long for metadata."""
+        is_long = len(self.text) > _MAX_FILLED_IN
+        return "" if self.text == self.typed or is_long else redaction.mask(self.text, settings.known_keys())
 
     def stream(self, model: str | None = None) -> AnswerStream:
         """Ask the model, or one of several; only the answer of ``options.model`` continues the chat."""
@@ -82,12 +91,12 @@ def question(options: Options, text: str, shell: InteractiveShell, names: dict[s
     chat = Chat() if options.once else chats.unlisted(options.chat)
     names = prompt_names(shell, names)
     prompt = Prompt(text) if options.raw else fill_in(text, names)
-    text, images = prompt.text, prompt.images
+    typed, text, images = text, prompt.text, prompt.images
     for named in options.image:
         _add_option_image(images, named, names, shell)
     if not text.strip():
         raise ValueError("there is nothing to ask: write the prompt below this line, or after %backend ask")
-    return Question(options, chat, text, [*images.values()], prompt.remarks)
+    return Question(options, chat, text, [*images.values()], prompt.remarks, typed=typed)
 
 
 def continuing(options: Options, shell: InteractiveShell) -> Question:
