@@ -13,5 +13,6 @@
 ``fix``             ``%backend fix``
 ``verbs``           which command a line of ``%backend`` means, or that it is a prompt
 ``commands``        the other commands of ``%backend``
+``restore``         ``%backend restore``
 ``setting_traits``  ``%config``
 """
