@@ -158,6 +158,7 @@ class TestNewTextAppearsGradually:
         panel.open(QUESTION, growing(status="waiting"))
         panel.run("kernel.step = 0; kernel.now += 400;")
         panel.say("meta", item="a1", meta={"status": "streaming"})
+        panel.settle()
         self.send(panel, "<p>It is blue.</p>")
         assert self.shown(panel) == "It is blue."
 

@@ -61,7 +61,7 @@ export class Reveal {
 		this.rewrite(first, change, gradual);
 		if (gradual) this.#gap = Math.max(gap, (this.#gap + gap) / 2);
 		this.#until = now + Math.min(LONGEST, Math.max(SHORTEST, LATE * this.#gap));
-		this.#updated = this.#shown = now;
+		if (this.node.firstChild) this.#updated = this.#shown = now; // the first text appears at once
 		this.#putCaret(grows);
 	}
 
