@@ -230,7 +230,7 @@ def reset_chat(*words_of_name: str) -> Report:
 
 @_command("restore [NOTEBOOK]", None)
 def restore(*words_of_name: str) -> Report:
-    """Put the conversation of the saved notebook's cells back into the chats, after a restart. No cell runs."""
+    """Put what the cells of the saved notebook asked back into the chats. No cell runs."""
     from .restore import restore_cells
 
     return restore_cells(" ".join(words_of_name))
