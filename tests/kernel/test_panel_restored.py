@@ -86,6 +86,16 @@ def test_all_chats_that_a_panel_has_shown_are_in_its_record(page, engine, kernel
     written = json.loads(b"".join(shown.pieces[reply["id"]]))
     assert {*written["chats"]} == {"several", "another"}
     assert (written["shown"], written["opened"]) == ("another", "several")
+    shown.ask("retry", item=shown.shown[-1]["id"])
+    shown.until(lambda: kernel.run("len(chats['another'].versions)").result != "0")
+    reply = shown.ask("record")
+    again = json.loads(b"".join(shown.pieces[reply["id"]]))["chats"]["another"]
+    assert [one["chosen"] for one in again["versions"]] == [1]
+    for about in again["about"]:
+        about.pop("id", None)
+    assert restored(shown, {"chats": {"versions": again}, "shown": "versions", "opened": ""})["turns"] == 2
+    assert kernel.run("[*chats['versions'].versions.values()]").result == "[(2, 2)]"
+    kernel.run("del chats['versions']")
     kernel.run("del chats['several']")
     reply = shown.ask("record")
     assert {*json.loads(b"".join(shown.pieces[reply["id"]]))["chats"]} == {"another"}

@@ -68,7 +68,9 @@ def record_of(
             room -= size
         params = {key: chat.params[key] for key in _SETTINGS if key in chat.params}
         about = [one.metadata for one in small]
-        record = Transcript(chat.model, None, chat._system, params, [*small], about, chat._title)
+        record = Transcript(
+            chat.model, None, chat._system, params, [*small], about, chat._title, _versions(chat, images)
+        )
         found[chat_name] = record.without(*keys).record()
     return {"chats": found, "shown": next(iter(shown)), "opened": opened} if found else {}
 
@@ -120,6 +122,7 @@ def _restore_chat(chat: Chat, saved: Transcript) -> Iterator[dict[str, Any]]:
         chat.title = saved.title
     kept, failed = _split(saved)
     yield from chat.restore(kept)
+    chat._history.add_versions(saved.versions, kept)
     last_messages = {key: turn[-1] for key, turn in keyed_turns(chat.messages)}
     known = known_failures(chat)
     for before, turn in failed:
@@ -141,6 +144,15 @@ def _split(saved: Transcript) -> tuple[Messages, list[tuple[str, Messages]]]:
             before = key
             kept += turn
     return kept, failed
+
+
+def _versions(chat: Chat, images: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the versions of turns that are not chosen; of their attachments only the images in ``images``."""
+    data = chat._history.versions_to_data()
+    for other in (other for fork in data for other in fork["others"]):
+        small = [_small_message(message, images, 0)[0] for message in other["messages"]]
+        other["messages"], other["about"] = [*small], [one.metadata for one in small]
+    return data
 
 
 def _small_message(message: Mapping[str, Any], images: Mapping[str, str], room: int) -> tuple[Message, int]:

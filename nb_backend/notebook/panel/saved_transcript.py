@@ -94,10 +94,10 @@ class SavedTranscript:
             markdown = self._renderer.markdown(*(messages for _, messages in shown.values()))
             turns = [history.count_turns(messages) for _, messages in shown.values()]
             texts = {name: (text, count) for name, text, count in zip(shown, markdown, turns, strict=True) if text}
-            if texts == self._texts and self.record.get("shown") in (None, self._watcher.name):
+            record = _record(shown, self._watcher.opened, self._renderer.shown_images, self._watcher.keys)
+            if (texts, record) == (self._texts, self.record):
                 return False
-            self._texts = texts
-            self.record = _record(shown, self._watcher.opened, self._renderer.shown_images, self._watcher.keys)
+            self._texts, self.record = texts, record
             self.version += 1
             return True
 
