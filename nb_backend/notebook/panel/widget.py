@@ -42,7 +42,7 @@ class ChatPanel(anywidget.AnyWidget):
     keys move between them (up, down) and between the actions of one (right, left).
 
     The transcript stays in the notebook as an output of its own. ``finish()`` replaces the panel by it, ``close()``
-    only ends the panel.
+    only ends the panel. In a new kernel, the panel continues from what the notebook holds.
 
     Raises ``TypeError`` or ``ValueError`` if an argument is invalid.
     """
