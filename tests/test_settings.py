@@ -75,7 +75,7 @@ def test_a_text_that_is_not_a_url_is_refused(given):
 
 @pytest.mark.parametrize("given", ["http://me:hidden@host", "htp://me:hidden@host", "//hidden@host"])
 def test_a_url_with_a_password_is_refused_and_not_shown(given):
-    with pytest.raises(ValueError, match="set NB_BACKEND_API_KEY instead") as refusal:
+    with pytest.raises(ValueError, match="set NB_BACKEND_API_KEY, or run") as refusal:
         settings.url(given)
     assert "hidden" not in str(refusal.value)
 
