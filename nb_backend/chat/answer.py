@@ -18,6 +18,7 @@ from ..providers.finish_reasons import describe, is_done
 from ..providers.sources import Source, SourceList
 from ..providers.think_tags import split_unopened
 from ..providers.tool_calls import ToolCall, ToolCallCollector, describe_calls
+from ..redaction import redact
 from ..text import counted, duration, safe_terminal, truncate
 from .images import ImageUrl
 from .messages import metadata, without_turns
@@ -212,7 +213,7 @@ class Answer:
         """Return what is known about the answer besides its content, as JSON data."""
         return {
             "model": self.model,
-            "provider": self.provider,
+            "provider": _without_login(self.provider),
             "usage": self.usage,
             "finish_reason": self.finish_reason,
             "complete": self.complete,
@@ -370,6 +371,11 @@ def _who(answer: Answer) -> list[str]:
     if not label or (model and _is_only_server(who)):
         return [model] if model else []
     return [label] if model in label else [model, label]
+
+
+def _without_login(provider: dict[str, Any]) -> dict[str, Any]:
+    """Return what is known about who answered, without a password or a key that its url has."""
+    return {**provider, "url": redact(url)} if isinstance(url := provider.get("url"), str) else provider
 
 
 def _is_only_server(who: Mapping[str, Any]) -> bool:

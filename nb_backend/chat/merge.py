@@ -20,11 +20,13 @@ def merge(saved: Messages, here: Messages, *, known: Collection[str], cells: Col
     places = {key: at for at, (key, _) in enumerate(turns)}
     by_text = {_words(turn): at for at, (_, turn) in enumerate(turns) if _cell(turn)}
     of_cell = {cell: at for at, (_, turn) in enumerate(turns) if (cell := _cell(turn))}
-    newest = {cell: max(_time(turn) for _, turn in turns if _cell(turn) == cell) for cell in of_cell}
+    newest: dict[str, float] = {}
+    for _, turn in turns:
+        newest[_cell(turn)] = max(_time(turn), newest.get(_cell(turn), 0))
     inserted: list[list[Messages]] = [[] for _ in range(len(turns) + 1)]  # before the turn of this number
     end, put_in = 0, {*known}
     for key, turn in keyed_turns(saved):
-        has_rerun = (cell := _cell(turn)) in cells or _time(turn) < newest.get(cell, 0)
+        has_rerun = bool(cell := _cell(turn)) and (cell in cells or _time(turn) < newest.get(cell, 0))
         found = places.get(key, of_cell.get(cell) if has_rerun else None)
         if (found := by_text.get(_words(turn)) if found is None else found) is not None:
             end = max(end, found + 1)

@@ -92,16 +92,15 @@ def version_numbers(forks: Sequence[Fork], messages: Messages) -> dict[int, tupl
 
 def reachable_forks(forks: Sequence[Fork], roots: Iterable[Messages]) -> list[Fork]:
     """Return the forks that lie in these messages, or in a version of another one that does."""
-    reached = {id(message) for messages in roots for message in messages}
-    left, found = [*forks], True
-    while found:
-        found = False
-        for fork in [*left]:
-            if id(fork.head) in reached:
-                left.remove(fork)
-                reached |= {id(message) for version in fork.versions for message in version}
-                found = True
-    return [fork for fork in forks if fork not in left]
+    left = {id(fork.head): fork for fork in forks}
+    reached: set[Fork] = set()
+    paths = [*roots]
+    while paths:
+        for message in paths.pop():
+            if (fork := left.pop(id(message), None)) is not None:
+                reached.add(fork)
+                paths += fork.versions
+    return [fork for fork in forks if fork in reached]
 
 
 # --- in a file
@@ -128,15 +127,15 @@ def forks_to_data(forks: Sequence[Fork], messages: Messages) -> list[dict[str, A
 
 def forks_from_data(data: Sequence[Mapping[str, Any]], messages: Messages) -> list[Fork]:
     """Return the forks that ``forks_to_data`` wrote, whose messages were checked; forks at no prompt are left out."""
-    forks: list[Fork] = []
+    forks: dict[int, Fork] = {}  # by the id() of their prompt
     paths = [messages]
     for one in data:
         others: list[Messages] = [[*map(Message, other["messages"], other["about"])] for other in one["others"]]
         path = paths[one["path"]] if one["path"] < len(paths) else []
         paths += others
         chosen, at = one["chosen"], one["at"]
-        is_prompt = at < len(path) and path[at].get("role") == "user" and not fork_at(forks, path[at])
+        is_prompt = at < len(path) and path[at].get("role") == "user" and id(path[at]) not in forks
         if is_prompt and others and chosen <= len(others):
-            versions = (*others[:chosen], path[at:], *others[chosen:])
-            forks.append(Fork(versions, chosen))
-    return forks
+            versions = (*others[:chosen], [path[at]], *others[chosen:])
+            forks[id(path[at])] = Fork(versions, chosen)
+    return [*forks.values()]

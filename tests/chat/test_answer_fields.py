@@ -154,3 +154,10 @@ async def test_an_image_beside_the_text_is_stored_and_saved(backend, tmp_path):
     loaded = Answer.of(Chat.load(tmp_path / "chat.json").messages[-1])
     assert [one.images for one in (answer, again, loaded)] == [[uri]] * 3
     assert answer.to_markdown() == again.to_markdown() == loaded.to_markdown()
+
+
+def test_a_password_or_a_key_in_the_url_of_who_answered_is_not_recorded():
+    answer = Answer()
+    url = "https://user:hunter22@host.example/v1?api_key=abcdefgh12345678&x=1"
+    answer.add(RawResponse(type="provider", provider={"name": "x", "url": url}))
+    assert answer.metadata()["provider"]["url"] == "https://user:***@host.example/v1?api_key=***&x=1"

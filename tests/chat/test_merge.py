@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 from nb_backend import Chat
 from nb_backend.chat import history
+from nb_backend.chat import merge as merge_module
 from nb_backend.chat.cell_run import from_cell
 from nb_backend.chat.history import Message
 from nb_backend.chat.merge import keyed_turns, merge
+from nb_backend.chat.versions import forks_from_data, forks_to_data, reachable_forks
+from nb_backend.notebook.panel.record import Restored
 
 
 def turn(name: str, cell: str = "", time: float = 1.0) -> list[Message]:
@@ -136,3 +139,31 @@ def test_observers_hear_of_restored_turns():
 def test_each_turn_has_a_key():
     assert [key for key, _ in keyed_turns(chat_of(turn("a"), turn("b")))] == ["a", "b"]
     assert history.count_turns(chat_of(turn("a"), turn("b"))) == 2
+
+
+def test_a_record_of_many_cells_takes_time_in_proportion_to_its_length(monkeypatch):
+    """A notebook may have any number of cells, and the lock of all chats is held meanwhile."""
+    turns = chat_of(*(turn(str(number), cell=f"c{number}") for number in range(300)))
+    looked_at = []
+    of_turn = merge_module._cell
+    monkeypatch.setattr(merge_module, "_cell", lambda turn: looked_at.append(1) or of_turn(turn))
+    assert merge(turns, turns, known=(), cells=()) == turns
+    assert len(looked_at) <= 10 * 300
+
+
+def test_many_versions_of_a_record_take_memory_in_proportion_to_its_length():
+    messages = chat_of(*(turn(str(number)) for number in range(300)))
+    about = {"about": [{}, {}], "messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]}
+    data = [{"path": 0, "at": 2 * number, "chosen": 0, "others": [about]} for number in range(300)]
+    forks = forks_from_data(data, messages)
+    assert len(forks) == len(reachable_forks(forks, [messages])) == 300
+    assert sum(len(version) for fork in forks for version in fork.versions) == 3 * 300
+    assert forks_to_data(forks, messages) == data
+
+
+@pytest.mark.parametrize("time", [10**400, float("nan"), -1.0, True, "yesterday", None])
+def test_a_time_that_a_record_cannot_have_is_not_told_to_the_page(time):
+    restored = Restored()
+    restored.add(Message({"role": "user", "content": "?"}, {"time": time}))
+    assert restored.turns == 1
+    assert restored.time in (0, 1)

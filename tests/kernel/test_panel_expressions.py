@@ -33,6 +33,12 @@ def ask_again(page, type, **fields):
     page.last()
 
 
+def until_printed(kernel):
+    """Wait until the running code has printed something."""
+    while kernel.client.get_iopub_msg(timeout=10)["msg_type"] != "stream":
+        pass
+
+
 def sent(engine):
     return [one["messages"][-1]["content"] for one in engine.history]
 
@@ -61,6 +67,8 @@ def test_what_cannot_be_evaluated_is_not_sent(page, engine, kernel):
         "braces to send them as typed"
     )
     assert [reply["as_typed"] for reply in page.replies.values() if not reply["ok"]] == [True, True]
+    kernel.run("class Panic(BaseException): pass\ndef panic(): raise Panic('in Rust')")
+    assert page.refused("send", text="{{ panic() }}", images=[]).endswith("Panic: in Rust")
     assert engine.history == []
     assert page.shown == []
     page.ask("send", text="{{ missing }}", images=[], raw=True)
@@ -73,8 +81,7 @@ def test_what_cannot_be_evaluated_is_not_sent(page, engine, kernel):
 def test_an_interrupt_ends_an_expression_and_after_one_of_a_cell_the_next_is_evaluated(page, engine, kernel):
     begun = "{{ print('begun') or __import__('time').sleep(60) }}"
     id = page.send("send", text=begun, images=[])
-    while kernel.client.get_iopub_msg(timeout=10)["msg_type"] != "stream":
-        pass
+    until_printed(kernel)
     kernel.manager.interrupt_kernel()
     assert page.reply(id)["error"] == "stopped; nothing was sent"
     wait = "import asyncio\nprint('begun')\nwhile True: await asyncio.sleep(0.05)"
@@ -100,8 +107,9 @@ def test_while_a_cell_runs_a_prompt_with_an_expression_waits_for_its_end(page, e
         return  # the page's messages arrive after the cell
     other = PanelPage(kernel, page.panel, subshell).hello()
     queue = "panel._controller.draft.queue"
-    code = f"import asyncio\nn = 1\nwhile len({queue}) < 3: await asyncio.sleep(0.01)\nn = 2"
+    code = f"import asyncio\nn = 1\nprint('begun')\nwhile len({queue}) < 3: await asyncio.sleep(0.01)\nn = 2"
     started = kernel.start(code, cell="busy")
+    until_printed(kernel)
     assert other.ask("send", text="{{ n }}", images=[])["queued"] is True
     assert other.refused("edit", item="i0", text="x", images=[]) == "this message is no longer in the chat"
     other.until(lambda: other.state["queue"]["waits"] == "cell")

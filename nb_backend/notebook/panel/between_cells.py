@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from ..errors import interruptible
+from ..prompt.interpolate import describe_error
 from .comm import kernel_of
 
 T = TypeVar("T")
@@ -65,7 +66,8 @@ class BetweenCells:
             except KeyboardInterrupt:
                 future.set_exception(ValueError("stopped; nothing was sent"))
             except BaseException as error:  # it belongs to whoever waits, and not to the kernel's loop
-                future.set_exception(error)
+                # a cancellation, or a panic of Rust code, would end the task that waits without a reply to the page
+                future.set_exception(error if isinstance(error, Exception) else ValueError(describe_error(error)))
             else:
                 future.set_result(result)
 

@@ -101,10 +101,12 @@ class PromptQueue:
             self._task = spawn(self._send_first(draft))
 
     async def _send_first(self, draft: Draft) -> None:
-        self._next = prompt = draft.queue[0]
-        prompt.error = ""
-        self._on_change()
         try:
+            if not draft.queue:
+                return  # it was taken out before this task began
+            self._next = prompt = draft.queue[0]
+            prompt.error = ""
+            self._on_change()
             try:
                 filled = await self._fill_in(prompt)
                 if self._draft() is not draft or prompt not in draft.queue[:1] or draft.held or self._live():

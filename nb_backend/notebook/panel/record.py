@@ -45,7 +45,7 @@ class Restored:
         about = history.metadata(question)
         seconds, lost = about.get("time"), about.get("lost")
         self.turns += 1
-        self.time = max(self.time, seconds if isinstance(seconds, int | float) else 0)
+        self.time = max(self.time, seconds if isinstance(seconds, int | float) and 0 < seconds < 1e11 else 0)
         self.lost += len(lost) if isinstance(lost, list) else 0
 
 

@@ -129,14 +129,12 @@ class ConversationWatcher:
         live = self.chat.live
         failed = failed_turns(self.chat)
         running_cells = {run.cell for turn in live if (run := turn.request.cell_run) is not None}
-        failed[:] = [
-            one
-            for one in failed
-            if one.turn is None or (run := one.turn.request.cell_run) is None or run.cell not in running_cells
-        ]
         self.removals = self.chat.removals
         known = {removal for removal, _ in self.removals}
-        failed[:] = [one for one in failed if one.is_shown or one.removal in known]
+        for one in [*failed]:
+            run = one.turn.request.cell_run if one.turn is not None else None
+            if (run is not None and run.cell in running_cells) or not (one.is_shown or one.removal in known):
+                failed.remove(one)  # one by one: another thread may add a turn that fails now
         shown = [one for one in failed if one.is_shown]
         with self._lock:
             changed, self._changed = self._changed, set()
