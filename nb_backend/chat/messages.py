@@ -94,10 +94,16 @@ def without_turns(count: int) -> str:
 
 def opening_words(messages: Iterable[Mapping[str, Any]]) -> str:
     """Return how the first question begins, in one line of at most 60 characters, or ""."""
-    question = next((text for one in messages if one.get("role") == "user" and (text := text_of(one).strip())), "")
+    question = next((text for one in messages if one.get("role") == "user" and (text := _typed_text(one).strip())), "")
     words = " ".join(question[:1000].splitlines()[0].split()) if question else ""
     cut = words[:_TITLE_LENGTH]
     return words if cut == words else f"{cut.rpartition(' ')[0] or cut} …"
+
+
+def _typed_text(message: Mapping[str, Any]) -> str:
+    """Return the text of a message, as it was typed if it had expressions, because their values say little."""
+    typed = metadata(message).get("typed")
+    return typed if isinstance(typed, str) else text_of(message)
 
 
 def trimmed_turns(messages: Messages) -> int:

@@ -122,6 +122,10 @@ def test_braces_that_cannot_be_evaluated_can_be_sent_as_typed(panel: PanelPage) 
     assert panel.run("return document.activeElement.matches('.nbb-frame textarea')")
     request = panel.asked("send", 1)
     assert (request["text"], request["raw"]) == ("Here is {{ df }}", True)
+    panel.reply(request, error="{{ df }}: df is not defined", as_typed=True)
+    panel.box.press_sequentially("2")
+    panel.settle()
+    assert panel.notes() == ""  # it was said of another text
 
 
 def test_the_edit_box_has_the_question_as_typed_without_the_images_of_its_braces(panel: PanelPage) -> None:

@@ -391,6 +391,15 @@ async def test_the_error_of_a_broken_answer_has_its_partial_text(wire_server):
     assert chat.messages == []
 
 
+def test_the_title_is_the_first_question_as_it_was_typed():
+    filled = Message({"role": "user", "content": "DataFrame, 200 rows: why?"}, {"typed": "{{ df }}: why?"})
+    chat = Chat()
+    chat.messages = [filled]
+    assert chat.title == "{{ df }}: why?"
+    filled.metadata["typed"] = 3
+    assert chat.title == "DataFrame, 200 rows: why?"
+
+
 @pytest.mark.parametrize(
     ("question", "title"),
     [

@@ -40,7 +40,7 @@ export function chatList(store, focus) {
 	const remove = async (/** @type {ChatEntry} */ { name, title }) => {
 		close();
 		const act = () => store.attempt("undelete_chat");
-		if (await store.attempt("delete_chat", { chat: name })) store.notify(`Deleted the chat “${title}”.`, "info", { label: "Undo", act });
+		if (await store.attempt("delete_chat", { chat: name })) store.notify(`Deleted the chat “${title}”.`, "info", { label: "Undo", picture: "undo", act });
 	};
 
 	/** A chat of the list, with its buttons. @param {ChatEntry} chat */

@@ -148,7 +148,7 @@ export function transcript(store, insert) {
 	/** @type {Map<string, ReturnType<typeof itemView> | ReturnType<typeof removalView>>} */ const views = new Map();
 	const list = h("div.list");
 	const shortcut = h("span", {}, "Ctrl+Shift+Space leads here from a cell, Escape back.");
-	const empty = h("div.empty", {}, h("strong"), "Paste, drop or attach images. {{ name }} sends the value of a variable.", shortcut, h("span"));
+	const empty = h("div.empty", {}, h("strong"), "Paste, drop or attach images. {{\u00a0name\u00a0}} sends the value of a variable.", shortcut, h("span"));
 	const sendingNode = h("article.item.question.sending", { label: "Question, being sent" }, h("div.bubble.plain", { dir: "auto" }));
 	const scroller = h("div.scroller", { role: "region", label: "Messages" }, empty, list);
 	const jump = button("Jump to the end", "chevron", () => follow(), ".wide.jump", { hidden: true });

@@ -23,7 +23,8 @@ export async function sendDraft(store, raw = false) {
 		store.write(joinTexts(text, store.draft));
 		const { as_typed } = /** @type {any} */ (error);
 		const again = as_typed ? { label: "Send as typed", picture: /** @type {const} */ ("send") } : { label: "Retry" };
-		if (store.alive) store.fail(/** @type {Error} */ (error), { ...again, act: () => sendDraft(store, raw || as_typed) });
+		const { draft } = store; // what is said about its expressions is true of this text only
+		if (store.alive) store.fail(/** @type {Error} */ (error), { ...again, act: () => sendDraft(store, raw || as_typed) }, () => !as_typed || store.draft === draft);
 	}
 	if (!queues) store.sending = null;
 	store.changed();

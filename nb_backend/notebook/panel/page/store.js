@@ -145,9 +145,9 @@ export class Store {
 		this.changed();
 	}
 
-	/** @param {Error} error @param {Action | Action[]} [acts] */
-	fail = ({ message }, acts) => {
-		if (message !== KERNEL_GONE) this.notify(message, "error", acts); // the composer shows that one itself
+	/** @param {Error} error @param {Action | Action[]} [acts] @param {() => boolean} [applies] */
+	fail = ({ message }, acts, applies) => {
+		if (message !== KERNEL_GONE) this.notify(message, "error", acts, applies); // the composer shows that one itself
 	};
 
 	/** Send a request. The promise rejects if the reply reports an error, or if the kernel is gone. @param {ArrayBuffer[]} [buffers] */
