@@ -80,8 +80,8 @@ def test_all_chats_that_a_panel_has_shown_are_in_its_record(page, engine, kernel
     assert shown.state["chat"] == "another"  # as the panel was left
     found = Outputs(kernel)
     shown.turn("And?")
-    shown.until(lambda: "Transcript of another: 2 turns" in found.transcript)
-    assert "Transcript of several: 1 turn<" in found.transcript
+    shown.until(lambda: "Transcript of “There&#63;”: 2 turns" in found.transcript)
+    assert "Transcript of “Here&#63;”: 1 turn<" in found.transcript
     reply = shown.ask("record")
     written = json.loads(b"".join(shown.pieces[reply["id"]]))
     assert {*written["chats"]} == {"several", "another"}

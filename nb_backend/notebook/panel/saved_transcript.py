@@ -50,7 +50,7 @@ class SavedTranscript:
         self._panel_id = panel_id
         self._watcher = watcher
         self._renderer = TranscriptRenderer(watcher.mask)
-        self._texts: dict[str, tuple[str, int]] = {}  # the Markdown and the number of turns of each chat
+        self._texts: dict[str, tuple[str, int, str]] = {}  # the Markdown, the number of turns and the title by name
         self._lock = Lock()  # rendering happens on worker threads, and once on the thread that shows the panel
         self._is_outdated = False
         self._task: asyncio.Task[None] | None = None
@@ -58,7 +58,7 @@ class SavedTranscript:
     @property
     def markdown(self) -> str:
         """The transcript as shown: each chat can be folded, unless the panel is finished. "" if nothing was said."""
-        texts, summaries = [text for text, _ in self._texts.values()], self._summaries
+        texts, summaries = [text for text, _, _ in self._texts.values()], self._summaries
         if self.finished and len(texts) < 2:
             return "".join(texts) or "*(No messages.)*"
         folded = zip(summaries, texts, strict=True)
@@ -68,8 +68,10 @@ class SavedTranscript:
     def _summaries(self) -> list[str]:
         """The title of each chat with messages, for HTML."""
         are_several = len(self._texts) > 1
-        titles = {name: f"Transcript of {entities(name)}" if are_several else "Transcript" for name in self._texts}
-        return [f"{titles[name]}: {turns} turn{'' if turns == 1 else 's'}" for name, (_, turns) in self._texts.items()]
+        return [
+            f"Transcript{f' of “{entities(title)}”' if are_several else ''}: {turns} turn{'' if turns == 1 else 's'}"
+            for _, turns, title in self._texts.values()
+        ]
 
     @property
     def _bundle(self) -> dict[str, str]:
@@ -93,7 +95,9 @@ class SavedTranscript:
             shown = self._watcher.shown_chats()
             markdown = self._renderer.markdown(*(messages for _, messages in shown.values()))
             turns = [history.count_turns(messages) for _, messages in shown.values()]
-            texts = {name: (text, count) for name, text, count in zip(shown, markdown, turns, strict=True) if text}
+            titles = [self._watcher.title_of(name, chat) for name, (chat, _) in shown.items()]
+            parts = zip(shown, markdown, turns, titles, strict=True)
+            texts = {name: (text, count, title) for name, text, count, title in parts if text}
             record = _record(shown, self._watcher.opened, self._renderer.shown_images, self._watcher.keys)
             if (texts, record) == (self._texts, self.record):
                 return False

@@ -86,8 +86,12 @@ class ConversationWatcher:
     @property
     def title(self) -> str:
         """The title of the chat, also while its first answer is being written; its name if there is no question."""
-        asked = opening_words([turn.request.question for turn in self.chat.live])
-        return self.mask(safe_terminal(self.chat.title or asked)) or self.name
+        return self.title_of(self.name, self.chat)
+
+    def title_of(self, name: str, chat: Chat) -> str:
+        """Return the title of a chat as ``title`` does."""
+        asked = opening_words([turn.request.question for turn in chat.live])
+        return self.mask(safe_terminal(chat.title or asked)) or name
 
     def register_chat(self) -> None:
         """Add the chat to ``chats`` under its name, if it is not there yet."""
