@@ -46,11 +46,16 @@ def nothing_acted(page: Page, asked: list[str]) -> None:
     assert asked == []
 
 
-def opened(page: Page, address: str, own: str) -> None:
-    """Open a notebook in a new page and look at it without running a cell."""
+def opened(page: Page, address: str, own: str, *, alive: bool) -> None:
+    """Open a notebook in a new page and look at it; a panel that is alive has folded its transcript."""
     with new_page(page, own) as (fresh, asked):
         fresh.goto(address)
-        fresh.locator("summary", has_text="Transcript: 1 turn").click()
+        summary = fresh.locator("details[data-folded] > summary" if alive else "details > summary")
+        summary = summary.filter(has_text="Transcript: 1 turn")
+        summary.wait_for()
+        if alive:
+            summary.click()
+        summary.locator("..").get_by_text("The last words.").last.wait_for()
         assert fresh.get_by_text("The last words.").count() >= 2
         nothing_acted(fresh, asked)
 
@@ -81,11 +86,11 @@ def test_nothing_acts_in_a_cell_and_a_panel(nb: Notebook, engine: ScriptedEngine
     assert "hit()" not in state
     saved = nb.save()
     assert nb.path is not None
-    opened(nb.page, nb.lab.address(nb.path.name), nb.lab.url)
+    opened(nb.page, nb.lab.address(nb.path.name), nb.lab.url, alive=True)
     saved.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": json.loads(state)}
     saved.cells[0].source += "\n"  # an untrusted notebook, and no kernel has its panel
     nbformat.write(saved, nb.lab.root / "of-a-stranger.ipynb")
-    opened(nb.page, nb.lab.address("of-a-stranger.ipynb"), nb.lab.url)
+    opened(nb.page, nb.lab.address("of-a-stranger.ipynb"), nb.lab.url, alive=False)
     with converted(nb.page, nb.lab.root / "of-a-stranger.ipynb") as (page, asked):
         assert page.get_by_text("The last words.").count() >= 2
         nothing_acted(page, asked)
