@@ -96,7 +96,7 @@ _FIRST_DELAY, _LAST_DELAY = 0.5, 8.0  # seconds
 
 
 def retry_event(error: BackendError, delay: float) -> RawResponse:
-    """Return a progress event: what failed (``reason``), and in how many seconds the request is sent again (``wait``)."""
+    """Return a progress event: what failed (``reason``), and the seconds until the request is sent again (``wait``)."""
     reason = _why(error)
     label = f"{reason}; asking again in {max(delay, 0.1):.1f} s"
     return RawResponse(type="progress", progress={"label": label}, reason=reason, wait=delay)

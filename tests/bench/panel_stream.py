@@ -128,9 +128,8 @@ def main(count: int = 20_000, rate: int = 200) -> None:
     print(f"frames {len(gaps)}, gaps above 100 ms: {sum(gap > 100 for gap, _ in gaps)}, the longest {longest}")
     print_growth(seen["grown"])
     moved = max(seen["composer"]) - min(seen["composer"])
-    print(
-        f"the composer moved {moved:.0f} px; layout shift {seen['shifts']:.3f}, after input {seen['shiftsAfterInput']:.3f}"
-    )
+    shifts, after_input = seen["shifts"], seen["shiftsAfterInput"]
+    print(f"the composer moved {moved:.0f} px; layout shift {shifts:.3f}, after input {after_input:.3f}")
     answer, everything = received["answer"], received["all"]
     print(f"websocket {answer:,} bytes for the answer, HTML {html:,}: {answer / html:.2f} times", end="; ")
     print(f"with all else, such as what is saved in the notebook, {everything / html:.2f} times")

@@ -30,8 +30,8 @@ I need a plan, in steps.|continue the story
 OTHERS = """
 models|models gpt|help me?|models gpt-4o is?|ask Why?|fix this?|modles|modles gpt|histroy of plots|Ask hello|models?
 modls?|ues gpt|ulr http://x|new chat|show it|rest|set model|model gpt-4o|gpt-4o|gpt-4o Why is the sky blue?|why
-http://localhost:8080 please|-s Brief hello|# Why is it?|token abc-def|password is hunter2|secret: a b c d|password=abc is mine?|temperature 0.2
-system Brief|continue|continue -t 0.2|continue gpt-4o -t 0.2|resume
+http://localhost:8080 please|# Why is it?|token abc-def|password is hunter2|secret: a b c d|password=abc is mine?
+-s Brief hello|temperature 0.2|system Brief|continue|continue -t 0.2|continue gpt-4o -t 0.2|resume
 """
 
 
