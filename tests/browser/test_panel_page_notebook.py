@@ -174,6 +174,28 @@ def test_the_next_run_of_the_cell_takes_over_the_pane(panel: PanelPage) -> None:
     assert panel.page.locator(".jp-Cell .nbb-panel").count() == 1
 
 
+def test_a_second_panel_takes_the_place_beside_the_notebook(panel: PanelPage) -> None:
+    panel.greet(QUESTION)
+    panel.button("Open beside the notebook").click()
+    panel.run("kernel.view()")
+    panel.page.locator(".jp-Cell .nbb-panel").get_by_role("button", name="Open beside the notebook").click()
+    assert panel.page.locator(".nbb-pane .nbb-panel").count() == 1
+    assert panel.page.locator(".jp-Cell .nbb-panel").count() == 1
+    panel.page.locator(".nbb-pane").get_by_role("button", name="Back to the cell").click()
+    assert panel.page.locator(".jp-Cell .nbb-panel").count() == 2
+    assert panel.run("return document.querySelector('#main').style.right") == ""
+
+
+def test_a_pane_that_was_closed_between_two_runs_is_not_taken_over(panel: PanelPage) -> None:
+    panel.greet(QUESTION)
+    panel.button("Open beside the notebook").click()
+    panel.run("for (const close of kernel.cleanups.splice(0)) close(); document.querySelector('.nbb-pane').remove()")
+    panel.run("kernel.view()")
+    panel.page.locator(".jp-Cell .nbb-panel").wait_for()
+    panel.settle()
+    assert panel.root.is_visible()
+
+
 def test_the_pane_closes_with_the_last_panel(panel: PanelPage) -> None:
     panel.greet(QUESTION)
     panel.button("Open beside the notebook").click()

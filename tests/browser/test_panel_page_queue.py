@@ -73,6 +73,15 @@ def test_a_queued_question_is_edited_at_its_place_and_removed(panel: PanelPage) 
     assert panel.box.input_value() == ""
 
 
+def test_the_buttons_of_the_queue_keep_the_focus_when_something_else_changes(panel: PanelPage) -> None:
+    queue = {"prompts": [waiting("1", "one")], "waits": "answer"}
+    panel.open(QUESTION, answering(), queue=queue)
+    panel.root.locator(".nbb-queue").get_by_role("button", name="Remove").focus()
+    panel.say("settings", chat="chat", title="chat", settings=SETTINGS | {"model": "other"}, queue=queue)
+    panel.settle()
+    assert panel.run("return document.activeElement.title") == "Remove"
+
+
 @pytest.mark.parametrize(
     ("reason", "said"), [("stopped", "was stopped"), ("failed", "failed"), ("error", "could not be sent")]
 )

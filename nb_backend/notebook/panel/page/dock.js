@@ -5,7 +5,8 @@ import { cellIdOf } from "./notebook.js";
 
 const MIN = 280; // pixels
 const HEIR = 3000; // milliseconds for which a pane waits for the panel of the cell's next run
-/** @typedef {{host: HTMLElement, close: () => void, closed: () => void}} Pane */
+const CLOSE = "nbb-close"; // tells a pane of the page that another one takes its place
+/** @typedef {{host: HTMLElement, close: () => void, closed: () => void, timer?: number}} Pane  timer: closes it if no heir comes */
 
 /** The panes that wait for an heir, by cell; a run of a cell makes a new instance of this module. */
 const orphans = () => /** @type {Map<string, Pane>} */ (/** @type {any} */ (globalThis)[Symbol.for("nb_backend.panes")] ??= new Map());
@@ -56,7 +57,9 @@ function openInPage(pane) {
 		const step = { ArrowLeft: 32, ArrowRight: -32 }[key];
 		if (step) change(width + step);
 	});
+	for (const other of document.querySelectorAll(".nbb-own")) other.dispatchEvent(new Event(CLOSE));
 	pane.host.classList.add("nbb-own");
+	pane.host.addEventListener(CLOSE, () => pane.close());
 	pane.host.prepend(sash);
 	document.body.append(pane.host);
 	addEventListener("resize", resized);
@@ -98,6 +101,7 @@ export function dock(store, node, home, focus) {
 	/** @param {Pane} shown */
 	const use = (shown) => {
 		pane = shown;
+		clearTimeout(shown.timer);
 		shown.closed = closed;
 		move(() => (shown.host.append(node), home.append(away)));
 	};
@@ -114,7 +118,7 @@ export function dock(store, node, home, focus) {
 		key = `${store.model.widget_manager?.context?.path}:${cellIdOf(store, home)}`;
 		const left = orphans().get(key);
 		orphans().delete(key);
-		if (left) use(left);
+		if (left?.host.isConnected) use(left); // else it was closed meanwhile
 	};
 	/** The panel ends: its pane waits for the panel of the next run. */
 	const close = () => {
@@ -123,7 +127,7 @@ export function dock(store, node, home, focus) {
 		if (!left) return;
 		left.closed = () => undefined;
 		orphans().set(key, left);
-		setTimeout(() => {
+		left.timer = setTimeout(() => {
 			if (orphans().get(key) === left) orphans().delete(key), left.close();
 		}, HEIR);
 	};

@@ -17,8 +17,7 @@ export function queueList(store, focus) {
 	const why = h("span");
 	const now = button("Send now", "send", () => (focus(), store.attempt("resume")), ".wide");
 	const node = h("div.queue", { hidden: true }, h("div.row", {}, why, now), list);
-	/** @type {Queue | null} */
-	let drawn = null;
+	let drawn = "";
 
 	const edit = async (id = "") => {
 		await unqueue(store, id, true);
@@ -38,8 +37,8 @@ export function queueList(store, focus) {
 		const { queue, alive } = store;
 		node.hidden = !queue.prompts.length;
 		for (const press of node.querySelectorAll("button")) press.disabled = !alive;
-		if (queue === drawn) return;
-		drawn = queue;
+		if (drawn === JSON.stringify(queue)) return; // so that its buttons keep the focus
+		drawn = JSON.stringify(queue);
 		why.textContent = WAITS[queue.waits];
 		now.hidden = /answer|cell/.test(queue.waits);
 		node.classList.toggle("nbb-held", !now.hidden);
