@@ -36,10 +36,8 @@ SHOW = """async messages => {
     const names = new Set(('href data-remote class target rel tabindex role aria-label start align alt dir ' +
         'data-picture').split(' '));
     const unseen = /[\\p{Bidi_Control}\\p{Cc}\\xad\\u200b\\u2060-\\u206f\\u{e0000}-\\u{e0fff}]/u;
-    const grows = element => element.closest('.nbb-answer').querySelector('.nbb-pulse');
     const unlike = element => {
-        const attributes = [...element.attributes]
-            .filter(({name}) => name !== 'hidden' || !grows(element));  // what the page has not revealed yet
+        const attributes = [...element.attributes];
         if (element.closest('button, summary')) return false;  // the panel's own
         if (element.closest('math')) return element.namespaceURI !== 'http://www.w3.org/1998/Math/MathML'
             || attributes.some(({name}) => /^(on|href|xlink|src|id|class|style|name)/i.test(name));
