@@ -289,18 +289,18 @@ class Chat:
         return self._history.versions()
 
     def choose_version(self, message: dict[str, Any], number: int) -> None:
-        """Put another version of a prompt or an answer of ``messages``, counted from 1, and what followed it, there.
+        """Choose another version of a prompt or an answer of ``messages``, counted from 1, with all that followed it.
 
-        The version that was there is kept. Raises ``ValueError`` if there is no such message or version.
+        The version shown before is kept. Raises ``ValueError`` if there is no such message or version.
         """
         self._history.choose(message, number)
         Observers.of(self).notify(None)
 
     def restore(self, saved: Messages, *, removed: bool = False) -> Messages:
-        """Put in the turns of a saved history that are missing here, at their places, and return their prompts.
+        """Add the turns of a saved history that are missing here, at their places, and return their prompts.
 
-        A turn of a cell that has run since then is left out: what the cell asked now stands for it. Turns that were
-        removed in this process are left out as well, unless ``removed`` is true.
+        A turn of a cell that has run since then is left out: the question that the cell asks now replaces it. Turns
+        that were removed in this process are left out as well, unless ``removed`` is true.
         """
         added = self._history.restore(saved, removed=removed)
         if added:

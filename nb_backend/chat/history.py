@@ -264,7 +264,7 @@ class History:
         self._removals = [one for some in left for one in some][-MAX_REMOVALS:]
 
     def _shown(self, messages: Messages) -> Messages:
-        """Return those of these messages that are in the chat, and not put aside already."""
+        """Return the messages that are in the chat and not put aside yet."""
         here = {id(message) for message in self.messages}
         return [message for message in messages if id(message) in here]
 
@@ -353,7 +353,7 @@ class History:
         return [*self._previous, self.messages[:at]], self.messages[at:], []
 
     def _place_taken_back(self, cell: str) -> int:
-        """Return the index where the turns of a cell stood that were taken back; the end if other cells ask after it.
+        """Return the index where the taken back turns of a cell were; the end if other cells asked after it.
 
         So all cells that run again send the same as before, whatever was asked in between in the panel.
         """

@@ -59,7 +59,7 @@ def hold_open_formula(text: str, tokens: list[Token], first_line: int = 0) -> st
 
 
 def _open_formula(paragraph: str, leaf: int) -> int | None:
-    """Return where the open formula starts; a display formula starts its line, another is in the text from ``leaf``."""
+    """Return the index of the open formula: a display formula in any line, an inline one only from ``leaf`` on."""
     position = 0
     while match := _opening.search(paragraph, position):
         start, found = match.start(), match[0].lstrip(" \t>")

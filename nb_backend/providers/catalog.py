@@ -156,7 +156,7 @@ async def openai_url(url: str, api_key: str | None = None) -> str | None:
 
 
 def url_hint(url: str) -> str:
-    """Return what to do if ``openai_url`` has found a url."""
+    """Return the advice for a url that ``openai_url`` has found."""
     return f"its /v1 answers, so write %backend url {url}, or set NB_BACKEND_URL to that"
 
 

@@ -33,7 +33,7 @@ _MAX_NAMES: Final = 5  # in an error, if none is close
 
 
 def is_listed(name: str, listed: Iterable[str]) -> bool:
-    """Whether a server that lists these names has a model.
+    """Whether these names, listed by a server, include a model.
 
     Servers take more names than they list: ``llama3.2`` for ``llama3.2:latest``, ``gemini-2.0-flash`` for
     ``models/gemini-2.0-flash``, ``claude-3-5-sonnet-latest`` for ``claude-3-5-sonnet-20241022``, and

@@ -99,7 +99,7 @@ class CellView:
             self._paint_soon()
 
     def tick(self, at: int = 0) -> None:
-        """Repaint if how long nothing has arrived is to be shown."""
+        """Repaint if the seconds of silence are to be shown."""
         if self._sections[at].tick():
             self._paint_soon()
 

@@ -1,4 +1,4 @@
-"""What a cell says while an answer does not go on: for how long, or when the request is sent again."""
+"""Line of a cell while an answer is silent: the seconds of silence, or the seconds until the request is sent again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TICK = 1.0  # seconds
 
 
 class Silence:
-    """How long nothing visible has arrived of one answer."""
+    """Seconds since visible text of one answer last arrived."""
 
     def __init__(self) -> None:
         self._heard = time.monotonic()
@@ -29,7 +29,7 @@ class Silence:
 
     @property
     def retry_line(self) -> str:
-        """Why and in how many seconds the request is sent again; "" if it is not, or if its event has just arrived."""
+        """Why the request is sent again, and in how many seconds; "" if it is not, or if that was just shown."""
         now = time.monotonic()
         if self._again is None or now - self._heard < _TICK / 2:
             return ""
@@ -38,7 +38,7 @@ class Silence:
 
     @property
     def waiting_line(self) -> str:
-        """For how long nothing has arrived, after five seconds; before, ""."""
+        """The seconds of silence as text; "" during the first five."""
         since = max(self._heard, self._again[1] if self._again is not None else 0.0)
         seconds = int(time.monotonic() - since)
         return f"still waiting, {seconds} s" if seconds >= SILENCE else ""

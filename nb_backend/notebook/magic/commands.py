@@ -126,7 +126,7 @@ def _server_state() -> str:
 
 
 def _no_models() -> str:
-    """Return what is to be said of a server that answers, but does not list its models."""
+    """Return the message about a server that answers, but does not list its models."""
     other = run(openai_url(url)) if (url := settings.url()) else None
     return f", but {url_hint(other)}" if other else "; it does not list its models"
 

@@ -59,7 +59,7 @@ def is_prompt(line: str, known: Collection[str]) -> bool:
 
 
 def _begins_prompt(word: str, rest: str) -> bool:
-    """Whether a prompt may begin with a word: it is not a model, an address, an option or a comment.
+    """Whether a word may begin a prompt: it is not a model, an address, an option or a comment.
 
     It is also not the name of a secret, unless a whole sentence follows: ``Tokens and words are what?``.
     """

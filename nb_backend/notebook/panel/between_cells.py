@@ -34,7 +34,7 @@ class BetweenCells:
 
     @classmethod
     def of(cls, shell: Any) -> BetweenCells:
-        """Return the one of this shell. It knows the cells that run from now on."""
+        """Return the runner of this shell. It notices the cells that run from now on."""
         if shell is None:
             return cls(None)
         if shell not in _by_shell:
@@ -43,7 +43,7 @@ class BetweenCells:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a cell runs."""
+        """Whether a cell is running."""
         return bool(self._running)
 
     async def run(self, work: Callable[[], T]) -> T:

@@ -18,7 +18,7 @@ class FailedTurn:
     """A turn that is not in the history: it failed, or it was stopped before any text arrived."""
 
     turn: Turn | None
-    """None if a record had it."""
+    """``None`` if the turn came back from a record."""
     after: object | None
     """The message of the history after which the turn is shown; None if the history was empty."""
     messages: Sequence[dict[str, Any]] = ()
@@ -47,7 +47,7 @@ class ItemSource:
     removal: Removal | None = None
     """The removal that has removed ``message``; without a message, the item is the line that says so."""
     summary: str = ""
-    """What that line says."""
+    """The text of that line."""
     version: tuple[int, int] | None = None
     """Which of several versions ``message`` is, from 1, and how many there are."""
 
