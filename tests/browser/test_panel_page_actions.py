@@ -264,7 +264,8 @@ def test_chats_are_found_renamed_and_deleted_by_keyboard(panel: PanelPage) -> No
 def test_a_chat_that_was_found_shows_the_place_and_enter_takes_it(panel: PanelPage) -> None:
     panel.open(QUESTION, chat="main", title="main")
     panel.answers("chats", chats=[CHATS[0] | {"found": ["…the ", "<i>waves</i>", " are…"]}], more=0)
-    panel.button("main").click()
+    # The focus is in the box at once, so that no key is lost.
+    assert panel.button("main").evaluate("node => (node.click(), document.activeElement.type)") == "search"
     panel.root.locator("mark", has_text="<i>waves</i>").wait_for()
     panel.page.keyboard.press("Enter")
     assert panel.asked("switch")["chat"] == "chat 2"

@@ -10,7 +10,7 @@ import { button, composes, focusable, h, nameWithDetails, on, popup, relabel, ti
 export function chatList(store, focus) {
 	const opener = button("Chats", "chevron", null, ".wide.chat");
 	const label = "Find in all chats";
-	const input = h("input", { type: "search", label, placeholder: label, spellcheck: "false", input: () => load() });
+	const input = h("input", { type: "search", autofocus: true, label, placeholder: label, spellcheck: "false", input: () => load() });
 	const list = h("div");
 	const status = h("p.word", { role: "status" });
 	/** @type {ChatEntry[]} */ let shown = [];
