@@ -264,3 +264,15 @@ def test_a_long_question_is_folded(panel: PanelPage) -> None:
     assert low["height"] < 400 < 600 < high["height"]
     panel.button("Show less").click()
     assert question.bounding_box() == low
+
+
+@pytest.mark.parametrize("width", [340, 760])
+def test_the_hidden_foot_of_a_question_is_no_gap_above_its_answer(panel: PanelPage, width: int) -> None:
+    panel.open(item("q1", "user", "<p>Why?</p>", time=1_790_000_000_000), item("a1", "assistant", P))
+    panel.run(f"panel.style.width = '{width}px'")
+    bubble = panel.root.locator(".nbb-question .nbb-bubble").bounding_box()
+    text = panel.root.locator(".nbb-answer .nbb-block").first.bounding_box()
+    assert bubble and text
+    assert 0 < text["y"] - bubble["y"] - bubble["height"] < 20
+    foot = panel.root.locator(".nbb-question .nbb-foot").bounding_box()
+    assert foot and foot["x"] + foot["width"] <= bubble["x"]
