@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 MAX_SIZE = 256 * 2**20  # bytes of a file that is read
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def notebook_path(shell: Any) -> Path | None:
@@ -52,5 +53,31 @@ def panel_records(cells: list[dict[str, Any]], chat: str) -> Iterator[dict[str, 
     for cell in cells:
         for found in (mark_of(cell), *(mark_of(output).get("record") for output in outputs_of(cell))):
             names = found.get("chats") if isinstance(found, dict) else None
-            if isinstance(found, dict) and isinstance(names, dict) and chat in names:
+            if isinstance(found, dict) and isinstance(names, dict) and (chat in names or found.get("opened") == chat):
                 yield found
+
+
+def panel_transcript(cells: list[dict[str, Any]], shown_in: Collection[str], *, unread: bool = False) -> str:
+    """Return the Markdown of the transcript that a panel has left without a record, "" if there is none.
+
+    It is that of the cells with the ids ``shown_in``; if the file does not have these cells, of its only such panel.
+    ``unread``: also if there is a record.
+    """
+    texts = [(cell.get("id"), text) for cell in cells if (text := _transcript_of(cell, unread))]
+    if any(cell.get("id") in shown_in for cell in cells):
+        return "\n\n".join(text for id, text in texts if id in shown_in)
+    return texts[0][1] if len(texts) == 1 else ""
+
+
+def _transcript_of(cell: dict[str, Any], unread: bool) -> str:
+    texts = []
+    for output in outputs_of(cell):
+        mark, data = mark_of(output), output.get("data") if isinstance(output, dict) else None
+        if not isinstance(data, dict) or not (unread or not (mark.get("record") or mark_of(cell).get("chats"))):
+            continue
+        text = data.get("text/markdown")
+        text = "".join(line for line in text if isinstance(line, str)) if isinstance(text, list) else text
+        is_finished = mark.get("output") == "panel" and WIDGET not in data
+        if isinstance(text, str) and (mark.get("output") == "transcript" or is_finished):
+            texts.append(text)
+    return "\n\n".join(texts)

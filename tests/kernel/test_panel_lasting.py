@@ -241,5 +241,6 @@ def test_a_partial_answer_stays_in_the_transcript_until_it_is_retried_or_deleted
     engine.enqueue("Half of a third", RuntimeError("again"))
     shown.ask("send", text="Third?", images=[])
     shown.until(lambda: "Half of a third" in outputs.transcript)
+    shown.until(lambda: "Half of a third" in text_of(shown.shown[-1]))
     shown.ask("delete", item=shown.last("failed")["id"])
     shown.until(lambda: "Third?" not in outputs.transcript)

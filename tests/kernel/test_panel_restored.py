@@ -26,6 +26,11 @@ def record(name, *turns, **fields):
     return {"chats": {name: chat_record(*turns, **fields)}, "shown": name, "opened": name}
 
 
+def record_of(page):  # noqa: F811
+    reply = page.ask("record")
+    return json.loads(b"".join(page.pieces[reply["id"]]))
+
+
 def restored(page, *records):  # noqa: F811
     data = json.dumps([*records]).encode() if records else b""
     return page.ask("restore", *([data] if data else [b""]), pieces=1 if data else 0)
@@ -143,6 +148,101 @@ def test_without_a_page_that_reaches_it_the_notebook_is_read_from_its_file(page,
     assert not any("record" in one for one in marks if one.get("panel") == again.panel)
     kernel.client.get_iopub_msg = found.read
     kernel.run("filed.close()\ndel __vsc_ipynb_file__")
+
+
+def of_a_panel(text, id, output="transcript", data=(), **mark):
+    """Return a cell that a panel of an earlier version has left in a file."""
+    data = {"text/markdown": text, **dict(data)}
+    metadata = {"nb_backend": {"panel": "p", "output": output, "version": 3, **mark}}
+    outputs = [{"output_type": "display_data", "data": data, "metadata": metadata}]
+    return {"cell_type": "code", "id": id, "source": "x", "metadata": {}, "outputs": outputs}
+
+
+def test_a_transcript_that_no_record_continues_is_shown_again(page, engine, kernel, tmp_path):  # noqa: F811
+    old = '<details class="nbb-saved" open><summary>Transcript: 1 turn</summary>'
+    old = f"{old}\n\n**You** <small>2026-01-02 03:04</small>\n\nOld? <script>\n\n</details>"
+    path = tmp_path / "old.ipynb"
+    path.write_text(json.dumps({"cells": [of_a_panel("Other!", "other"), of_a_panel([old], "old"), {"outputs": [3]}]}))
+    found = Outputs(kernel)
+    kernel.run(f"__vsc_ipynb_file__ = {str(path)!r}")
+    shown = open_page(kernel, "old = ChatPanel('old')\nold", cell="old")
+    assert {"turns": 0, "unread": False, "earlier": True}.items() <= restored(shown).items()
+    shown.until(lambda: "Old?" in found.transcript)
+    kept = "**Transcript&#58; 1 turn**\n\n**You** 2026-01-02 03:04\n\nOld? &lt;script>"
+    earlier = f"<summary>Transcript of an earlier version</summary>\n\n{kept}\n\n</details>"
+    assert found.transcript == f"<details open>{earlier}"
+    assert restored(shown)["earlier"] is False
+    shown.turn("New?")
+    shown.until(lambda: "New?" in found.transcript)
+    assert found.transcript.endswith(f'</details>\n\n<details class="nbb-saved" open>{earlier}')
+    written = record_of(shown)
+    assert written["earlier"] == kept
+
+    again = open_page(kernel, "old = ChatPanel('old')\nold", cell="old")
+    again.until(lambda: shown.closed and earlier in found.transcript)
+    kernel.run("old.close()\nimport os; os.remove(__vsc_ipynb_file__)")
+    last = open_page(kernel, "new = ChatPanel('new')\nnew", cell="new")
+    reply = restored(last, {**written, "chats": {}, "opened": "new", "earlier": f"{kept} <img>"})
+    assert (reply["turns"], reply["earlier"]) == (0, False)
+    last.until(lambda: f"{kept} &lt;img>" in found.transcript)
+    kernel.client.get_iopub_msg = found.read
+    kernel.run("new.close()\ndel __vsc_ipynb_file__")
+
+
+def test_the_transcript_of_a_record_that_cannot_be_read_is_shown_again(page, engine, kernel, tmp_path):  # noqa: F811
+    path = tmp_path / "damaged.ipynb"
+    path.write_text(json.dumps({"cells": [of_a_panel("Kept?", "d", record={"chats": 3})]}))
+    kernel.run(f"__vsc_ipynb_file__ = {str(path)!r}")
+    found = Outputs(kernel)
+    shown = open_page(kernel, "d = ChatPanel('d')\nd", cell="d")
+    assert shown.refused("restore", b"[{}]", pieces=1, own=True).endswith("is not continued; it is kept below")
+    shown.until(lambda: "Kept?" in found.transcript)
+    kernel.client.get_iopub_msg = found.read
+    kernel.run("d.close()\ndel __vsc_ipynb_file__")
+
+
+def test_the_record_has_a_turn_from_its_question_on(page, engine, kernel):  # noqa: F811
+    found = Outputs(kernel)
+    shown = open_page(kernel, "live = ChatPanel('live')\nlive", cell="live")
+    recorded = lambda: [one["content"] for one in record_of(shown)["chats"]["live"]["messages"]]  # noqa: E731
+    engine.enqueue("Yes")
+    shown.turn("First?")
+    shown.until(lambda: "First?" in found.transcript)
+    engine.enqueue(...)
+    shown.ask("send", text="Asked?", images=[])
+    shown.until(lambda: recorded() == ["First?", "Yes", "Asked?", ""])
+    first = record_of(shown)
+    assert restored(shown, first)["turns"] == 0  # it is still being written
+    shown.ask("stop")
+    shown.last("stopped")
+    assert restored(shown, first)["turns"] == 0
+    assert recorded() == ["First?", "Yes", "Asked?", ""]
+
+    kernel.run("from nb_backend.notebook.panel import watcher\nwatcher.RECORD_INTERVAL = 0")
+    engine.enqueue("Half an answer", ...)
+    shown.ask("send", text="And?", images=[])
+    shown.until(lambda: recorded() == ["First?", "Yes", "Asked?", "", "And?", "Half an answer"])
+    grown = record_of(shown)
+    kernel.run("watcher.RECORD_INTERVAL = 10.0")
+    assert "And?" not in found.transcript
+    shown.ask("stop")
+    shown.last("stopped")
+    assert restored(shown, grown)["turns"] == 0
+    shown.until(lambda: "And?" in found.transcript)
+
+    saved = grown["chats"]["live"]
+    saved["about"] = [one | ({"id": f"{one['id']}0"} if "id" in one else {}) for one in saved["about"]]
+    other = open_page(kernel, "lived = ChatPanel('lived')\nlived", cell="lived")
+    assert restored(other, {"chats": {"lived": saved}, "shown": "lived", "opened": "lived"})["turns"] == 3
+    other.until(lambda: len(other.shown) == 6)
+    assert said(other)[:3] == pairs("First?", "Yes", "Asked?", "")[:3]
+    assert said(other)[4:] == pairs("And?", "Half an answer")
+    assert [one["status"] for one in other.shown[1::2]] == ["done", "failed", "incomplete"]
+    assert other.shown[3]["error"] == "no answer had arrived"
+    other.leave()
+    shown.leave()
+    kernel.client.get_iopub_msg = found.read
+    kernel.run("live.close()\nlived.close()")
 
 
 def saved_cell(kernel, code, cell):

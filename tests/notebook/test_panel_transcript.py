@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from markdown_oracle import acting_in
 from media_support import PNG
 from PIL import Image
 
@@ -13,6 +16,7 @@ from nb_backend.chat.history import Message
 from nb_backend.markdown import safe as safe_module
 from nb_backend.markdown.elements import error_note
 from nb_backend.notebook.panel import transcript_markdown
+from nb_backend.notebook.panel.earlier import safe_transcript
 from nb_backend.notebook.panel.error_text import error_line
 from nb_backend.notebook.panel.transcript_markdown import MAX_IMAGE_BYTES, TranscriptRenderer
 from nb_backend.notebook.panel.uploads import MAX_TOTAL_BYTES, Uploads
@@ -148,3 +152,43 @@ def test_an_answer_that_failed_shows_the_error_as_a_cell_of_several_models_does(
 def test_an_incomplete_answer_is_marked(about, why):
     assert f"So.\n\n<small>⚠ **incomplete** · {why} · 1.0 s</small>" in write(answer("So.", **about))
     assert "incomplete" not in write(answer("So.", complete=True, finish_reason="stop"))
+
+
+LINES = [
+    "",
+    "- a",
+    "> b",
+    "```",
+    "</details>",
+    "<script>1</script>",
+    "[a](javascript:b)",
+    "<details><summary>Reasoning</summary>",
+    "<details open><summary>![x](//t)$x$</summary>",
+    "<details><summary></summary><img src=//t>",
+    '<details class="nbb-saved" open><summary>a</summary>',
+    "**You** <small><b>x</b></small>",
+    "<div style=x>![a](http://t)</div>",
+]
+SAVED = '<details class="nbb-saved" open><summary>Transcript of a&#95;b: 1 turn</summary>'
+
+
+def test_the_transcript_of_an_earlier_version_is_shown_again():
+    said = write(
+        question("Why & <b>?", PNG),
+        answer("So.\n```html\n<small>x</small>\n</details>\n```\n", reasoning="hm", usage={"completion_tokens": 3}),
+    )
+    text = safe_transcript(f"{SAVED}\n\n{said}\n\n</details>")
+    assert text.startswith("**Transcript of a&#95;b&#58; 1 turn**\n\n**You** 2001-09-0")
+    assert "Why & &lt;b>?" in text
+    assert f"]({to_data_uri(PNG)})" in text
+    assert "<details><summary>Reasoning</summary>\n\nhm\n\n</details>" in text
+    assert "```html\n<small>x</small>\n</details>\n```" in text
+    assert text.endswith("\n\n3 tokens · 1.0 s")
+
+
+@given(st.lists(st.sampled_from(LINES)).map("\n".join))
+@example("```\n<details><summary>a</summary>\n<img src=x>")
+def test_a_transcript_that_was_read_from_a_file_is_harmless_and_stays_as_it_is(text):
+    safe = safe_transcript(text)
+    assert {*acting_in(safe)} <= {"<details>", "<summary>"}
+    assert safe_transcript(safe) == safe

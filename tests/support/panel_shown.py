@@ -51,7 +51,7 @@ class Shown:
         self.state |= message
 
     def _transcript(self, message: dict[str, Any]) -> None:
-        self.state["transcript"] = message["version"]
+        self.state |= {"transcript": message["version"], "record": message["record"]}
 
     @property
     def shown(self) -> list[dict[str, Any]]:

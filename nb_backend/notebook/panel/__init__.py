@@ -19,6 +19,7 @@ changed as HTML, and ``page_sync`` sends the differences. ``handlers/`` answers 
 ``saved_transcript``     the transcript as a second output of the cell
 ``transcript_markdown``  its Markdown
 ``record``               what the notebook holds for a new kernel, and how it comes back
+``earlier``              the transcript of an earlier version, made safe again
 ``error_text``           errors as one line without keys
 ``items/``               a chat as the items of a page
 ``handlers/``            one function for each type of request

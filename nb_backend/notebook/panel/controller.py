@@ -269,7 +269,9 @@ class PanelController:
             return
         if heir is not None and heir.chat is self.chat:
             heir.asked_turn, heir.enter_sends = self.asked_turn, self.enter_sends
+            heir.transcript.earlier = heir.transcript.earlier or self.transcript.earlier
             heir.watcher.note_shown([chat for chat, _ in self.watcher.shown_chats().values()])
+            heir.request_update(True)
         elif self.asked_turn is not None:
             self.asked_turn.stop()
         self.pages.close()
@@ -283,6 +285,11 @@ class PanelController:
 
 _cells: WeakKeyDictionary[PanelController, dict[str, str]] = WeakKeyDictionary()
 """For each panel, the cells that show it, with the id of the request that ran each cell."""
+
+
+def cells_of(controller: PanelController) -> list[str]:
+    """Return the ids of the cells that show a panel."""
+    return [*_cells.get(controller, {})]
 
 
 def record_shown(controller: PanelController, cell: str | None, run: str) -> None:

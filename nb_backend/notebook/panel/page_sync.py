@@ -117,6 +117,7 @@ class PageSync:
                 "subshells": subshells,
                 "finished": self._transcript.finished,
                 "transcript": self._transcript.version if self._transcript.is_shown else None,
+                "record": self._transcript.record_version,
             }
             self.outbox.broadcast(state)
             self.outbox.items(order, items)
@@ -132,8 +133,9 @@ class PageSync:
     def send_transcript(self) -> None:
         """Send the pages the version of the transcript that the notebook must hold."""
         if self.clients and not self.closed:
-            message = {"version": self._transcript.version, "finished": self._transcript.finished}
-            self.outbox.broadcast({"type": "transcript", "panel": self._panel_id, **message})
+            versions = {"version": self._transcript.version, "record": self._transcript.record_version}
+            message = {"type": "transcript", "panel": self._panel_id, "finished": self._transcript.finished}
+            self.outbox.broadcast({**message, **versions})
 
     def close(self) -> None:
         """Send nothing more."""

@@ -2,12 +2,12 @@
 
 A record is ``{"chats": {NAME: CHAT}, "shown": NAME, "opened": NAME}``, where CHAT is the JSON object of
 ``chat.transcript``: the chats that the panel has shown, the last one, and the one it was opened with. It has no key and
-no url, and its images are the small ones of the transcript.
+no url, and its images are the small ones of the transcript. ``"earlier"`` may hold a transcript of an earlier version.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -21,6 +21,7 @@ from ...markdown.data_uris import shorten_images
 from ...media.attachment import Attachment
 from ...typing import Messages
 from .chat_settings import apply_settings
+from .earlier import safe_transcript
 from .items.arrange import FailedTurn
 from .panel_state import failed_turns, known_failures
 from .transcript_markdown import MAX_DATA_URI, MAX_IMAGE_BYTES, MAX_TOTAL_BYTES
@@ -50,11 +51,15 @@ class Restored:
 
 
 def record_of(
-    shown: Mapping[str, tuple[Chat, Messages]], opened: str, images: Mapping[str, str], keys: Sequence[str]
+    shown: Mapping[str, tuple[Chat, Messages]],
+    opened: str,
+    images: Mapping[str, str],
+    keys: Sequence[str],
+    earlier: str = "",
 ) -> dict[str, Any]:
     """Return the record of chats and their messages by name, of which the first is shown; {} if nothing was said.
 
-    ``images`` maps data URIs to the small ones to store.
+    ``images`` maps data URIs to the small ones to store. ``earlier`` is the transcript of an earlier version.
     """
     room = MAX_TOTAL_BYTES  # for attachments that are not images
     found: dict[str, Any] = {}
@@ -72,7 +77,8 @@ def record_of(
             chat.model, None, chat._system, params, [*small], about, chat._title, _versions(chat, images)
         )
         found[chat_name] = record.without(*keys).record()
-    return {"chats": found, "shown": next(iter(shown)), "opened": opened} if found else {}
+    more = {"earlier": earlier} if earlier else {}
+    return {"chats": found, "shown": next(iter(shown)), "opened": opened, **more} if found or more else {}
 
 
 @dataclass
@@ -82,6 +88,8 @@ class Record:
     chats: dict[str, Transcript]
     shown: str
     opened: str
+    earlier: str = ""
+    """The transcript of an earlier version, made safe."""
 
     @classmethod
     def read(cls, record: object) -> Self:
@@ -91,7 +99,9 @@ class Record:
         if not isinstance(chats, dict) or len(chats) > _MAX_CHATS or not isinstance(shown, str):
             raise ValueError(DAMAGED)
         read = {name: Transcript.read(one, WHERE) for name, one in chats.items() if isinstance(name, str)}
-        return cls(read, shown, opened if isinstance(opened, str) else "")
+        earlier = found.get("earlier")
+        safe = safe_transcript(earlier) if isinstance(earlier, str) and earlier else ""
+        return cls(read, shown, opened if isinstance(opened, str) else "", safe)
 
     def restore(self, unnamed: Chat | None, restored: Restored) -> list[Chat]:
         """Put the turns into the chats of their names, and return these chats; ``restored`` counts the turns.
@@ -120,24 +130,29 @@ def _restore_chat(chat: Chat, saved: Transcript) -> Iterator[dict[str, Any]]:
         params = {key: value for key, value in saved.params.items() if key in _SETTINGS}
         apply_settings(chat, {"model": saved.model, "system": saved.system, **params})
         chat.title = saved.title
-    kept, failed = _split(saved)
+    kept, failed = _split(saved, {turn_id(turn.request.question) for turn in chat.live})
     yield from chat.restore(kept)
     chat._history.add_versions(saved.versions, kept)
     last_messages = {key: turn[-1] for key, turn in keyed_turns(chat.messages)}
     known = known_failures(chat)
     for before, turn in failed:
-        if (id := turn_id(turn[0])) and id not in known:
+        if (id := turn_id(turn[0])) and id not in known and id not in last_messages:
             known.add(id)
             failed_turns(chat).append(FailedTurn(None, last_messages.get(before), turn))
             yield turn[0]
 
 
-def _split(saved: Transcript) -> tuple[Messages, list[tuple[str, Messages]]]:
-    """Return the messages of the history, and each failed turn with the key of the turn before it."""
+def _split(saved: Transcript, live: Collection[str]) -> tuple[Messages, list[tuple[str, Messages]]]:
+    """Return the messages of the history, and each failed turn with the key of the turn before it.
+
+    Turns that are ``live`` are left out: the record has the beginning of their answers.
+    """
     kept: Messages = []
     failed: list[tuple[str, Messages]] = []
     before = ""
     for key, turn in keyed_turns([Message(*one) for one in saved.described_messages()]):
+        if key in live:
+            continue
         if any(history.metadata(message).get("failed") for message in turn):
             failed.append((before, turn))
         else:

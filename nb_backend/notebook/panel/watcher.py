@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 
 UNNAMED = "(not in chats)"  # shown as the name of a Chat without one; names in ``chats`` have no parentheses
+NO_ANSWER = "no answer had arrived"
+RECORD_INTERVAL = 10.0  # seconds between two records of a growing answer
 _turns_on_loop: WeakSet[Turn] = WeakSet()  # turns whose events arrive on the background loop itself
 _snapshots: WeakKeyDictionary[Turn, ItemContent] = WeakKeyDictionary()  # of the other turns, for all panels
 
@@ -48,6 +50,7 @@ class ConversationWatcher:
         self.unnamed = chat if name == UNNAMED else None  # the chat that has no name, if the panel shows one
         self._lock = Lock()
         self._changed: set[Turn] = set()
+        self._recorded: WeakKeyDictionary[Turn, float] = WeakKeyDictionary()  # when the record was due last
         self._shown: list[Chat] = []  # all chats that were shown
         self._unwatch: Callable[[], None] = lambda: None
         self.removals: list[tuple[Removal, Messages]] = []  # of the chat, when the items were last brought up to date
@@ -126,7 +129,37 @@ class ConversationWatcher:
                 self._keep_failed(turn)
             with self._lock:
                 self._changed.add(turn)
-        self._on_change(turn is None or turn.ended)
+        self._on_change(turn is None or turn.ended or self._is_record_due(turn))
+
+    def _is_record_due(self, turn: Turn) -> bool:
+        """Whether the record should have what a turn of the panel has said so far: at its start, and then at times."""
+        now = time.monotonic()
+        if turn not in _turns_on_loop or now - self._recorded.get(turn, -RECORD_INTERVAL) < RECORD_INTERVAL:
+            return False
+        self._recorded[turn] = now
+        return True
+
+    def live_turns(self) -> list[Turn]:
+        """Return the live turns of the chats that were shown here, if a panel asked them."""
+        chats = [self.chat, *(chat for chat in self._shown if chat is not self.chat)]
+        return [turn for chat in chats for turn in chat.live if turn in _turns_on_loop and not turn.ended]
+
+    def live_messages(self) -> dict[Turn, Messages]:
+        """Return these turns, each as messages with the text so far. Only for code on the loop."""
+        return {turn: self._as_messages(turn) for turn in self.live_turns()}
+
+    def with_unfinished(
+        self, shown: Mapping[str, tuple[Chat, Messages]], live: Mapping[Turn, Messages]
+    ) -> dict[str, tuple[Chat, Messages]]:
+        """Return the chats and their messages for the record: with live turns, and with questions without an answer."""
+        found = {}
+        for name, (chat, _) in shown.items():
+            messages = _messages(chat, self._as_messages)
+            there = {*map(turn_id, messages)}
+            asked = (turn for turn in live if turn in chat.live)
+            more = [turn for turn in asked if turn_id(turn.request.question) not in there]
+            found[name] = chat, [*messages, *(message for turn in more for message in live[turn])]
+        return found
 
     def update_items(self, items: ItemList) -> None:
         """Bring the items up to date with the chat, without rendering them."""
@@ -190,27 +223,35 @@ class ConversationWatcher:
         if (turn.error is not None or is_from_panel) and not any(one.turn is turn for one in failed):
             messages = self.chat.messages
             known_failures(self.chat).add(turn_id(turn.request.question))
-            failed.append(FailedTurn(turn, messages[-1] if messages else None, self._partial_messages(turn)))
+            partial = self._as_messages(turn, time.time()) if turn.answer.text else []
+            failed.append(FailedTurn(turn, messages[-1] if messages else None, partial))
 
-    def _partial_messages(self, turn: Turn) -> Messages:
-        if not turn.answer.text:
-            return []
+    def _as_messages(self, turn: Turn, ended: float | None = None) -> Messages:
+        """Return a turn that is not in the history as messages, with the text so far; it has the time of its end."""
         question, answer = turn.request.question, turn.answer
-        metadata = {**answer.metadata(), "time": time.time(), "reasoning": answer.reasoning}
+        seconds = metadata_of(question).get("time") if ended is None else ended
+        metadata = {**answer.metadata(), "time": seconds, "reasoning": answer.reasoning}
         if turn.error is not None:
             metadata["failed"] = self.error_line(turn.error)
+        elif not answer.text:
+            metadata["failed"] = NO_ANSWER
+        elif not turn.ended:
+            metadata["stopped"] = True
         prompt = Message({**question, "media": turn.request.media}, metadata_of(question))
         return [prompt, Message({"role": "assistant", "content": answer.text}, metadata)]
 
 
-def _messages(chat: Chat) -> Messages:
-    """Return the history, and between its turns the failed ones of which some text arrived."""
+def _messages(chat: Chat, describe: Callable[[Turn], Messages] | None = None) -> Messages:
+    """Return the history, and between its turns the failed ones of which some text arrived.
+
+    ``describe`` returns the messages of the others, if they are wanted.
+    """
     messages = [*chat.messages]
     for one in failed_turns(chat):
         if not one.is_shown:
             continue
         at = next((at for at, message in enumerate(messages, 1) if message is one.after), len(messages))
-        messages[at:at] = one.messages
+        messages[at:at] = one.messages or (describe(one.turn) if describe and one.turn is not None else [])
     return messages
 
 

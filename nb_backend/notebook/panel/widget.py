@@ -108,8 +108,8 @@ class ChatPanel(anywidget.AnyWidget):
             display(controller.chat)
             return
         data, metadata = anywidget.AnyWidget._repr_mimebundle_(self) or ({}, {})
-        post(record_shown, controller, *running_cell(shell))
         controller.transcript.show(data, metadata)
+        post(record_shown, controller, *running_cell(shell))
 
     def _send_to_pages(self, message: dict[str, Any], buffers: list[bytes] | None) -> None:
         if not self._controller.closed:

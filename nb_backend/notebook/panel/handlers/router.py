@@ -58,7 +58,7 @@ async def transcript(panel: PanelController, request: Request) -> dict[str, Any]
 async def record(panel: PanelController, request: Request) -> dict[str, Any]:
     """Send the record of the chats, in chunks of JSON, to a page that must write it into the notebook."""
     await asyncio.to_thread(panel.transcript.render)
-    version, found = panel.transcript.version, panel.transcript.record
+    version, found = panel.transcript.record_version, panel.transcript.record
     data = await asyncio.to_thread(orjson.dumps, found)
     return {"version": version, "pieces": panel.pages.outbox.pieces(request.client, request.id, data)}
 

@@ -23,14 +23,14 @@
  * @typedef {{name: string, title: string, length: string, time: number | null, found: string[] | null}} ChatEntry  found: before, match, after
  * @typedef {{type: "state", client: string, chat: string, title: string, order: string[], settings: Settings, queue?: Queue, removal?: Removal | null,
  *   draft: string, images: Attached[], limits: {image: number, piece: number}, subshells: boolean,
- *   finished: boolean, panel: string, transcript: number | null, restore: boolean}} State  answers the request `hello`; the items follow
+ *   finished: boolean, panel: string, transcript: number | null, record?: number, restore: boolean}} State  answers the request `hello`; the items follow
  * @typedef {{type: "items", order: string[], items: Item[]}} Items  new items, or whole replacements
  * @typedef {{type: "text", item: string, part: "content" | "reasoning", from: number, keep: number,
  *   blocks: string[]}} TextChange  block `from` keeps `keep` UTF-16 units and gets blocks[0]; the other blocks replace the rest
  * @typedef {{type: "meta", item: string, meta: Partial<Item>}} MetaChange
  * @typedef {{type: "settings", chat: string, title: string, settings: Settings, queue?: Queue, removal?: Removal | null, images?: Attached[],
  *   draft?: string}} SettingsChange
- * @typedef {{type: "transcript", panel: string, version: number, finished: boolean}} TranscriptVersion  the one that the notebook must hold
+ * @typedef {{type: "transcript", panel: string, version: number, record?: number, finished: boolean}} TranscriptVersion  the versions of transcript and record that the notebook must hold
  * @typedef {{seq: number} & (State | Items | TextChange | MetaChange | SettingsChange | TranscriptVersion)} Broadcast
  * @typedef {{type: "reply", client: string, id: string, ok: boolean, error?: string, [more: string]: any}} Reply
  * @typedef {{type: "piece", client: string, id: string, piece: number, pieces: number}} Piece  a chunk of the bytes that a request asked for

@@ -34,7 +34,8 @@ const cellsOfPanel = (store, panel = "") => [...new Set([...outputsOf(store, pan
 export async function restoreRecords(store, panel = "") {
 	const cells = cellsOfPanel(store, panel);
 	let records = cells.map(savedIn).filter((saved) => saved?.chats);
-	if (!records.length) records = cellsOf(store).map(savedIn).filter((saved) => saved?.chats?.[store.chat]);
+	const own = records.length > 0;
+	if (!own) records = cellsOf(store).map(savedIn).filter((saved) => saved?.chats?.[store.chat]);
 	const data = new TextEncoder().encode(records.length ? JSON.stringify(records) : "");
 	const pieces = Math.ceil(data.length / CHUNK);
 	/** @type {any} */
@@ -42,16 +43,17 @@ export async function restoreRecords(store, panel = "") {
 	try {
 		for (let at = 0; at === 0 || at < pieces; at++) {
 			const chunk = data.slice(at * CHUNK, (at + 1) * CHUNK);
-			reply = await store.request("restore", { pieces }, [chunk.buffer]);
+			reply = await store.request("restore", { pieces, own }, [chunk.buffer]);
 		}
 	} catch (error) {
 		if (store.alive) keepUnread(cells);
 		return store.fail(/** @type {Error} */ (error));
 	}
-	const { turns = 0, time = 0, lost = 0, unread = false } = reply;
+	const { turns = 0, time = 0, lost = 0, unread = false, earlier = false } = reply;
 	const date = time ? `, the last of ${new Date(time).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })}` : "";
 	const without = lost ? ` Too large for the notebook, so not continued: ${lost} attachment${lost > 1 ? "s" : ""}.` : "";
 	if (turns) store.notify(`Continued from the transcript in this notebook: ${turns} turn${turns > 1 ? "s" : ""}${date}.${without}`);
+	else if (earlier) store.notify("The transcript of an earlier version is kept below; the chat cannot continue it.", "info", [], () => !store.order.length);
 	else if (unread) store.notify("A conversation from before the kernel started cannot be continued here: this front end does not show the panel its notebook.");
 }
 
@@ -64,7 +66,7 @@ function keepUnread(cells) {
 }
 
 /** Write transcript and record into the notebook. The kernel's own updates do not reach the outputs in a reloaded page. @param {Store} store */
-export async function saveTranscript(store, { panel = "", version = 0, finished = false }) {
+export async function saveTranscript(store, { panel = "", version = 0, record: recordVersion = 0, finished = false }) {
 	const old = [...outputsOf(store, panel)].filter(({ mark }) => mark.version < version && (finished || mark.output !== "panel"));
 	const text = old.length && (await new Blob((await store.request("transcript")).parts).text());
 	for (const { cell, at, mark } of old) {
@@ -73,7 +75,7 @@ export async function saveTranscript(store, { panel = "", version = 0, finished 
 	}
 	const cells = cellsOfPanel(store, panel).filter((cell) => {
 		const saved = savedIn(cell);
-		return cell.setMetadata && !(saved?.panel === panel && saved.version >= version);
+		return cell.setMetadata && !(saved?.panel === panel && saved.version >= recordVersion);
 	});
 	if (!cells.length) return;
 	const reply = await store.request("record");

@@ -233,18 +233,18 @@ export class Store {
 
 	/** @param {State} state */
 	#setState(state) {
-		const { order, limits, subshells, finished, panel, transcript, restore } = state;
+		const { order, limits, subshells, finished, panel, transcript, record, restore } = state;
 		Object.assign(this, { order, limits, subshells, ready: true, alive: true });
 		this.#setSettings(state);
 		leaveStandIn(this, panel);
 		if (restore) this.#restored ??= restoreRecords(this, panel);
-		if (transcript !== null) void this.#save({ panel, version: transcript, finished });
+		if (transcript !== null) void this.#save({ panel, version: transcript, record, finished });
 	}
 
 	/** Write the transcript into the notebook, once what it holds of earlier panels is in the kernel. */
-	async #save({ panel = "", version = 0, finished = false }) {
+	async #save({ panel = "", version = 0, record = 0, finished = false }) {
 		await this.#restored;
-		if (this.alive) await saveTranscript(this, { panel, version, finished }).catch(() => undefined); // the kernel is gone
+		if (this.alive) await saveTranscript(this, { panel, version, record, finished }).catch(() => undefined); // the kernel is gone
 	}
 
 	/** @param {State | SettingsChange} message */
