@@ -272,7 +272,9 @@ def test_the_hidden_foot_of_a_question_is_no_gap_above_its_answer(panel: PanelPa
     panel.run(f"panel.style.width = '{width}px'")
     bubble = panel.root.locator(".nbb-question .nbb-bubble").bounding_box()
     text = panel.root.locator(".nbb-answer .nbb-block").first.bounding_box()
-    assert bubble and text
+    assert bubble
+    assert text
     assert 0 < text["y"] - bubble["y"] - bubble["height"] < 20
     foot = panel.root.locator(".nbb-question .nbb-foot").bounding_box()
-    assert foot and foot["x"] + foot["width"] <= bubble["x"]
+    assert foot
+    assert foot["x"] + foot["width"] <= bubble["x"]
