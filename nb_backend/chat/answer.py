@@ -85,7 +85,7 @@ class Answer:
         """Return a message of a history as an answer. Metadata that is missing or damaged is left out."""
         known = metadata(message)
         usage, provider, remarks = known.get("usage"), known.get("provider"), known.get("remarks")
-        finish, seconds, first = known.get("finish_reason"), known.get("seconds"), known.get("first_token_seconds")
+        finish = known.get("finish_reason")
         answer = cls(
             text=text_of(message),
             reasoning=str(known.get("reasoning") or ""),
@@ -93,8 +93,8 @@ class Answer:
             provider=provider if isinstance(provider, dict) else {},
             usage=usage if isinstance(usage, dict) else {},
             finish_reason=str(finish) if finish else None,
-            seconds=seconds if isinstance(seconds, int | float) else 0.0,
-            first_token_seconds=first if isinstance(first, int | float) else None,
+            seconds=_duration(known.get("seconds")) or 0.0,
+            first_token_seconds=_duration(known.get("first_token_seconds")),
             complete=known.get("complete") is True,
             stopped=message.get("stopped") is True,
             trimmed=trimmed if isinstance(trimmed := message.get("trimmed"), int) else 0,
@@ -371,6 +371,10 @@ def _who(answer: Answer) -> list[str]:
     if not label or (model and _is_only_server(who)):
         return [model] if model else []
     return [label] if model in label else [model, label]
+
+
+def _duration(seconds: Any) -> float | None:
+    return seconds if isinstance(seconds, int | float) and 0 <= seconds < 1e9 else None
 
 
 def _without_login(provider: dict[str, Any]) -> dict[str, Any]:

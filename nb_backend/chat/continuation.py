@@ -13,7 +13,7 @@ from ..markdown.elements import language_of
 from ..providers.finish_reasons import is_limit
 from ..typing import Messages
 from .answer import Answer
-from .history import metadata
+from .messages import metadata
 
 _PROMPT = "Continue exactly where you stopped. Do not repeat anything."
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")

@@ -10,17 +10,9 @@ from .. import background
 from ..typing import Messages
 from .cell_run import CellRun
 from .merge import merge
-from .messages import Message as Message
-from .messages import cell_of, turns_of
-from .messages import count_turns as count_turns
-from .messages import describe_length as describe_length
-from .messages import find_turn as find_turn
-from .messages import metadata as metadata
-from .messages import system_prompt as system_prompt
-from .messages import trimmed_turns as trimmed_turns
+from .messages import cell_of, find_turn, metadata, trimmed_turns, turns_of
 from .removals import MAX_REMOVALS, Kind, Removal, history_before_cell, of_cells, places, remove_cell
 from .versions import Fork, fork_at, forks_from_data, forks_to_data, reachable_forks, same_prompt, version_numbers
-from .wire import wire_messages as wire_messages
 
 _lock = threading.RLock()
 """Held while a history is read or changed: cells, threads and the background loop use the same chat. It is reentrant

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from ..typing import Messages
+from .messages import cell_of, metadata, time_of, turns_of
 
 
 def merge(saved: Messages, here: Messages, *, known: Collection[str], cells: Collection[str]) -> Messages:
@@ -42,13 +43,8 @@ def keyed_turns(messages: Messages) -> Iterator[tuple[str, Messages]]:
 
     Messages before the first prompt are a turn as well.
     """
-    turns: list[Messages] = []
-    for message in messages:
-        if message.get("role") == "user" or not turns:
-            turns.append([])
-        turns[-1].append(message)
     times: dict[str, int] = {}
-    for turn in turns:
+    for turn in turns_of(messages):
         if not (key := turn_id(turn[0])):
             text = json.dumps([turn[0].get("role"), turn[0].get("content"), _cell(turn)], default=str)
             times[text] = times.get(text, 0) + 1
@@ -58,13 +54,12 @@ def keyed_turns(messages: Messages) -> Iterator[tuple[str, Messages]]:
 
 def turn_id(message: dict[str, Any]) -> str:
     """Return the id of the turn that a prompt begins, or "" if it has none."""
-    found = _about(message).get("id")
+    found = metadata(message).get("id")
     return found if isinstance(found, str) else ""
 
 
 def _cell(turn: Messages) -> str:
-    cell = turn[0].get("cell")
-    return cell if isinstance(cell, str) else ""
+    return cell_of(turn[0])
 
 
 def _words(turn: Messages) -> tuple[str, str]:
@@ -72,9 +67,4 @@ def _words(turn: Messages) -> tuple[str, str]:
 
 
 def _time(turn: Messages) -> float:
-    seconds = _about(turn[0]).get("time")
-    return seconds if isinstance(seconds, int | float) else 0
-
-
-def _about(message: dict[str, Any]) -> dict[str, Any]:
-    return getattr(message, "metadata", None) or {}
+    return time_of(turn[0]) or 0

@@ -52,6 +52,12 @@ def metadata(message: Mapping[str, Any]) -> dict[str, Any]:
     return message.metadata if isinstance(message, Message) else {}
 
 
+def time_of(message: Mapping[str, Any]) -> float | None:
+    """Return when a message was written, as a Unix time; ``None`` if its metadata has no valid time."""
+    seconds = metadata(message).get("time")
+    return seconds if isinstance(seconds, int | float) and 0 < seconds < 1e11 else None
+
+
 def cell_of(message: Mapping[str, Any]) -> str:
     """Return the id of the cell that asked, "" if none did."""
     cell = message.get("cell")

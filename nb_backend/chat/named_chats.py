@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 from .cell_run import CellRun
 from .chat import Chat
-from .history import describe_length
+from .messages import describe_length
 from .observers import Observers
 
 _NAME = re.compile(r"\w(?:[\w. -]{0,62}[\w.-])?")

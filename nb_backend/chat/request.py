@@ -14,7 +14,8 @@ from ..redaction import is_worth_hiding
 from ..text import error_summary, shorten
 from ..typing import MediaListType, Messages
 from .cell_run import CellRun
-from .history import trimmed_turns, wire_messages
+from .messages import trimmed_turns
+from .wire import wire_messages
 
 if TYPE_CHECKING:
     from ..events import RawResponse

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BackendError
 from ..events import RawResponse, ServerChanged
 from .answer import Answer
-from .history import count_turns
+from .messages import count_turns
 from .recording import CachedAnswer, EventRecorder
 from .rounds import Failure, Round, next_round
 from .turn import Turn

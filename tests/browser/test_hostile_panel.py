@@ -14,8 +14,8 @@ from panel_page import PanelPage, item
 from playwright.sync_api import Page
 
 from nb_backend.chat.answer import Answer
-from nb_backend.chat.history import Message
 from nb_backend.chat.jsonable import plain
+from nb_backend.chat.messages import Message
 from nb_backend.events import RawResponse
 from nb_backend.notebook.panel.error_text import error_line
 from nb_backend.notebook.panel.items.arrange import FailedTurn, ItemSource, arrange_items

@@ -12,8 +12,8 @@ from serving import TOKEN
 from wire_server import CHUNKED, chunk, content, sse, status
 
 from nb_backend import Answer, BackendApi, Chat, OpenAIApi, RawResponse
-from nb_backend.chat.history import Message
 from nb_backend.chat.images import ImageUrl
+from nb_backend.chat.messages import Message
 from nb_backend.errors import ConnectionFailed, ServerError
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)

@@ -8,7 +8,8 @@ from wire_server import received, status
 
 from nb_backend import Chat, RawResponse
 from nb_backend.chat.context_limit import is_too_long
-from nb_backend.chat.history import count_turns, trimmed_turns, wire_messages
+from nb_backend.chat.messages import count_turns, trimmed_turns
+from nb_backend.chat.wire import wire_messages
 from nb_backend.errors import AuthError, RateLimitError, ServerError
 
 TOO_LONG = {"type": "error", "error": "PromptTooLongError", "message": "9 tokens long and m takes 8"}

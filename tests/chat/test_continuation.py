@@ -6,7 +6,7 @@ import pytest
 
 from nb_backend import Chat
 from nb_backend.chat.continuation import continuation
-from nb_backend.chat.history import Message
+from nb_backend.chat.messages import Message
 
 LENGTH = {"type": "finish", "finish": {"reason": "length"}}
 PROMPT = "Continue exactly where you stopped. Do not repeat anything."

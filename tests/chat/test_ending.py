@@ -13,7 +13,7 @@ from IPython.lib.pretty import pretty
 from wire_server import CHUNKED, UNTIL_CLOSE, WireServer, chunk, content, sse, status
 
 from nb_backend import Answer, AuthError, BackendError, Chat, ProtocolError, RawResponse
-from nb_backend.chat.history import Message
+from nb_backend.chat.messages import Message
 from nb_backend.providers.finish_reasons import describe, is_done, is_error
 
 DONE = b"data: [DONE]\n\n"

@@ -12,8 +12,8 @@ from nb_backend import Chat
 from nb_backend.chat import history
 from nb_backend.chat import merge as merge_module
 from nb_backend.chat.cell_run import from_cell
-from nb_backend.chat.history import Message
 from nb_backend.chat.merge import keyed_turns, merge
+from nb_backend.chat.messages import Message, count_turns
 from nb_backend.chat.versions import forks_from_data, forks_to_data, reachable_forks
 from nb_backend.notebook.panel.record import Restored
 
@@ -138,7 +138,7 @@ def test_observers_hear_of_restored_turns():
 
 def test_each_turn_has_a_key():
     assert [key for key, _ in keyed_turns(chat_of(turn("a"), turn("b")))] == ["a", "b"]
-    assert history.count_turns(chat_of(turn("a"), turn("b"))) == 2
+    assert count_turns(chat_of(turn("a"), turn("b"))) == 2
 
 
 def test_a_record_of_many_cells_takes_time_in_proportion_to_its_length(monkeypatch):
@@ -161,9 +161,9 @@ def test_many_versions_of_a_record_take_memory_in_proportion_to_its_length():
     assert forks_to_data(forks, messages) == data
 
 
-@pytest.mark.parametrize("time", [10**400, float("nan"), -1.0, True, "yesterday", None])
+@pytest.mark.parametrize("time", [10**400, float("nan"), -1.0, "yesterday"], ids=["huge", "nan", "negative", "text"])
 def test_a_time_that_a_record_cannot_have_is_not_told_to_the_page(time):
     restored = Restored()
     restored.add(Message({"role": "user", "content": "?"}, {"time": time}))
     assert restored.turns == 1
-    assert restored.time in (0, 1)
+    assert restored.time == 0

@@ -17,7 +17,7 @@ from chat_support import questions, run_cells, sent
 from nb_backend import BackendError, Chat, RawResponse, chats
 from nb_backend.chat.answer import Answer
 from nb_backend.chat.cell_run import from_cell
-from nb_backend.chat.history import Message, metadata
+from nb_backend.chat.messages import Message, metadata
 
 
 class Watching:

@@ -10,7 +10,7 @@ from wire_server import CHUNKED, FINISH, LAST_CHUNK, chunk
 
 import nb_backend
 from nb_backend import Answer, BackendApi, Chat, background, settings
-from nb_backend.chat.history import wire_messages
+from nb_backend.chat.wire import wire_messages
 from nb_backend.errors import TimedOut
 
 KEY = "sk-a-key-that-nobody-sees"

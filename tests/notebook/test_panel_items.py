@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from panel_shown import Shown
 
 from nb_backend.chat.answer import Answer
-from nb_backend.chat.history import Message
 from nb_backend.chat.jsonable import plain
+from nb_backend.chat.messages import Message
 from nb_backend.events import RawResponse
 from nb_backend.notebook.panel.items.arrange import FailedTurn, ItemSource, arrange_items
 from nb_backend.notebook.panel.items.block_diff import common_length, diff_blocks, utf16_length

@@ -12,7 +12,7 @@ from media_support import PNG
 from PIL import Image
 
 from nb_backend import attach, to_data_uri
-from nb_backend.chat.history import Message
+from nb_backend.chat.messages import Message
 from nb_backend.markdown import safe as safe_module
 from nb_backend.markdown.elements import error_note
 from nb_backend.notebook.panel import transcript_markdown
@@ -192,3 +192,8 @@ def test_a_transcript_that_was_read_from_a_file_is_harmless_and_stays_as_it_is(t
     safe = safe_transcript(text)
     assert {*acting_in(safe)} <= {"<details>", "<summary>"}
     assert safe_transcript(safe) == safe
+
+
+@pytest.mark.parametrize("time", [10**400, 1e300, -1, "now"], ids=["huge", "float", "negative", "text"])
+def test_a_time_that_no_clock_has_does_not_prevent_the_transcript(time):
+    assert write(answer("So.", time=time, seconds=time)).startswith("**Answer**")

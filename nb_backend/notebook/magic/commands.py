@@ -13,7 +13,7 @@ from ... import settings
 from ...background import run
 from ...chat.cache import AnswerCache
 from ...chat.chat import Chat
-from ...chat.history import describe_length
+from ...chat.messages import describe_length
 from ...chat.named_chats import chats
 from ...errors import AuthError, BackendError
 from ...providers.catalog import (

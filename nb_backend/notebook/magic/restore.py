@@ -10,7 +10,7 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 
 from ...chat.answer import Answer
-from ...chat.history import Message, describe_length
+from ...chat.messages import Message, describe_length
 from ...chat.named_chats import chats
 from ...chat.transcript import expanded
 from ...text import shorten

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from ... import settings
 from ...chat.chat import Chat
-from ...chat.history import metadata
+from ...chat.messages import metadata
 from ...media.attachment import Attachment
 from ...providers.catalog import sees_images
 from ...providers.registry import provider_for

@@ -11,10 +11,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from ...chat import history
 from ...chat.chat import Chat
-from ...chat.history import Message
 from ...chat.merge import keyed_turns, turn_id
+from ...chat.messages import Message, metadata, time_of
 from ...chat.named_chats import chats
 from ...chat.transcript import Transcript
 from ...markdown.data_uris import shorten_images
@@ -43,10 +42,9 @@ class Restored:
 
     def add(self, question: Mapping[str, Any]) -> None:
         """Count a turn."""
-        about = history.metadata(question)
-        seconds, lost = about.get("time"), about.get("lost")
+        lost = metadata(question).get("lost")
         self.turns += 1
-        self.time = max(self.time, seconds if isinstance(seconds, int | float) and 0 < seconds < 1e11 else 0)
+        self.time = max(self.time, time_of(question) or 0)
         self.lost += len(lost) if isinstance(lost, list) else 0
 
 
@@ -153,7 +151,7 @@ def _split(saved: Transcript, live: Collection[str]) -> tuple[Messages, list[tup
     for key, turn in keyed_turns([Message(*one) for one in saved.described_messages()]):
         if key in live:
             continue
-        if any(history.metadata(message).get("failed") for message in turn):
+        if any(metadata(message).get("failed") for message in turn):
             failed.append((before, turn))
         else:
             before = key
@@ -172,7 +170,7 @@ def _versions(chat: Chat, images: Mapping[str, str]) -> list[dict[str, Any]]:
 
 def _small_message(message: Mapping[str, Any], images: Mapping[str, str], room: int) -> tuple[Message, int]:
     """Return a copy of a message with small images, and the bytes of its other attachments, at most ``room``."""
-    small, about, size = {**message}, {**history.metadata(message)}, 0
+    small, about, size = {**message}, {**metadata(message)}, 0
     lost: list[str] = []
     if "media" in message:
         media: list[Attachment] = []

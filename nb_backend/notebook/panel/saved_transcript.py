@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from ... import debug
-from ...chat import history
+from ...chat.messages import count_turns
 from ...markdown.data_uris import shorten_data_uris
-from ...text import entities
+from ...text import counted, entities
 from .comm import kernel_of, publish
 from .record import record_of
 from .transcript_markdown import TranscriptRenderer
@@ -82,7 +82,7 @@ class SavedTranscript:
         """The title of each chat with messages, for HTML."""
         are_several = len(self._texts) > 1
         return [
-            f"Transcript{f' of “{entities(title)}”' if are_several else ''}: {turns} turn{'' if turns == 1 else 's'}"
+            f"Transcript{f' of “{entities(title)}”' if are_several else ''}: {counted(turns, 'turn')}"
             for _, turns, title in self._texts.values()
         ]
 
@@ -111,7 +111,7 @@ class SavedTranscript:
         with self._lock:
             shown = self._watcher.shown_chats()
             markdown = self._renderer.markdown(*(messages for _, messages in shown.values()))
-            turns = [history.count_turns(messages) for _, messages in shown.values()]
+            turns = [count_turns(messages) for _, messages in shown.values()]
             titles = [self._watcher.title_of(name, chat) for name, (chat, _) in shown.items()]
             parts = zip(shown, markdown, turns, titles, strict=True)
             texts = {name: (text, count, title) for name, text, count, title in parts if text}

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...chat import history
 from ...chat.answer import Answer
 from ...chat.export import SPEAKERS
+from ...chat.messages import metadata, time_of
 from ...chat.source_list import masked, sources_markdown
 from ...markdown.data_uris import is_bitmap, shorten_images
 from ...markdown.elements import code_span, error_note, escape_line
@@ -76,7 +76,7 @@ class MessageRenderer:
         self._role = str(message.get("role") or "")
         self._answer = Answer.of(message)
         self._text = mask(text_of(message))
-        self._metadata = history.metadata(message)
+        self._metadata, self._time = metadata(message), time_of(message)
         self._mask = mask
         self._media = [one for one in message.get("media", ()) if isinstance(one, Attachment)]
         self._addresses = self._answer.image_targets()
@@ -100,8 +100,7 @@ class MessageRenderer:
         return self._rendered[1]
 
     def _parts(self, shown_images: Mapping[str, str]) -> list[str]:
-        seconds = self._metadata.get("time")
-        clock = time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if isinstance(seconds, int | float) else ""
+        clock = time.strftime("%Y-%m-%d %H:%M", time.localtime(self._time)) if self._time else ""
         speaker = escape_line(SPEAKERS.get(self._role, self._role))
         head = f"**{speaker}**{f' <small>{clock}</small>' if clock else ''}"
         if self._role != "assistant":

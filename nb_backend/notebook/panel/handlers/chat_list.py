@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .... import redaction
-from ....chat import history
 from ....chat.chat import MAX_TITLE, Chat
+from ....chat.messages import describe_length, time_of
 from ....chat.named_chats import chats
 from ....media.message_parts import text_of
 from ....text import safe_terminal
@@ -113,8 +113,7 @@ def _masking(keys: list[str]) -> Callable[[str], str]:
 
 def _time(chat: Chat) -> float | None:
     """Return when the last message was written, as a Unix time; None if it is not known."""
-    time = history.metadata(messages[-1]).get("time") if (messages := [*chat.messages]) else None
-    return time if isinstance(time, int | float) and 0 < time < 1e11 else None
+    return time_of(messages[-1]) if (messages := [*chat.messages]) else None
 
 
 def _entry(name: str, chat: Chat, mask: Callable[[str], str], pattern: re.Pattern[str] | None) -> dict[str, Any] | None:
@@ -124,7 +123,7 @@ def _entry(name: str, chat: Chat, mask: Callable[[str], str], pattern: re.Patter
     entry = {
         "name": name,
         "title": title,
-        "length": history.describe_length(messages),
+        "length": describe_length(messages),
         "time": time and int(time * 1000),
         "found": None,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ....chat.continuation import continuation
-from ....chat.history import metadata
+from ....chat.messages import metadata
 from ....media.attachment import Attachment
 from ....media.message_parts import text_of
 from ..controller import PanelController

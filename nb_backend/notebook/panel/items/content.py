@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ....chat import history
 from ....chat.answer import Answer, summarize
 from ....chat.continuation import was_cut_off
+from ....chat.messages import metadata as metadata_of
+from ....chat.messages import time_of
 from ....chat.source_list import masked
 from ....events import RawResponse
 from ....media.attachment import Attachment
@@ -69,9 +70,9 @@ class ItemContent:
 def message_content(message: Mapping[str, Any], mask: Mask, cell_label: Callable[[str], str]) -> ItemContent:
     """Return the content of a message of the history."""
     role = str(message.get("role") or "")
-    metadata = history.metadata(message)
+    metadata, time = metadata_of(message), time_of(message)
     text = mask(text_of(message))
-    content = ItemContent(role, text, time=_milliseconds(metadata.get("time")), can=("delete", "copy"))
+    content = ItemContent(role, text, time=None if time is None else int(1000 * time), can=("delete", "copy"))
     if role == "user":
         content.can = _QUESTION_ACTIONS
         content.media = [one for one in message.get("media", ()) if isinstance(one, Attachment)]
@@ -150,12 +151,6 @@ def _add_answer(content: ItemContent, answer: Answer, mask: Mask) -> None:
     content.reasoning = mask(answer.reasoning)
     content.addresses, content.alts = answer.image_targets(), dict(answer.alts)
     content.sources = masked(answer.sources, mask)
-
-
-def _milliseconds(seconds: object) -> int | None:
-    """Return a Unix time in milliseconds, as JavaScript counts it; None if it is not a valid time."""
-    is_time = isinstance(seconds, int | float) and 0 < seconds < 1e11
-    return int(seconds * 1000) if is_time else None  # type: ignore[operator]
 
 
 def _progress(event: RawResponse) -> tuple[str, float | None]:

@@ -1,6 +1,7 @@
 /** A Copy button on the code blocks of answers in cells: JupyterLab and Notebook 7 offer none in a Markdown output. */
 
 import { h, on, toClipboard } from "./dom.js";
+import { indexOf } from "./notebook.js";
 
 const OWNER = "nbbCopies"; // marks a notebook that has the button, so that two panels do not add two
 
@@ -16,8 +17,8 @@ export function cellCode(store, home) {
 	};
 	/** Whether a cell shows an answer: its outputs say so in their metadata. @param {Element} inside */
 	const isAnswer = (inside) => {
-		const index = Number(inside.closest("[data-windowed-list-index]")?.getAttribute("data-windowed-list-index") ?? -1);
-		const { outputs } = store.model.widget_manager?.context?.model?.cells?.get(index) ?? {};
+		const index = indexOf(inside);
+		const { outputs } = (index >= 0 && store.model.widget_manager?.context?.model?.cells?.get(index)) || {};
 		return Array.from({ length: outputs?.length ?? 0 }, (_, k) => outputs.get(k).metadata.nb_backend).some(Boolean);
 	};
 	const over = (/** @type {PointerEvent} */ { target }) => {

@@ -10,7 +10,7 @@ const notebookCells = (store) => store.model.widget_manager?.context?.model?.sha
 export const isInsertable = (store, language = "") => Boolean(notebookCells(store)) && PYTHON.test(language);
 
 /** The index of the cell around an element. @param {Element | null | undefined} inside */
-const indexOf = (inside) => Number(inside?.closest(`[${INDEX}]`)?.getAttribute(INDEX) ?? NaN);
+export const indexOf = (inside) => Number(inside?.closest(`[${INDEX}]`)?.getAttribute(INDEX) ?? NaN);
 
 /** The id of the cell around an element. @param {Store} store @param {Element} inside @returns {string | undefined} */
 export const cellIdOf = (store, inside) => notebookCells(store)?.cells?.[indexOf(inside)]?.id;
