@@ -1,7 +1,7 @@
 // The kernel's side of a panel as the page sees it: a model with the interface of anywidget's proxy.
 (() => {
     performance.now = () => 0; // painting seems to take no time, so no paint is delayed
-    const heard = {}, ticks = new Set(), frame = requestAnimationFrame.bind(window), dateNow = Date.now;
+    const heard = {}, ticks = new Set(), frame = requestAnimationFrame.bind(window), began = Date.now();
     let seq = 0, lastFrame = 0, passed = 0;
     // The time of frames is that of the test: `step` milliseconds a frame, or with 0, what is added to `now`.
     window.requestAnimationFrame = callback => frame(at => {
@@ -9,7 +9,7 @@
         lastFrame = at;
         callback(kernel.now);
     });
-    Date.now = () => dateNow() + passed;
+    Date.now = () => began + passed;
     window.setInterval = tick => (ticks.add(tick), tick); // only pass() calls them
     window.clearInterval = tick => ticks.delete(tick);
     const kernel = (window.kernel = {
