@@ -67,7 +67,6 @@ FRONT_END = {
     },
     "page/cell_code.js": {
         "widget_manager",
-        "data-windowed-list-index",
         "jp-RenderedMarkdown",  # the class of an output of Markdown
     },
     "page/dock.js": {
