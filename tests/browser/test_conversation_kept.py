@@ -15,7 +15,8 @@ from serving import Backend
 CELLS = ("%load_ext nb_backend\nfrom nb_backend import ChatPanel", "%%backend\nFrom a cell?", "ChatPanel()", "1 + 1")
 TYPED = ["First?", "Second?", "Third?"]
 QUESTIONS = """() => [...document.querySelectorAll('.nbb-panel')].map(panel =>
-    [...panel.querySelectorAll('.nbb-question:not(.nbb-sending) .nbb-bubble')].map(one => one.innerText.trim()))"""
+    [...panel.querySelectorAll('.nbb-question:not(.nbb-sending) .nbb-bubble .nbb-text')]
+        .map(one => one.textContent.trim()))"""
 KEPT = f"""() => {{
     const shown = ({QUESTIONS})().flat();
     const records = {PANEL}.content.widgets.map(one => one.model.getMetadata('nb_backend')?.chats ?? {{}});
@@ -176,4 +177,22 @@ def test_no_ordinary_action_loses_a_turn(lab: Lab, page: Page, server: Backend, 
     nb.ask("And on?")
     sent = [message["content"] for message in server.engine.history[-1]["messages"] if message["role"] == "user"]
     assert sent == [*every, "And on?"]
+
+    every += ["And on?", "Not saved?"]
+    nb.command("duplicate-below", 1)
+    nb.run(2)
+    nb.shows(*every[:-1], panels=2)
+    server.engine.enqueue("Half", ...)
+    box = nb.panel.first.get_by_role("textbox", name="Message")
+    box.fill("Not saved?")
+    box.press("Enter")
+    nb.shows(*every, panels=2)
+    nb.restart()  # in mid-answer, and not saved in between
+    for cell in (0, 1, 2):
+        nb.run(cell)
+    nb.shows(*every, panels=2)
+    nb.command("delete-cell", 2)
+    nb.shows(*every)
+    nb.run(1)
+    nb.shows(*every)
     nb.close()
