@@ -126,7 +126,7 @@ class Page:
     def __init__(self, lab: Lab, page: Any) -> None:
         self.notebook, self.page = Notebook(lab, page), page
         self.devtools = page.context.new_cdp_session(page)
-        self.received = [0]
+        self.received = {"answer": 0, "all": 0}
         self.devtools.on("Network.webSocketFrameReceived", lambda frame: count_frame(self.received, frame))
         self.devtools.send("Network.enable")
         self.devtools.send("Performance.enable")
@@ -135,7 +135,7 @@ class Page:
         """Run a cell, and return the measurements up to when its end is shown."""
         self.page.evaluate(FRAMES)
         self.page.evaluate(SEEN)
-        self.received[0] = 0
+        self.received["all"] = 0
         before, begun = busy(self.devtools), time.monotonic()
         self.notebook.run(cell, wait=False)
         selected = ""
@@ -153,7 +153,7 @@ class Page:
         self.notebook.done(cell, timeout=60_000)
         gaps = self.page.evaluate("() => window.nbGaps")
         return {
-            "bytes": self.received[0],
+            "bytes": self.received["all"],
             "gaps": sum(gap > 100 for gap in gaps),
             "frames": len(gaps),
             "busy": (after["Task"] - before["Task"]) / took,
