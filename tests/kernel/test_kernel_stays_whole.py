@@ -23,6 +23,13 @@ CELLS = 200
 SAID = "[message['content'] for message in chats['main'].messages]"
 HELD = """
 import os
+from concurrent.futures import ThreadPoolExecutor
+from nb_backend import background
+
+# one thread for `asyncio.to_thread`: a pool that may grow starts another thread, with a pipe of its own to the front
+# end, whenever a call comes before the last one's thread is free again
+pool = ThreadPoolExecutor(1, thread_name_prefix="asyncio")
+background.loop().call_soon_threadsafe(background.loop().set_default_executor, pool)
 
 def opened(number):
     "What is open by this number; a thread may have closed it since it was listed."
