@@ -17,6 +17,7 @@ import pytest
 from aiohttp import ClientResponse
 from aioresponses import aioresponses
 from image_serving import ImageServer, serving_images
+from llama_server import llama_server as llama_server
 from serving import Backend, serving
 from wire_server import WireServer
 

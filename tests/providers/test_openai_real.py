@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
-from local_support import real_weights
 
 from nb_backend import Chat, OpenAIApi
 from nb_backend.errors import ServerError
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    import xllamacpp
-
-    params = xllamacpp.CommonParams()
-    params.model.path = str(real_weights())
-    params.n_ctx = 2048
-    params.n_parallel = 1
-    params.warmup = False
-    params.verbosity = -1
-    server: Any = xllamacpp.Server(params)
-    yield f"{server.listening_address}/v1"
-    del server
+@pytest.fixture
+def url(llama_server):
+    return f"{llama_server}/v1"
 
 
 async def test_a_conversation(url):
