@@ -98,7 +98,7 @@ class AsyncGeneratorProvider:
                 reader = provider.make_reader(url, session.secrets)
                 reader.collects_partial, reader.servers = cls.collects_partial, len(servers)
                 try:
-                    sent, address = provider.fitted(url, body), provider.address(url, provider.path)
+                    sent, address = provider.fitted(url, body), provider.call_address(url, body)
                     async with session, session.post(address, json=sent, ssl=provider.ssl) as response:
                         reader.wait = retry_after(response.headers)
                         endings = 0
@@ -158,6 +158,11 @@ class AsyncGeneratorProvider:
         """Return the address of a path below a server's url, with the url's query behind it."""
         base, mark, query = url.partition("?")
         return f"{base.rstrip('/')}{path}{mark}{query}"
+
+    @classmethod
+    def call_address(cls, url: str, body: dict[str, Any]) -> str:
+        """Return the address that a request is posted to; a dialect may put fields of the body into it."""
+        return cls.address(url, cls.path)
 
     @classmethod
     def request_body(
