@@ -2,7 +2,7 @@
 
 Shapes that are read: OpenAI's ``{"error": {"message", "type", "code"}}``, g4f's and Anthropic's events, Gemini's
 array with ``details``, FastAPI's ``{"detail": [{"loc", "msg"}]}``, problem details (RFC 9457), OAuth's
-``error_description``, OpenRouter's ``metadata.raw``, JSON inside a string as proxies send it, server-sent events,
+``error_description``, OpenRouter's ``metadata.raw``, Groq's ``failed_generation``, JSON inside a string as proxies send it, server-sent events,
 plain text, and the title of a web page.
 """
 
@@ -193,7 +193,7 @@ def _of_object(value: dict[str, Any], depth: int) -> str:
     for key in _TEXTS:
         if found := found_in(key):
             raw = value["metadata"].get("raw") if isinstance(value.get("metadata"), dict) else None
-            more = sentence(raw, depth + 1)
+            more = sentence(raw or value.get("failed_generation"), depth + 1)
             return f"{found.rstrip('.')}: {more}" if more and more not in found else found
     pairs = ((key, found_in(key)) for key in list(value)[:_MAX_ITEMS])
     return "; ".join(f"{key}: {found}" for key, found in pairs if found)

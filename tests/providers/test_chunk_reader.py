@@ -190,6 +190,10 @@ MESSAGES = {
     "at the end, trimmed": [chunk({"content": "Blue sky\n"}), message("Blue sky", finish="stop")],
     "at the end, longer": [chunk({"content": "Blue"}), message("Blue sky", {}, finish="stop")],
     "only one": [message("Blue sky", finish="stop")],
+    "the same as each delta": [
+        *(message(text, {"content": text}) for text in ["Blue", " sky"]),
+        message(None, {}, "stop"),
+    ],
     "in parts": [message([{"type": "text", "text": "Blue sky"}], finish="stop")],
 }
 

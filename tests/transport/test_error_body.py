@@ -55,6 +55,11 @@ from nb_backend.transport.error_body import ErrorBody, body_value, one_line, pag
             "Provider returned error: slow down",
         ),
         ({"error": {"message": "Provider error", "metadata": {"raw": "plain words"}}}, "Provider error: plain words"),
+        (
+            {"error": {"message": "See 'failed_generation'.", "failed_generation": '{"name": "a", "arguments": {}}'}},
+            """See 'failed_generation': {"name": "a", "arguments": {}}""",
+        ),
+        ({"error": {"message": "No tool was called", "failed_generation": ""}}, "No tool was called"),
         ({"base_resp": {"status_code": 1004, "status_msg": "login fail"}}, "login fail"),
         ({"fault": {"faultstring": "Invalid ApiKey", "detail": {"errorcode": "x"}}}, "Invalid ApiKey"),
         ({"__type": "ValidationException", "Message": "Input is too long"}, "Input is too long"),
