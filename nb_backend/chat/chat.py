@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from .. import background, settings
 from ..media.convert import attachments
+from ..providers.effort import check_effort
 from ..providers.keywords import refuse_unknown
 from ..providers.registry import provider_for
 from ..text import truncate
@@ -23,6 +24,7 @@ from .cell_run import from_cell as from_cell
 from .history import History
 from .messages import Message, describe_length, metadata, new_turn_id, opening_words, system_prompt
 from .observers import Observers
+from .prompt_text import prompt_text, system_text
 from .removals import Kind, Removal
 from .request import Request
 from .stream import AnswerStream
@@ -35,20 +37,6 @@ _OPTIONS = frozenset(
 )  # of a prompt
 
 
-def prompt_text(prompt: object, name: str = "the prompt") -> str:
-    """Return the text of a prompt, a ``str`` or an ``Answer``; ``TypeError`` for anything else, before it is sent."""
-    if isinstance(prompt, Answer):
-        return prompt.text
-    if not isinstance(prompt, str):
-        kind = "None" if prompt is None else f"of type {type(prompt).__name__}"
-        raise TypeError(f"{name} is {kind}, not a text: make it one, with str(…) or an f-string")
-    return prompt
-
-
-def _system_text(system: object) -> str | None:
-    return None if system is None else prompt_text(system, "the system prompt")
-
-
 class Chat:
     """Chat with a model.
 
@@ -58,7 +46,8 @@ class Chat:
 
     ``url`` and ``api_key`` come from the settings if they are not given; several urls are tried in turn. ``provider``
     names a service that the server can route to, as g4f has them. ``params`` are fields of every request
-    (``temperature=0.2``); a keyword that cannot be one, like ``base_url``, is a ``TypeError``. ``cache`` is a folder:
+    (``temperature=0.2``); a keyword that cannot be one, like ``base_url``, is a ``TypeError``. ``effort`` ("none",
+    "low", "medium", "high") is how long the model reasons before it answers. ``cache`` is a folder:
     answers are stored there, and the same request is answered from it the next time; ``True`` means the folder of the
     settings (see ``settings.cache``). ``connect_timeout`` is the seconds until the connection is open, 10 by default,
     and ``idle_timeout`` the seconds without data after which an answer fails, 120 by default.
@@ -84,6 +73,7 @@ class Chat:
         cache: bool | str | os.PathLike[str] | None = None,
         connect_timeout: float | None = None,
         idle_timeout: float | None = None,
+        effort: str | None = None,
         **params: Any,
     ) -> None:
         self._api_key, api_key = settings.Secret(api_key), None  # a traceback must not show the key
@@ -95,10 +85,11 @@ class Chat:
         self.idle_timeout = idle_timeout
         self.params = params
         refuse_unknown(params, "Chat")
+        self.effort = effort
         settings.seconds("connect_timeout", connect_timeout)
         settings.seconds("idle_timeout", idle_timeout)
         self.url = url if url is None or isinstance(url, str) else " ".join(url)
-        self._system = _system_text(system)
+        self._system = system_text(system)
         self._title: str | None = None
 
     @property
@@ -118,8 +109,21 @@ class Chat:
 
     @system.setter
     def system(self, prompt: str | None) -> None:
-        self._system = _system_text(prompt)
+        self._system = system_text(prompt)
         self._history.clear_system_prompts()
+
+    @property
+    def effort(self) -> str | None:
+        """How long the model reasons before it answers: "none", "low", "medium", "high"; ``None``: the server's choice.
+
+        ``ValueError`` if you assign anything else. It is a field of ``params``.
+        """
+        return self.params.get("effort")
+
+    @effort.setter
+    def effort(self, effort: str | None) -> None:
+        others = {name: value for name, value in self.params.items() if name != "effort"}
+        self.params = others if check_effort(effort) is None else {**others, "effort": effort}
 
     @property
     def title(self) -> str:
@@ -184,8 +188,9 @@ class Chat:
         refuse_unknown(params, "a prompt")
         refuse_unknown({**self.params}, "chat.params")
         params = {**({"provider": self.provider} if self.provider else {}), **self.params, **params}
+        check_effort(params.get("effort"))
         prompt = prompt_text(prompt)
-        system = _system_text(system)
+        system = system_text(system)
         run = cell_run.get()
         history, state = self._history.before(run, replaced=instead, new=new, provider=params.get("provider"))
         system = instead.get("system") if instead is not None and system is None else system

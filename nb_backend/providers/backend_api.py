@@ -75,6 +75,17 @@ class BackendApi(Provider):
         return {"model": model, "messages": messages, "media": None if media is None else uris, "api_key": key}
 
     @classmethod
+    def with_fields(cls, body: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the body with the keywords of the call.
+
+        ``effort`` becomes ``reasoning_effort``, which g4f passes on; the embedded backend does not know it.
+        """
+        fields = dict(fields)
+        effort = fields.pop("effort", None)
+        is_known = effort is not None and settings.url(cls.url) is not None
+        return body | ({"reasoning_effort": effort} if is_known else {}) | fields
+
+    @classmethod
     async def get_models(cls, provider: str | None = None, *, api_key: str | None = None) -> list[Model]:
         """Return the ids of all models, or one service's models with their abilities, for which g4f takes long."""
         path = "models" if provider is None else f"models/{quote(provider, safe='')}"

@@ -46,6 +46,7 @@ SETTINGS: dict[str, Any] = {
     "system": "",
     "temperature": None,
     "max_tokens": None,
+    "effort": None,
     "enter_sends": True,
     "vision": True,
     "server": "embedded backend",

@@ -10,6 +10,8 @@ from axe import violations
 from panel_page import ANSWER, QUESTION, SETTINGS, P, PanelPage, item
 from playwright.sync_api import Page
 
+from nb_backend.providers.effort import EFFORTS
+
 
 @pytest.fixture
 def panel(page: Page) -> Iterator[PanelPage]:
@@ -347,7 +349,7 @@ def test_the_list_of_models_can_be_loaded_again(panel: PanelPage) -> None:
 
 
 def test_settings_are_set_one_by_one(panel: PanelPage) -> None:
-    panel.open(settings=SETTINGS | {"temperature": 0.5, "system": "Be brief."})
+    panel.open(settings=SETTINGS | {"temperature": 0.5, "system": "Be brief.", "effort": "low"})
     panel.button("Settings").click()
     form = panel.root.get_by_role("dialog", name="Settings")
     assert form.get_by_label("System prompt").input_value() == "Be brief."
@@ -361,11 +363,17 @@ def test_settings_are_set_one_by_one(panel: PanelPage) -> None:
         form.get_by_label(name).blur()
         request = panel.requests("set")[-1]
         assert sent.items() <= request.items()
+    effort = form.get_by_label("Effort")
+    assert effort.locator("option").all_inner_texts() == ["not set", *EFFORTS]
+    assert effort.input_value() == "low"
+    for label, value in (("high", "high"), ("not set", "")):
+        effort.select_option(label=label)
+        assert panel.requests("set")[-1]["effort"] == value
     form.get_by_label("Enter sends").uncheck()
     assert panel.requests("set")[-1]["enter_sends"] is False
     form.get_by_label("Temperature").fill("7")
     form.get_by_label("Temperature").blur()
-    assert len(panel.requests("set")) == 4
+    assert len(panel.requests("set")) == 6
 
 
 def version(panel: PanelPage, at: int, name: str) -> Any:

@@ -21,7 +21,7 @@ def asked(kernel, engine, cell):
 
 
 def test_parameters_go_into_the_body(kernel, engine):
-    line = "%%backend m --once -t 0.2 --max-tokens 7 --provider P -p top_p=0.9 -p 'stop=[\"a b\"]'"
+    line = "%%backend m --once -t 0.2 --max-tokens 7 --effort low --provider P -p top_p=0.9 -p 'stop=[\"a b\"]'"
     body = asked(kernel, engine, f"{line}\nhi")
     expected = {"model": "m", "temperature": 0.2, "max_tokens": 7, "provider": "P", "top_p": 0.9, "stop": ["a b"]}
     assert {name: body[name] for name in expected} == expected

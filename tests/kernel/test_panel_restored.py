@@ -46,7 +46,9 @@ def test_a_record_comes_back_with_all_that_was_shown(page, engine, kernel):  # n
         ("k3", "Three?", "half", {}, {}, {"failed": "the server is gone"}),
         ("k4", "Four?", "4"),
     ]
-    saved = record("kept", *turns, model="llama", params={"temperature": 0.5, "base_url": "http://stranger"})
+    saved = record(
+        "kept", *turns, model="llama", params={"temperature": 0.5, "effort": "low", "base_url": "http://stranger"}
+    )
     assert {"turns": 4, "lost": 0, "time": 1.79e12}.items() <= restored(shown, saved).items()
     shown.until(lambda: len(shown.shown) == 8)
     assert said(shown) == pairs("One?", "1", "Two?", "2", "Three?", "half", "Four?", "4")
@@ -54,7 +56,7 @@ def test_a_record_comes_back_with_all_that_was_shown(page, engine, kernel):  # n
     assert shown.shown[5]["error"] == "the server is gone"
     assert shown.picture(shown.shown[2]["images"][0]["key"]) == PNG
     assert shown.state["settings"]["model"] == "llama"
-    assert kernel.run("chats['kept'].params").result == "{'temperature': 0.5}"
+    assert kernel.run("chats['kept'].params").result == "{'temperature': 0.5, 'effort': 'low'}"
     assert restored(shown, saved)["turns"] == 0
 
     shown.turn("On?")

@@ -286,18 +286,20 @@ def test_a_retry_that_fails_removes_nothing(page, engine, kernel):
 
 def test_settings_apply_to_every_panel_and_to_cells(page, engine, kernel):
     other = open_page(kernel, "second = ChatPanel('main')\nsecond", cell="q")
-    page.ask("set", model="small", system="Be brief", temperature=0.5, max_tokens=7)
-    wanted = {"model": "small", "system": "Be brief", "temperature": 0.5, "max_tokens": 7}
+    page.ask("set", model="small", system="Be brief", temperature=0.5, max_tokens=7, effort="low")
+    wanted = {"model": "small", "system": "Be brief", "temperature": 0.5, "max_tokens": 7, "effort": "low"}
     for one in (page, other):
         one.until(lambda one=one: one.state["settings"].items() >= wanted.items())
     kernel.run("%%backend\nx", cell="c")
     body = engine.history[-1]
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("small", 0.5, 7)
+    assert body["reasoning_effort"] == "low"
     assert body["messages"][0] == {"role": "system", "content": "Be brief"}
-    page.ask("set", model=None, system=None, temperature=None, max_tokens=None)
+    page.ask("set", model=None, system=None, temperature=None, max_tokens=None, effort="")
     other.until(lambda: other.state["settings"]["model"] == "" and other.state["settings"]["temperature"] is None)
     assert "number" in page.refused("set", temperature="hot", model="never")
     assert "whole number" in page.refused("set", max_tokens=0)
+    assert "none, low, medium or high" in page.refused("set", effort="extreme")
     assert kernel.run("chats['main'].model, chats['main'].params").result == "(None, {})"
     other.until(lambda: said(other) == said(page) != [])
     other.leave()

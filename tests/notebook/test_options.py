@@ -108,13 +108,20 @@ def test_an_alias_is_the_model_that_it_names():
 def test_all_at_once():
     found = options(
         "gpt-4o -s S -t 0.2 --max-tokens 7 -p top_p=0.9 -p stop=END -i fig -i 'a b.png' -c work -n -o out -f json "
-        "--provider P --raw --dry-run"
+        "--effort low --provider P --raw --dry-run"
     )
     assert (found.model, found.system, found.image) == ("gpt-4o", "S", ["fig", "a b.png"])
     assert (found.chat, found.new, found.out, found.format, found.raw, found.dry_run) == (
         *("work", True, "out", "json", True, True),
     )
-    assert found.params == {"provider": "P", "temperature": 0.2, "max_tokens": 7, "top_p": 0.9, "stop": "END"}
+    assert found.params == {
+        "provider": "P",
+        "temperature": 0.2,
+        "max_tokens": 7,
+        "effort": "low",
+        "top_p": 0.9,
+        "stop": "END",
+    }
 
 
 json_values = st.recursive(
@@ -170,6 +177,8 @@ def test_a_parameter_that_is_not_json_is_a_text(text, value):
         ("-p messages=[]", ["is not a parameter"]),
         *((f"-p {name}=1", ["is not a parameter"]) for name in ("prompt", "images", "system", "new", "self", "cls")),
         ("-p model=x", ["is not a parameter"]),
+        ("--effort extreme", ["--effort needs none, low, medium or high, not extreme"]),
+        ("--effort", ["--effort needs a value: --effort low"]),
         ("-f html", ["-f needs markdown, text, code or json, not html"]),
         ("--format jsn", ["--format needs markdown, text, code or json, not jsn: did you mean json?"]),
         ("--new=1", ["--new takes no value: write --new"]),

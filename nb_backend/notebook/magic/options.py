@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser
 
+from ...providers.effort import EFFORTS
 from ...text import shorten
 from .declaration import Option, flag, option, option_of
 from .line import KEY_ON_THE_LINE, Word, refuse_key, words
@@ -69,6 +70,13 @@ class Options:
         type=positive_integer,
         in_body=True,
         help="the longest answer, in tokens",
+    )
+    effort: str | None = option(
+        "--effort",
+        example="low",
+        choices=EFFORTS,
+        in_body=True,
+        help="how long a model that reasons does so before it answers",
     )
     param: list[tuple[str, Any]] = option(
         "-p",

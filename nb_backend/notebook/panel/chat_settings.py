@@ -9,8 +9,12 @@ from urllib.parse import urlsplit
 
 from ... import settings
 from ...chat.chat import Chat
+from ...providers.effort import EFFORTS, check_effort
 
 EMBEDDED = "embedded backend"
+PARAMETERS = ("temperature", "max_tokens", "effort")
+"""The fields of ``chat.params`` that a page shows and changes; others may be of any type."""
+
 _MAX_SYSTEM_PROMPT = 100_000  # characters
 
 
@@ -21,6 +25,7 @@ def settings_of(chat: Chat) -> dict[str, Any]:
         "system": chat.system or "",
         "temperature": _number(chat.params.get("temperature")),
         "max_tokens": _number(chat.params.get("max_tokens")),
+        "effort": effort if (effort := chat.params.get("effort")) in EFFORTS else None,
         "server": server(chat),
     }
 
@@ -35,7 +40,7 @@ def server(chat: Chat) -> str:
 
 
 def apply_settings(chat: Chat, wanted: Mapping[str, Any]) -> None:
-    """Set those of ``model``, ``system``, ``temperature`` and ``max_tokens`` that are present; ``None`` unsets one.
+    """Set those of ``model``, ``system`` and ``PARAMETERS`` that are present; ``None`` unsets one.
 
     ``ValueError`` says which value is invalid; then nothing is changed.
     """
@@ -44,10 +49,7 @@ def apply_settings(chat: Chat, wanted: Mapping[str, Any]) -> None:
         chat.model = checked["model"]
     if "system" in checked:
         chat.system = checked["system"]
-    params: dict[str, Any] = {
-        **chat.params,
-        **{name: checked[name] for name in ("temperature", "max_tokens") if name in checked},
-    }
+    params: dict[str, Any] = {**chat.params, **{name: checked[name] for name in PARAMETERS if name in checked}}
     chat.params = {name: value for name, value in params.items() if value is not None or name not in checked}
 
 
@@ -86,6 +88,7 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "system": _system,
     "temperature": _temperature,
     "max_tokens": _max_tokens,
+    "effort": lambda value: check_effort(value or None),
 }
 
 

@@ -19,7 +19,7 @@ from ...chat.transcript import Transcript
 from ...markdown.data_uris import shorten_images
 from ...media.attachment import Attachment
 from ...typing import Messages
-from .chat_settings import apply_settings
+from .chat_settings import PARAMETERS, apply_settings
 from .earlier import safe_transcript
 from .items.arrange import FailedTurn
 from .panel_state import failed_turns, known_failures
@@ -28,7 +28,6 @@ from .transcript_markdown import MAX_DATA_URI, MAX_IMAGE_BYTES, MAX_TOTAL_BYTES
 WHERE = "the transcript in this notebook"
 DAMAGED = f"{WHERE} is damaged, so it is not continued"
 _MAX_CHATS = 100
-_SETTINGS = ("temperature", "max_tokens")  # of a chat's params; others may be of any type
 _UNNAMED = "restored"  # the name of a restored chat whose own name is not one
 
 
@@ -69,7 +68,7 @@ def record_of(
             made, size = _small_message(message, images, room)
             small.append(made)
             room -= size
-        params = {key: chat.params[key] for key in _SETTINGS if key in chat.params}
+        params = {key: chat.params[key] for key in PARAMETERS if key in chat.params}
         about = [one.metadata for one in small]
         record = Transcript(
             chat.model, None, chat._system, params, [*small], about, chat._title, _versions(chat, images)
@@ -125,7 +124,7 @@ def _chat(name: str, unnamed: Chat | None) -> Chat:
 def _restore_chat(chat: Chat, saved: Transcript) -> Iterator[dict[str, Any]]:
     """Put the turns of a record into a chat, and yield their prompts."""
     if not chat.messages and chat.model is None and chat._system is None and not chat.params:
-        params = {key: value for key, value in saved.params.items() if key in _SETTINGS}
+        params = {key: value for key, value in saved.params.items() if key in PARAMETERS}
         apply_settings(chat, {"model": saved.model, "system": saved.system, **params})
         chat.title = saved.title
     kept, failed = _split(saved, {turn_id(turn.request.question) for turn in chat.live})

@@ -9,6 +9,9 @@ import { addFiles, cancelUpload } from "./uploads.js";
 /** What the file dialog offers: browsers do not count all of these among the images. */
 const IMAGE_FILES = "image/*,.heic,.heif,.avif,.tif,.tiff,.jp2,.jxl,.psd,.tga,.qoi,.ppm,.pgm,.pbm";
 
+/** How long a model reasons before it answers, as in providers/effort.py. */
+const EFFORTS = ["none", "low", "medium", "high"];
+
 /** The images that will be sent with the next prompt. @param {Store} store */
 function attachments(store) {
 	const node = h("ul.images", { label: "Attached images" });
@@ -90,13 +93,14 @@ function promptBox(store, send) {
 	return { node: area, show };
 }
 
-/** The settings: system prompt, temperature, maximum tokens, and what Enter does. @param {Store} store */
+/** The settings: system prompt, temperature, maximum tokens, effort, and what Enter does. @param {Store} store */
 function settingsDialog(store) {
 	const number = { type: "number", placeholder: "not set" };
 	const fields = {
 		system: h("textarea", { rows: 3, dir: "auto" }),
 		temperature: h("input", { ...number, min: 0, max: 2, step: 0.1 }),
 		max_tokens: h("input", { ...number, min: 1, step: 1 }),
+		effort: h("select", {}, ...["", ...EFFORTS].map((value) => h("option", { value }, value || number.placeholder))),
 		enter_sends: h("input", { type: "checkbox" }),
 	};
 	const opener = button("Settings", "settings");
@@ -109,6 +113,7 @@ function settingsDialog(store) {
 		h("label", {}, "System prompt", fields.system),
 		h("label", {}, "Temperature", fields.temperature),
 		h("label", {}, "Maximum tokens", fields.max_tokens),
+		h("label", {}, "Effort", fields.effort),
 		h("label.check", {}, fields.enter_sends, "Enter sends"),
 	);
 	for (const [name, field] of Object.entries(fields))

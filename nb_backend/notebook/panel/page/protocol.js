@@ -16,7 +16,7 @@
  *   one of how many. Items with the same `fold` are a line (role "removal", its text is `who`) and the messages that it opens
  * @typedef {{id: string, text: string}} Removal  the last one that can be undone
  * @typedef {{model: string, system: string, temperature: number | null, max_tokens: number | null,
- *   enter_sends: boolean, vision: boolean | null, vision_model?: string, server: string}} Settings  vision_model: one that accepts images if this one does not
+ *   effort: string | null, enter_sends: boolean, vision: boolean | null, vision_model?: string, server: string}} Settings  vision_model: one that accepts images if this one does not
  * @typedef {{name: string, provider: string, label: string, vision: boolean | null}} Model
  * @typedef {{id: string, text: string, images: Attached[], error: string}} Queued  a prompt that waits
  * @typedef {{prompts: Queued[], waits: "answer" | "cell" | "stopped" | "failed" | "error"}} Queue  the last three wait for the request `resume`

@@ -35,7 +35,7 @@ export class Store {
 	/** @type {Map<string, Item>} */ items = new Map();
 	/** @type {string[]} */ order = [];
 	/** @type {Settings} */
-	settings = { model: "", system: "", temperature: null, max_tokens: null, enter_sends: true, vision: null, server: "" };
+	settings = { model: "", system: "", temperature: null, max_tokens: null, effort: null, enter_sends: true, vision: null, server: "" };
 	chat = "";
 	title = "";
 	/** @type {Attached[]} */ images = [];
