@@ -122,9 +122,8 @@ class ChunkReader(ResponseReader):
     def _choice(self, choice: dict[str, Any]) -> Iterable[RawResponse]:
         delta, message = _fields(choice.get("delta")), _fields(choice.get("message"))
         yield from self._delta(delta)
-        message = {
-            key: value for key, value in message.items() if value != delta.get(key)
-        }  # Writer's repeats the delta
+        # Writer's message repeats its delta
+        message = {key: value for key, value in message.items() if value != delta.get(key)}
         if message:
             yield from self._delta(message, is_message=True)
         if not (delta.get("content") or message) and (text := content_text(choice.get("text"))):  # of /completions

@@ -17,6 +17,7 @@ from ..transport.error_body import one_line
 from ..typing import MediaListType, Messages
 from . import refused_fields
 from .base import Provider
+from .chat_fields import chat_fields
 from .chunk_reader import ChunkReader
 from .known_hosts import known_path, takes_api_key_header
 from .model import Model
@@ -78,6 +79,7 @@ class OpenAIApi(Provider):
         extra = fields.pop("extra_body", None)
         if not isinstance(extra, dict | None):
             raise TypeError(f"extra_body has to be a dict of fields, not {type(extra).__name__}")
+        fields = chat_fields(fields, str(body.get("model") or ""), effort_form="reasoning_effort", limit="max_tokens")
         body = {name: value for name, value in (body | fields).items() if value is not None} | (extra or {})
         if not body.get("stream"):
             body.pop("stream_options", None)

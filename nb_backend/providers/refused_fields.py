@@ -1,6 +1,7 @@
 """What a server of OpenAI's dialect does not accept, remembered while this process runs: only one request fails.
 
 - ``stream_options``, which asks for the count of tokens and which strict servers refuse, mostly with 422
+- ``max_tokens``, which some models call ``max_completion_tokens``, and the other way round
 - a missing ``model``, if the server has one model only
 - a streamed answer; the user has to turn streaming off
 """
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 from ..errors import AuthError, BackendError
 from ..transport.refusal import with_hint
+from .refused_parameter import with_refused_parameter
 
 USAGE: Final = {"include_usage": True}
 """The value of ``stream_options`` if the user has not set another."""
@@ -39,7 +41,11 @@ _WANTS_MODEL = re.compile(rf"{_NO_MODEL}.{{0,60}}?\bmodel\b|\bmodel\b.{{0,60}}?{
 _REFUSAL: Final = frozenset({400, 404, 405, 415, 422, 500, 501})
 _MAX_NAMES = 5  # of models in an error
 
+_LIMITS: Final = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+_USE_THE_OTHER = re.compile(r"\buse\b|\binstead\b|\bsupport|\bdeprecated\b|\brename", re.IGNORECASE)
+
 _without_usage: dict[str, bool] = {}  # by url: whether the server has named the field
+_limit_names: dict[tuple[str, str], str] = {}  # by url and model: the name of the field that limits the tokens
 _only_model: dict[str, str] = {}  # by url
 
 
@@ -49,6 +55,8 @@ def fitted(url: str, body: dict[str, Any]) -> dict[str, Any]:
         body = {name: value for name, value in body.items() if name != "stream_options"}
     if "model" not in body and url in _only_model:
         body = {"model": _only_model[url], **body}
+    if limit := _limit_names.get((url, str(body.get("model")))):
+        body = {limit if name in _LIMITS else name: value for name, value in body.items()}
     return body
 
 
@@ -74,6 +82,8 @@ async def learn(
             return True
     elif body.get("stream_options") == USAGE and not _without_usage.get(url):
         _without_usage.pop(url, None)  # it was not the reason
+    if _learn_limit(url, sent, failure):
+        return True
     if "model" in body or not failure.status:
         return False
     if "model" not in sent and url in _only_model:  # which another request has found meanwhile
@@ -84,6 +94,28 @@ async def learn(
         return False
     _only_model[url] = names[0]
     return True
+
+
+def _learn_limit(url: str, sent: dict[str, Any], failure: BackendError) -> bool:
+    """Remember the other name for the limit of tokens if the failure refuses the one that was sent."""
+    names = [name for name in _LIMITS if name in sent]
+    if len(names) != 1 or not _refuses_limit(names[0], failure):
+        return False
+    (name,), place = names, (url, str(sent.get("model")))
+    if _limit_names.get(place) == name:  # both are refused
+        del _limit_names[place]
+        return False
+    _limit_names[place] = _LIMITS[name]
+    return True
+
+
+def _refuses_limit(name: str, failure: BackendError) -> bool:
+    """Whether a failure refuses the name of the limit; that its value is too large is another matter."""
+    text = str(failure)
+    if name == "max_tokens" and _LIMITS[name] in text and _USE_THE_OTHER.search(text):
+        return True
+    is_named = re.search(rf"\b{name}\b", f"{text} {failure.param}") is not None
+    return is_named and _REFUSES_A_FIELD.search(f"{text} {failure.code.replace('_', ' ')}") is not None
 
 
 def _refuses_an_unnamed_field(text: str, sent: dict[str, Any]) -> bool:
@@ -101,7 +133,9 @@ def wants_model(body: dict[str, Any], failure: BackendError) -> bool:
 
 
 def explained(body: dict[str, Any], failure: BackendError, names: list[str]) -> BackendError:
-    """Return the failure with the next step: name a model (``names`` are some of the server's), or do not stream."""
+    """Return the failure with the next step: name a model (``names`` are some of the server's), do not stream, or
+    leave out a parameter.
+    """
     text = str(failure)
     if wants_model(body, failure):
         listed = [name for name in dict.fromkeys(names) if name.isprintable()]
@@ -114,5 +148,5 @@ def explained(body: dict[str, Any], failure: BackendError, names: list[str]) -> 
     ):
         hint = "turn streaming off with stream=False, in a cell with -p stream=false"
     else:
-        return failure
+        return with_refused_parameter(failure, body)
     return with_hint(failure, hint)

@@ -2,8 +2,8 @@
 
 Shapes that are read: OpenAI's ``{"error": {"message", "type", "code"}}``, g4f's and Anthropic's events, Gemini's
 array with ``details``, FastAPI's ``{"detail": [{"loc", "msg"}]}``, problem details (RFC 9457), OAuth's
-``error_description``, OpenRouter's ``metadata.raw``, Groq's ``failed_generation``, JSON inside a string as proxies send it, server-sent events,
-plain text, and the title of a web page.
+``error_description``, OpenRouter's ``metadata.raw``, Groq's ``failed_generation``, JSON inside a string as proxies
+send it, server-sent events, plain text, and the title of a web page.
 """
 
 from __future__ import annotations

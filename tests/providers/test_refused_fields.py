@@ -149,6 +149,115 @@ def test_prompts_that_were_under_way_when_the_first_was_refused_are_sent_again(s
     assert strict_server.refused >= 2  # they were sent at the same time
 
 
+# -- the limit of tokens
+
+USE_THE_OTHER = {
+    "message": "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'"
+    " instead.",
+    "type": "invalid_request_error",
+    "param": "max_tokens",
+    "code": "unsupported_parameter",
+}
+FORBIDDEN = {"detail": [{"type": "extra_forbidden", "loc": ["body", "max_completion_tokens"], "msg": "Extra inputs"}]}
+
+
+def test_a_model_that_calls_the_limit_max_completion_tokens_is_asked_so_from_then_on(wire_server):
+    for answer in (refused(USE_THE_OTHER), ANSWER, ANSWER, ANSWER):
+        wire_server.answer(answer)
+    assert chat(wire_server)("a", max_tokens=5).text == "Hi"
+    assert chat(wire_server)("b", max_tokens=6).text == "Hi"
+    assert sent(wire_server, "max_tokens") == [5, "-", "-"]
+    assert sent(wire_server, "max_completion_tokens") == ["-", 5, 6]
+    assert chat(wire_server, "another")("c", max_tokens=7).text == "Hi"
+    assert sent(wire_server, "max_tokens")[-1] == 7  # of the model that refused it alone
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        status("422 Unprocessable Entity", FORBIDDEN),
+        refused("Unrecognized request argument supplied: max_completion_tokens"),
+    ],
+)
+def test_a_server_that_knows_max_tokens_only_is_asked_so(wire_server, refusal):
+    wire_server.answer(refusal)
+    wire_server.answer(ANSWER)
+    assert chat(wire_server)("a", max_completion_tokens=5).text == "Hi"
+    assert sent(wire_server, "max_tokens") == ["-", 5]
+
+
+def test_a_server_that_refuses_both_names_is_asked_twice(wire_server):
+    wire_server.answer(refused(USE_THE_OTHER))
+    for _ in range(8):
+        wire_server.answer(refused("Unknown parameter: 'max_completion_tokens'"))
+    with pytest.raises(ServerError, match="Unknown parameter: 'max_completion_tokens'"):
+        chat(wire_server)("a", max_tokens=5)
+    assert sent(wire_server, "max_completion_tokens") == ["-", 5]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "max_tokens is too large: 100000. This model supports at most 16384 completion tokens",
+        "Could not finish the message because max_tokens or model output limit was reached",
+        "max_tokens must be at least 1",
+    ],
+)
+def test_a_limit_that_is_too_large_is_not_sent_under_another_name(wire_server, message):
+    wire_server.answer(refused({"message": message, "param": "max_tokens"}))
+    with pytest.raises(ServerError):
+        chat(wire_server)("a", max_tokens=100_000)
+    assert len(wire_server.requests) == 1
+
+
+# -- parameters
+
+
+@pytest.mark.parametrize(
+    ("error", "given", "advice"),
+    [
+        (
+            {"message": "Unsupported value: 'temperature' does not support 0.2 with this model. Only the default (1)"},
+            {"temperature": 0.2},
+            "leave out temperature (-t), which this model does not take",
+        ),
+        (
+            {"message": "Unsupported parameter", "param": "seed", "code": "unsupported_parameter"},
+            {"seed": 1, "temperature": 1},
+            "leave out seed, which this model does not take",
+        ),
+        (
+            {"message": "Unrecognized request argument supplied: reasoning_effort"},
+            {"effort": "low"},
+            "leave out effort (--effort), which this model does not take",
+        ),
+        (
+            {
+                "message": "Unsupported value: 'reasoning_effort' does not support 'none' with this model. Supported"
+                " values are: 'low', 'medium', and 'high'.",
+                "param": "reasoning_effort",
+            },
+            {"effort": "none"},
+            "choose another effort (--effort)",
+        ),
+        (
+            {"message": "temperature and top_p cannot both be specified"},
+            {"top_p": 1, "temperature": 1},
+            "leave out temperature (-t), which this model does not take",
+        ),
+        ({"message": "temperature must be below 2"}, {"temperature": 3}, "change the prompt or its options"),
+        ({"message": "Images are not supported by this model"}, {"seed": 3}, "change the prompt or its options"),
+    ],
+)
+def test_a_parameter_that_a_model_does_not_take_is_named_with_what_to_do(wire_server, error, given, advice):
+    wire_server.answer(refused(error))
+    with pytest.raises(ServerError) as failure:
+        chat(wire_server)("a", **given)
+    assert str(failure.value).endswith(f": {advice}")
+    assert len(str(failure.value).splitlines()) == 1
+    assert len(wire_server.requests) == 1
+
+
 # -- fields
 
 
