@@ -53,12 +53,19 @@ class EventDecoder:
         if len(self.start) < _START_BYTES:
             self.start += chunk[: _START_BYTES - len(self.start)]
         events: list[RawResponse] = []
-        if not (self._name or self._data or self._json_events.done or self._lines.is_within):
+        if self._is_within_event and (end := _end_of_event(chunk)):
+            self._decode_lines(self._lines.feed(chunk[:end]), events)
+            chunk = chunk[end:]
+        if chunk and not (self._is_within_event or self._json_events.done):
             chunk = self._fast_path.decode(chunk, events)
         if chunk:
             self._decode_lines(self._lines.feed(chunk), events)
         self.events += len(events)
         return events
+
+    @property
+    def _is_within_event(self) -> bool:
+        return bool(self._name or self._data or self._lines.is_within)
 
     def flush(self) -> list[RawResponse]:
         """Return the events that the end of the body completes: a last line, or event, without its line end."""
@@ -132,3 +139,9 @@ class EventDecoder:
             self._json_events.decode([(name, line) for line in data], events)
         elif data or b"error" in name.lower():
             self._json_events.decode([(name, joined)], events)
+
+
+def _end_of_event(chunk: bytes) -> int:
+    """Return where the first blank line of a chunk ends; 0 if it has none."""
+    at = chunk.find(b"\n\r\n" if b"\r" in chunk else b"\n\n")
+    return chunk.index(b"\n", at + 1) + 1 if at >= 0 else 0

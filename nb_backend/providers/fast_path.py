@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import re
 from itertools import repeat
+from operator import contains, itemgetter
+from typing import Any
 
 import orjson
 
 from ..events import RawResponse
 from ..transport import lines
-from .json_events import SHALLOW_BYTES, JsonEvents, exceeds_depth
+from .json_events import ERROR_NAME_BYTES, JsonEvents, NamedText, any_exceeds_depth
 
 _MAX_TEXT = 2**16  # bytes; a longer text is mostly one long line, which is not searched again with each chunk
 _MAX_HELD = 2**12  # bytes of an incomplete event that are decoded again with the next chunk
 _FIRST_BYTES = (b"{", b"e", b"d")  # of a JSON line, of ``event:`` and of ``data:``
+_start_of_event = re.compile(rb"(?:event: ([^\r\n]*+)\r?\n)?data: ")
 _named_event = re.compile(rb"^(?:event: ([^\n]*+)\n)?data: ([^\n]*+)\n\n", re.MULTILINE)
+_type_of = itemgetter("type")
 
 
 class FastPath:
@@ -35,12 +39,13 @@ class FastPath:
     def decode(self, chunk: bytes, events: list[RawResponse]) -> bytes:
         """Append the events of a chunk that starts between two events; return the bytes to decode line by line."""
         text, self.held = self.held + chunk, b""
-        if text[:1] not in _FIRST_BYTES or len(text) > min(_MAX_TEXT, lines.MAX_LINE) or b"\r" in text:
+        if text[:1] not in _FIRST_BYTES or len(text) > min(_MAX_TEXT, lines.MAX_LINE):
             return text
-        separator = b"\n" if text[:1] == b"{" else b"\n\n"
+        line_end = b"\r\n" if b"\r" in text else b"\n"
+        separator = line_end if text[:1] == b"{" else line_end * 2
         end = text.rfind(separator) + len(separator) if separator in text else 0
         if end:
-            if not self._decode_complete(text, end, events):
+            if not self._decode_complete(text, end, line_end, events):
                 return text
             self.used = True
             text = text[end:]
@@ -53,46 +58,68 @@ class FastPath:
         held, self.held = self.held, b""
         return held
 
-    def _decode_complete(self, text: bytes, end: int, events: list[RawResponse]) -> bool:
+    def _decode_complete(self, text: bytes, end: int, line_end: bytes, events: list[RawResponse]) -> bool:
         """Decode the text up to ``end``; return False, and decode nothing, if it has anything but whole events."""
-        objects = _unnamed(text, end)
+        name, objects = _alike(text, end, line_end)
         if not objects:
-            found = _named_event.findall(text)
-            if sum([len(name) + len(data) + (16 if name else 8) for name, data in found]) != end:
+            if not (found := _named(text, end, line_end)):
                 return False
             self._json_events.decode(found, events)
-        elif self._json_events.pending_surrogates or self._json_events.held or not _load_all(objects, events):
-            self._json_events.decode(zip(repeat(None if text[:1] == b"{" else b""), objects), events)
+        elif self._json_events.pending_surrogates or self._json_events.held or not _load_all(name, objects, events):
+            self._json_events.decode(zip(repeat(name), objects), events)
         return True
 
 
 def _is_incomplete_event(text: bytes) -> bool:
     """Whether the text is empty, or the start of an event that would give nothing if it ended here."""
+    if text[:1] not in (b"", *_FIRST_BYTES) or len(text) > _MAX_HELD:
+        return False
+    text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     newlines = text.count(b"\n")
-    gives_nothing = newlines < 2 or (newlines == 2 and text.startswith(b"event: ") and b"\ndata: " in text)
-    return gives_nothing and text[:1] in (b"", *_FIRST_BYTES) and len(text) <= _MAX_HELD
+    return newlines < 2 or (newlines == 2 and text.startswith(b"event: ") and b"\ndata: " in text)
 
 
-def _unnamed(text: bytes, end: int) -> list[bytes]:
-    """Return the JSON texts up to ``end`` if each is a line, or an event without a name; else an empty list."""
-    if text.startswith(b"data: "):
-        found = text[6 : end - 2].split(b"\n\ndata: ")
-        return found if text.count(b"\n", 0, end) == 2 * len(found) else []
+def _alike(text: bytes, end: int, line_end: bytes) -> tuple[bytes | None, list[bytes]]:
+    """Return the JSON texts up to ``end`` if each is a line, or each an event of the same name; else an empty list.
+
+    The name is that of a ``NamedText``.
+    """
+    size = len(line_end)
     if text.startswith(b"{"):
-        found = text[: end - 1].split(b"\n")
-        return found if text.count(b"\n{", 0, end) == len(found) - 1 else []
-    return []
+        found = text[: end - size].split(line_end)
+        is_alike = text.count(line_end + b"{", 0, end) == len(found) - 1
+        return None, found if is_alike and (size == 1 or _are_lines(found, line_end)) else []
+    if not (start := _start_of_event.match(text)):
+        return None, []
+    found = text[start.end() : end - 2 * size].split(line_end * 2 + start[0])
+    return start[1] or b"", found if _are_lines(found, line_end) else []
 
 
-def _load_all(texts: list[bytes], events: list[RawResponse]) -> bool:
-    """Append an event for each text; return False, and append nothing, if one is not an object in valid Unicode."""
+def _named(text: bytes, end: int, line_end: bytes) -> list[NamedText]:
+    """Return the name and the JSON text of each event up to ``end``; an empty list if there is anything else."""
+    text = text[:end].replace(line_end, b"\n")
+    found = _named_event.findall(text)
+    size = sum([len(name) + len(data) + (16 if name else 8) for name, data in found])
+    return found if size == len(text) and b"\r" not in text else []
+
+
+def _are_lines(texts: list[bytes], line_end: bytes) -> bool:
+    """Whether no text has a character of the line end in it."""
+    return not any(any(map(contains, texts, repeat(character))) for character in line_end)
+
+
+def _load_all(name: bytes | None, texts: list[bytes], events: list[RawResponse]) -> bool:
+    """Append an event for each text; return False, and append nothing, if one is not an object in valid Unicode.
+
+    Nothing is appended either if the name of the events may be their type, or that of an error.
+    """
     try:
         values = [*map(orjson.loads, texts)]
     except orjson.JSONDecodeError:
         return False
-    if {*map(type, values)} != {dict}:
+    if {*map(type, values)} != {dict} or any_exceeds_depth(values, texts):
         return False
-    if max(map(len, texts)) > SHALLOW_BYTES and any(map(exceeds_depth, values, texts)):
+    if name and not (len(name) > ERROR_NAME_BYTES and _have_types(values)):
         return False
     new, add = object.__new__, events.append
     for value in values:
@@ -100,3 +127,10 @@ def _load_all(texts: list[bytes], events: list[RawResponse]) -> bool:
         event._data = value
         add(event)
     return True
+
+
+def _have_types(values: list[dict[str, Any]]) -> bool:
+    try:
+        return {*map(type, map(_type_of, values))} == {str}
+    except KeyError:
+        return False

@@ -300,19 +300,46 @@ def line_by_line() -> EventDecoder:
     return decoder
 
 
-@pytest.mark.parametrize("framing", [b"%s\n", b"data: %s\n\n", b"event: content\ndata: %s\n\n"])
+FRAMINGS = [b"%s\n", b"data: %s\n\n", b"event: content\ndata: %s\n\n", b"event: x\ndata: %s\n\n"]
+FRAMINGS += [framing.replace(b"\n", b"\r\n") for framing in FRAMINGS]
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
 def test_the_usual_framings_take_the_fast_path(framing: bytes) -> None:
     body = framing % b'{"type":"content","content":"Hi"}' * 3
-    decoder, plain = EventDecoder(), line_by_line()
-    assert decoder.feed(body) == plain.feed(body) == [HI, HI, HI]
-    assert (decoder._fast_path.used, plain._fast_path.used) == (True, False)
+    for at in 0, 20, len(body) - 1:
+        decoder, plain = EventDecoder(), line_by_line()
+        found = [event for chunk in (body[:at], body[at:]) for event in decoder.feed(chunk)]
+        assert found == plain.feed(body) == [HI, HI, HI]
+        assert (decoder._fast_path.used, plain._fast_path.used) == (True, False)
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_the_fast_path_goes_on_behind_an_event_that_it_cannot_take(line_end: bytes) -> None:
+    hi = b'data: {"type":"content","content":"Hi"}' + line_end * 2
+    first = b": comment" + line_end + hi
+    decoder = EventDecoder()
+    assert decoder.feed(first[:-7]) == []
+    assert not decoder._fast_path.used
+    assert decoder.feed(first[-7:] + hi + hi) == [HI, HI, HI]
+    assert decoder._fast_path.used
+
+
+def test_events_are_not_held_back_if_lines_end_at_cr() -> None:
+    event = b'data: {"type":"content","content":"Hi"}\r\r'
+    decoder = EventDecoder()
+    assert [decoder.feed(event) for _ in range(3)] == [[HI]] * 3
+    assert decoder.feed(event.replace(b"\r", b"\r\n")[:-1]) == [HI]
 
 
 framed = st.builds(
     lambda frame, item: frame % item,
-    st.sampled_from([b"%s\n", b"data: %s\n\n", b"data:%s\n\n", b"event: x\ndata: %s\n\n", b"event:  \ndata: %s\n\n"]),
+    st.sampled_from([*FRAMINGS, b"data:%s\n\n", b"event:  \ndata: %s\n\n", b"event: content\rdata: %s\r\n\n"]),
     st.sampled_from(
-        [b'{"type":"content","content":"a"}', b'{"content":"\\ud83d"}', b'{"a":{}}', b"{}", b"{", b"[DONE]"]
+        [
+            *(b'{"type":"content","content":"a"}', b'{"content":"\\ud83d"}', b'{"a":{}}', b"{}", b"{", b"[DONE]"),
+            *(b'{"a":\r1}', b'{"a":\n1}', b'{"a":' * 101 + b"1" + b"}" * 101, b'{"a":[%s]}' % b",".join([b"[]"] * 99)),
+        ]
     )
     | starts.flatmap(lambda start: values.map(lambda value: start + value)),
 )
