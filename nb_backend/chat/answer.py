@@ -23,7 +23,7 @@ from ..text import counted, duration, safe_terminal, truncate
 from .images import ImageUrl
 from .messages import metadata, without_turns
 from .text_buffer import TextAttribute
-from .token_counts import CACHED, INPUT, merged_usage, output_count, token_count
+from .token_counts import CACHED, input_count, merged_usage, output_count, token_count
 
 MAX_ADDRESSES = 1000  # more image addresses in one answer are ignored
 _MAX_REMARKS = 3  # in the status line
@@ -126,7 +126,7 @@ class Answer:
     @property
     def input_tokens(self) -> int | None:
         """Number of tokens of the request, ``None`` if the server does not say. Names of all known services count."""
-        return token_count(self.usage, INPUT)
+        return input_count(self.usage)
 
     @property
     def output_tokens(self) -> int | None:
@@ -169,7 +169,7 @@ class Answer:
             self.provider = {**self.provider, **who}
             self.model = str(who.get("model") or self.model)
         elif kind == "usage" and isinstance(usage := event.get("usage"), dict):
-            self.usage = merged_usage(self.usage, usage)
+            self.usage = dict(usage) if event.get("so_far") else merged_usage(self.usage, usage)
         elif kind == "finish":
             if self.finish_reason is None or is_done(self.finish_reason):  # the first reason that cuts it counts
                 self.finish_reason = finish_reason(event)

@@ -69,6 +69,7 @@ class EventRecorder:
         self._events: list[dict[str, Any]] = []
         self._deltas: list[str] = []  # of the text that may go on
         self._kind = ""  # of these deltas: "content" or "reasoning"
+        self._usage: dict[str, Any] | None = None  # counts of the answer so far: only the last ones are stored
 
     def add(self, event: RawResponse) -> None:
         """Add an event, if it is of a type that is stored."""
@@ -79,6 +80,8 @@ class EventRecorder:
         elif event.type == "content":
             self._close()
             self._events.append({**event.get_dict(), "content": str(event)})
+        elif event.type == "usage" and event.get("so_far"):
+            self._usage = event.get_dict()
         elif event.type in RECORDED:
             self._close()
             self._events.append(event.get_dict())
@@ -91,7 +94,8 @@ class EventRecorder:
     def events(self, key: str | None = None) -> list[dict[str, Any]]:
         """Return the events as JSON data, with the key masked and secret fields left out."""
         self._close()
-        events: list[dict[str, Any]] = plain(self._events, [key] if key else [])
+        last = [self._usage] if self._usage else []
+        events: list[dict[str, Any]] = plain(self._events + last, [key] if key else [])
         # the text of a reasoning event is in its field "token", a name that reads like a secret
         return [event if event["type"] == "reasoning" else without_secrets(event) for event in events]
 

@@ -162,7 +162,7 @@ class Request:
     def url(self) -> str | None:
         """Url that the request is posted to; ``None`` is the embedded backend."""
         server = settings.url(self.provider.url)
-        return server and self.provider.address(server, self.provider.path)
+        return server and self.provider.call_address(server, {"model": self.model})
 
     def _media(self) -> MediaListType:
         return [(one, one.name) for one in self.media] or None

@@ -38,6 +38,13 @@ def token_count(usage: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
     return next(filter(None, counts), counts[0] if counts else None)
 
 
+def input_count(usage: Mapping[str, Any]) -> int | None:
+    """Return the count of the request with what Gemini's own tools have read (``toolUsePromptTokenCount``)."""
+    count = token_count(usage, INPUT)
+    read = token_count(usage, ("toolUsePromptTokenCount", "tool_use_prompt_token_count"))
+    return count if read is None else (count or 0) + read
+
+
 def output_count(usage: Mapping[str, Any]) -> int | None:
     """Return the count of the answer with its reasoning, which Gemini counts apart (``thoughtsTokenCount``)."""
     count = token_count(usage, OUTPUT)

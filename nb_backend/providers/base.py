@@ -278,6 +278,8 @@ class Provider(AsyncGeneratorProvider, ProviderModelMixin):
     """Name of the dialect in cache keys: if it changes, stored answers are no longer found."""
     has_server_state: ClassVar[bool] = False
     """Whether the server remembers the chat: the state that it sends in ``conversation`` events is sent back."""
+    other_paths: ClassVar[tuple[str, ...]] = ()
+    """Further ends of an address that name the dialect."""
     lists_all_models: ClassVar[bool] = True
     """Whether ``get_models()`` lists the models of all services, with all that the server says about them."""
 

@@ -229,9 +229,10 @@ def _ends_answer(text: bytes) -> bool:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
         return False
-    choices = value.get("choices")
+    choices = value.get("choices") or value.get("candidates")  # of Gemini
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-    return bool(value.get("type") in ("finish", "error") or value.get("error") or choice.get("finish_reason"))
+    reason = choice.get("finish_reason") or choice.get("finishReason")
+    return bool(value.get("type") in ("finish", "error") or value.get("error") or reason)
 
 
 def _adds_to_answer(event: RawResponse) -> bool:

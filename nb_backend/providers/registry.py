@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .base import Provider
 
 DIALECTS = {
+    "gemini": "gemini_api.GeminiApi",
     "openai-chat": "openai_api.OpenAIApi",
     "g4f": "backend_api.BackendApi",
 }
@@ -63,7 +64,7 @@ def _accepting(url: str) -> type[Provider]:
     """Return the provider class whose call the url is the address of, else the first one that accepts it."""
     providers = [*map(provider_named, DIALECTS)]
     address = url.partition("?")[0].rstrip("/")
-    found = [provider for provider in providers if address.endswith(provider.path)]
+    found = [provider for provider in providers if address.endswith((provider.path, *provider.other_paths))]
     found += [provider for provider in providers if provider.accepts(provider.base_url(url))]
     return found[0] if found else provider_named(_FALLBACK)
 

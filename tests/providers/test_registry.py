@@ -16,6 +16,7 @@ import nb_backend
 from nb_backend import BackendApi, BackendError, Chat, OpenAIApi, RawResponse, settings
 from nb_backend.providers import catalog, registry
 from nb_backend.providers.base import Provider
+from nb_backend.providers.gemini_api import GeminiApi
 from nb_backend.providers.model import Model
 from nb_backend.providers.reader import ResponseReader
 
@@ -147,6 +148,11 @@ async def test_its_answers_are_replayed_if_no_server_is_named_or_asked(
         (["https://api.perplexity.ai"], OpenAIApi),
         (["https://adb-1.2.azuredatabricks.net/serving-endpoints"], OpenAIApi),
         (["https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/l/endpoints/openapi"], OpenAIApi),
+        (["https://generativelanguage.googleapis.com/v1beta/openai"], OpenAIApi),
+        (["https://generativelanguage.googleapis.com/v1beta"], GeminiApi),
+        (["https://generativelanguage.googleapis.com/v1"], GeminiApi),
+        (["https://aiplatform.googleapis.com/v1/publishers/google"], GeminiApi),
+        (["https://eu-aiplatform.googleapis.com/v1/projects/p/locations/eu/publishers/google"], GeminiApi),
     ],
 )
 def test_the_urls_decide_on_the_dialect(urls, expected):
@@ -175,6 +181,27 @@ def test_the_urls_decide_on_the_dialect(urls, expected):
         ("https://api.openai.com", OpenAIApi, "https://api.openai.com/v1/chat/completions"),
         ("https://api.perplexity.ai/", OpenAIApi, "https://api.perplexity.ai/chat/completions"),
         ("https://n.openai.azure.com", OpenAIApi, "https://n.openai.azure.com/openai/v1/chat/completions"),
+        (
+            "https://generativelanguage.googleapis.com/v1beta/models/gemini-pro:streamGenerateContent?alt=sse",
+            GeminiApi,
+            "https://generativelanguage.googleapis.com/v1beta/models/m:streamGenerateContent?alt=sse",
+        ),
+        (
+            "https://generativelanguage.googleapis.com",
+            GeminiApi,
+            "https://generativelanguage.googleapis.com/v1beta/models/m:streamGenerateContent?alt=sse",
+        ),
+        (
+            "http://host/gate/models/x:generateContent?team=a",
+            GeminiApi,
+            "http://host/gate/models/m:streamGenerateContent?alt=sse&team=a",
+        ),
+        (
+            "https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/l/publishers/google/models/g:generateContent",
+            GeminiApi,
+            "https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/l/publishers/google/models/m"
+            ":streamGenerateContent?alt=sse",
+        ),
         ("http://host/x/backend-api/v2/conversation", BackendApi, "http://host/x/backend-api/v2/conversation"),
         ("http://host/x?y=1", BackendApi, "http://host/x/backend-api/v2/conversation?y=1"),
     ],
@@ -256,7 +283,7 @@ async def test_it_names_the_url_with_v1_if_the_server_answers_there(wire_server,
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="there is no dialect 'morse': use one of openai-chat, g4f"):
+    with pytest.raises(ValueError, match=f"there is no dialect 'morse': use one of {', '.join(registry.DIALECTS)}"):
         registry.provider_for("http://host", api="morse")
 
 
