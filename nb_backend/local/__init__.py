@@ -8,6 +8,8 @@
 ``llama``  the engine that runs a model with llama.cpp
 ``special_tokens``  the special tokens of a model, written as text
 ``lazy_engine``  the engine that fetches and loads its model on first use
-``weights``  the model's file
+``weights``  the file of the default model
+``gguf_files``  which file of a repository on the Hugging Face hub is meant
+``hub``  the files of other models, from the Hugging Face hub
 ``scripted``  the engine that follows a script, for tests
 """

