@@ -12,7 +12,8 @@ import time
 from collections.abc import Awaitable, Callable
 
 import aiohttp
-from measuring import body_of, child, read_request, until_stdin_ends, verdict
+from bodies import body_of
+from measuring import child, read_request, until_stdin_ends, verdict
 
 from nb_backend import BackendApi, Chat
 

@@ -1,8 +1,8 @@
 """CPU for one event of an answer: `python tests/bench/event_cost.py`.
 
-20,000 events over loopback from a server in another process, in both framings of g4f and as OpenAI chunks. Compared
-with aiohttp that only reads, with aiohttp and orjson, and with the clients of openai, LiteLLM and g4f, each in an
-environment of its own.
+20,000 events over loopback from a server in another process, in both framings of g4f and in each dialect of a cloud.
+Compared with aiohttp that only reads, with aiohttp and orjson, and with the clients of openai, anthropic, google-genai,
+LiteLLM and g4f, each in an environment of its own.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import aiohttp
 import orjson
+from bodies import body_of
 from measuring import (
     WORD,
-    body_of,
     child,
     in_process,
     peer,
@@ -30,10 +31,9 @@ from measuring import (
     verdict,
 )
 
-from nb_backend import BackendApi, OpenAIApi
+from nb_backend.providers.registry import provider_named
 
 COUNT = 20_000
-FRAMINGS = {"server-sent events": BackendApi, "JSON lines": BackendApi, "OpenAI chunks": OpenAIApi}
 PEER = """
 import asyncio, json, sys, time
 url, count = sys.argv[1], int(sys.argv[2])
@@ -57,6 +57,29 @@ async def ask():
     async for chunk in stream:
         yield chunk.choices[0].delta.content or ""
 """
+RESPONSES = """
+import openai
+client = openai.AsyncOpenAI(base_url=url + "/v1", api_key="x")
+async def ask():
+    async for event in await client.responses.create(model="gpt-5.4", input="Hi", stream=True, store=False):
+        yield event.delta if event.type == "response.output_text.delta" else ""
+"""
+ANTHROPIC = """
+import anthropic
+client = anthropic.AsyncAnthropic(base_url=url, api_key="x")
+async def ask():
+    stream = await client.messages.create(
+        model="claude-sonnet-5", max_tokens=8192, messages=[{"role": "user", "content": "Hi"}], stream=True)
+    async for event in stream:
+        yield event.delta.text if event.type == "content_block_delta" else ""
+"""
+GENAI = """
+from google import genai
+client = genai.Client(api_key="x", http_options={"base_url": url})
+async def ask():
+    async for chunk in await client.aio.models.generate_content_stream(model="gemini-3-flash", contents="Hi"):
+        yield chunk.text or ""
+"""
 LITELLM = """
 import litellm
 async def ask():
@@ -74,6 +97,40 @@ async def ask():
     async for chunk in Api.create_async_generator("gpt-4o", [{"role": "user", "content": "Hi"}]):
         yield chunk.content if chunk.type == "content" else ""
 """
+
+
+@dataclass
+class Peer:
+    """Another client: its package, the code that asks with it, and how many times faster ours has to be."""
+
+    package: str
+    code: str
+    times: float | None = None
+
+
+@dataclass
+class Framing:
+    """How the events arrive: the dialect that reads them, the path of its url, and the clients that read them, too."""
+
+    dialect: str
+    path: str = ""
+    peers: dict[str, Peer] = field(default_factory=dict)
+
+    def provider(self, url: str) -> Any:
+        found = provider_named(self.dialect)
+        return type(found.__name__, (found,), {"url": url + self.path})
+
+
+FRAMINGS = {
+    "server-sent events": Framing("g4f"),
+    "JSON lines": Framing("g4f", peers={"g4f's BackendApi": Peer("g4f", G4F, 2)}),
+    "OpenAI chunks": Framing(
+        "openai-chat", "/v1", {"openai": Peer("openai", OPENAI, 50), "LiteLLM": Peer("litellm", LITELLM)}
+    ),
+    "Responses events": Framing("openai-responses", "/v1", {"openai": Peer("openai", RESPONSES, 2)}),
+    "Anthropic events": Framing("anthropic", "/v1", {"anthropic": Peer("anthropic", ANTHROPIC, 2)}),
+    "Gemini chunks": Framing("gemini", "/v1beta", {"google-genai": Peer("google-genai", GENAI, 2)}),
+}
 
 
 async def serve(framing: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -105,17 +162,17 @@ async def read_and_decode(url: str) -> None:
                 elif line.startswith(b"{"):
                     orjson.loads(line)
                     count += 1
-    assert count == COUNT + 1
+    assert count >= COUNT
 
 
-async def ours(api: type[BackendApi] | type[OpenAIApi], url: str) -> None:
-    provider = type(api.__name__, (api,), {"url": url + ("/v1" if api is OpenAIApi else "")})
+async def ours(framing: Framing, url: str) -> None:
+    provider = framing.provider(url)
     texts = [str(event) async for event in provider.create_async_generator("m", [{"role": "user", "content": "Hi"}])]
     assert len("".join(texts)) == len(WORD) * COUNT
 
 
-async def ours_unread(api: type[BackendApi] | type[OpenAIApi], url: str) -> None:
-    provider = type(api.__name__, (api,), {"url": url + ("/v1" if api is OpenAIApi else "")})
+async def ours_unread(framing: Framing, url: str) -> None:
+    provider = framing.provider(url)
     async for _ in provider.create_async_generator("m", [{"role": "user", "content": "Hi"}]):
         pass
 
@@ -129,34 +186,37 @@ def microseconds(work: Callable[[str], Coroutine[Any, Any, None]], url: str) -> 
 def main() -> None:
     """Measure and print the tables."""
     print("## CPU for an event, provider to `RawResponse`\n")
-    for framing, api in FRAMINGS.items():
-        with child(__file__, framing) as url:
-            asyncio.run(ours(api, url))
-            contenders: dict[str, Callable[[], float]] = {
-                "aiohttp + orjson": partial(microseconds, read_and_decode, url),
-                "aiohttp, the bytes alone": partial(microseconds, read, url),
-                f"nb_backend's {api.__name__}": partial(microseconds, partial(ours_unread, api), url),
-            }
-            peers = {"openai": (OPENAI, "openai"), "LiteLLM": (LITELLM, "litellm")} if api is OpenAIApi else {}
-            if framing == "JSON lines":
-                peers = {"g4f's BackendApi": (G4F, "g4f")}
-            print(f"### {framing}\n")
-            for name, (setup, package) in peers.items():
-                try:
-                    python = peer(package)
-                    measure = partial(in_process, PEER.format(setup=setup), url, str(COUNT), python=python or "")
-                    measure()
-                    contenders[name] = measure
-                except Exception as error:  # if one client cannot be installed, the others are still measured
-                    print(f"{name} was not measured: {' '.join(str(error).split())[:200]}\n")
-            found = rounds(contenders, 5)
-            table(found, "aiohttp + orjson", "µs")
-            mine = f"nb_backend's {api.__name__}"
-            verdict("at most 1.6 times aiohttp + orjson", ratio(found, mine, "aiohttp + orjson") <= 1.6)
-            for name, least in (("g4f's BackendApi", 2), ("openai", 50)):
-                if name in found:
-                    verdict(f"at least {least} times faster than {name}", ratio(found, name, mine) >= least)
-            print(flush=True)
+    for name, framing in FRAMINGS.items():
+        with child(__file__, name) as url:
+            measure(name, framing, url)
+
+
+def measure(name: str, framing: Framing, url: str) -> None:
+    """Measure one framing and print its table."""
+    asyncio.run(ours(framing, url))
+    mine = f"nb_backend's {provider_named(framing.dialect).__name__}"
+    contenders: dict[str, Callable[[], float]] = {
+        "aiohttp + orjson": partial(microseconds, read_and_decode, url),
+        "aiohttp, the bytes alone": partial(microseconds, read, url),
+        mine: partial(microseconds, partial(ours_unread, framing), url),
+    }
+    print(f"### {name}\n")
+    for client, peer_ in framing.peers.items():
+        try:
+            python = peer(peer_.package)
+            ask = partial(in_process, PEER.format(setup=peer_.code), url, str(COUNT), python=python or "")
+            ask()
+            contenders[client] = ask
+        except Exception as error:  # if one client cannot be installed, the others are still measured
+            print(f"{client} was not measured: {' '.join(str(error).split())[:200]}\n")
+    found = rounds(contenders, 5)
+    table(found, "aiohttp + orjson", "µs")
+    verdict("at most 1.6 times aiohttp + orjson", ratio(found, mine, "aiohttp + orjson") <= 1.6)
+    for client, peer_ in framing.peers.items():
+        if client in found and peer_.times:
+            is_met = ratio(found, client, mine) >= peer_.times
+            verdict(f"at least {peer_.times} times faster than {client}", is_met)
+    print(flush=True)
 
 
 if __name__ == "__main__":

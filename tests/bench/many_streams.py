@@ -15,7 +15,8 @@ from functools import partial
 
 import aiohttp
 import orjson
-from measuring import HERE, WORD, body_of, child, in_process, ratio, read_request, rounds, until_stdin_ends, verdict
+from bodies import body_of
+from measuring import HERE, WORD, child, in_process, ratio, read_request, rounds, until_stdin_ends, verdict
 
 from nb_backend import BackendApi
 

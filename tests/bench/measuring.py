@@ -92,23 +92,6 @@ def peer(*packages: str) -> str | None:
     return str(python)
 
 
-def body_of(framing: str, count: int) -> bytes:
-    """Return the body of an answer with ``count`` events in a framing; each event adds a word of five characters."""
-    words = [f"wor{number % 10} " for number in range(count)]  # LiteLLM takes the same chunk over and over for a fault
-    if framing == "OpenAI chunks":
-        begun = 'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"gpt-4o",'
-        ones = [
-            f'{begun}"choices":[{{"index":0,"delta":{{"content":"{word}"}},"finish_reason":null}}]}}' for word in words
-        ]
-        last = f'{begun}"choices":[{{"index":0,"delta":{{}},"finish_reason":"stop"}}]}}'
-        return "".join(f"{one}\n\n" for one in [*ones, last, "data: [DONE]"]).encode()
-    events: list[dict[str, Any]] = [{"type": "content", "content": word} for word in words]
-    events.append({"type": "finish", "finish": {"reason": "stop"}})
-    if framing == "JSON lines":
-        return "".join(f"{json.dumps(event)}\n" for event in events).encode()
-    return "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events).encode()
-
-
 async def read_request(reader: asyncio.StreamReader) -> bytes:
     """Read a request with a length or in chunks, and return its head."""
     head = await reader.readuntil(b"\r\n\r\n")
