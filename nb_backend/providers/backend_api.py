@@ -63,7 +63,7 @@ class BackendApi(Provider):
         has_no_path = failure.status in (404, 405, 501) or cls.path in str(failure)
         if has_no_path and (other := await openai_url(url, key.value)):
             return with_hint(failure, url_hint(other))
-        if has_no_path or isinstance(failure, ProtocolError):
+        if has_no_path or (isinstance(failure, ProtocolError) and "--api" not in str(failure)):
             failure.args = (f"{failure}; {_OTHER_DIALECT}",)
         return failure
 

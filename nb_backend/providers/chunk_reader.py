@@ -29,6 +29,7 @@ class ChunkReader(ResponseReader):
     a message repeats is not added again.
     """
 
+    api = "openai-chat"
     usage_ends_answer = False
 
     def __init__(self, url: str, secrets: Sequence[str] = ()) -> None:

@@ -16,6 +16,7 @@ from ..transport.refusal import NEW_KEY, refusal
 from .decoder import EventDecoder
 from .finish_reasons import is_error
 from .json_pieces import END_MARK
+from .other_dialect import in_another_dialect
 from .secret_filter import SecretFilter
 from .stream_errors import find_error
 from .think_tags import ThinkTagSplitter, split_unopened
@@ -29,6 +30,8 @@ class ResponseReader:
     ``secrets`` are masked in the events and in the error. With ``collects_partial`` the error has the text so far.
     """
 
+    api: ClassVar[str] = "g4f"
+    """Name of the dialect that is read, as in ``registry.DIALECTS``."""
     usage_ends_answer: ClassVar[bool] = True
     """Whether a ``usage`` event after the last text means that the answer is whole, as it does in g4f's dialect."""
 
@@ -119,6 +122,8 @@ class ResponseReader:
             failure = event_error(event, self._secrets, self.wait)
         elif self._finished or (self.done and self.has_begun):
             return None
+        elif failure is None and not self.has_begun and (other := self._in_another_dialect()):
+            failure = other
         elif failure is None and not self._is_answer:
             failure = not_an_answer(self._url, self._decoder.start, self._secrets)
         elif failure is None and self._decoder.truncated:
@@ -129,6 +134,9 @@ class ResponseReader:
         if failure is not None:
             failure.partial = self._partial() if self.collects_partial else ""
         return failure
+
+    def _in_another_dialect(self) -> ProtocolError | None:
+        return in_another_dialect(self._url, self._decoder.start, self.api)
 
     def _partial(self) -> str:
         text = "".join([*self._text, *self._texts])
