@@ -45,6 +45,7 @@ class GeminiReader(ResponseReader):
     response are those of the answer so far, so a ``usage`` event has ``so_far`` and replaces the ones before it.
     """
 
+    api = "gemini"
     usage_ends_answer = False
 
     def __init__(self, url: str, secrets: Sequence[str] = ()) -> None:
