@@ -4,6 +4,7 @@
 - ``backend_api``    the dialect of g4f's backend API and of the embedded backend
 - ``openai_api``     the dialect of OpenAI's chat completions
 - ``gemini_api``     the dialect of Google's Gemini API; its body, reader and sources are in ``gemini_…``
+- ``responses_api``  the dialect of OpenAI's responses; its body, reader and items are in ``responses_…``
 - ``registry``       the table of dialects, and the provider class for a server
 - ``model``          a model that a server lists
 - ``catalog``        model lists of servers, cached, and whether a model has vision

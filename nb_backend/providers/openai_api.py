@@ -22,6 +22,7 @@ from .chunk_reader import ChunkReader
 from .known_hosts import known_path, takes_api_key_header
 from .model import Model
 from .model_list import read_models
+from .reader import ResponseReader
 from .unknown_model import with_close_models
 
 
@@ -54,7 +55,7 @@ class OpenAIApi(Provider):
         """Return the server's url and the headers, with the key; ``ValueError`` if no url is set."""
         url = settings.url(cls.url)
         if url is None:
-            raise ValueError("OpenAIApi needs a url, like http://localhost:11434/v1: set NB_BACKEND_URL")
+            raise ValueError(f"{cls.__name__} needs a url, like http://localhost:11434/v1: set NB_BACKEND_URL")
         if not key.value:
             return url, dict(cls.headers)
         parts, is_token = urlsplit(url), key.value.startswith("eyJ")  # of Entra ID, for Azure
@@ -123,7 +124,7 @@ class OpenAIApi(Provider):
         return await names_listed(cls.at(url), api_key=key.value, fresh=fresh)
 
     @classmethod
-    def make_reader(cls, url: str, secrets: Sequence[str]) -> ChunkReader:
+    def make_reader(cls, url: str, secrets: Sequence[str]) -> ResponseReader:
         """Return a reader of completion chunks."""
         return ChunkReader(url, secrets)
 

@@ -223,6 +223,8 @@ class ResponseReader:
             self._untyped_error = RawResponse(type="error", error=told)
 
 
+_WORDS_OF_THE_END = (b'"finish', b'"error', b'"response.')
+_LAST_TYPES = ("finish", "error", "response.completed", "response.incomplete", "response.failed")
 _FINISH_ERROR = "The server ended the answer with an error and no message: ask again"
 
 
@@ -231,7 +233,7 @@ def _ends_answer(text: bytes) -> bool:
     text = text.strip().rpartition(b"\n")[2].removeprefix(b"data:").lstrip()
     if text == END_MARK:
         return True
-    if not (text.startswith(b"{") and (b'"finish' in text or b'"error' in text)):
+    if not (text.startswith(b"{") and any(word in text for word in _WORDS_OF_THE_END)):
         return False
     try:
         value = orjson.loads(text)
@@ -240,7 +242,7 @@ def _ends_answer(text: bytes) -> bool:
     choices = value.get("choices") or value.get("candidates")  # of Gemini
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
     reason = choice.get("finish_reason") or choice.get("finishReason")
-    return bool(value.get("type") in ("finish", "error") or value.get("error") or reason)
+    return bool(value.get("type") in _LAST_TYPES or value.get("error") or reason)
 
 
 def _adds_to_answer(event: RawResponse) -> bool:

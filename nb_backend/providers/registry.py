@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 DIALECTS = {
     "gemini": "gemini_api.GeminiApi",
     "openai-chat": "openai_api.OpenAIApi",
+    "openai-responses": "responses_api.ResponsesApi",
     "g4f": "backend_api.BackendApi",
 }
 """Name of a dialect: module in this package and class. A url that is the address of a dialect's call names it; for

@@ -1,0 +1,144 @@
+"""The body of a request to OpenAI's responses: messages become input items, and our parameters its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from ..media.message_parts import text_of, text_parts
+from ..typing import Messages
+from .responses_items import dicts, text_of_items
+
+ENCRYPTED: Final = ["reasoning.encrypted_content"]
+"""The value of ``include`` if the user has not set another: without it, reasoning cannot be sent back."""
+SUMMARY: Final = "auto"
+"""The value of ``summary`` in ``reasoning``: without it, a model reasons in silence."""
+
+_LIMITS = ("max_output_tokens", "max_completion_tokens", "max_tokens")
+
+
+def input_items(messages: Messages) -> list[dict[str, Any]]:
+    """Return messages in the form of chat completions as input items; what is an item already stays as it is."""
+    items: list[dict[str, Any]] = []
+    custom: set[str] = set()  # ids of the calls of custom tools, whose results have a type of their own
+    for message in messages:
+        added = _items_of(message)
+        custom |= {str(item.get("call_id")) for item in added if item.get("type") == "custom_tool_call"}
+        for item in added:
+            is_result = item.get("type") == "function_call_output" and str(item.get("call_id")) in custom
+            items.append({**item, "type": "custom_tool_call_output"} if is_result else item)
+    return items
+
+
+def _items_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    role = message.get("role")
+    if role is None:
+        return [dict(message)]
+    if role in ("tool", "function"):
+        id_ = str(message.get("tool_call_id") or message.get("name") or "")
+        return [{"type": "function_call_output", "call_id": id_, "output": _result(message.get("content"))}]
+    if role != "assistant":
+        return [{"type": "message", "role": role, "content": [*map(_input_part, text_parts(message.get("content")))]}]
+    state = dicts(message.get("state"))
+    text = text_of(message)
+    if state and text_of_items(state) == text:
+        return state
+    return [*_spoken(text), *_calls(message.get("tool_calls"))]
+
+
+def _spoken(text: str) -> list[dict[str, Any]]:
+    parts = [{"type": "output_text", "text": text}]
+    return [{"type": "message", "role": "assistant", "content": parts}] if text.strip() else []
+
+
+def _calls(calls: Any) -> list[dict[str, Any]]:
+    items = []
+    for call in dicts(calls):
+        function: dict[str, Any] = next(
+            (call[key] for key in ("function", "custom") if isinstance(call.get(key), dict)), {}
+        )
+        arguments = next((function[key] for key in ("arguments", "input") if key in function), "") or "{}"
+        named = {"call_id": str(call.get("id") or ""), "name": str(function.get("name") or "")}
+        items.append({"type": "function_call", **named, "arguments": arguments})
+    return items
+
+
+def _result(content: Any) -> str | list[Any]:
+    """Return the result of a tool: a text, or parts if it has images or files."""
+    parts = [*map(_input_part, text_parts(content))]
+    texts = [part.get("text") for part in parts if isinstance(part, dict) and part.get("type") == "input_text"]
+    return "\n\n".join(map(str, texts)) if len(texts) == len(parts) else parts
+
+
+def _input_part(part: Any) -> Any:
+    """Return a content part of a chat completion as a part of an input item; others stay as they are."""
+    if isinstance(part, str):
+        return {"type": "input_text", "text": part}
+    if not isinstance(part, dict):
+        return part
+    kind = part.get("type")
+    value = part.get(kind) if isinstance(kind, str) else None
+    if kind == "text":
+        return {**part, "type": "input_text"}
+    if kind == "image_url":
+        image = value if isinstance(value, dict) else {"url": value}
+        detail = {"detail": image["detail"]} if image.get("detail") else {}
+        return {"type": "input_image", "image_url": image.get("url"), **detail}
+    if kind == "file" and isinstance(value, dict):
+        return {"type": "input_file", **value}
+    return part
+
+
+def with_parameters(body: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body with the keywords of a call under this dialect's names; other names stay as they are.
+
+    A field that is ``None`` is left out. The fields of the dict ``extra_body`` go into the body as they are.
+    """
+    given = {name: value for name, value in fields.items() if value is not None}
+    extra = given.pop("extra_body", None)
+    if not isinstance(extra, dict | None):
+        raise TypeError(f"extra_body has to be a dict of fields, not {type(extra).__name__}")
+    limits = [given.pop(name) for name in _LIMITS if name in given]
+    if limits:
+        given["max_output_tokens"] = limits[0]
+    efforts = [given.pop(name) for name in ("effort", "reasoning_effort") if name in given]
+    given["reasoning"] = _reasoning(fields, efforts)
+    if isinstance(form := given.pop("response_format", None), dict):
+        given["text"] = {"format": _flat(form), **_dict(given.get("text"))}
+    if isinstance(tools := given.get("tools"), list):
+        given["tools"] = [*map(_tool, tools)]
+    if isinstance(choice := given.get("tool_choice"), dict):
+        given["tool_choice"] = _flat(choice)
+    left_out = {name for name, value in fields.items() if value is None}
+    merged = {name: value for name, value in (body | given).items() if value is not None and name not in left_out}
+    return merged | (extra or {})
+
+
+def _reasoning(fields: Mapping[str, Any], efforts: Iterable[Any]) -> dict[str, Any] | None:
+    """Return how long the model reasons, and whether it sums that up; what the user writes as ``reasoning`` wins."""
+    if "reasoning" in fields and fields["reasoning"] is None:
+        return None
+    effort = next(iter(efforts), None)
+    wanted = {"effort": effort} if effort is not None else {}
+    summary = {} if effort == "none" else {"summary": SUMMARY}
+    return {**wanted, **summary, **_dict(fields.get("reasoning"))} or None
+
+
+def _tool(tool: Any) -> Any:
+    """Return a tool of a chat completion in the flat form; a function is not strict unless it says so, as there."""
+    flat = _flat(tool) if isinstance(tool, dict) else tool
+    if flat is not tool and flat.get("type") == "function":
+        return {"parameters": {"type": "object", "properties": {}}, "strict": False, **flat}
+    if flat is not tool and isinstance(flat.get("format"), dict):
+        return {**flat, "format": _flat(flat["format"])}
+    return flat
+
+
+def _flat(value: dict[str, Any]) -> dict[str, Any]:
+    """Return ``{"type": "function", "function": {…}}`` as ``{"type": "function", …}``."""
+    inner = value.get(kind := str(value.get("type")))
+    return {"type": kind, **inner} if isinstance(inner, dict) else value
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
