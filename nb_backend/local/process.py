@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +86,47 @@ def stop() -> None:
         backend, _backend = _backend, None
         if backend is not None:
             backend.end()
+
+
+def use(file: Path | None) -> None:
+    """Run the model in this GGUF file from the next request on, ``None``: the default model.
+
+    A backend that runs is ended, and the answers that it is giving with it.
+    """
+    global _backend, _file
+    with _lock:
+        _file = file
+        backend, _backend = _backend, None
+        if backend is not None:
+            backend.end()
+
+
+def used() -> Path | None:
+    """Return the GGUF file of the model; ``None`` for the default model."""
+    return _file
+
+
+def fetch(model: str, report: Callable[[int, int], None]) -> Path:
+    """Fetch a model with ``nb-backend fetch`` and return the path of its file. This blocks.
+
+    ``report`` is called several times a second with the bytes fetched so far and the bytes in all. An interrupt ends
+    it; the next fetch continues it. ``ValueError`` with one line if it fails. It runs in a process of its own: its
+    libraries read the environment and keep what they read, so this process stays as the user made it.
+    """
+    path = ""
+    with tempfile.TemporaryFile() as stderr, _run(["fetch", model, "--embedded"], stderr) as fetching:
+        try:
+            for line in fetching.stdout or ():
+                if line.startswith(b"["):
+                    report(*json.loads(line))
+                else:
+                    path = line.decode().strip()
+        except BaseException:
+            _kill(fetching)
+            raise
+        if fetching.wait() or not path:
+            raise ValueError(_last_line(stderr) or f"nb-backend fetch ended with exit code {fetching.returncode}")
+    return Path(path)
 
 
 class _Backend:
@@ -172,15 +214,18 @@ class _Backend:
             stdout.close()
 
     def _last_line(self) -> str:
-        if self._stderr is None or self._stderr.closed:
-            return ""
-        self._stderr.seek(0)
-        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
-        return lines[-1].removeprefix("nb-backend: ").rstrip(".") if lines else ""
+        return "" if self._stderr is None or self._stderr.closed else _last_line(self._stderr)
+
+
+def _last_line(stderr: IO[bytes]) -> str:
+    stderr.seek(0)
+    lines = stderr.read().decode(errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("nb-backend: ").rstrip(".") if lines else ""
 
 
 _lock = threading.Lock()
 _backend: _Backend | None = None
+_file: Path | None = None  # of the model; None: the default model
 
 
 def _start() -> Address:
@@ -197,12 +242,20 @@ def _start() -> Address:
 
 
 def _spawn(stderr: IO[bytes] | None) -> subprocess.Popen[bytes]:
+    arguments = ["serve", "--embedded"]
+    if script := os.environ.get("NB_BACKEND_SCRIPT"):
+        arguments += ["--script", os.path.abspath(script)]
+    elif _file is not None:
+        arguments += ["--model", str(_file)]
+    return _run(arguments, stderr)
+
+
+def _run(arguments: Sequence[str], stderr: IO[bytes] | None) -> subprocess.Popen[bytes]:
+    """Start the command ``nb-backend``, with pipes to its stdin and from its stdout."""
     environment = {key: value for key, value in os.environ.items() if key not in _NOT_INHERITED}
     package = Path(__file__).parents[1] / "__init__.py"
     # -P: files in the working directory are not taken for modules.
-    command = [sys.executable, "-P", "-u", "-c", _BOOTSTRAP, str(package), "serve", "--embedded"]
-    if script := os.environ.get("NB_BACKEND_SCRIPT"):
-        command += ["--script", os.path.abspath(script)]
+    command = [sys.executable, "-P", "-u", "-c", _BOOTSTRAP, str(package), *arguments]
     return subprocess.Popen(  # noqa: S603 - every argument is this module's own
         command,
         bufsize=0,

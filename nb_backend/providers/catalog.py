@@ -75,6 +75,14 @@ async def available_models() -> list[Model]:
     return list(known.values())
 
 
+def forget_models(url: str | None) -> None:
+    """Forget the cached lists of a server that has other models now."""
+    with _lock:
+        for key in [key for key in [*_lists, *_pending] if key.url == url]:
+            _lists.pop(key, None)
+            _pending.pop(key, None)
+
+
 def known_models(seconds: float = 2.0) -> list[str]:
     """Return the names of the server's models that are cached, or that arrive within these seconds.
 

@@ -11,8 +11,10 @@ import sys
 
 import pytest
 from driver import Kernel, one_line
+from hub_server import hub_server
 from jupyter_client.manager import start_new_kernel
-from wait import eventually
+from local_support import real_weights
+from wait import PATIENCE, eventually
 
 PID = "from nb_backend.local import process; process._backend._process.pid"
 PORT = "from nb_backend.local import process; process._backend.address.url.rpartition(':')[2]"
@@ -141,3 +143,56 @@ def test_no_weights_and_no_index_is_one_line(tmp_path, monkeypatch):
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """Give a stand-in for the Hugging Face hub with the real model, under a name of its own."""
+    pytest.importorskip("huggingface_hub")
+    with hub_server() as hub:
+        hub.repos["org/Real"] = {"Real-Q4_K_M.gguf": real_weights(), "mmproj-Q4_K_M.gguf": b""}
+        yield hub
+
+
+@pytest.fixture
+def hub_kernel(hub, tmp_path):
+    yield from kernel_with(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "hf"), XDG_CACHE_HOME=str(tmp_path))
+
+
+def said(run):
+    assert run.error is None, run.error
+    return run.of("execute_result")[0]["data"]["text/markdown"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the cache is moved by XDG_CACHE_HOME")
+def test_a_model_of_the_hub_is_fetched_once_and_answers_in_the_cells_after(hub_kernel, hub, tmp_path):
+    kernel = hub_kernel
+    kernel.run("%load_ext nb_backend")
+    assert said(kernel.run("%backend local")) == "the embedded backend runs SmolLM2-135M-Instruct, its default model"
+
+    hub.cuts[:], hub.hold = [20_000_000], True
+    fetching = kernel.start("%backend local hf:org/Real")
+    assert hub.on_cut.wait(PATIENCE)
+    eventually(lambda: any(part.stat().st_size > 10_000_000 for part in tmp_path.rglob("*.part")))
+    kernel.manager.interrupt_kernel()
+    run = kernel.finish(fetching)
+    assert run.reply["status"] == "error"
+    assert "stopped" in str(run.markdown)
+    assert "default model" in said(kernel.run("%backend local"))
+
+    run = kernel.run("%backend local hf:org/Real")
+    assert said(run) == "the embedded backend runs Real-Q4_K_M (0.1 GB) from the next answer on"
+    assert hub.downloads()[1].startswith("bytes=")  # what arrived before the interrupt is used
+    run = kernel.run("%%backend -p max_tokens=4\nSay hello.")
+    assert run.error is None
+    assert run.displays[-1]["metadata"]["nb_backend"]["model"] == "Real-Q4_K_M"
+    assert "1 model: Real-Q4_K_M" in said(kernel.run("%backend"))
+
+    file = next(tmp_path.rglob("Real-*.gguf"))
+    (tmp_path / "other.gguf").write_bytes(b"other")
+    one_line(kernel.run("%backend local hf:org/nothing"), "the hub has no model org/nothing")
+    one_line(kernel.run(f"%backend local {tmp_path}/other.gguf"), "is not a GGUF file: write hf:ORG/REPO")
+    one_line(kernel.run("%backend local hello"), "there is no file hello in")
+    assert "runs Real-Q4_K_M" in said(kernel.run("%backend local"))
+    assert "default model from the next answer on" in said(kernel.run("%backend local default"))
+    assert "runs Real-Q4_K_M" in said(kernel.run(f"%backend local {file}"))

@@ -176,6 +176,17 @@ def set_url(*given: Word) -> Report:
     return Report(f"the server is {', or '.join(settings.urls()) or EMBEDDED}")
 
 
+@_command("local [MODEL]", None)
+def use_local_model(*given: Word) -> Report:
+    """Run another model in the embedded backend: hf:ORG/REPO[:FILE] of the Hugging Face hub, or a .gguf file.
+
+    local default undoes this; without MODEL, it is shown.
+    """
+    from .local_model import local_model
+
+    return local_model(given)
+
+
 @_command("key")
 def ask_for_key() -> Report:
     """Ask for the key without showing it; it is kept in this process only."""
