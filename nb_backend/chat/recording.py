@@ -116,7 +116,8 @@ def cache_key_fields(
 ) -> dict[str, Any]:
     """Return what identifies a request, as JSON data with the key masked.
 
-    ``server`` is "embedded" or the dialect of the server. Attachments count by their content, not by their names.
+    ``server`` is the dialect of the server, or "embedded", followed by the model's name if that is not the default one.
+    Attachments count by their content, not by their names.
     Raises ``ValueError`` for data that JSON cannot hold.
     """
     asked: dict[str, Any] = {"server": server, "model": model, "messages": _hashed(messages), "params": params}

@@ -115,7 +115,11 @@ class Request:
 
     @property
     def _server_kind(self) -> str:
-        return self.provider.dialect if self.url else "embedded"
+        if self.url:
+            return self.provider.dialect
+        from ..local.process import used_name  # the model answers under any name, so a request need not name it
+
+        return " ".join(filter(None, ["embedded", used_name()]))
 
     @property
     def _secret(self) -> str | None:

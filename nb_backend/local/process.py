@@ -25,6 +25,7 @@ from typing import IO
 
 from .. import background, debug
 from ..errors import ConnectionFailed
+from .gguf_files import model_name
 
 START_TIMEOUT = 60.0  # seconds until the subprocess has to accept connections
 EXIT_TIMEOUT = 1.0  # seconds that a process has to end after its connections broke, else it counts as running
@@ -104,6 +105,11 @@ def use(file: Path | None) -> None:
 def used() -> Path | None:
     """Return the GGUF file of the model; ``None`` for the default model."""
     return _file
+
+
+def used_name() -> str:
+    """Return the name of the model; ``""`` for the default model."""
+    return model_name(_file.name) if _file else ""
 
 
 def fetch(model: str, report: Callable[[int, int], None]) -> Path:

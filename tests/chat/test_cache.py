@@ -515,6 +515,16 @@ def test_two_processes_may_write_at_once(tmp_path):
 # -- cache only
 
 
+def test_another_model_of_the_embedded_backend_has_other_answers(monkeypatch):
+    monkeypatch.delenv("NB_BACKEND_URL", raising=False)
+    request = Chat("m").request
+    default = request("Hi").digest
+    monkeypatch.setattr(process, "_file", Path("/models/Better-Q4_K_M.gguf"))
+    better = request("Hi").digest
+    monkeypatch.setattr(process, "_file", Path("/elsewhere/Better-Q4_K_M.gguf"))
+    assert request("Hi").digest == better != default
+
+
 async def test_with_cache_only_the_error_names_the_missing_prompt(backend, folder, monkeypatch):
     await Chat("m").ask("Known?")
     monkeypatch.setenv("NB_BACKEND_CACHE_ONLY", "1")
