@@ -125,7 +125,7 @@ class Answer:
 
     @property
     def input_tokens(self) -> int | None:
-        """Number of tokens of the request, ``None`` if the server does not say. Names of all known services count."""
+        """Number of tokens of the request, those from the service's cache included, ``None`` if it does not say."""
         return input_count(self.usage)
 
     @property

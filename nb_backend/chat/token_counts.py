@@ -26,6 +26,8 @@ CACHED = (
     ),
 )
 _DETAILS = ("prompt_tokens_details", "input_tokens_details", "promptTokensDetails", "inputTokensDetails")
+_CACHE_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
+_TOOL_INPUT = ("toolUsePromptTokenCount", "tool_use_prompt_token_count")
 _NESTED = ("tokens", "billed_units", "timings")  # Cohere, llama.cpp
 
 
@@ -39,10 +41,17 @@ def token_count(usage: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
 
 
 def input_count(usage: Mapping[str, Any]) -> int | None:
-    """Return the count of the request with what Gemini's own tools have read (``toolUsePromptTokenCount``)."""
+    """Return the count of the whole request.
+
+    Gemini counts what its own tools have read apart (``toolUsePromptTokenCount``), and Anthropic what is read from its
+    cache or put there (``cache_read_input_tokens``, ``cache_creation_input_tokens``). Others that use these names
+    beside OpenAI's ``prompt_tokens`` include them there.
+    """
     count = token_count(usage, INPUT)
-    read = token_count(usage, ("toolUsePromptTokenCount", "tool_use_prompt_token_count"))
-    return count if read is None else (count or 0) + read
+    is_anthropic = "input_tokens" in usage and not token_count(usage, ("prompt_tokens",))
+    names = _TOOL_INPUT + (_CACHE_INPUT if is_anthropic else ())
+    apart = [found for found in (token_count(usage, (name,)) for name in names) if found]
+    return (count or 0) + sum(apart) if apart else count
 
 
 def output_count(usage: Mapping[str, Any]) -> int | None:

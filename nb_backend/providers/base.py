@@ -89,6 +89,7 @@ class AsyncGeneratorProvider:
         debug.log(f"{cls.__name__}: model={model!r} api_key={'set' if key.value else 'none'}")
         body = cls.request_body(model, messages, media, key, kwargs)
         servers, lessons = cls.servers(), 0
+        paused: ResponseReader | None = None  # reader of the part of the answer before this request
         retries = RetryPolicy(servers, cls.max_retries)
         while True:
             provider, failure, answered = retries.server, None, False
@@ -97,6 +98,8 @@ class AsyncGeneratorProvider:
                 url, session = await provider.connect(key, provider.accepted(body))
                 reader = provider.make_reader(url, session.secrets)
                 reader.collects_partial, reader.servers = cls.collects_partial, len(servers)
+                if paused is not None:
+                    reader.resume(paused)
                 try:
                     sent, address = provider.fitted(url, body), provider.call_address(url, body)
                     async with session, session.post(address, json=sent, ssl=provider.ssl) as response:
@@ -117,6 +120,9 @@ class AsyncGeneratorProvider:
                 answered = failure is None
             finally:
                 retries.end(answered=answered)
+            if failure is None and (following := provider.continuation(sent, reader)) is not None:
+                body, paused = following, reader
+                continue
             if failure is None:
                 if cls.reports_ending:
                     yield reader.ending()
@@ -188,6 +194,15 @@ class AsyncGeneratorProvider:
     def fitted(cls, url: str, body: dict[str, Any]) -> dict[str, Any]:
         """Return the body as the server at this url accepts it, as far as that is known."""
         return body
+
+    @classmethod
+    def continuation(cls, sent: dict[str, Any], reader: ResponseReader) -> dict[str, Any] | None:
+        """Return the body of a request that continues an answer, or ``None`` if the answer has ended.
+
+        It is called after each request that has not failed. The request is sent at once, and its events belong to the
+        same answer; its reader starts with ``resume``.
+        """
+        return None
 
     @classmethod
     async def learn(

@@ -69,7 +69,7 @@ def _model(entry: Any, owner: str) -> Model | None:
         (one for one in (owner, entry.get("owned_by"), entry.get("provider")) if isinstance(one, str) and one), ""
     )
     abilities = {ability: entry.get(ability) for ability in ABILITIES} | {"vision": _vision(entry)}
-    return Model.of(name, label=entry.get("label"), provider=by, **abilities)
+    return Model.of(name, label=entry.get("label") or entry.get("display_name"), provider=by, **abilities)
 
 
 def _id(entry: dict[str, Any]) -> str:
@@ -80,11 +80,13 @@ def _id(entry: dict[str, Any]) -> str:
 
 
 def _vision(entry: dict[str, Any]) -> bool | None:
-    """Return whether a model has vision, from the fields of g4f, Mistral or OpenRouter; ``None`` if none has them."""
+    """Return whether a model has vision, from the fields of g4f, Mistral, Anthropic or OpenRouter; else ``None``."""
     match entry:
         case {"vision": False, "provider": False}:  # g4f's /v1 sends this for every model
             return None
         case {"vision": bool(vision)} | {"capabilities": {"vision": bool(vision)}}:
+            return vision
+        case {"capabilities": {"image_input": {"supported": bool(vision)}}}:  # Anthropic
             return vision
         case {"architecture": {"input_modalities": [_, *_] as inputs}}:
             return "image" in inputs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import orjson
 
@@ -62,6 +62,12 @@ class ResponseReader:
         """How many times the answer may have ended: at a finish reason or an error, and with what came after it."""
         self._texts_joined = 0  # how many deltas are no longer in ``_texts``
         self._texts_before_usage = -1  # of all deltas
+
+    def resume(self, paused: Self) -> None:
+        """Continue the answer of a reader whose part of it has ended, but not the answer; see ``continuation``."""
+        self._text = ["".join([*paused._text, *paused._texts])]
+        self._has_begun, self._has_reasoning = paused.has_begun, paused._has_reasoning
+        self._think_tags = self._think_tags if paused._think_tags else None
 
     @property
     def started(self) -> bool:

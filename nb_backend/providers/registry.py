@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 DIALECTS = {
     "gemini": "gemini_api.GeminiApi",
+    "anthropic": "anthropic_api.AnthropicApi",
     "openai-chat": "openai_api.OpenAIApi",
     "openai-responses": "responses_api.ResponsesApi",
     "g4f": "backend_api.BackendApi",

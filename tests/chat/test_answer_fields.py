@@ -66,7 +66,15 @@ COUNTS = {
         {"input_tokens": 5, "output_tokens": 2, "input_tokens_details": {"cached_tokens": 1}, "total_tokens": 7},
         *(5, 2, 1),
     ),
-    "Anthropic": ({"input_tokens": 5, "output_tokens": 2, "cache_read_input_tokens": 1}, 5, 2, 1),
+    "Anthropic, which counts cached ones apart": (
+        {"input_tokens": 5, "output_tokens": 2, "cache_read_input_tokens": 1, "cache_creation_input_tokens": 3},
+        *(9, 2, 1),
+    ),
+    "Anthropic, all of it cached": ({"input_tokens": 0, "output_tokens": 2, "cache_read_input_tokens": 7}, 7, 2, 7),
+    "LiteLLM, which includes them": (
+        {"prompt_tokens": 6, "completion_tokens": 2, "cache_read_input_tokens": 1, "cache_creation_input_tokens": 3},
+        *(6, 2, 1),
+    ),
     "Gemini": ({"promptTokenCount": 5, "candidatesTokenCount": 2, "cachedContentTokenCount": 1}, 5, 2, 1),
     "Gemini with thoughts": ({"promptTokenCount": 5, "candidatesTokenCount": 1, "thoughtsTokenCount": 1}, 5, 2, None),
     "Gemini in Python": (
