@@ -25,7 +25,6 @@ Modules:
 ``typing``        type aliases of the public signatures
 ``background``    the event loop that all streams share
 ``files``         atomic file writes
-``placeholders``  the grammar of ``{{ … }}``
 ``capture``       what takes the displays of a cell: ``%%capture``, output widgets
 ``redaction``     secrets in texts, masked
 ``text``          text that is safe to show

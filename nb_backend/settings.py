@@ -2,9 +2,11 @@
 
 1. the argument of the call
 2. what was set in this process: by ``%config`` or ``%backend`` in a notebook, by ``settings.current`` elsewhere
-3. the environment: ``NB_BACKEND_URL``, ``NB_BACKEND_API_KEY`` (then ``G4F_API_KEY``), ``NB_BACKEND_MODEL``, and
-   ``NB_BACKEND_CACHE``, a folder
+3. the environment: ``NB_BACKEND_URL``, ``NB_BACKEND_API`` (the dialect), ``NB_BACKEND_API_KEY`` (then
+   ``G4F_API_KEY``), ``NB_BACKEND_MODEL``, and ``NB_BACKEND_CACHE``, a folder
 4. the embedded backend, no key, the server's own default model, no cache
+
+Where a url is expected, the name of a service stands for its url (``services.SERVICES``).
 
 ``NB_BACKEND_CACHE_ONLY`` forbids all requests: what is not in the cache is an error.
 """
@@ -21,6 +23,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, SupportsFloat, overload
 from urllib.parse import parse_qsl, urlsplit
+
+from .services import SERVICES, Service, closest_services, find_service
 
 DEFAULT_CACHE = "nb_backend_cache"
 
@@ -47,8 +51,10 @@ class Secret:
 class Settings:
     """What was set in this process; ``None`` means not set."""
 
-    url: str | None = None  # several are separated by spaces
-    api_key: str | None = field(default=None, repr=False)
+    url: str | None = None  # several are separated by spaces; or the name of a service
+    api: str | None = None  # the dialect of the url
+    api_key: str | None = field(default=None, repr=False)  # of the url
+    keys: dict[str, Secret] = field(default_factory=dict)  # of services, by name
     model: str | None = None
     aliases: dict[str, str] = field(default_factory=dict)  # short names for models
     max_image_side: int | None = 2048  # pixels; a larger image is scaled down before it is sent
@@ -76,11 +82,27 @@ def urls(argument: str | Iterable[str] | None = None) -> list[str]:
     The argument is a list, or a text with spaces or commas between the URLs. An empty list stands for the embedded
     backend. ``ValueError`` if one is not an http(s) URL.
     """
-    text = argument if argument is None or isinstance(argument, str) else " ".join(argument)
-    found = text or current.url or os.environ.get("NB_BACKEND_URL")
+    found = _named_urls(argument)
     if not found:
         return []
+    if service := find_service(found):
+        return [service.base_url]
     return [*_parse_urls(found)]
+
+
+def _named_urls(argument: str | Iterable[str] | None) -> str:
+    text = argument if argument is None or isinstance(argument, str) else " ".join(argument)
+    return text or current.url or os.environ.get("NB_BACKEND_URL") or ""
+
+
+def service(argument: str | Iterable[str] | None = None) -> Service | None:
+    """Return the service that is named where a url may stand; ``None`` if it is a url, or none is set."""
+    return find_service(_named_urls(argument))
+
+
+def api(argument: str | None = None) -> str | None:
+    """Return the name of the dialect that is set for the url, ``None`` if the service or the url decides."""
+    return argument or current.api or os.environ.get("NB_BACKEND_API", "").strip() or None
 
 
 @lru_cache(maxsize=64)
@@ -94,6 +116,8 @@ def _parse_url(url: str) -> str:
     if not _is_server_url(url):
         from .redaction import redact
 
+        if close := closest_services(url):
+            raise ValueError(f"there is no service {url!r}: did you mean {' or '.join(close)}?")
         shown = redact(url.partition("?")[0])
         raise ValueError(f"{shown!r} is not a server's url: write it like http://localhost:8080 or https://host/v1")
     base, mark, query = url.partition("?")
@@ -130,18 +154,60 @@ def _is_server_url(url: str) -> bool:
 
 
 def api_key(argument: str | None = None) -> str | None:
-    """Return the API key to send, if there is one. ``ValueError`` if it has a line end or the like in it."""
+    """Return the API key for the url of the settings, if there is one.
+
+    ``ValueError`` if it has a line end or the like in it.
+    """
     wrapped, argument = Secret(argument), None  # a traceback that shows local variables must not show the key
-    return secret(wrapped).value
+    if wrapped.value is None and (named := service()) is not None and (key := service_key(named)).value:
+        return key.value
+    return secret(Secret(wrapped.value or current.api_key or _environment_key())).value
 
 
-def secret(argument: Secret) -> Secret:
-    """Return the API key to send as a ``Secret``; ``ValueError`` if it has a line end or the like in it."""
-    found = argument.value or current.api_key or os.environ.get("NB_BACKEND_API_KEY") or os.environ.get("G4F_API_KEY")
-    key, found = Secret((found or "").strip() or None), None
+def secret(given: Secret, variable: str = "") -> Secret:
+    """Return the key without space around it; ``ValueError`` if it has a line end or the like in it."""
+    key = Secret((given.value or "").strip() or None)
     if not (key.value or "").isprintable():
-        raise ValueError("the key contains a line end or another character that is not printable: set it again")
+        name = variable or "the key"
+        raise ValueError(f"{name} contains a line end or another character that is not printable: set it again")
     return key
+
+
+def key_of(argument: Secret, url: str | None, service: Service | None) -> Secret:
+    """Return the key for a server: the argument, else its service's, else that of the settings if it is their server.
+
+    ``url`` may be several, separated by spaces; ``None`` is the url of the settings. The key of the environment is for
+    ``NB_BACKEND_URL``; if that is not set, for the url that was set in this process. ``ValueError`` as for ``secret``.
+    """
+    if argument.value:
+        return secret(argument)
+    if service is not None and all(map(service.has_url, urls(url))) and (key := service_key(service)).value:
+        return key
+    if not (own := _parsed(_named_urls(None))):
+        return Secret()
+    asked = {*urls(url)}
+    if current.api_key and asked <= {*own}:
+        return secret(Secret(current.api_key))
+    of_environment = _parsed(os.environ.get("NB_BACKEND_URL") or "") or own
+    return secret(Secret(_environment_key())) if asked <= {*of_environment} else Secret()
+
+
+def service_key(service: Service) -> Secret:
+    """Return the key of a service: what ``%backend key SERVICE`` has set, else that of the environment."""
+    if (found := current.keys.get(service.name)) is not None and found.value:
+        return secret(found)
+    return secret(Secret(os.environ.get(service.key_variable) if service.key_variable else None), service.key_variable)
+
+
+def _parsed(text: str) -> list[str]:
+    try:
+        return urls(text) if text else []
+    except ValueError:
+        return []
+
+
+def _environment_key() -> str | None:
+    return os.environ.get("NB_BACKEND_API_KEY") or os.environ.get("G4F_API_KEY")
 
 
 def image_bounds() -> tuple[int, int]:
@@ -174,8 +240,10 @@ def seconds(name: str, argument: float | None = None) -> float | None:
 
 def known_keys() -> list[str]:
     """Return every API key that is set anywhere, so that it can be masked in what is shown."""
-    keys = (current.api_key, os.environ.get("NB_BACKEND_API_KEY"), os.environ.get("G4F_API_KEY"))
-    return [key.strip() for key in keys if key]
+    variables = ("NB_BACKEND_API_KEY", "G4F_API_KEY", *(name for one in SERVICES.values() for name in one.keys))
+    typed = (secret.value for secret in current.keys.values())
+    keys = (current.api_key, *typed, *(os.environ.get(name) for name in variables))
+    return [*dict.fromkeys(key.strip() for key in keys if key and key.strip())]
 
 
 @overload
@@ -198,7 +266,9 @@ def cache(argument: bool | str | os.PathLike[str] | None = None) -> Path | None:
 
 
 def cache_only() -> bool:
-    """Whether ``NB_BACKEND_CACHE_ONLY`` forbids all requests."""
+    """Whether Where a url is expected, the name of a service stands for its url (``services.SERVICES``).
+
+    ``NB_BACKEND_CACHE_ONLY`` forbids all requests."""
     return os.environ.get("NB_BACKEND_CACHE_ONLY", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 

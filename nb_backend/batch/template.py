@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
-from ..placeholders import BLANK_LINE, MAX_LENGTH, find_placeholders
+from ..chat.placeholders import BLANK_LINE, MAX_LENGTH, find_placeholders
 from ..text import float_text
 
 _NAME_AND_CLOSING = re.compile(rf"([^{{}}]{{1,{MAX_LENGTH}}})\}}\}}")

@@ -75,6 +75,7 @@ class Answer:
     _alts: dict[str, str] = field(default_factory=dict, compare=False)  # alt texts of images that came beside the text
     _cached_images: dict[str, str] = field(default_factory=dict, compare=False)  # replayed from the cache, by address
     _cache_error: str = field(default="", compare=False)  # why the answer is not in the cache
+    state: list[Any] = field(default_factory=list, repr=False, compare=False)  # what the service wants back, opaque
     _sources: SourceList = field(default_factory=SourceList, compare=False)
     _tool_calls: ToolCallCollector = field(default_factory=ToolCallCollector, compare=False)
     # text that is held back, as it may be the start of a tag; None once the text is closed
@@ -177,6 +178,8 @@ class Answer:
             self._tool_calls.add(event.get("tool_calls"))
         elif kind == "sources":
             self._sources.add(event.get("sources"))
+        elif kind == "state" and isinstance(state := event.get("state"), list):
+            self.state += state
         elif kind == "pending":
             self._pending = content_text(event.get("content"))
         elif kind == "ending":

@@ -14,7 +14,8 @@ from .. import background, settings
 from ..media.convert import attachments
 from ..providers.effort import check_effort
 from ..providers.keywords import refuse_unknown
-from ..providers.registry import provider_for
+from ..providers.registry import provider_named, resolve
+from ..services import split_model
 from ..text import truncate
 from ..typing import Messages
 from .answer import Answer
@@ -44,8 +45,12 @@ class Chat:
     >>> answer = await chat.ask("Why is the sky blue?")
     >>> chat("And at sunset?").text  # the same without await
 
-    ``url`` and ``api_key`` come from the settings if they are not given; several urls are tried in turn. ``provider``
-    names a service that the server can route to, as g4f has them. ``params`` are fields of every request
+    ``model`` may name a service of the table ``nb_backend.services.SERVICES`` before a colon
+    (``anthropic:claude-sonnet-5``): that service is asked, with its own key. ``url``, ``api`` and ``api_key`` come from
+    the settings if they are not given; several urls are tried in turn, and the name of a service stands for its url.
+    ``api`` is the dialect of the url, if its looks do not tell: ``openai-chat``, ``openai-responses``, ``anthropic``,
+    ``gemini`` or ``g4f``. ``api_key`` is sent to that url, or to the service of ``model``, and nowhere else.
+    ``provider`` names a service that the server can route to, as g4f has them. ``params`` are fields of every request
     (``temperature=0.2``); a keyword that cannot be one, like ``base_url``, is a ``TypeError``. ``effort`` ("none",
     "low", "medium", "high") is how long the model reasons before it answers. ``cache`` is a folder:
     answers are stored there, and the same request is answered from it the next time; ``True`` means the folder of the
@@ -67,6 +72,7 @@ class Chat:
         model: str | None = None,
         *,
         url: str | Iterable[str] | None = None,
+        api: str | None = None,
         api_key: str | None = None,
         provider: str | None = None,
         system: str | None = None,
@@ -89,6 +95,9 @@ class Chat:
         settings.seconds("connect_timeout", connect_timeout)
         settings.seconds("idle_timeout", idle_timeout)
         self.url = url if url is None or isinstance(url, str) else " ".join(url)
+        self.api = api
+        if api is not None:
+            provider_named(api)
         self._system = system_text(system)
         self._title: str | None = None
 
@@ -197,27 +206,34 @@ class Chat:
         latest = system_prompt(history) if system is None else system
         cache_folder = settings.cache(self.cache if cache is None else cache)
         timeouts = {name: settings.seconds(name, getattr(self, name)) for name in ("connect_timeout", "idle_timeout")}
-        api = provider_for(*settings.urls(self.url), **timeouts)
+        name = settings.model(model or self.model)
+        is_own = self._is_own(name)
+        url, dialect = (self.url, self.api) if is_own else (None, None)
+        api, name_there = resolve(name, url, dialect, **timeouts)
         if not api.has_server_state:
             state = None
-        name = settings.model(model or self.model)
         question = {"role": "user", "content": prompt, **({} if system is None else {"system": system})}
         return Request(
             provider=api,
-            model=name,
+            model=name_there,
             question=Message(question, {"id": new_turn_id(), "time": time.time(), **({"model": name} if name else {})}),
             history=history,
             system=self._system if latest is None else latest,
             media=[] if images is None else attachments(images),
             params=params,
             state=state,
-            api_key=self._api_key,
+            api_key=self._api_key if is_own else settings.Secret(),
             cell_run=run,
             instead=instead,
             store=None if cache_folder is None else AnswerCache(cache_folder),
             refresh=refresh or instead is not None,
             remarks=[*remarks],
         )
+
+    def _is_own(self, model: str) -> bool:
+        """Whether a model is asked at the chat's own server, its url or its model's service, which gets its key."""
+        service, _ = split_model(model, has_url=bool(self.url))
+        return service is None or service == split_model(settings.model(self.model), has_url=bool(self.url))[0]
 
     async def ask(self, prompt: str | Answer, images: Any = None, **options: Any) -> Answer:
         """Send a prompt and return the complete answer; the options are those of ``stream``."""
@@ -355,12 +371,12 @@ class Chat:
         printer.text(safe_terminal(shorten_data_uris(self._repr_markdown_())))
 
     def _transcript(self) -> Transcript:
-        key = settings.api_key(self._api_key.value)
+        keys = [settings.secret(self._api_key).value, *settings.known_keys()]
         messages = [*self.messages]
         about = [metadata(message) for message in messages]
         versions = self._history.versions_to_data()
         parts = (self.model, self.provider, self._system, self.params, messages, about, self._title, versions)
-        return Transcript(*parts).without(key)
+        return Transcript(*parts).without(*keys)
 
     def _commit(self, request: Request, new: bool, answer: Answer, states: dict[str, Any]) -> None:
         """Add a prompt and its answer to the history."""
@@ -371,6 +387,7 @@ class Chat:
         about |= {"reasoning": answer.reasoning} if answer.reasoning else {}
         reply = Message({"role": "assistant", "content": answer.text}, about)
         local = {"stopped": answer.stopped, "trimmed": answer.trimmed, "images": answer.stored_images()}
+        local |= {"state": {"owner": request.provider.state_owner(), "items": answer.state}} if answer.state else {}
         reply |= {key: value for key, value in local.items() if value}
         self._history.commit(
             question,

@@ -7,6 +7,7 @@ A *turn* is a user message with all that answers it. A message may carry these l
 ``cell``     the id of the cell that asked
 ``system``   the system prompt from this message on
 ``media``    the attachments, a list of ``Attachment``
+``state``    what the service wants back unchanged, and whose it is: ``{"owner": text, "items": list}``; opaque
 ``images``   what the image addresses in an answer stand for, as ``safe_markdown`` takes it
 """
 
@@ -20,7 +21,7 @@ from ..media.message_parts import text_of
 from ..text import counted
 from ..typing import Messages
 
-LOCAL_KEYS = frozenset({"stopped", "trimmed", "cell", "system", "media", "images"})
+LOCAL_KEYS = frozenset({"stopped", "trimmed", "cell", "system", "media", "images", "state"})
 _TITLE_LENGTH = 58  # characters, without the ellipsis
 
 

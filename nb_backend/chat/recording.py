@@ -20,7 +20,7 @@ from .jsonable import plain, without_secrets
 from .messages import LOCAL_KEYS
 
 RECORDED = frozenset(
-    {"provider", "tool_calls", "sources", "finish", "usage", "suggestions", "title"}
+    {"provider", "tool_calls", "sources", "finish", "usage", "suggestions", "title", "state"}
 )  # event types stored as is
 _CONTENT = frozenset({"content", "reasoning", "tool_calls"})
 _line = re.compile(r"[^\n]*\n|[^\n]+")

@@ -66,7 +66,9 @@ class Request:
 
     def messages(self, trim: int) -> Messages:
         """Return the messages as they are sent, without the ``trim`` oldest turns."""
-        return wire_messages([*self._instructions, *self.history, self.question], trim, pictures=not self.lacks_vision)
+        owner = self.provider.state_owner() if self.provider.keeps_state else None
+        messages = [*self._instructions, *self.history, self.question]
+        return wire_messages(messages, trim, pictures=not self.lacks_vision, state_owner=owner)
 
     @property
     def _instructions(self) -> Messages:
@@ -123,7 +125,7 @@ class Request:
 
     @property
     def _secret(self) -> str | None:
-        key = settings.api_key(self.api_key.value)
+        key = self.provider.key(self.api_key).value
         return key if key and is_worth_hiding(key) else None
 
     def _cache_key_fields(self, kind: str) -> dict[str, Any]:
@@ -176,7 +178,7 @@ class Request:
         from .images import ImageFetcher
 
         async def server() -> str:
-            return (await self.provider.endpoint(settings.secret(self.api_key)))[0]
+            return (await self.provider.endpoint(self.provider.key(self.api_key)))[0]
 
         async def get(url: str, max_bytes: int) -> bytes:
             return await self.provider.get_file(url, max_bytes, self.api_key.value)

@@ -169,7 +169,9 @@ def _is_message(message: Any) -> bool:
         isinstance(content, list) and all(isinstance(part, dict) for part in content)
     )
     texts = isinstance(message.get("cell", ""), str) and isinstance(message.get("system", ""), str)
-    media = message.get("media", [])
+    media, state = message.get("media", []), message.get("state", {})
+    if not isinstance(state, dict) or not isinstance(state.get("items", []), list):
+        return False
     images = message.get("images", {})
     if not isinstance(images, dict) or not all(isinstance(one, str) for one in images.values()):
         return False

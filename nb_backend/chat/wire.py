@@ -11,11 +11,13 @@ from .messages import LOCAL_KEYS
 _NEVER_TRIMMED = frozenset({"system", "developer"})  # roles
 
 
-def wire_messages(messages: Messages, without: int = 0, *, pictures: bool = True) -> Messages:
+def wire_messages(
+    messages: Messages, without: int = 0, *, pictures: bool = True, state_owner: str | None = None
+) -> Messages:
     """Return the messages as they are sent: without local keys, and without the oldest ``without`` turns.
 
     System and developer messages are never trimmed. Attachments become content parts of their message again; with
-    ``pictures=False`` images are left out.
+    ``pictures=False`` images are left out. An answer keeps its ``state``, as a list, if it belongs to ``state_owner``.
 
     Empty answers and empty system prompts are left out, as servers refuse them. What the user says before and after
     an empty answer then becomes one message: nothing that the user wrote is lost, and the roles alternate, which many
@@ -28,6 +30,8 @@ def wire_messages(messages: Messages, without: int = 0, *, pictures: bool = True
         if without and turns <= without and message.get("role") not in _NEVER_TRIMMED:
             continue
         wire = _wire_message(message, pictures)
+        if state_owner and isinstance(state := message.get("state"), dict) and state.get("owner") == state_owner:
+            wire["state"] = state.get("items")
         if _is_empty(wire):
             unanswered = unanswered or wire["role"] == "assistant"
             continue

@@ -31,6 +31,7 @@ class BackendApi(Provider):
 
     dialect: ClassVar[str] = "backend"
     has_server_state: ClassVar[bool] = True
+    keeps_state: ClassVar[bool] = False
     lists_all_models: ClassVar[bool] = False  # that list has ids only; a list by service has abilities
     path: ClassVar[str] = "/backend-api/v2/conversation"
 
@@ -91,4 +92,4 @@ class BackendApi(Provider):
         path = "models" if provider is None else f"models/{quote(provider, safe='')}"
         given, api_key = settings.Secret(api_key), None
         read = partial(read_models, owner=provider or "")
-        return await cls.get_document(f"/backend-api/v2/{path}", settings.secret(given), read)
+        return await cls.get_document(f"/backend-api/v2/{path}", given, read)

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from .. import debug, settings
 from ..errors import BackendError, ConnectionFailed
 from ..redaction import is_secret_name
+from ..services import Service
 from ..transport.errors import not_an_answer, retry_after
 from ..transport.json_body import encode_json
 from ..transport.pool import current_pool
@@ -69,6 +70,8 @@ class AsyncGeneratorProvider:
 
     path: ClassVar[str] = ""
     """Path of the request, which is appended to the url."""
+    service: ClassVar[Service | None] = None
+    """The service that is asked, if it is one of the table; its key is sent, and its differences count."""
 
     @classmethod
     async def create_async_generator(
@@ -85,7 +88,7 @@ class AsyncGeneratorProvider:
         or ``TypeError`` for arguments that cannot be sent, before anything is sent.
         """
         given, api_key = settings.Secret(api_key), None  # keeps the key out of the frames of a traceback
-        key = settings.secret(given)
+        key = cls.key(given)
         debug.log(f"{cls.__name__}: model={model!r} api_key={'set' if key.value else 'none'}")
         body = cls.request_body(model, messages, media, key, kwargs)
         servers, lessons = cls.servers(), 0
@@ -160,6 +163,11 @@ class AsyncGeneratorProvider:
         return type(cls.__name__, (cls,), {"url": url})
 
     @classmethod
+    def key(cls, given: settings.Secret) -> settings.Secret:
+        """Return the key of a request: the given one, else that of the service or of the settings for this server."""
+        return settings.key_of(given, cls.url, cls.service)
+
+    @classmethod
     def address(cls, url: str, path: str) -> str:
         """Return the address of a path below a server's url, with the url's query behind it."""
         base, mark, query = url.partition("?")
@@ -227,7 +235,7 @@ class AsyncGeneratorProvider:
         the same host may belong to somebody else.
         """
         given, api_key = settings.Secret(api_key), None
-        server, session = await cls.connect(settings.secret(given), "image/*", key_in_header=True)
+        server, session = await cls.connect(cls.key(given), "image/*", key_in_header=True)
         url = same_origin_url(server, address)
         if url is None or "/backend-api/" in unquote(url).casefold():
             raise ValueError(f"this is not the address of a file on {server}")
@@ -239,10 +247,14 @@ class AsyncGeneratorProvider:
 
     @classmethod
     async def get_document(cls, path: str, key: settings.Secret, read: Callable[[Any], T]) -> T:
-        """Fetch a JSON document and return ``read(document)``; ``ProtocolError`` if its shape is wrong."""
-        url, session = await cls.connect(key, "application/json", key_in_header=True)
+        """Fetch a JSON document and return ``read(document)``; ``ProtocolError`` if its shape is wrong.
+
+        ``key`` is the key that the caller was given, if any. ``path`` may be a whole url.
+        """
+        url, session = await cls.connect(cls.key(key), "application/json", key_in_header=True)
         async with session:
-            document = await session.get_json(cls.address(url, path), ssl=cls.ssl)
+            address = path if "://" in path else cls.address(url, path)
+            document = await session.get_json(address, ssl=cls.ssl)
         with suppress(AttributeError, KeyError, TypeError):
             return read(document)
         failure = not_an_answer(url, encode_json(document), session.secrets)
@@ -297,6 +309,14 @@ class Provider(AsyncGeneratorProvider, ProviderModelMixin):
     """Further ends of an address that name the dialect."""
     lists_all_models: ClassVar[bool] = True
     """Whether ``get_models()`` lists the models of all services, with all that the server says about them."""
+    keeps_state: ClassVar[bool] = True
+    """Whether ``body`` takes ``state`` of assistant messages: what the service has sent to get it back unchanged."""
+
+    @classmethod
+    def state_owner(cls) -> str:
+        """Return whose opaque state a message may contain: this dialect of this service, or of this server."""
+        server = cls.service.name if cls.service else urlsplit(settings.url(cls.url) or "").netloc
+        return f"{cls.dialect} {server}"
 
     @classmethod
     def accepts(cls, url: str) -> bool:

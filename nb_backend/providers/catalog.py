@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .. import settings
 from ..background import Job
 from ..errors import AuthError, BackendError, ConnectionFailed
-from .registry import provider_for, provider_named
+from .registry import provider_named, resolve
 
 if TYPE_CHECKING:
     from .base import Provider
@@ -44,9 +44,13 @@ class CatalogKey(NamedTuple):
     key: int
 
     @classmethod
-    def of(cls, url: str | None, provider: str | None, api_key: str | None = None) -> CatalogKey:
-        """Build the key of a list for this API key, else for that of the settings; ``ValueError`` if it is invalid."""
-        return cls(url, provider, hash(settings.api_key(api_key)))
+    def of(cls, api: type[Provider], provider: str | None, api_key: str | None = None) -> CatalogKey:
+        """Build the key of a server's list for this API key, else for the key that the server gets.
+
+        ``ValueError`` if the key is invalid.
+        """
+        wrapped, api_key = settings.Secret(api_key), None
+        return cls(settings.url(api.url), provider, hash(api.key(wrapped).value))
 
 
 _lists: dict[CatalogKey, tuple[float, list[Model]]] = {}  # when it was fetched, and the list
@@ -55,22 +59,22 @@ _lock = threading.Lock()  # concurrent callers (threads, a kernel's subshells) s
 
 
 async def listed_models(url: str | None) -> list[Model]:
-    """Fetch the models of a server, and cache them."""
-    api = provider_for(url)
-    return await _fetch_models(api, CatalogKey.of(settings.url(api.url), None))
+    """Fetch the models of a server, and cache them; ``url`` may be the name of a service, ``None`` is the settings'."""
+    api, _ = resolve("", url)
+    return await _fetch_models(api, CatalogKey.of(api, None))
 
 
 async def available_models() -> list[Model]:
     """Fetch the models of the server in the settings; if it has few services, with the abilities of each model."""
-    api = provider_for(url := settings.url())
-    models = await listed_models(url)
+    api, _ = resolve("")
+    models = await listed_models(None)
     providers = sorted({model.provider for model in models} - {""})
     if api.lists_all_models or len(providers) > MAX_PROVIDERS or all(model.vision is not None for model in models):
         return models
     known: dict[tuple[str, str], Model] = {(model.provider, str(model)): model for model in models}
     for name in providers:
         with suppress(BackendError):
-            key = CatalogKey.of(settings.url(api.url), name)
+            key = CatalogKey.of(api, name)
             known |= {(name, str(model)): model for model in await _fetch_models(api, key)}
     return list(known.values())
 
@@ -83,16 +87,17 @@ def forget_models(url: str | None) -> None:
             _pending.pop(key, None)
 
 
-def known_models(seconds: float = 2.0) -> list[str]:
-    """Return the names of the server's models that are cached, or that arrive within these seconds.
+def known_models(seconds: float = 2.0, url: str | None = None) -> list[str]:
+    """Return the names of a server's models that are cached, or that arrive within these seconds.
 
+    ``url`` may be the name of a service; ``None`` is the server of the settings.
     For Tab completion: it raises and prints nothing, and works where an event loop runs. If no list is cached, one is
     fetched in the background; the seconds count from the start of that fetch. A call after a failed fetch starts
     another. The embedded backend is not started.
     """
     try:
-        api = provider_for(settings.url())
-        key = CatalogKey.of(settings.url(api.url), None)
+        api, _ = resolve("", url)
+        key = CatalogKey.of(api, None)
     except ValueError:
         return []
     if key.url is not None and not _lists.get(key, (0, []))[1]:
@@ -130,13 +135,13 @@ async def names_listed(
     failure: BaseException | None = None
     try:
         async with asyncio.timeout(NAMES_TIMEOUT):
-            url, owner = settings.url(api.url), None if api.lists_all_models else provider
+            owner = None if api.lists_all_models else provider
             if fresh:
-                _, fetch = _fetch(api, CatalogKey.of(url, owner, api_key), api_key)
+                _, fetch = _fetch(api, CatalogKey.of(api, owner, api_key), api_key)
                 await _wait_for(fetch)
                 failure = None if fetch.future.cancelled() else fetch.future.exception()
             if not isinstance(failure, ConnectionFailed | AuthError):
-                return [str(model) for model in await _models_of(api, url, owner, api_key)]
+                return [str(model) for model in await _models_of(api, owner, api_key)]
     except Exception:  # the prompt will be sent anyway, and fail with the same reason
         return []
     raise failure.with_traceback(None)
@@ -152,7 +157,7 @@ async def openai_url(url: str, api_key: str | None = None) -> str | None:
     if api.accepts(url):
         return None
     other = api.at(api.address(url, "/v1"))
-    _, fetch = _fetch(other, CatalogKey.of(other.url, None, api_key), api_key, pause=RETRY_SECONDS)
+    _, fetch = _fetch(other, CatalogKey.of(other, None, api_key), api_key, pause=RETRY_SECONDS)
     with suppress(TimeoutError):
         async with asyncio.timeout(NAMES_TIMEOUT):
             await _wait_for(fetch)
@@ -170,7 +175,7 @@ def url_hint(url: str) -> str:
 
 def models_with_vision(api: type[Provider], provider: str | None = None, *, api_key: str | None = None) -> list[str]:
     """Return the names of the cached models that have vision, those of this service first; nothing is fetched."""
-    key = CatalogKey.of(settings.url(api.url), None, api_key)
+    key = CatalogKey.of(api, None, api_key)
     keys = [listed for listed in list(_lists) if listed._replace(provider=None) == key]
     found = [model for listed in keys for model in _cached(listed) if model.vision]
     found.sort(key=lambda model: model.provider != provider)
@@ -185,19 +190,19 @@ async def _has_vision(api: type[Provider], model: str, provider: str | None, api
     if api.lists_all_models:
         owners = {None}
     elif not provider:
-        owners = {one.provider for one in await _models_of(api, url, None, api_key) if one == model or not model}
+        owners = {one.provider for one in await _models_of(api, None, api_key) if one == model or not model}
         if not 0 < len(owners) <= (MAX_PROVIDERS if model else 1):
             return None
-    lists = await asyncio.gather(*(_models_of(api, url, owner, api_key) for owner in owners))
+    lists = await asyncio.gather(*(_models_of(api, owner, api_key) for owner in owners))
     flags: set[bool | None] = set()
     for models in lists:
         flags |= {one.vision for one in models if not model or one == model} or {None}
     return True if True in flags else False if flags == {False} else None
 
 
-async def _models_of(api: type[Provider], url: str | None, provider: str | None, api_key: str | None) -> list[Model]:
+async def _models_of(api: type[Provider], provider: str | None, api_key: str | None) -> list[Model]:
     """Return a list of models when it is there; an empty list if an earlier prompt has waited for it in vain."""
-    key = CatalogKey.of(url, provider, api_key)
+    key = CatalogKey.of(api, provider, api_key)
     if not _cached(key):
         started, fetch = _fetch(api, key, api_key, pause=RETRY_SECONDS)
         if clock() - started < VISION_TIMEOUT:

@@ -105,7 +105,7 @@ _TABLE: Final = (
     _Row("proxy proxies httpproxy httpsproxy", "set HTTPS_PROXY"),
     _Row("maxretries maxretry numretries retries retry", "temporary failures are retried without it"),
     _Row("apiversion openaiapiversion", "write it into the url, ?api-version=…"),
-    _Row("api apitype dialect customllmprovider", "the url says how to ask"),
+    _Row("api apitype dialect customllmprovider", "api", "chat", "use %backend url URL --api NAME"),
     _Row(
         "params param kwargs modelkwargs",
         "write each field as a keyword: temperature=0.2",

@@ -34,6 +34,7 @@ class OpenAIApi(Provider):
     """
 
     dialect: ClassVar[str] = "openai"
+    keeps_state: ClassVar[bool] = False
     path: ClassVar[str] = "/chat/completions"
 
     @classmethod
@@ -59,7 +60,8 @@ class OpenAIApi(Provider):
         if not key.value:
             return url, dict(cls.headers)
         parts, is_token = urlsplit(url), key.value.startswith("eyJ")  # of Entra ID, for Azure
-        if takes_api_key_header(parts.hostname or "", parts.query) and not is_token:
+        named = cls.service is not None and cls.service.key_header == "api-key"
+        if (named or takes_api_key_header(parts.hostname or "", parts.query)) and not is_token:
             return url, {"api-key": key.value, **cls.headers}
         return url, {**cls.headers, "Authorization": f"Bearer {key.value}"}
 
@@ -132,7 +134,8 @@ class OpenAIApi(Provider):
     async def get_models(cls, provider: str | None = None, *, api_key: str | None = None) -> list[Model]:
         """Return all models that the server lists; ``vision`` is None unless the server reports it."""
         given, api_key = settings.Secret(api_key), None
-        return await cls.get_document("/models", settings.secret(given), read_models)
+        path = (cls.service and cls.service.models_url) or "/models"
+        return await cls.get_document(path, given, read_models)
 
 
 def with_media(messages: Messages, media: list[Attachment]) -> Messages:

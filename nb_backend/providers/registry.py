@@ -6,6 +6,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from .. import settings
+from ..services import Service, service_of_url, split_model
 
 if TYPE_CHECKING:
     from .base import Provider
@@ -23,16 +27,48 @@ other urls the first one that accepts it is used."""
 _FALLBACK = "g4f"  # for urls that no dialect accepts, and for the embedded backend
 
 
+def resolve(
+    named: str, url: str | Iterable[str] | None = None, api: str | None = None, **options: float | None
+) -> tuple[type[Provider], str]:
+    """Return the provider class that asks a model, and the model's name on its server.
+
+    ``named`` is the model, with its service before a colon or without one, ``url`` the server or the name of a service;
+    ``None`` is that of the settings. A service before the colon is asked at its own url, unless a ``url`` is given: the
+    model is then asked there, as that service would be. ``api`` is the name of a dialect: without it the settings
+    decide, for a service its table row, else the url. ``options`` are those of ``provider_for``.
+    """
+    service, model = split_model(named, has_url=bool(url) or bool(settings.url()))
+    if service is not None and not url:
+        return provider_for(
+            _with_model(service.base_url, model), api=api or service.api, service=service, **options
+        ), model
+    service = service or settings.service(url)
+    urls = [_with_model(one, model) for one in settings.urls(url)]
+    api = api or (settings.api() if urls else None) or (service.api if service else None)
+    return provider_for(*urls, api=api, service=service, **options), model
+
+
+def _with_model(url: str, model: str) -> str:
+    """Return the url with the model in its place, for servers with a path for each model, like Azure's deployments."""
+    if "{model}" in url and not model:
+        raise ValueError("this server wants a model: name its deployment")
+    return url.replace("{model}", quote(model, safe=""))
+
+
 @lru_cache(maxsize=64)
-def provider_for(*urls: str | None, api: str | None = None, **options: float | None) -> type[Provider]:
+def provider_for(
+    *urls: str | None, api: str | None = None, service: Service | None = None, **options: float | None
+) -> type[Provider]:
     """Return a provider class that asks these servers in turn; without a url, the embedded backend.
 
-    ``api`` is the name of a dialect in ``DIALECTS``; if it is not given, the urls decide. ``options`` are attributes of
-    the class, like ``idle_timeout``; ``None`` leaves the one of the dialect. The class reports its retries and how an
-    answer ends, and leaves it to the caller to collect the text. ``ValueError`` if there is no dialect of that name, or
-    if the urls belong to different dialects.
+    ``api`` is the name of a dialect in ``DIALECTS``; if it is not given, the urls decide. ``service`` is the row of the
+    service; if it is not given, the host of the url decides. ``options`` are attributes of the class, like
+    ``idle_timeout``; ``None`` leaves the one of the dialect. The class reports its retries and how an answer ends, and
+    leaves it to the caller to collect the text. ``ValueError`` if there is no dialect of that name, or if the urls
+    belong to different dialects.
     """
     given = [url for url in urls if url]
+    service = service or (service_of_url(given[0]) if len(given) == 1 else None)
     if api is not None:
         found = provider_named(api)
     else:
@@ -41,7 +77,7 @@ def provider_for(*urls: str | None, api: str | None = None, **options: float | N
     attributes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     bases = " ".join(map(found.base_url, given))
     attributes |= {"reports_retries": True, "reports_ending": True, "collects_partial": False}
-    attributes |= {"url": bases} if bases else {}
+    attributes |= ({"url": bases} if bases else {}) | ({"service": service} if service else {})
     return type(found.__name__, (found,), attributes)
 
 

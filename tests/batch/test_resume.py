@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pandas as pd
 import pytest
-from serving import Backend, serving
+from serving import TOKEN, Backend, serving
 
 import nb_backend
 from nb_backend import ServerError, background
@@ -134,7 +134,8 @@ def test_equal_prompts_are_kept_as_often_as_they_were_answered(server):
 @pytest.mark.parametrize("other", [{"temperature": 1}, {"model": "m"}, {"system": "s"}, {"url": "/"}])
 def test_a_prompt_with_other_options_is_sent(server, other):
     interrupted(server, 5, PROMPTS[:10], concurrency=1)
-    other = {"url": server.url.replace("127.0.0.1", "localhost")} if "url" in other else other
+    if "url" in other:
+        other = {"url": server.url.replace("127.0.0.1", "localhost"), "api_key": TOKEN}
     before = len(server.engine.history)
     nb_backend.map(PROMPTS[:10], **other)
     assert len(server.engine.history) - before == 10

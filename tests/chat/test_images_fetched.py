@@ -9,6 +9,7 @@ from contextlib import aclosing
 
 import pytest
 from image_serving import PNG, ImageServer, images, uri
+from serving import TOKEN
 from wait import until
 
 from nb_backend import AuthError, BackendApi, Chat, RawResponse
@@ -193,10 +194,10 @@ def test_which_urls_are_below_a_server(server, url, below):
 
 
 async def test_the_key_goes_only_below_the_server(server):
-    assert await provider_for(f"{server.url}/v1").get_file("/media/x.png", 1000) == PNG
-    assert await provider_for(f"{server.url}/media").get_file("/media/x.png", 1000) == PNG
+    assert await provider_for(f"{server.url}/v1").get_file("/media/x.png", 1000, TOKEN) == PNG
+    assert await provider_for(f"{server.url}/media").get_file("/media/x.png", 1000, TOKEN) == PNG
     with pytest.raises(AuthError):
-        await provider_for(f"{server.url}/elsewhere").get_file("/media/x.png", 1000)
+        await provider_for(f"{server.url}/elsewhere").get_file("/media/x.png", 1000, TOKEN)
 
 
 async def test_no_redirect_is_followed(server):

@@ -289,7 +289,7 @@ ODD = [
 async def test_an_odd_answer_is_unknown_and_not_raised(server, odd, path, provider, caplog, capsys):
     server.url += path
     server.tables = {ALL: odd, f"{ALL}/P": odd, "/v1/models": odd}
-    settings.current.api_key = KEY
+    settings.current.url, settings.current.api_key = server.url, KEY
     for model in ("a", ""):
         assert await sees_images(server.api, model, provider) is None or (not model and "model 0" in str(odd))
     models_with_vision(server.api, provider)
@@ -305,7 +305,7 @@ async def test_an_unreachable_server_is_unknown(url):
 
 async def test_an_invalid_url_and_an_invalid_key_are_unknown(server):
     assert await sees_images(OpenAIApi, "a") is None
-    settings.current.api_key = "a\nb"
+    settings.current.url, settings.current.api_key = server.url, "a\nb"
     assert await sees_images(server.api, "a") is None
     assert server.asked == []
 
@@ -313,7 +313,7 @@ async def test_an_invalid_url_and_an_invalid_key_are_unknown(server):
 @pytest.mark.parametrize("path", ["", "/v1"])
 async def test_the_key_of_a_chat_replaces_that_of_the_settings(server, path):
     server.url += path
-    settings.current.api_key = "of another server"
+    settings.current.url, settings.current.api_key = server.url, "of another server"
     await sees_images(server.api, "a", api_key=KEY)
     assert server.keys == [f"Bearer {KEY}" if path else KEY]
 
@@ -328,7 +328,7 @@ async def test_each_key_has_its_own_models(server, answer):
     assert await sees_images(server.api, "a", api_key="A") is (None if answer == 401 else False)
     assert models_with_vision(server.api, api_key=KEY) == ["a"]
     assert models_with_vision(server.api, api_key="A") == []
-    settings.current.api_key = KEY  # the same key from another source
+    settings.current.url, settings.current.api_key = server.url, KEY  # the same key from another source
     assert models_with_vision(server.api) == ["a"]
     assert KEY not in f"{models._lists} {models._pending}"
 

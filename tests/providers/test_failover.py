@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 from image_serving import PNG, images, uri
+from serving import TOKEN
 from wire_server import CHUNKED, LAST_CHUNK, WireServer, chunk, content, status, stream
 
 from nb_backend import AuthError, BackendApi, BackendError, Chat, ConnectionFailed, OpenAIApi, ServerError, settings
@@ -133,7 +134,7 @@ async def test_the_key_is_sent_to_each_server_and_nowhere_else(wire_server, othe
 
 async def test_images_are_fetched_from_the_server_that_answered(dead, image_server):
     image_server.engine.enqueue("![a](/media/x.png)", images("/media/second.png"))
-    answer = await Chat(url=[dead, image_server.url]).ask("Draw")
+    answer = await Chat(url=[dead, image_server.url], api_key=TOKEN).ask("Draw")
     assert answer.images[0] == f"{image_server.url}/media/second.png"
     assert all(image.data_uri for image in answer.images)
     assert uri(PNG) in answer.to_markdown()
@@ -167,7 +168,7 @@ async def test_the_status_line_names_the_server_only_if_there_are_several(dead, 
 
 
 async def test_a_trimmed_chat_is_sent_again_to_the_same_server(dead, backend, delays):
-    chat = Chat(url=[dead, backend.url])
+    chat = Chat(url=[dead, backend.url], api_key=TOKEN)
     await chat.ask("one")
     backend.engine.enqueue({"type": "error", "error": "PromptTooLongError", "message": "9 tokens long and m takes 8"})
     answer = await chat.ask("two")

@@ -25,7 +25,7 @@ from ...providers.catalog import (
     openai_url,
     url_hint,
 )
-from ...providers.registry import check_same_dialect, provider_for
+from ...providers.registry import check_same_dialect, resolve
 from ...providers.unknown_model import closest_models, is_listed
 from ...text import counted, shorten, truncate
 from ..report import EMBEDDED, Report
@@ -114,7 +114,7 @@ def show_state() -> Report:
 def _server_state() -> str:
     """Return whether the server of the settings answers, with its first models or with what to do."""
     try:
-        models = run(listed_models(settings.url()))
+        models = run(listed_models(None))
     except BackendError as error:
         if does_not_list(error):
             return f"reachable{_no_models()}"
@@ -306,12 +306,13 @@ def _refuse_unlisted(model: str) -> None:
     url = settings.url()
     if url is None or settings.cache_only():  # the embedded backend has one model, which answers under any name
         return
-    listed = run(names_listed(provider_for(url)))
-    if listed and not is_listed(model, listed):
+    api, name = resolve(model)
+    listed = run(names_listed(api))
+    if listed and not is_listed(name, listed):
         with suppress(BackendError):  # a model may have been added
-            listed = run(names_listed(provider_for(url), fresh=True))
-    if listed and not is_listed(model, listed):
-        close = " or ".join(closest_models(model, listed))
+            listed = run(names_listed(api, fresh=True))
+    if listed and not is_listed(name, listed):
+        close = " or ".join(closest_models(name, listed))
         hint = f"did you mean {close}?" if close else "%backend models shows what it lists."
         raise ValueError(
             f"the server does not list {shorten(model)}: {hint} To use it all the same, write %backend use "

@@ -24,7 +24,7 @@ class DryRun(Report):
 
     def __init__(self, question: Question) -> None:
         request, options = question.request(), question.options
-        key = settings.api_key(request.api_key.value)
+        key = request.provider.key(request.api_key).value
         self.body: dict[str, Any] = mask_json(request.body(), [*filter(None, (key, *settings.known_keys()))])
         where = "no chat" if options.once else f"the chat {options.chat!r}"
         starts_over = ", which starts over" if options.new else ""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ... import settings
 from ...chat.answer import Answer
+from ...chat.request import Request
 from ...chat.stream import AnswerStream
 from ...errors import BackendError
 from ...providers.catalog import names_listed
 from ...providers.unknown_model import is_listed
+from ...services import split_model
 from ..cell.answers import Answers
 from ..cell.formats import FormatError, value_of
 from ..cell.taken_back import mark_if_taken_back
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 
 async def check_models(question: Question) -> None:
-    """Raise ``ValueError`` if the server does not list each of several models, before any of them is asked.
+    """Raise ``ValueError`` if a server does not list each of several models, before any of them is asked.
 
     Aliases are not checked. If there is no list, those whose names may be words of a text are refused.
     Answers in the cache are replayed without a check, as nothing is sent for them.
@@ -35,11 +38,18 @@ async def check_models(question: Question) -> None:
     requests = [question.request(name) for name in names]
     if settings.cache_only():
         return
-    requests = [request for request in requests if request.recorded() is None]
-    if not requests:
-        return
+    by_server: dict[tuple[str | None, str], list[Request]] = {}
+    for request in requests:
+        if request.recorded() is None:
+            server = settings.url(request.provider.url), request.provider.dialect
+            by_server.setdefault(server, []).append(request)
+    await asyncio.gather(*(_check_server(question, names, asked) for asked in by_server.values()))
+
+
+async def _check_server(question: Question, names: Sequence[str], requests: Sequence[Request]) -> None:
+    """Check the models that one server is asked for; ``names`` are those of all servers."""
     api, provider, key = requests[0].provider, requests[0].params.get("provider"), requests[0].api_key.value
-    aliased = {settings.model(name) for name in settings.current.aliases}
+    aliased = {split_model(settings.model(name))[1] for name in settings.current.aliases}
     named = [request.model for request in requests if request.model not in aliased]
     unsure = [name for name in named if name in question.options.unsure]
     listed: list[str] = []
@@ -47,7 +57,7 @@ async def check_models(question: Question) -> None:
         listed = await names_listed(api, provider, api_key=key) if named else []
         if not all(is_listed(name, listed) for name in (named if listed else unsure)):
             listed = await names_listed(api, provider, api_key=key, fresh=True)  # a model may have been added
-    elif len(names) > 1:
+    elif len(requests) > 1:
         raise ValueError(
             "the embedded backend has one model, which would answer under each of these names: name one, or choose a "
             "server with %backend url; a prompt goes into the lines below"

@@ -18,7 +18,7 @@ from ...chat.chat import Chat
 from ...chat.messages import metadata
 from ...media.attachment import Attachment
 from ...providers.catalog import sees_images
-from ...providers.registry import provider_for
+from ...providers.registry import resolve
 from .between_cells import BetweenCells
 from .chat_settings import settings_of
 from .filled_prompt import FilledPrompt, filled_prompt
@@ -214,11 +214,11 @@ class PanelController:
     async def _find_vision(self) -> None:
         chat, vision, other = self.chat, None, ""
         with suppress(ValueError):
-            url, model, key = settings.url(chat.url), settings.model(chat.model), own_key(chat)
-            if url is not None or self.draft.images:  # do not start the embedded backend only for this
-                api = provider_for(url)
-                vision = await sees_images(api, model, chat.provider, api_key=key)
-                other = "" if vision is not False else model_with_vision(api, model, chat.provider, key)
+            model, key = settings.model(chat.model), own_key(chat)
+            api, name = resolve(model, chat.url, chat.api)
+            if settings.url(api.url) is not None or self.draft.images:  # do not start the embedded backend for this
+                vision = await sees_images(api, name, chat.provider, api_key=key)
+                other = "" if vision is not False else model_with_vision(api, name, chat.provider, key)
             if chat is self.chat and model == settings.model(chat.model):
                 self._vision, self._vision_model = vision, other
                 self.pages.send_settings()

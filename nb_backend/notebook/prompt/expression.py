@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...placeholders import BLANK_LINE, MAX_LENGTH, find_placeholders
+from ...chat.placeholders import BLANK_LINE, MAX_LENGTH, find_placeholders
 from ...text import truncate
 
 _STRING = r'"""(?:[^"\\]|\\.|"(?!""))*+"""|"(?:[^"\\\n]|\\.)*+"'

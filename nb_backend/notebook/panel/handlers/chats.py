@@ -13,7 +13,7 @@ from ....chat.chat import Chat
 from ....errors import BackendError
 from ....media.attachment import unique_name
 from ....providers import catalog
-from ....providers.registry import provider_for
+from ....providers.registry import resolve
 from ..chat_settings import apply_settings
 from ..controller import PanelController
 from ..watcher import UNNAMED, own_key
@@ -43,7 +43,7 @@ async def list_models(panel: PanelController, request: Request) -> dict[str, Any
             if chat.url is None:
                 models = await catalog.available_models()
             else:
-                models = await provider_for(url).get_models(chat.provider, api_key=own_key(chat))
+                models = await resolve("", chat.url, chat.api)[0].get_models(chat.provider, api_key=own_key(chat))
         except BackendError as error:
             if not catalog.does_not_list(error):
                 raise

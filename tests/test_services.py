@@ -1,0 +1,249 @@
+"""The table of services: names, urls, dialects, and which key goes where."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wire_server import CHUNKED, LAST_CHUNK, WireServer, chunk
+
+from nb_backend import Chat, services, settings
+from nb_backend.providers.registry import DIALECTS, resolve
+from nb_backend.services import SERVICES, closest_services, find_service, service_of_url, split_model
+from nb_backend.settings import Secret
+
+CLOUDS = [
+    "openai",
+    "anthropic",
+    "gemini",
+    "azure",
+    "openrouter",
+    "groq",
+    "mistral",
+    "deepseek",
+    "xai",
+    "together",
+    "fireworks",
+    "cerebras",
+    "perplexity",
+    "cohere",
+    "huggingface",
+    "github",
+    "nvidia",
+    "zai",
+    "moonshot",
+    "dashscope",
+]
+LOCAL = ["ollama", "lmstudio", "llamacpp", "vllm", "litellm", "g4f"]
+
+
+@pytest.fixture(autouse=True)
+def no_keys(monkeypatch):
+    """No key and no url of a service is in the environment."""
+    for service in SERVICES.values():
+        for name in (*service.keys, service.url_variable, "OPENAI_API_VERSION", "AZURE_OPENAI_API_VERSION"):
+            monkeypatch.delenv(name, raising=False)
+
+
+def test_the_table_has_each_service_with_its_source():
+    assert [*SERVICES] == CLOUDS + LOCAL
+    assert [one.name for one in SERVICES.values() if one.is_local] == LOCAL
+    for service in SERVICES.values():
+        assert service.source.startswith("https://")
+        assert service.url.startswith("http://127.0.0.1:" if service.is_local else "https://") or service.url_variable
+        assert service.api in {*DIALECTS, "openai-responses", "anthropic", "gemini"}
+        assert all(name.isupper() for name in service.keys)
+    names = [name for one in SERVICES.values() for name in (one.name, *one.aliases)]
+    assert len({*names}) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("named", "service", "model"),
+    [
+        ("anthropic:claude-sonnet-5", "anthropic", "claude-sonnet-5"),
+        ("google:gemini-3-pro", "gemini", "gemini-3-pro"),
+        ("Gemini: gemini-3-pro", "gemini", "gemini-3-pro"),
+        ("ollama:llama3.2:1b", "ollama", "llama3.2:1b"),
+        ("ollama:mistral:7b", "ollama", "mistral:7b"),
+        ("openrouter:anthropic/claude-sonnet-5:online", "openrouter", "anthropic/claude-sonnet-5:online"),
+        ("openai:", "openai", ""),
+        ("llama3.2:1b", None, "llama3.2:1b"),
+        ("gpt-4o", None, "gpt-4o"),
+        ("hf.co/a/b:Q4_K_M", None, "hf.co/a/b:Q4_K_M"),
+        ("mistral:mistral-large", "mistral", "mistral-large"),
+    ],
+)
+@pytest.mark.parametrize("has_url", [False, True])
+def test_a_service_stands_before_the_first_colon(named, service, model, has_url):
+    found, name = split_model(named, has_url=has_url)
+    assert (found and found.name, name) == (service, model)
+
+
+@pytest.mark.parametrize("tag", ["latest", "7b", "7B-instruct-q4_0", "8x7b", "0.6b", "270m"])
+def test_a_tag_of_ollama_is_not_a_model_of_a_service_if_a_server_is_set(tag):
+    assert split_model(f"mistral:{tag}", has_url=True) == (None, f"mistral:{tag}")
+    assert split_model(f"mistral:{tag}")[0] is SERVICES["mistral"]
+    assert split_model(f"ollama:{tag}", has_url=True) == (SERVICES["ollama"], tag)
+
+
+@given(st.text())
+def test_only_names_of_the_table_are_services(text):
+    service, model = split_model(text)
+    assert text.strip().endswith(model) or model == text
+    assert service is None or find_service(text.partition(":")[0]) is service
+
+
+def test_a_wrong_name_is_close_to_a_right_one():
+    assert closest_services("antropic") == ["anthropic"]
+    assert closest_services("open-router")[0] == "openrouter"
+    assert closest_services("gogle") == ["gemini"]
+    assert closest_services("localhost") == []
+    with pytest.raises(ValueError, match="there is no service 'antropic': did you mean anthropic"):
+        settings.urls("antropic")
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("", "http://127.0.0.1:11434/v1"),
+        ("0.0.0.0", "http://127.0.0.1:11434/v1"),
+        ("0.0.0.0:9", "http://127.0.0.1:9/v1"),
+        ("box:11435", "http://box:11435/v1"),
+        ("https://box", "https://box:11434/v1"),
+        ("http://box:80/", "http://box:80/v1"),
+    ],
+)
+def test_the_url_of_ollama_may_be_set(monkeypatch, host, url):
+    monkeypatch.setenv("OLLAMA_HOST", host)
+    assert SERVICES["ollama"].base_url == url
+
+
+def test_azure_needs_the_url_of_its_resource(monkeypatch):
+    with pytest.raises(ValueError, match="azure needs the url of your resource: set AZURE_OPENAI_ENDPOINT"):
+        Chat("azure:my-model").request("Hi")
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://n.openai.azure.com/")
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "the-key-of-azure")
+    assert Chat("azure:my-model").request("Hi").url == "https://n.openai.azure.com/openai/v1/chat/completions"
+    monkeypatch.setenv("OPENAI_API_VERSION", "2024-10-21")
+    request = Chat("azure:my model").request("Hi")
+    assert request.url == (
+        "https://n.openai.azure.com/openai/deployments/my%20model/chat/completions?api-version=2024-10-21"
+    )
+    assert request.provider.key(Secret()).value == "the-key-of-azure"
+
+
+def test_a_url_names_its_service(monkeypatch):
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://n.openai.azure.com")
+    assert service_of_url("https://api.openai.com/v1") is SERVICES["openai"]
+    assert service_of_url("https://api.groq.com:443/openai/v1") is SERVICES["groq"]
+    assert service_of_url("https://n.openai.azure.com/openai/deployments/d") is SERVICES["azure"]
+    for url in (
+        *("http://api.openai.com/v1", "https://api.openai.com:8443/v1", "https://api.openai.com.evil.example/v1"),
+        *("https://evil.example/api.openai.com", "http://127.0.0.1:11434/v1", None, ""),
+    ):
+        assert service_of_url(url) is None
+
+
+# -- which key goes where
+
+SERVER, OTHER = "http://127.0.0.1:9/v1", "http://127.0.0.1:8/v1"
+
+
+def key(model: str | None = None, **options) -> str | None:
+    request = Chat(model, **options).request("Hi")
+    return request.provider.key(request.api_key).value
+
+
+def test_the_key_of_a_service_goes_to_its_url_only(monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "key-of-anthropic")
+    monkeypatch.setenv("OPENAI_API_KEY", "key-of-openai")
+    monkeypatch.setenv("NB_BACKEND_API_KEY", "key-of-the-url")
+    for url in (None, SERVER):
+        monkeypatch.setattr(settings.current, "url", url)
+        assert key("openai:gpt-5.4") == key(url="https://api.openai.com/v1") == "key-of-openai"
+        assert key("groq:llama") is None
+        assert key("openai:gpt-5.4", url=OTHER) is None
+        assert key("m", url=OTHER) is None
+        assert key("openai:gpt-5.4", api_key="key-of-the-chat") == "key-of-the-chat"
+        assert key("m") == (None if url is None else "key-of-the-url")
+    settings.current.url = "anthropic"
+    assert key("m") == "key-of-anthropic"
+    assert key("openai:gpt-5.4") == "key-of-openai"
+    settings.current.keys["anthropic"] = Secret("typed-key")
+    assert key("m") == "typed-key"
+
+
+def test_the_key_of_the_environment_goes_to_the_url_of_the_environment_only(monkeypatch):
+    monkeypatch.setenv("NB_BACKEND_API_KEY", "key-of-the-url")
+    assert key() is None  # the embedded backend needs none
+    settings.current.url = SERVER
+    assert key() == "key-of-the-url"
+    monkeypatch.setenv("NB_BACKEND_URL", OTHER)
+    assert key() is None
+    assert key(url=OTHER) == "key-of-the-url"
+    settings.current.api_key = "key-of-the-process"
+    assert (key(), key(url=OTHER)) == ("key-of-the-process", "key-of-the-url")
+
+
+def test_the_key_of_a_chat_does_not_go_to_another_service(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "key-of-openai")
+    chat = Chat("m", url=SERVER, api_key="key-of-the-chat")
+    for model, expected in (("other", "key-of-the-chat"), ("openai:gpt-5.4", "key-of-openai"), ("groq:x", None)):
+        request = chat.request("Hi", model=model)
+        assert request.provider.key(request.api_key).value == expected
+    chat = Chat("anthropic:a", api_key="key-of-the-chat")
+    assert chat.request("Hi", model="anthropic:b").api_key.value == "key-of-the-chat"
+    assert chat.request("Hi", model="openai:b").api_key.value is None
+
+
+def test_every_key_of_a_service_is_known_and_masked(monkeypatch):
+    for number, service in enumerate(SERVICES.values()):
+        for name in service.keys:
+            monkeypatch.setenv(name, f"{name}-{number}")
+    settings.current.keys["openai"] = Secret("typed-key")
+    names = [name for service in SERVICES.values() for name in service.keys]
+    assert {settings_key.rpartition("-")[0] for settings_key in settings.known_keys()} == {*names, "typed"}
+    assert "typed-key" not in repr(settings.current)
+
+
+def test_a_key_with_a_line_break_is_refused_and_names_its_variable(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "a\nb")
+    with pytest.raises(ValueError, match="OPENAI_API_KEY contains a line end") as refusal:
+        key("openai:gpt-5.4")
+    assert "a\nb" not in str(refusal.value)
+
+
+# -- which dialect
+
+
+def test_the_dialect_follows_from_the_argument_the_settings_the_service_and_the_url(monkeypatch):
+    for dialect in DIALECTS:
+        assert resolve("m", "http://host/v1", dialect)[0].dialect == resolve("m", None, dialect)[0].dialect
+    monkeypatch.setenv("NB_BACKEND_API", "g4f")
+    assert resolve("m", "http://host/v1")[0].dialect == "backend"
+    assert resolve("ollama:m")[0].dialect == "openai"
+    monkeypatch.setattr(settings.current, "api", "openai-chat")
+    assert resolve("m", "http://host")[0].dialect == "openai"
+    assert resolve("m")[0].dialect == "backend"  # the embedded backend
+    with pytest.raises(ValueError, match="there is no dialect 'morse'"):
+        Chat("m", api="morse")
+
+
+async def test_two_services_are_asked_with_their_own_keys(monkeypatch, wire_server: WireServer):
+    text = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}
+    for name, path in (("groq", "/groq/v1"), ("mistral", "/mistral/v1")):
+        monkeypatch.setitem(services.SERVICES, name, replace(SERVICES[name], url=wire_server.url + path))
+        monkeypatch.setenv(SERVICES[name].keys[0], f"key-of-{name}")
+        wire_server.answer(CHUNKED + chunk(b"data: " + json.dumps(text).encode() + b"\n\n") + LAST_CHUNK)
+    chat = Chat("groq:llama")
+    assert (await chat.ask("Hello")).text == "Hi"
+    assert (await chat.ask("Hello", model="mistral:large")).text == "Hi"
+    asked = [(one.path, one.header("Authorization"), one.json["model"]) for one in wire_server.requests]
+    assert asked == [
+        ("/groq/v1/chat/completions", "Bearer key-of-groq", "llama"),
+        ("/mistral/v1/chat/completions", "Bearer key-of-mistral", "large"),
+    ]
+    assert [message.get("content") for message in chat.messages] == ["Hello", "Hi", "Hello", "Hi"]
