@@ -3,6 +3,7 @@
 ``chat``           ``Chat``: settings and history, ``stream``, ``ask``, ``save``
 ``prompt_text``    what may be a prompt
 ``placeholders``   finds ``{{ }}`` in a text
+``reply``          an answer as a message
 ``history``        which messages a request follows, what a re-run of a cell takes back, and how it comes back
 ``removals``       what was removed from a chat and can come back
 ``versions``       versions of turns that were edited or asked again

@@ -6,7 +6,6 @@ import copy
 import os
 import time
 from collections.abc import Callable, Iterable
-from contextlib import aclosing
 from functools import partial
 from typing import Any, Self
 
@@ -27,6 +26,7 @@ from .messages import Message, describe_length, metadata, new_turn_id, opening_w
 from .observers import Observers
 from .prompt_text import prompt_text, system_text
 from .removals import Kind, Removal
+from .reply import reply_message
 from .request import Request
 from .stream import AnswerStream
 from .transcript import Transcript
@@ -238,7 +238,7 @@ class Chat:
     async def ask(self, prompt: str | Answer, images: Any = None, **options: Any) -> Answer:
         """Send a prompt and return the complete answer; the options are those of ``stream``."""
         refuse_unknown(options, "a prompt", _OPTIONS)
-        return await _drain(self.stream(prompt, images, **options))
+        return await self.stream(prompt, images, **options).drain()
 
     def __call__(self, prompt: str | Answer, images: Any = None, *, nested: bool = False, **options: Any) -> Answer:
         """Send a prompt and wait for the complete answer, without ``await``; the options are those of ``stream``.
@@ -247,7 +247,7 @@ class Chat:
         ``nested=True`` runs the request in the running loop and keeps that loop turning (nest-asyncio2).
         """
         refuse_unknown(options, "a prompt", _OPTIONS)
-        return background.run(_drain(self.stream(prompt, images, **options)), nested=nested)
+        return background.run(self.stream(prompt, images, **options).drain(), nested=nested)
 
     @property
     def live(self) -> list[Turn]:
@@ -383,15 +383,9 @@ class Chat:
         question = request.question
         if request.media:
             question["media"] = request.media
-        about = {"time": time.time(), **answer.metadata()}
-        about |= {"reasoning": answer.reasoning} if answer.reasoning else {}
-        reply = Message({"role": "assistant", "content": answer.text}, about)
-        local = {"stopped": answer.stopped, "trimmed": answer.trimmed, "images": answer.stored_images()}
-        local |= {"state": {"owner": request.provider.state_owner(), "items": answer.state}} if answer.state else {}
-        reply |= {key: value for key, value in local.items() if value}
         self._history.commit(
             question,
-            reply,
+            reply_message(answer, request.provider.state_owner()),
             request.history,
             request.cell_run,
             replaced=request.instead,
@@ -400,10 +394,3 @@ class Chat:
             provider=str(answer.provider.get("name") or ""),
             requested=request.params.get("provider"),
         )
-
-
-async def _drain(stream: AnswerStream) -> Answer:
-    async with aclosing(stream):
-        async for _ in stream:
-            pass
-    return stream.answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
@@ -222,6 +222,13 @@ class AnswerStream(AsyncIterator[RawResponse]):
                 self.answer.close_text()
                 self._images.fetch(self.answer.images)
                 await self._images.wait()
+
+    async def drain(self) -> Answer:
+        """Return the answer when it is complete."""
+        async with aclosing(self):
+            async for _ in self:
+                pass
+        return self.answer
 
     async def aclose(self) -> None:
         """Stop: close the connection, and keep the text so far."""
