@@ -106,7 +106,7 @@ class AsyncGeneratorProvider:
                 try:
                     sent, address = provider.fitted(url, body), provider.call_address(url, body)
                     async with session, session.post(address, json=sent, ssl=provider.ssl) as response:
-                        reader.wait = retry_after(response.headers)
+                        reader.wait, reader.sent = retry_after(response.headers), sent
                         endings = 0
                         # No inner generator: when a program ends, asyncio closes all generators at once
                         while not reader.done and (events := reader.feed(await response.read())) is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import ClassVar, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import orjson
 
@@ -45,6 +45,7 @@ class ResponseReader:
         self._is_answer = False  # whether an event had a type
         self.collects_partial = True
         self.servers = 1  # how many servers the request may go to
+        self.sent: Mapping[str, Any] = {}  # the body of the request
         self._text: list[str] = []  # joined deltas
         self._texts: list[str] = []  # the deltas after them
         self._error: RawResponse | None = None

@@ -268,7 +268,15 @@ class ResponsesReader(ResponseReader):
         reason = (details.get("reason") if isinstance(details, dict) else None) or kind
         if kind == "completed" and self._is_refused and not self._has_text:
             reason = "refusal"
+        elif kind == "completed" and self._is_at_limit(response):
+            reason = "max_output_tokens"
         return RawResponse(type="finish", finish={"reason": reason})
+
+    def _is_at_limit(self, response: dict[str, Any]) -> bool:
+        """Whether a server that never says that an answer is cut, as llama.cpp, sent all tokens that were allowed."""
+        usage, limit = response.get("usage"), self.sent.get("max_output_tokens")
+        count = usage.get("output_tokens") if isinstance(usage, dict) else None
+        return "incomplete_details" not in response and type(limit) is type(count) is int and count >= limit
 
     def _match(self, data: dict[str, Any], matched: list[Item]) -> Item:
         """Return what is known of an item of the whole response: the one with its id, else the next of its type."""
