@@ -5,6 +5,5 @@
 ``runner``     workers that send the prompts; keeps the answers of a call that was stopped
 ``template``   ``{{ name }}`` filled with a row's values
 ``tables``     lists, Series and DataFrames in, the same out
-``schema``     JSON answers, checked against a schema
 ``progress``   the bar, and the line that stays
 """

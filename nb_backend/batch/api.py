@@ -11,11 +11,11 @@ from typing import Any
 
 from ..chat.answer import Answer
 from ..chat.chat import Chat
+from ..chat.schema import Schema
 from ..providers.keywords import refuse_unknown
 from .awaitable import BatchCall, caller_can_await
 from .progress import choose_view
 from .runner import BatchRunner, Item, Result
-from .schema import Schema
 from .tables import Rows, read_rows
 
 _OF_CHAT = frozenset(name for name, one in signature(Chat).parameters.items() if one.kind is one.KEYWORD_ONLY)

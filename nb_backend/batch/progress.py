@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from ..background import POLL_SECONDS
 from ..capture import in_output_widget, is_captured
 from ..chat.context_limit import is_too_long
+from ..chat.schema import SchemaError
 from ..errors import AuthError, BackendError, ConnectionFailed, ProtocolError, RateLimitError, TimedOut
 from ..text import counted, duration
-from .schema import SchemaError
 
 if TYPE_CHECKING:
     from ..transport.pool import Pool

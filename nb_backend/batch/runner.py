@@ -14,13 +14,13 @@ from ..chat.answer import Answer
 from ..chat.chat import Chat
 from ..chat.context_limit import is_too_long
 from ..chat.request import Request
+from ..chat.schema import Schema, SchemaError
 from ..chat.stream import AnswerStream
 from ..errors import BackendError
 from ..media.attachment import Attachment
 from ..media.convert import attachments
 from ..transport.pool import Pool
 from .progress import Progress
-from .schema import Schema, SchemaError
 from .template import is_missing
 
 

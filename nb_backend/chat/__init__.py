@@ -20,6 +20,8 @@
 ``token_counts``   token counts under the names of all services
 ``text_buffer``    text attribute that collects deltas
 ``json_answer``    JSON in an answer
+``schema``         the schema that an answer must fit
+``strict_schema``  a schema made to fit the strict structured outputs of services
 ``images``         fetches the images of an answer
 ``turn``           a turn in progress, as observers see it
 ``observers``      functions that are called when a chat changes

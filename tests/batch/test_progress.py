@@ -15,8 +15,8 @@ import nb_backend
 from nb_backend import errors
 from nb_backend.batch import progress
 from nb_backend.batch.progress import Progress, reason_of
-from nb_backend.batch.schema import SchemaError
 from nb_backend.chat import Answer
+from nb_backend.chat.schema import SchemaError
 from nb_backend.transport.pool import Pool
 
 BUSY = errors.RateLimitError("slow down", status=429)

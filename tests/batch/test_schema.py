@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from typing import Literal
+from unittest.mock import ANY
 
 import pandas as pd
 import pytest
@@ -16,7 +17,7 @@ from pydantic import BaseModel, Field, field_validator
 from serving import put_before
 
 import nb_backend
-from nb_backend.batch.schema import Schema, SchemaError
+from nb_backend.chat.schema import Schema, SchemaError
 from nb_backend.local.engine import error_event
 
 GOOD = '{"label": "kind", "stars": 4}'
@@ -44,7 +45,14 @@ def test_the_schema_is_sent_as_a_parameter_and_in_the_system_prompt(backend, sch
     nb_backend.map(["Nice!"], schema=schema, system="Be fair.")
     body = backend.engine.history[0]
     plain = schema if isinstance(schema, dict) else schema.model_json_schema()
-    assert body["response_format"] == {"type": "json_schema", "json_schema": {"name": name, "schema": plain}}
+    sent = body["response_format"]["json_schema"]
+    assert body["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": name, "schema": ANY, "strict": True},
+    }
+    assert sent["schema"]["additionalProperties"] is False
+    assert sent["schema"]["properties"]["stars"]["type"] == "integer"
+    assert "maximum" not in str(sent)
     system, user = (message["content"] for message in body["messages"])
     assert system.startswith("Be fair.\n\n")
     assert json.dumps(plain) in system
@@ -360,6 +368,6 @@ def test_without_jsonschema_a_dict_is_refused_and_a_class_works(monkeypatch):
 def test_pydantic_is_not_needed():
     code = (
         "import sys; sys.modules['pydantic'] = None\n"
-        "from nb_backend.batch.schema import Schema; Schema({'type': 'object'})"
+        "from nb_backend.chat.schema import Schema; Schema({'type': 'object'})"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,12 +6,13 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from ..chat.json_answer import json_candidates, parse_json
 from ..text import shorten
+from .json_answer import json_candidates, parse_json
+from .strict_schema import StrictSchema
 
 if TYPE_CHECKING:
-    from ..chat.answer import Answer
     from ..errors import BackendError
+    from .answer import Answer
 
 _MAX_COMPLAINT = 300  # characters
 _ABOUT_FORMAT = re.compile(r"response_format|json.?schema|grammar", re.IGNORECASE)
@@ -51,13 +52,19 @@ class Schema:
             raise ValueError(f"schema is {given!r}: it has to be a pydantic class or a JSON schema (a dict)")
         self.schema: dict[str, Any] = given if self._model is None else self._model.model_json_schema()
         self._validator: Any = None if self._model is not None else _make_validator(self.schema)
+        self._strict = StrictSchema.of(self.schema)
         name = str(getattr(self._model, "__name__", None) or self.schema.get("title") or "answer")
         self._name = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:64]
 
     @property
     def response_format(self) -> dict[str, Any]:
-        """OpenAI's parameter ``response_format``: a server that supports it produces only JSON of this schema."""
-        return {"type": "json_schema", "json_schema": {"name": self._name, "schema": self.schema}}
+        """OpenAI's parameter ``response_format``: a server that supports it produces only JSON of this schema.
+
+        The schema is the strict form of the given one. If there is none, it is sent as it is, and ``strict`` is false.
+        """
+        schema = self.schema if self._strict is None else self._strict.schema
+        strict = {"name": self._name, "schema": schema, "strict": self._strict is not None}
+        return {"type": "json_schema", "json_schema": strict}
 
     @property
     def columns(self) -> list[str]:
@@ -97,6 +104,8 @@ class Schema:
         return error.status in (400, 422) or bool(_ABOUT_FORMAT.search(str(error)))
 
     def _validate(self, text: str, plain: Any) -> Any:
+        if self._strict is not None and (restored := self._strict.restored(plain)) != plain:
+            text, plain = json.dumps(restored), restored
         if self._model is not None:
             return self._model.model_validate_json(text)
         from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
@@ -129,6 +138,8 @@ def _make_validator(schema: dict[str, Any]) -> Any:
         validator_class.check_schema(schema)
     except InvalidSchema as error:
         raise ValueError(f"schema is not a valid JSON schema: {error.message}") from None
+    except RecursionError:
+        raise ValueError("schema is nested too deeply") from None
     root = specification_with(validator_class.META_SCHEMA["$schema"]).create_resource(schema)
     _check_references(REGISTRY.resolver_with_root(root), root)
     return validator_class(schema, registry=REGISTRY)  # without a registry, jsonschema would fetch references
