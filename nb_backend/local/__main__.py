@@ -34,10 +34,11 @@ the model:
   'nb-backend fetch'. With --model it is any GGUF file of a chat model that llama.cpp can load,
   or a model of the Hugging Face hub, which is fetched first: see 'nb-backend fetch --help'.
   It answers whatever model name is asked for, and reads text only: images and files are refused.
-  Prompt and answer together have at most 8,192 tokens. An answer ends after 1,024 tokens, unless
-  the request sets max_tokens or max_completion_tokens; if it sets both, the smaller one holds. If
-  the model sends nothing for 300 seconds, the backend ends. Special tokens of the model, such as
-  <|im_end|>, are only text in a request: they are sent with a zero-width space in them.
+  Prompt and answer together have at most 8,192 tokens. An answer ends after 1,024 tokens, or
+  4,096 if the model's file has at least 300 MB, unless the request sets max_tokens or
+  max_completion_tokens; if it sets both, the smaller one holds. If the model sends nothing for 300
+  seconds, the backend ends. Special tokens of the model, such as <|im_end|>, are only text in a
+  request: they are sent with a zero-width space in them.
 
 who may ask:
   It listens on 127.0.0.1 only. A request needs the token: NB_BACKEND_API_KEY if that is set, else

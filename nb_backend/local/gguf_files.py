@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..text import shorten
 
@@ -57,6 +58,11 @@ def shards(file: str) -> list[str]:
         return [file]
     end = file[shard.end("count") :]
     return [f"{shard['name']}-{at + 1:05}-of-{shard['count']}{end}" for at in range(int(shard["count"]))]
+
+
+def size_of(file: Path) -> int:
+    """Return the size of a model in bytes: of all its parts that are there."""
+    return sum(part.stat().st_size for part in map(Path, shards(str(file))) if part.is_file())
 
 
 def choose(model: HubModel, paths: Iterable[str]) -> list[str]:

@@ -17,15 +17,18 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from .engine import Body, EngineError, Event, finish_event, provider_event, usage_event
+from .gguf_files import size_of
 from .special_tokens import special_tokens
 
 if TYPE_CHECKING:
     import xllamacpp
 
-CONTEXT = 8192  # tokens; SmolLM2 was trained for this many
+# Tokens. SmolLM2 was trained for this many; of larger models, which read more, the memory for them stays about 1 GB.
+CONTEXT = 8192
 PARALLEL = 4  # requests answered at the same time
 MAX_WAITING = 60  # requests that may wait for their turn; more are refused
 MAX_TOKENS = 1024  # of an answer, if the request sets no limit: a small model may repeat itself forever
+LARGE_MAX_TOKENS = 4096  # the same, of a model that is not small: it may reason at length before it answers
 # Tokens of a prompt that are read before llama.cpp checks whether to stop: at most 0.8 s on two cores, and no slower.
 BATCH = 256
 # Bytes; a smaller model uses one thread for writing. It writes no faster on two cores than on one (110 tokens a
@@ -92,6 +95,7 @@ class LlamaEngine:
         """
         self.name = name or path.stem
         self._sampling = sampling or {}
+        self._is_small = _is_small(path)
         self._server = _load(path, parallel)
         self._special_tokens = special_tokens(path)
         # As many threads as llama.cpp has slots: a request waits for a slot here, where it can be cancelled at once.
@@ -148,13 +152,14 @@ class LlamaEngine:
     def _request(self, body: Body) -> dict[str, Any]:
         """Return the request for llama.cpp. With ``return_progress`` it can be stopped while it reads the prompt."""
         parameters = {key: value for key, value in body.items() if key in PARAMETERS and value is not None}
+        usual = MAX_TOKENS if self._is_small else LARGE_MAX_TOKENS
         limits = [parameters.pop(name) for name in ("max_tokens", "max_completion_tokens") if name in parameters]
         if "tools" in parameters:
             parameters["tools"] = self._special_tokens.as_text(parameters["tools"])
         return {
             **self._sampling,
             **parameters,
-            "max_tokens": min([*(limits or [MAX_TOKENS]), CONTEXT]),
+            "max_tokens": min([*(limits or [usual]), CONTEXT]),
             "messages": [self._special_tokens.as_text(_with_one_text(message)) for message in body["messages"]],
             "stream": True,
             "stream_options": {"include_usage": True},
@@ -244,7 +249,7 @@ def _parameters(params: xllamacpp.CommonParams, path: Path, parallel: int) -> xl
     params.n_parallel = parallel
     params.kv_unified = True  # one chat may use the whole context
     params.n_batch = params.n_ubatch = BATCH
-    if path.is_file() and path.stat().st_size < SMALL_MODEL:
+    if _is_small(path):
         params.cpuparams.n_threads = 1
     params.cache_ram_mib = 512  # for earlier prompts; the default of llama.cpp is 8 GB
     params.warmup = False
@@ -256,6 +261,10 @@ def _parameters(params: xllamacpp.CommonParams, path: Path, parallel: int) -> xl
     params.ui = False
     params.endpoint_slots = False
     return params
+
+
+def _is_small(path: Path) -> bool:
+    return 0 < size_of(path) < SMALL_MODEL
 
 
 def _refusal(name: str, error: dict[str, Any]) -> EngineError:

@@ -114,7 +114,8 @@ def test_the_help_states_the_limits(capsys):
         f"{weights.NAME}, good for",
         f"({weights.WHEEL_SIZE // 10**6 + 1} MB)",
         f"together have at most {llama.CONTEXT:,} tokens",
-        f"ends after {llama.MAX_TOKENS:,} tokens",
+        f"ends after {llama.MAX_TOKENS:,} tokens, or {llama.LARGE_MAX_TOKENS:,} if the model's file has at least "
+        f"{llama.SMALL_MODEL // 10**6} MB",
         f"nothing for {llama.STUCK_AFTER:g} seconds",
         f"{app.BODY_LIMIT >> 20} MB; {v.MAX_ITEMS:,} JSON items; {v.MAX_DEPTH} objects or lists",
         f"messages {v.MAX_MESSAGES:,} stop {v.MAX_STOPS} texts of {v.MAX_STOP_CHARS:,} characters",

@@ -227,7 +227,15 @@ async def test_what_the_model_refuses_is_one_line_and_it_goes_on_answering():
 # --- tokens
 
 
-async def test_more_tokens_than_the_context_has_are_as_many_as_it_has(monkeypatch):
+@pytest.mark.parametrize(
+    ("sizes", "usual"),
+    [
+        ([9], llama.MAX_TOKENS),
+        ([llama.SMALL_MODEL], llama.LARGE_MAX_TOKENS),
+        ([9, llama.SMALL_MODEL], llama.LARGE_MAX_TOKENS),
+    ],
+)
+async def test_more_tokens_than_the_context_has_are_as_many_as_it_has(monkeypatch, tmp_path, sizes, usual):
     asked: list[int] = []
 
     class Server:
@@ -235,11 +243,15 @@ async def test_more_tokens_than_the_context_has_are_as_many_as_it_has(monkeypatc
             asked.append(body["max_tokens"])
 
     monkeypatch.setattr(llama, "_load", lambda path, conversations: Server())
-    engine = llama.LlamaEngine(llama.Path("any.gguf"))
+    paths = [tmp_path / f"any-{at:05}-of-{len(sizes):05}.gguf" for at in range(1, len(sizes) + 1)]
+    for path, size in zip(paths, sizes, strict=True):
+        with path.open("wb") as file:
+            file.truncate(size)
+    engine = llama.LlamaEngine(paths[0])
     for wanted in (5, 8192, 8193, 10**18, None):
         async for _ in engine.stream(question(max_tokens=wanted)):
             pass
-    assert asked == [5, 8192, 8192, 8192, llama.MAX_TOKENS]
+    assert asked == [5, 8192, 8192, 8192, usual]
     engine.close()
 
 

@@ -178,10 +178,7 @@ def set_url(*given: Word) -> Report:
 
 @_command("local [MODEL]", None)
 def use_local_model(*given: Word) -> Report:
-    """Run another model in the embedded backend: hf:ORG/REPO[:FILE] of the Hugging Face hub, or a .gguf file.
-
-    local default undoes this; without MODEL, it is shown.
-    """
+    """Run hf:ORG/REPO[:FILE] or a .gguf file in the embedded backend; local default undoes this."""
     from .local_model import local_model
 
     return local_model(given)

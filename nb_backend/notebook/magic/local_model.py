@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ... import settings
 from ...local import process
-from ...local.gguf_files import PREFIX, model_name, shards
+from ...local.gguf_files import PREFIX, model_name, size_of
 from ...media.files import path_of
 from ...providers.catalog import forget_models
 from ...text import shorten
@@ -65,8 +65,7 @@ def _described(file: Path | None) -> str:
         from ...local.weights import NAME
 
         return f"{NAME}, its default model"
-    size = sum(part.stat().st_size for part in map(Path, shards(str(file))) if part.is_file())
-    return f"{model_name(file.name)} ({size / 1e9:.1f} GB)" if size >= 5e7 else model_name(file.name)
+    return f"{model_name(file.name)} ({size_of(file) / 1e9:.1f} GB)"
 
 
 def _who_is_asked() -> list[str]:
