@@ -23,6 +23,7 @@ class ResponsesApi(OpenAIApi):
     """
 
     dialect: ClassVar[str] = "openai-responses"
+    keeps_state: ClassVar[bool] = True
     path: ClassVar[str] = "/responses"
 
     @classmethod

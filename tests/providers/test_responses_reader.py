@@ -16,6 +16,7 @@ from nb_backend import Answer
 from nb_backend.chat import Source
 from nb_backend.errors import BackendError, ProtocolError, RateLimitError, ServerError
 from nb_backend.events import RawResponse
+from nb_backend.providers.responses_items import text_of_items
 from nb_backend.providers.responses_reader import ResponsesReader
 
 IMAGE = uri(PNG)
@@ -338,6 +339,11 @@ class TestState:
 
     def test_is_not_kept_of_an_answer_that_is_not_whole(self):
         assert self.states(done(THOUGHT), text("Hi", 1), ended(THOUGHT, message("Hi"), kind="incomplete")) == []
+
+    @given(st.lists(st.lists(st.sampled_from(["a", "b\n", "\n\n", ""]), max_size=3), max_size=3))
+    def test_belongs_to_the_text_that_the_answer_has(self, messages):
+        output = [message(*parts, item=at) for at, parts in enumerate(messages)]
+        assert text_of_items(output) == answer_of(ended(*output)).text
 
 
 class TestEnd:
