@@ -41,16 +41,20 @@ def turns(messages: Messages) -> list[dict[str, Any]]:
     user. ``ValueError`` for an attachment that the API does not take.
     """
     made: list[dict[str, Any]] = []
-    called: set[str] = set()  # ids of the calls of the assistant's last turn
-    asked = 0  # index of that turn
+    open_calls: dict[str, str] = {}  # the calls of the assistant's last turn: their ids in the chat, and as sent
+    used: set[str] = set()  # ids of all calls, which have to differ
+    asked = 0  # index of the assistant's last turn
     for at, message in enumerate(messages):
         role = message.get("role")
         if role == "assistant":
             asked = at
             blocks = _assistant_blocks(message, at, _result_ids(messages, at))
-            called = {block["id"] for block in blocks if block["type"] == "tool_use"}
+            calls = [block["id"] for block in blocks if block["type"] == "tool_use"]
+            open_calls = {id_: f"{id_}_{at}" if id_ in used else id_ for id_ in calls}
+            blocks = [{**one, "id": open_calls[one["id"]]} if one["type"] == "tool_use" else one for one in blocks]
+            used.update(open_calls.values())
         elif role in _RESULTS:
-            blocks = _result_blocks(message, _id(message.get("tool_call_id"), asked, at - asked - 1), called)
+            blocks = _result_blocks(message, _id(message.get("tool_call_id"), asked, at - asked - 1), open_calls)
         else:
             blocks = [*_blocks(message.get("content"))]
         role = "assistant" if role == "assistant" else "user"
@@ -128,7 +132,7 @@ def _assistant_blocks(message: Mapping[str, Any], at: int, results: set[str]) ->
 
     ``at`` is its place in the chat. Calls without one of these ``results`` are left out, as the API refuses them.
     """
-    calls = [call for call in _calls(message, at) if call["id"] in results]
+    calls = [*{call["id"]: call for call in _calls(message, at) if call["id"] in results}.values()]
     texts = [*_texts(message.get("content"))]
     state = message.get("state")
     blocks = [block for block in state if _is_block(block)] if isinstance(state, list) else []
@@ -187,12 +191,13 @@ def _result_ids(messages: Messages, at: int) -> set[str]:
     return found
 
 
-def _result_blocks(message: Mapping[str, Any], id_: str, called: set[str]) -> list[Block]:
+def _result_blocks(message: Mapping[str, Any], id_: str, open_calls: dict[str, str]) -> list[Block]:
+    """Return the result of a call, which is then no longer open; one of a call that was not sent becomes a text."""
     content = message.get("content")
     blocks = [*_blocks(content)]
-    if id_ not in called:  # a result of a call that was not sent
+    if id_ not in open_calls:
         return blocks
-    result: Block = {"type": "tool_result", "tool_use_id": id_}
+    result: Block = {"type": "tool_result", "tool_use_id": open_calls.pop(id_)}
     if blocks:
         result["content"] = content if isinstance(content, str) else blocks
     return [result]
