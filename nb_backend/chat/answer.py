@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from ..events import RawResponse, content_text, finish_reason, reasoning_text, urls_of
 from ..markdown.data_uris import MAX_LIVE_BYTES, is_bitmap, shorten_data_uris
 from ..markdown.elements import incomplete_note, join_blocks
 from ..markdown.images import answer_markdown
+from ..media.attachment import Attachment
 from ..media.message_parts import text_of
 from ..providers.finish_reasons import describe, is_done
 from ..providers.sources import Source, SourceList
 from ..providers.think_tags import split_unopened
 from ..providers.tool_calls import ToolCall, ToolCallCollector, describe_calls
-from ..redaction import redact
 from ..text import counted, duration, safe_terminal, truncate
 from .images import ImageUrl
 from .messages import metadata, without_turns
+from .provider_label import provider_label, without_login
+from .speech import describe_sound, left_out, spoken
 from .text_buffer import TextAttribute
 from .token_counts import CACHED, input_count, merged_usage, output_count, token_count
 
@@ -35,7 +35,8 @@ class Answer:
 
     ``provider`` says who answered (``name``, ``label``, ``model``). ``usage`` holds the token counts as the server
     spells them. ``images`` holds the full address of each image, at most 1000; ``data_uri`` of an address is the image
-    itself, if the server sent it or the text contains it. The list is complete when the answer has ended.
+    itself, if the server sent it or the text contains it. The list is complete when the answer has ended. ``audio`` is
+    the sound of a spoken answer, an ``Attachment``; the text is what was said.
 
     ``tool_calls`` lists the functions that the model wants to be called, ``sources`` the pages that it names, in the
     order of first mention. ``input_tokens``, ``output_tokens`` and ``cached_tokens`` are read from ``usage``.
@@ -65,6 +66,7 @@ class Answer:
     remarks: list[str] = field(default_factory=list)
     recorded: str = ""
     replayed: bool = False
+    audio: Attachment | None = None
     _started: float = field(default_factory=time.monotonic, compare=False)
     _failed: bool = field(default=False, compare=False)
     _has_end_mark: bool = field(default=False, compare=False)
@@ -97,6 +99,7 @@ class Answer:
             seconds=_duration(known.get("seconds")) or 0.0,
             first_token_seconds=_duration(known.get("first_token_seconds")),
             complete=known.get("complete") is True,
+            audio=spoken(message.get("speech")),
             stopped=message.get("stopped") is True,
             trimmed=trimmed if isinstance(trimmed := message.get("trimmed"), int) else 0,
             remarks=[one for one in remarks if isinstance(one, str)] if isinstance(remarks, list) else [],
@@ -180,6 +183,9 @@ class Answer:
             self._sources.add(event.get("sources"))
         elif kind == "state" and isinstance(state := event.get("state"), list):
             self.state += state
+        elif kind == "audio":
+            self.audio = spoken(event.get("audio"))
+            self.remarks = self.remarks if self.audio else [*self.remarks, left_out(event.get("audio"))]
         elif kind == "pending":
             self._pending = content_text(event.get("content"))
         elif kind == "ending":
@@ -216,7 +222,7 @@ class Answer:
         """Return what is known about the answer besides its content, as JSON data."""
         return {
             "model": self.model,
-            "provider": _without_login(self.provider),
+            "provider": without_login(self.provider),
             "usage": self.usage,
             "finish_reason": self.finish_reason,
             "complete": self.complete,
@@ -344,7 +350,7 @@ def summarize(answer: Answer, *, failed: bool, without: Collection[str] = ()) ->
         parts.append("stopped")
     if failed:
         parts.append("broke off" if answer.text else "no answer")
-    if not (answer.stopped or failed or answer.text.strip() or answer.images or calls):
+    if not (answer.stopped or failed or answer.text.strip() or answer.images or answer.audio or calls):
         parts.append("empty answer")
     parts += answer.shortcomings
     if calls:
@@ -353,9 +359,11 @@ def summarize(answer: Answer, *, failed: bool, without: Collection[str] = ()) ->
         parts.append(ending)
     if answer.trimmed:
         parts.append(without_turns(answer.trimmed))
-    parts += _who(answer)
+    parts += provider_label(answer.provider, answer.model)
     if answer.tokens is not None:
         parts.append(counted(answer.tokens, "token"))
+    if answer.audio is not None:
+        parts.append(describe_sound(answer.audio))
     parts.append(duration(answer.seconds))
     if answer.recorded:
         parts.append(f"asked {answer.recorded[:10]}")
@@ -367,26 +375,5 @@ def summarize(answer: Answer, *, failed: bool, without: Collection[str] = ()) ->
     return safe_terminal(" ".join(" · ".join(part for part in parts if part not in without).split()))
 
 
-def _who(answer: Answer) -> list[str]:
-    """Return the model, and who runs it if that is not obvious; a label that contains the model's name says both."""
-    who = answer.provider
-    model, label = str(who.get("model") or answer.model), str(who.get("label") or who.get("name") or "")
-    if not label or (model and _is_only_server(who)):
-        return [model] if model else []
-    return [label] if model in label else [model, label]
-
-
 def _duration(seconds: Any) -> float | None:
     return seconds if isinstance(seconds, int | float) and 0 <= seconds < 1e9 else None
-
-
-def _without_login(provider: dict[str, Any]) -> dict[str, Any]:
-    """Return what is known about who answered, without a password or a key that its url has."""
-    return {**provider, "url": redact(url)} if isinstance(url := provider.get("url"), str) else provider
-
-
-def _is_only_server(who: Mapping[str, Any]) -> bool:
-    """Whether a provider is the one server that could be asked, and not one of several urls or what a server uses."""
-    with suppress(ValueError):
-        return not who.get("servers") and urlsplit(str(who.get("url"))).hostname == who.get("name")
-    return False

@@ -18,6 +18,7 @@ from ..text import safe_terminal
 from .answer import Answer
 from .messages import Message, without_turns
 from .source_list import sources_markdown
+from .speech import describe_sound, player, spoken
 from .transcript import Transcript, expanded
 from .versions import forks_from_data, version_numbers
 
@@ -81,6 +82,7 @@ def to_notebook(transcript: Transcript) -> str:
             cells.append(_code(_prompt_cell(text, plain_model, with_media=bool(media))))
         elif message["role"] == "assistant" and cells[-1]["source"][0].startswith("%%backend"):
             cells[-1]["outputs"].append(_output(message, about, text, versions.get(id(message))))
+            cells[-1]["outputs"] += _sound_output(message)
         else:
             name = SPEAKERS.get(message["role"]) or _span(message["role"])
             cells.append({"cell_type": "markdown", "metadata": {}, "source": _lines(f"**{name}**\n\n{_safe(text)}")})
@@ -133,6 +135,11 @@ def _output(
     }
 
 
+def _sound_output(message: dict[str, Any]) -> list[dict[str, Any]]:
+    audio = spoken(message.get("speech"))
+    return [{"output_type": "display_data", "data": player(audio), "metadata": {}}] if audio else []
+
+
 def _sources(about: dict[str, Any]) -> str:
     sources = SourceList()
     sources.add(about.get("sources"))
@@ -148,6 +155,8 @@ def _remark(message: dict[str, Any], about: dict[str, Any], version: tuple[int, 
     remarks = ["stopped early"] if message.get("stopped") else []
     if message["role"] == "assistant" and (why := Answer.of(Message(message, about)).shortcomings):
         remarks.append(f"incomplete: {escape_line(', '.join(why))}")
+    if audio := spoken(message.get("speech")):
+        remarks.append(describe_sound(audio))
     if count := message.get("trimmed"):
         remarks.append(f"sent {without_turns(count)}")
     if message["role"] == "assistant":

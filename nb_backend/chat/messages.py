@@ -9,6 +9,7 @@ A *turn* is a user message with all that answers it. A message may carry these l
 ``media``    the attachments, a list of ``Attachment``
 ``state``    what the service wants back unchanged, and whose it is: ``{"owner": text, "items": list}``; opaque
 ``images``   what the image addresses in an answer stand for, as ``safe_markdown`` takes it
+``speech``   the sound of a spoken answer, a data URI
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ..media.message_parts import text_of
 from ..text import counted
 from ..typing import Messages
 
-LOCAL_KEYS = frozenset({"stopped", "trimmed", "cell", "system", "media", "images", "state"})
+LOCAL_KEYS = frozenset({"stopped", "trimmed", "cell", "system", "media", "images", "state", "speech"})
 _TITLE_LENGTH = 58  # characters, without the ellipsis
 
 

@@ -20,9 +20,9 @@ from .jsonable import plain, without_secrets
 from .messages import LOCAL_KEYS
 
 RECORDED = frozenset(
-    {"provider", "tool_calls", "sources", "finish", "usage", "suggestions", "title", "state"}
+    {"provider", "tool_calls", "sources", "audio", "finish", "usage", "suggestions", "title", "state"}
 )  # event types stored as is
-_CONTENT = frozenset({"content", "reasoning", "tool_calls"})
+_CONTENT = frozenset({"content", "reasoning", "tool_calls", "audio"})
 _line = re.compile(r"[^\n]*\n|[^\n]+")
 
 

@@ -13,6 +13,7 @@ def reply_message(answer: Answer, state_owner: str) -> Message:
     about = {"time": time.time(), **answer.metadata()}
     about |= {"reasoning": answer.reasoning} if answer.reasoning else {}
     local = {"stopped": answer.stopped, "trimmed": answer.trimmed, "images": answer.stored_images()}
+    local |= {"speech": answer.audio.uri} if answer.audio else {}
     local |= {"state": {"owner": state_owner, "items": answer.state}} if answer.state else {}
     fields = {"role": "assistant", "content": answer.text, **{key: value for key, value in local.items() if value}}
     return Message(fields, about)

@@ -168,7 +168,7 @@ def _is_message(message: Any) -> bool:
     is_content = isinstance(content, str | None) or (
         isinstance(content, list) and all(isinstance(part, dict) for part in content)
     )
-    texts = isinstance(message.get("cell", ""), str) and isinstance(message.get("system", ""), str)
+    texts = all(isinstance(message.get(key, ""), str) for key in ("cell", "system", "speech"))
     media, state = message.get("media", []), message.get("state", {})
     if not isinstance(state, dict) or not isinstance(state.get("items", []), list):
         return False

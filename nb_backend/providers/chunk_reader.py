@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..events import RawResponse, content_text, reasoning_of
-from .content_parts import Content, images_in
+from .content_parts import Content, decoded_sound, images_in, sound_uri
 from .reader import ResponseReader
 from .sources import SourceList
 from .stream_errors import find_error, find_message
@@ -45,6 +45,8 @@ class ChunkReader(ResponseReader):
         self._sources = SourceList()
         self._tool_calls = ToolCallCollector()
         self._had_tool_calls = False
+        self._sound: list[bytes] = []  # samples, or a whole file
+        self._is_sound_file = False
 
     def translate(self, events: list[RawResponse]) -> list[RawResponse]:
         """Return the events of these chunks."""
@@ -105,13 +107,15 @@ class ChunkReader(ResponseReader):
 
     @property
     def has_begun(self) -> bool:
-        """Whether text, reasoning, an image or a part of a tool call has arrived."""
-        return super().has_begun or bool(self._tool_calls)
+        """Whether text, reasoning, an image, sound or a part of a tool call has arrived."""
+        return super().has_begun or bool(self._tool_calls or self._sound)
 
     def final_events(self, *, whole: bool) -> list[RawResponse]:
-        """Return the tool calls, joined from their pieces; none if the body broke off, as they may be incomplete."""
+        """Return the sound, and the tool calls, joined from their pieces; no calls if the body broke off within one."""
         calls, self._tool_calls = self._tool_calls.calls(), ToolCallCollector()
-        return [RawResponse(type="tool_calls", tool_calls=calls)] if calls and whole else []
+        sound, self._sound = b"".join(self._sound), []
+        events = [RawResponse(type="audio", audio=sound_uri(sound, is_file=self._is_sound_file))] if sound else []
+        return [*events, *([RawResponse(type="tool_calls", tool_calls=calls)] if calls and whole else [])]
 
     def _is_ours(self, choice: dict[str, Any]) -> bool:
         """Whether a choice belongs to the answer: its index is that of the first one. Others are asked with n=2."""
@@ -144,8 +148,9 @@ class ChunkReader(ResponseReader):
         is_detail = bool(reasoning) and not self._has_plain_reasoning
         reasoning = reasoning or content.reasoning
         text = content.text + content_text(delta.get("refusal"))
-        if not text and isinstance(audio := delta.get("audio"), dict):
-            text = content_text(audio.get("transcript"))
+        if isinstance(audio := delta.get("audio"), dict):
+            text = text or content_text(audio.get("transcript"))
+            self._sound, self._is_sound_file = [*self._sound, *decoded_sound(audio.get("data"))], is_message
         if is_message:
             text = self._sent_text.rest_of(text)
         if is_message or is_detail:  # MiniMax's details hold all of the reasoning so far

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..events import content_text, reasoning_of
-from ..media.sniff import media_type
+from ..media.sniff import data_uri, media_type
+from ..media.sound import wav
 
 _THINKING_TYPES = ("thinking", "reasoning", "thought", "redacted_thinking")  # of parts
 _IMAGE_KEYS = frozenset({"image_url", "image", "inline_data", "inlineData", "b64_json"})  # a part with one is an image
@@ -88,3 +89,17 @@ def _base64_image(text: str) -> str:
         return ""
     kind = media_type(start)
     return f"data:{kind};base64,{text}" if kind and kind.startswith("image/") else ""
+
+
+def decoded_sound(data: Any) -> list[bytes]:
+    """Return a piece of sound in base64 as bytes, ``[]`` if it is anything else."""
+    try:
+        return [base64.b64decode(data)] if isinstance(data, str) and data else []
+    except (binascii.Error, ValueError):
+        return []
+
+
+def sound_uri(sound: bytes, *, is_file: bool) -> str:
+    """Return a file of sound, or the samples that are streamed (``pcm16``), as a data URI."""
+    kind = (media_type(sound) or "") if is_file or sound.startswith(b"RIFF") else ""
+    return data_uri(sound, kind) if kind.startswith("audio/") else data_uri(wav(sound), "audio/wav")

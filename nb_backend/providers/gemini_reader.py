@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from ..events import RawResponse, event_of
 from ..media.sniff import data_uri
+from ..media.sound import SAMPLE_RATE, wav
 from ..transport.json_body import encode_json
 from .gemini_parts import GeminiTurn, made_up_id
 from .gemini_sources import sources_of
@@ -271,18 +272,9 @@ def _sound(pieces: list[bytes], kind: str) -> str:
     data, name = b"".join(pieces), kind.partition(";")[0].strip().lower()
     if name not in ("audio/l16", "audio/pcm"):
         return data_uri(data, name)
-    rate = int(found[1]) if (found := re.search(r"rate=(\d{1,6})\b", kind)) else 24_000
+    rate = int(found[1]) if (found := re.search(r"rate=(\d{1,6})\b", kind)) else SAMPLE_RATE
     channels = int(found[1]) if (found := re.search(r"channels=(\d)\b", kind)) else 1
-    return data_uri(_wav(data, rate, channels or 1), "audio/wav")
-
-
-def _wav(samples: bytes, rate: int, channels: int) -> bytes:
-    """Return samples of 16 bits, the low byte first, as a WAV file."""
-    frame = 2 * channels
-    head = b"WAVEfmt " + (16).to_bytes(4, "little") + (1).to_bytes(2, "little") + channels.to_bytes(2, "little")
-    head += rate.to_bytes(4, "little") + (rate * frame).to_bytes(4, "little") + frame.to_bytes(2, "little")
-    head += (16).to_bytes(2, "little") + b"data" + len(samples).to_bytes(4, "little")
-    return b"RIFF" + (len(head) + len(samples)).to_bytes(4, "little") + head + samples
+    return data_uri(wav(data, rate or SAMPLE_RATE, channels or 1), "audio/wav")
 
 
 def _dicts(items: Any) -> list[dict[str, Any]]:

@@ -208,7 +208,7 @@ class ResponseReader:
     def _note(self, event: RawResponse) -> None:
         event._data = with_token(event._data)
         kind = event.type
-        if kind in ("content", "reasoning", "tool_calls", "finish"):
+        if kind in ("content", "reasoning", "tool_calls", "audio", "finish"):
             self._texts.append(str(event))
             self._has_begun = self._has_begun or _adds_to_answer(event)
             self._has_reasoning = self._has_reasoning or bool(reasoning_text(event))
@@ -253,8 +253,9 @@ def _ends_answer(text: bytes) -> bool:
 
 
 def _adds_to_answer(event: RawResponse) -> bool:
-    """Whether an event has text, reasoning, an image or a tool call."""
-    return bool(str(event) or reasoning_text(event) or urls_of(event) or event.get("tool_calls"))
+    """Whether an event has text, reasoning, an image, a tool call or sound."""
+    has_text = str(event) or reasoning_text(event)
+    return bool(has_text or urls_of(event) or event.get("tool_calls") or event.type == "audio")
 
 
 def event_error(event: RawResponse, secrets: Iterable[str] = (), wait: float | None = None) -> BackendError:

@@ -306,7 +306,6 @@ async def test_what_is_not_an_error(wire_server, aside):
         DONE,
         data({"result": "Hello"}) + DONE,
         data({"model": "m", "result": "Hello"}) + DONE,
-        data({"candidates": [{"content": {"parts": [{"text": "Hello"}]}}]}) + DONE,
         data({"choices": [{"delta": {"role": "assistant"}}]}),
         b"data: Hello\n\n" + DONE,
         b"[]",

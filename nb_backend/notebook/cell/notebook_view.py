@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...capture import in_output_widget, is_captured
 from ...chat.answer import Answer
+from ...chat.speech import player
 from ...events import RawResponse
 from ...text import safe_terminal
 from ..outputs import clear_if_only, is_empty_widget
@@ -180,8 +181,13 @@ class CellView:
         texts = self._sections[0].pieces()
         return [{"text/markdown": markdown, "text/plain": safe_terminal(plain)} for markdown, plain in texts]
 
+    def _players(self) -> list[dict[str, str]]:
+        """Return the data of the outputs below the text, which play spoken answers."""
+        return [player(section.answer.audio) for section in self._sections if section.answer.audio is not None]
+
     def _show_for_good(self) -> None:
-        pieces, metadata = self._pieces(), self._metadata()
+        texts, metadata = self._pieces(), self._metadata()
+        pieces = [*texts, *self._players()]
         if self._in_widget:
             self._remove_outputs()
         elif len(pieces) < len(self._outputs):
@@ -191,7 +197,7 @@ class CellView:
                 output.show({})
         self._outputs += [Output(self._shell) for _ in pieces[len(self._outputs) :]]
         for output, piece in zip(self._outputs, pieces, strict=False):
-            output.show(piece, metadata if piece is pieces[-1] else None)
+            output.show(piece, metadata if piece is texts[-1] else None)
 
     def _markdown(self, *, live: bool) -> str:
         sections = self._sections

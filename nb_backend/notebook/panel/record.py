@@ -179,6 +179,9 @@ def _small_message(message: Mapping[str, Any], images: Mapping[str, str], room: 
             media += [made] if made else []
             lost += [] if made else [one.name]
         small["media"] = media
+    if isinstance(speech := message.get("speech"), str) and not _is_small(speech):
+        del small["speech"]
+        lost.append("answer.wav")
     if "images" in message:
         targets = {address: images.get(target, target) for address, target in message["images"].items()}
         small["images"] = {

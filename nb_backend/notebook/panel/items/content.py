@@ -116,7 +116,7 @@ def answer_content(turn: Turn, mask: Mask, error_line: Callable[[BaseException],
     answer = turn.answer
     content = ItemContent("assistant", mask(answer.text))
     _add_answer(content, answer, mask)
-    has_begun = content.text or content.reasoning or answer.images
+    has_begun = content.text or content.reasoning or answer.images or answer.audio
     content.status = "streaming" if has_begun else "waiting"
     content.can = ("copy",) if content.text else ()
     if turn.progress is not None and not has_begun:
