@@ -108,6 +108,7 @@ class MessageReader(ResponseReader):
     further response, whose reader starts with ``resume``.
     """
 
+    api = "anthropic"
     usage_ends_answer = False
 
     def __init__(self, url: str, secrets: Sequence[str] = ()) -> None:
