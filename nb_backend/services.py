@@ -14,7 +14,18 @@ from difflib import get_close_matches
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-Effort = Literal["reasoning_effort", "reasoning", "thinking", "enable_thinking", ""]
+Effort = Literal[
+    "reasoning_effort",
+    "none or high",
+    "none or default",
+    "reasoning",
+    "reasoning.enabled",
+    "thinking",
+    "enable_thinking",
+    "chat_template_kwargs",
+    "",
+]
+"""Forms of the effort in the dialect ``openai-chat``; ``providers.chat_fields`` has a function for each."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +37,8 @@ class Service:
     variable with the url of the user's own server, for which ``url`` is the default. ``aliases`` are further names.
 
     The other fields are differences within the dialect ``openai-chat``: the name of the header that has the key;
-    whether the limit of tokens is called ``max_completion_tokens``; whether ``stream_options`` is accepted; the field
-    for the effort (``""``: none); and the url of the list of models, if it is not ``{url}/models``.
+    whether the limit of tokens is called ``max_completion_tokens``; whether ``stream_options`` is accepted; the form
+    of the effort (``""``: none); and the url of the list of models, if it is not ``{url}/models``.
     """
 
     name: str
@@ -73,11 +84,20 @@ def _cloud(name: str, title: str, url: str, key: str, source: str, **differences
     return Service(name, title, url, "openai-chat", tuple(key.split()), source, **differences)  # type: ignore[arg-type]
 
 
-def _local(name: str, title: str, port: int, key: str, source: str, api: str = "openai-chat") -> Service:
+def _local(
+    name: str,
+    title: str,
+    port: int,
+    key: str,
+    source: str,
+    api: str = "openai-chat",
+    effort: Effort = "reasoning_effort",
+) -> Service:
     """Return the row of a server on this machine."""
     url = f"http://127.0.0.1:{port}{'' if api == 'g4f' else '/v1'}"
     variable = "OLLAMA_HOST" if name == "ollama" else ""
-    return Service(name, title, url, api, tuple(key.split()), source, is_local=True, url_variable=variable)
+    keys = tuple(key.split())
+    return Service(name, title, url, api, keys, source, is_local=True, url_variable=variable, effort=effort)
 
 
 _ROWS: Final = (
@@ -134,6 +154,7 @@ _ROWS: Final = (
         "GROQ_API_KEY",
         "https://console.groq.com/docs/openai",
         takes_max_completion_tokens=True,
+        effort="none or default",
     ),
     _cloud(
         "mistral",
@@ -142,6 +163,7 @@ _ROWS: Final = (
         "MISTRAL_API_KEY",
         "https://docs.mistral.ai/api/",
         takes_stream_options=False,
+        effort="none or high",
     ),
     _cloud(
         "deepseek",
@@ -158,6 +180,7 @@ _ROWS: Final = (
         "https://api.together.xyz/v1",
         "TOGETHER_API_KEY TOGETHERAI_API_KEY",
         "https://docs.together.ai/docs/openai-api-compatibility",
+        effort="reasoning.enabled",
     ),
     _cloud(
         "fireworks",
@@ -188,6 +211,7 @@ _ROWS: Final = (
         "https://api.cohere.ai/compatibility/v1",
         "COHERE_API_KEY CO_API_KEY",
         "https://docs.cohere.com/docs/compatibility-api",
+        effort="none or high",
     ),
     _cloud(
         "huggingface",
@@ -210,6 +234,7 @@ _ROWS: Final = (
         "https://integrate.api.nvidia.com/v1",
         "NVIDIA_API_KEY",
         "https://docs.api.nvidia.com/nim/reference/llm-apis",
+        effort="chat_template_kwargs",
     ),
     _cloud(
         "zai",
@@ -238,10 +263,20 @@ _ROWS: Final = (
     _local("ollama", "Ollama", 11434, "OLLAMA_API_KEY", "https://docs.ollama.com/api/openai-compatibility"),
     _local("lmstudio", "LM Studio", 1234, "LM_API_TOKEN", "https://lmstudio.ai/docs/developer/openai-compat"),
     _local(
-        "llamacpp", "llama.cpp", 8080, "LLAMA_API_KEY", "https://github.com/ggml-org/llama.cpp/tree/master/tools/server"
+        "llamacpp",
+        "llama.cpp",
+        8080,
+        "LLAMA_API_KEY",
+        "https://github.com/ggml-org/llama.cpp/tree/master/tools/server",
+        effort="chat_template_kwargs",
     ),
     _local(
-        "vllm", "vLLM", 8000, "VLLM_API_KEY", "https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html"
+        "vllm",
+        "vLLM",
+        8000,
+        "VLLM_API_KEY",
+        "https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
+        effort="chat_template_kwargs",
     ),
     _local(
         "litellm", "LiteLLM", 4000, "LITELLM_API_KEY LITELLM_MASTER_KEY", "https://docs.litellm.ai/docs/simple_proxy"

@@ -13,6 +13,7 @@ from ..errors import BackendError
 from ..media.attachment import Attachment
 from ..media.convert import attachments
 from ..media.message_parts import content_part, text_parts
+from ..services import Service, service_of_url
 from ..transport.error_body import one_line
 from ..typing import MediaListType, Messages
 from . import refused_fields
@@ -69,11 +70,18 @@ class OpenAIApi(Provider):
     def body(cls, model: str, messages: Messages, media: MediaListType, key: settings.Secret) -> dict[str, Any]:
         """Return the body of a streamed chat completion, with ``media`` as content parts of the last user message."""
         messages = with_media(messages, attachments((data, name) for data, name in media or []))
-        return {"model": model, "messages": messages, "stream": True, "stream_options": refused_fields.USAGE}
+        service = cls._service()
+        usage = {} if service and not service.takes_stream_options else {"stream_options": refused_fields.USAGE}
+        return {"model": model, "messages": messages, "stream": True, **usage}
+
+    @classmethod
+    def _service(cls) -> Service | None:
+        """Return the row of the service that is asked, if the table has it."""
+        return cls.service or service_of_url(settings.url(cls.url))
 
     @classmethod
     def with_fields(cls, body: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
-        """Return the body with the keywords of the call.
+        """Return the body with the keywords of the call, as the service takes them.
 
         A field that is ``None`` is left out: ``stream_options=None``. Without a stream there are no ``stream_options``.
         The fields of the dict ``extra_body`` go into the body as they are, under any name, as in the openai library.
@@ -82,7 +90,9 @@ class OpenAIApi(Provider):
         extra = fields.pop("extra_body", None)
         if not isinstance(extra, dict | None):
             raise TypeError(f"extra_body has to be a dict of fields, not {type(extra).__name__}")
-        fields = chat_fields(fields, str(body.get("model") or ""), effort_form="reasoning_effort", limit="max_tokens")
+        service, model = cls._service(), str(body.get("model") or "")
+        limit = "max_completion_tokens" if service and service.takes_max_completion_tokens else "max_tokens"
+        fields = chat_fields(fields, model, effort_form=service.effort if service else "reasoning_effort", limit=limit)
         body = {name: value for name, value in (body | fields).items() if value is not None} | (extra or {})
         if not body.get("stream"):
             body.pop("stream_options", None)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from wire_server import WireServer, status
 
-from nb_backend import Chat
-from nb_backend.providers.chat_fields import chat_fields
+from nb_backend import Chat, OpenAIApi
+from nb_backend.providers.chat_fields import chat_fields, effort_fields
+from nb_backend.services import SERVICES, Effort
+from nb_backend.settings import Secret
 
 EFFORTS = [
     ("reasoning_effort", "m", "none", {"reasoning_effort": "none"}),
@@ -66,3 +70,41 @@ def test_an_effort_does_not_reach_a_server_under_that_name(wire_server: WireServ
     body = wire_server.requests[0].json
     assert (body["reasoning_effort"], body["max_tokens"]) == ("low", 9)
     assert not {"effort", "max_output_tokens"} & body.keys()
+
+
+USAGE = {"stream_options": {"include_usage": True}}
+BODIES = [
+    (
+        "openai:gpt-5.4",
+        {"max_completion_tokens": 9, "reasoning_effort": "low", "stream_options": {"include_usage": True}},
+    ),
+    ("openrouter:a/b", {"max_tokens": 9, "reasoning": {"effort": "low"}, **USAGE}),
+    (
+        "groq:qwen/qwen3-32b",
+        {"max_completion_tokens": 9, "reasoning_effort": "default", "stream_options": {"include_usage": True}},
+    ),
+    ("mistral:magistral-medium-latest", {"max_tokens": 9, "reasoning_effort": "high"}),
+    (
+        "dashscope:qwen-plus",
+        {"max_tokens": 9, "enable_thinking": True, "thinking_budget": 1024, "stream_options": {"include_usage": True}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("model", "fields"), BODIES)
+def test_each_service_gets_the_fields_of_its_row(model, fields):
+    chat = Chat(model, api="openai-chat", effort="low", max_tokens=9, api_key="none")
+    body = chat.request("a").body()
+    assert {name: value for name, value in body.items() if name not in ("model", "messages", "stream")} == fields
+
+
+def test_every_form_of_a_row_is_known():
+    assert {service.effort for service in SERVICES.values()} <= set(get_args(Effort))
+    for form in get_args(Effort):
+        assert effort_fields("low", "m", form) is not None
+
+
+def test_a_url_of_a_service_is_asked_as_the_service_is():
+    api = type("Api", (OpenAIApi,), {"url": "https://openrouter.ai/api/v1"})
+    body = api.request_body("m", [], None, Secret(), {"effort": "none"})
+    assert body["reasoning"] == {"effort": "none"}
