@@ -81,11 +81,19 @@ def progress_of(item: dict[str, Any]) -> str:
 def images_of(item: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the images of an item as addresses or data URIs, each with its alternative text."""
     if item.get("type") == "image_generation_call":
-        image = image_address(item.get("result"))
+        image = _drawn(item.get("result"), item.get("output_format"))
         return [(image, str(item.get("revised_prompt") or ""))] if image else []
     outputs = item.get("outputs") if item.get("type") == "code_interpreter_call" else None
     shown = [one for one in dicts(outputs) if one.get("type") == "image"]
     return [(image, "") for one in shown if (image := image_address(one.get("url")))]
+
+
+def _drawn(result: Any, form: Any) -> str:
+    """Return an image in base64 as a data URI, of the named form if the bytes do not tell it, as those of an SVG."""
+    if not isinstance(result, str) or not result:
+        return ""
+    kind = {"svg": "svg+xml"}.get(form, form) if isinstance(form, str) and form else "png"
+    return image_address(result) or f"data:image/{kind};base64,{result}"
 
 
 def text_of_items(items: Iterable[dict[str, Any]]) -> str:

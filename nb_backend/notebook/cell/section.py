@@ -180,9 +180,8 @@ class AnswerSection:
     def _waiting_line(self) -> str:
         begun = self.answer.text or self.answer.reasoning or self.answer.images
         silent = f"*{self._silent_line}*" if self._silent_line else ""
-        if begun:
-            return silent
-        return " ".join(filter(None, [self.progress, silent])) or "*waiting for the answer …*"
+        line = " ".join(filter(None, [self.progress, silent]))  # a service may search the web between two texts
+        return line or ("" if begun else "*waiting for the answer …*")
 
 
 def error_line(error: Exception) -> str:
