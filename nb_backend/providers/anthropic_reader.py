@@ -73,7 +73,7 @@ class Block:
 
     def whole(self) -> dict[str, Any] | None:
         """Return the block as the next request has to contain it; ``None`` if it is not known completely."""
-        if not self.is_known:
+        if not self.is_known or (self.type == "thinking" and not self.is_opaque):
             return None
         made = {**self.start, **{key: self.text(key) for key in self.pieces if key != "partial_json"}}
         if self.type in _TOOL_USES:

@@ -18,6 +18,7 @@ NEW_KEY = "set NB_BACKEND_API_KEY to a key that it accepts, or run %backend key"
 CREDIT = "check your plan and balance with the provider"
 LATER = "ask again later"
 OTHER_PROMPT = "change the prompt or its options"
+OTHER_MODEL = "ask a model that takes such files"
 STATUS_HINTS = {
     401: NEW_KEY,
     403: NEW_KEY,
@@ -48,6 +49,8 @@ def refusal(
         kind, hint, is_temporary = AuthError, NEW_KEY, False
     elif status == 429:
         kind = RateLimitError
+    elif is_temporary and _TAKES_NO_FILES.search(said.message[:_MAX_CHARS]):
+        hint, is_temporary = OTHER_MODEL, False
     if is_temporary:
         hint = LATER if not wait else f"ask again in {_seconds(wait)}"
     elif hint is None and not is_event:
@@ -119,6 +122,10 @@ _WRONG_KEY = re.compile(
     re.IGNORECASE,
 )
 """A key that is refused with another status than 401, as Gemini does."""
+_TAKES_NO_FILES = re.compile(
+    r"\b(?:image|audio|video|vision|multi-?modal)\b[^.;]{0,40}\b(?:not|n't|un)\W?support|\bmmproj\b", re.IGNORECASE
+)
+"""A model without vision, in the words of llama.cpp, which answers 500."""
 _NAMES = tuple(
     (status, re.compile(names))
     for status, names in (

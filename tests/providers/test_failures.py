@@ -45,6 +45,22 @@ def test_a_status(status, kind, retryable, hint):
 
 
 @pytest.mark.parametrize(
+    "message",
+    [
+        "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
+        "Audio input is unsupported",
+        "vision not supported by this model",
+    ],
+)
+def test_a_model_that_takes_no_images_is_not_asked_again(message):
+    error = status_error(URL, 500, {}, json.dumps({"error": {"code": 500, "message": message}}).encode())
+    assert not error.retryable
+    assert str(error) == f"http://server answered 500 ({message}): ask a model that takes such files"
+    busy = status_error(URL, 500, {}, b'{"error": {"message": "image server is busy"}}')
+    assert busy.retryable
+
+
+@pytest.mark.parametrize(
     ("body", "code"),
     [
         (b'{"error": {"message": "a", "code": "context_length_exceeded"}}', "context_length_exceeded"),
