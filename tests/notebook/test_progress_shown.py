@@ -20,5 +20,5 @@ def test_between_two_texts():
         answer.add(event)
         assert section.add_event(event, answer)
         shown.append(section.markdown(live=True))
-    assert [text.endswith("*searching the web …*") for text in shown] == [True, False, True, False]
+    assert [one.endswith("*searching the web …*") for one in shown] == [True, False, True, False]
     assert "Hm" in shown[2]

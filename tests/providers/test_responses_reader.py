@@ -274,8 +274,8 @@ class TestImages:
 
     @pytest.mark.parametrize(("form", "kind"), [("svg", "svg+xml"), ("webp", "webp"), (None, "png")])
     def test_have_the_named_form_if_their_bytes_do_not_tell_it(self, form, kind):
-        found, _ = events_of(done(DRAWN | {"result": "PHN2Zz4=", "output_format": form}), ended())
-        assert [one.urls for one in found if one.get("urls")] == [[f"data:image/{kind};base64,PHN2Zz4="]]
+        found, _ = events_of(done(DRAWN | {"result": "eHh4eA==", "output_format": form}), ended())
+        assert [one.urls for one in found if one.get("urls")] == [[f"data:image/{kind};base64,eHh4eA=="]]
 
     def test_of_the_code_interpreter_are_shown(self):
         outputs = [{"type": "logs", "logs": "1"}, {"type": "image", "url": IMAGE}]
