@@ -80,6 +80,11 @@ class AnswerStream(AsyncIterator[RawResponse]):
         """Whether the exchange has become part of the chat."""
         return self.turn.kept
 
+    @property
+    def is_replay(self) -> bool:
+        """Whether the answer comes from the cache; known once ``prepare`` has ended."""
+        return self._cached is not None
+
     async def __anext__(self) -> RawResponse:
         if self._stop_requested:
             await self.aclose()

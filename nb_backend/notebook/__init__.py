@@ -5,6 +5,7 @@
 ``cell/``        an answer in the output of a cell
 ``panel/``       the chat panel
 ``errors``       errors of a cell in one line
+``hints``        what the first answers of the embedded backend mention
 ``outputs``      what recent cells and output widgets show
 ``progress``     progress events
 ``report``       the output of a command

@@ -9,6 +9,7 @@
 - ``registry``       the table of dialects, and the provider class for a server
 - ``model``          a model that a server lists
 - ``catalog``        model lists of servers, cached, and whether a model has vision
+- ``probe``          which servers on this machine answer now
 - ``effort``         how long a model reasons before it answers
 - ``unknown_model``  a model that a server does not have, and the names that are close to it
 - ``decoder``        bytes to events, line by line

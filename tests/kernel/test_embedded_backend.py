@@ -10,10 +10,12 @@ import socket
 import sys
 
 import pytest
+from aiohttp import web
 from driver import Kernel, one_line
 from hub_server import hub_server
 from jupyter_client.manager import start_new_kernel
 from local_support import real_weights
+from serving import serving_app
 from wait import PATIENCE, eventually
 
 PID = "from nb_backend.local import process; process._backend._process.pid"
@@ -196,3 +198,44 @@ def test_a_model_of_the_hub_is_fetched_once_and_answers_in_the_cells_after(hub_k
     assert "runs Real-Q4_K_M" in said(kernel.run("%backend local"))
     assert "default model from the next answer on" in said(kernel.run("%backend local default"))
     assert "runs Real-Q4_K_M" in said(kernel.run(f"%backend local {file}"))
+
+
+@pytest.fixture
+def ollama():
+    """Give the url of a server that lists its models, as Ollama does, and the paths that it was asked for."""
+    asked = []
+
+    async def models(request):
+        asked.append(request.path)
+        return web.json_response({"object": "list", "data": [{"id": "llama3.2:1b", "owned_by": "library"}]})
+
+    app = web.Application()
+    app.router.add_get("/v1/models", models)
+    with serving_app(app) as url:
+        yield url, asked
+
+
+def test_its_first_status_line_mentions_a_server_on_this_machine_and_a_key(ollama, tmp_path):
+    url, asked = ollama
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps(["hello"]))
+    env = {"NB_BACKEND_SCRIPT": str(script), "OLLAMA_HOST": url, "OPENAI_API_KEY": "sk-secret"}
+    for kernel in kernel_with(**env):
+        kernel.run("%load_ext nb_backend")
+        kernel.run("from nb_backend.providers import probe; probe.TIMEOUT = 60  # a busy machine takes its time")
+        kernel.run("%backend url http://127.0.0.1:9")
+        kernel.run("%%backend\nSay hello.")
+        kernel.run("%backend url default")
+        assert asked == []
+        run = first = kernel.run("%%backend\nSay hello.")
+        assert "OPENAI_API_KEY is set: `%%backend openai:MODEL` asks OpenAI" in first.markdown[-1]
+        for _ in range(100):
+            if "Ollama" in run.markdown[-1]:
+                break
+            run = kernel.run("%%backend\nSay hello.")
+        assert "Ollama runs on this machine: `%%backend ollama:MODEL` asks it" in run.markdown[-1]
+        again = kernel.run("%%backend -f text\nSay hello.")
+        assert "Ollama" not in str(again.displays[-1])
+        assert "is set" not in str(again.displays[-1])
+        assert asked == ["/v1/models"]
+        assert kernel.run("_.text").result == "'hello'"

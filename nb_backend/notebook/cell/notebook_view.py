@@ -14,6 +14,7 @@ from ...chat.answer import Answer
 from ...chat.speech import player
 from ...events import RawResponse
 from ...text import safe_terminal
+from ..hints import Hints, no_hints
 from ..outputs import clear_if_only, is_empty_widget
 from .columns import one_by_one, side_by_side
 from .section import AnswerSection
@@ -74,17 +75,23 @@ class CellView:
     grows, the finished parts of its last piece are in one output, which is repainted only when another part is
     finished, and the text that grows is in the last one. A short answer ends as a single output.
 
-    ``prompt`` is what was sent, if that is not the text of the cell; the metadata has it.
+    ``prompt`` is what was sent, if that is not the text of the cell; the metadata has it. ``hints`` is called at the
+    end for what the status line says besides.
     """
 
     def __init__(
-        self, shell: InteractiveShell, format: str = "markdown", names: Sequence[str] = (), prompt: str = ""
+        self,
+        shell: InteractiveShell,
+        format: str = "markdown",
+        names: Sequence[str] = (),
+        prompt: str = "",
+        hints: Hints = no_hints,
     ) -> None:
 
         self._shell = shell
         self._format = format
         self._prompt = prompt
-        self._sections = [AnswerSection(format, name) for name in names or ("",)]
+        self._sections = [AnswerSection(format, name, hints=hints) for name in names or ("",)]
         self._outputs = [Output(shell)]
         self._due = 0.0  # the earliest time of the next repaint
         self._repaint: asyncio.TimerHandle | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ...chat.answer import Answer
@@ -13,6 +13,7 @@ from ...markdown.elements import code_block, error_note, escape_line, join_block
 from ...markdown.images import piece_markdown
 from ...markdown.safe import safe_markdown
 from ...markdown.split import MAX_UNSPLIT_CHARS, MIN_PIECE_CHARS, StreamingMarkdown, split_text
+from ..hints import Hints, no_hints
 from ..progress import read_progress
 from ..status_line import status_line, status_markdown, status_text
 from .formats import FormatError, json_of
@@ -28,7 +29,7 @@ class AnswerSection:
 
     ``name`` is its model if several answers are in one output, else "". ``reason`` is the error in one line; it is set
     only if there are several, as the cell itself shows the error of a single answer. ``mark`` is added to the status
-    line.
+    line, and what ``hints`` returns at the end.
     """
 
     format: str = "markdown"
@@ -39,6 +40,8 @@ class AnswerSection:
     failed: bool = False
     reason: str = ""
     mark: str = ""
+    hints: Hints = no_hints
+    _shown_hints: Sequence[str] = ()
     _live_markdown: str | None = None  # kept while the sections beside this one are repainted
     _reasoning_finished: bool = False  # a finished part shows the reasoning
     _piece_reasoning: str = ""  # the reasoning, if it is shown above the last finished parts
@@ -76,10 +79,15 @@ class AnswerSection:
             except FormatError as not_json:
                 error = not_json
         self.reason = error_line(error) if self.name and error is not None else ""
+        self._shown_hints = self.hints()
 
     @property
-    def status_line(self) -> str:
-        """The line under the answer."""
+    def status_text(self) -> str:
+        """The line under the answer, as plain text."""
+        return status_text(self.answer, self._status_line, self._shown_hints)
+
+    @property
+    def _status_line(self) -> str:
         return " · ".join(filter(None, [status_line(self.answer, self.failed), self.mark]))
 
     def metadata(self) -> dict[str, object]:
@@ -148,7 +156,9 @@ class AnswerSection:
     def _ending(self) -> str:
         reason = error_note(self.reason) if self.reason else ""
         return join_blocks(
-            reason, sources_markdown(self.answer.sources), status_markdown(self.answer, self.status_line)
+            reason,
+            sources_markdown(self.answer.sources),
+            status_markdown(self.answer, self._status_line, self._shown_hints),
         )
 
     def _body(self, *, live: bool) -> str:
@@ -168,7 +178,7 @@ class AnswerSection:
         if self.format != "text":
             return "\n\n".join(filter(None, [text, reason, self._why_incomplete]))
         sources = sources_text(self.answer.sources)
-        return "\n\n".join(filter(None, [text, reason, sources])) + f"\n\n{status_text(self.answer, self.status_line)}"
+        return "\n\n".join(filter(None, [text, reason, sources])) + f"\n\n{self.status_text}"
 
     @property
     def _why_incomplete(self) -> str:

@@ -11,7 +11,7 @@ from ...chat.source_list import sources_text
 from ...events import RawResponse, reasoning_text
 from ...markdown.data_uris import DataUriShortener
 from ...text import safe_terminal
-from ..status_line import status_text
+from ..hints import Hints, no_hints
 from .columns import titled
 from .section import AnswerSection
 from .silence import Silence
@@ -24,8 +24,8 @@ class TerminalView:
     nothing has arrived is shown at the start of a line, and removed before anything else is printed.
     """
 
-    def __init__(self, names: Sequence[str] = ()) -> None:
-        self._sections = [AnswerSection("text", name) for name in names or ("",)]
+    def __init__(self, names: Sequence[str] = (), hints: Hints = no_hints) -> None:
+        self._sections = [AnswerSection("text", name, hints=hints) for name in names or ("",)]
         self._waiting_events: list[list[RawResponse]] = [[] for _ in self._sections]
         self._current = 0
         self._is_mid_line = False
@@ -71,7 +71,7 @@ class TerminalView:
             self._print(f"\n[{section.reason}]\n" if section.reason else "")
             if sources := sources_text(section.answer.sources):
                 self._print(f"\n{sources}\n")
-            self._print(f"\n{status_text(section.answer, section.status_line)}\n")
+            self._print(f"\n{section.status_text}\n")
             self._current += 1
             self._begin()
 

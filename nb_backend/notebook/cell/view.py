@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from ...chat.answer import Answer
 from ...chat.stream import AnswerStream
 from ...events import RawResponse
+from ..hints import Hints, no_hints
 from .notebook_view import CellView
 from .silence import ticking
 from .terminal_view import TerminalView
@@ -51,9 +52,18 @@ async def show_stream(stream: AnswerStream, view: View, at: int = 0) -> Answer:
     return stream.answer
 
 
-def view_for(shell: InteractiveShell, format: str = "markdown", names: Sequence[str] = (), prompt: str = "") -> View:
+def view_for(
+    shell: InteractiveShell,
+    format: str = "markdown",
+    names: Sequence[str] = (),
+    prompt: str = "",
+    hints: Hints = no_hints,
+) -> View:
     """Return the view for a notebook or a terminal; ``names`` are the models, if there are several.
 
-    ``prompt`` is what was sent, if that is not the text of the cell.
+    ``prompt`` is what was sent, if that is not the text of the cell. ``hints`` is called at the end for what the status
+    line says besides.
     """
-    return CellView(shell, format, names, prompt) if hasattr(shell, "kernel") else TerminalView(names)
+    if hasattr(shell, "kernel"):
+        return CellView(shell, format, names, prompt, hints)
+    return TerminalView(names, hints)

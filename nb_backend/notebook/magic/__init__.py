@@ -13,6 +13,7 @@
 ``fix``             ``%backend fix``
 ``verbs``           which command a line of ``%backend`` means, or that it is a prompt
 ``commands``        the other commands of ``%backend``
+``local_model``     ``%backend local``
 ``restore``         ``%backend restore``
 ``setting_traits``  ``%config``
 """

@@ -188,13 +188,14 @@ class BackendMagics(Magics):
         from ..cell.attached import show_attached
         from ..cell.taken_back import mark_if_taken_back
         from ..cell.view import show_stream, view_for
+        from ..hints import hints_for
 
         stream, view = question.stream(), None
         try:
             await stream.prepare()
             show_attached(attached, self.shell)
             question.shown = True
-            view = view_for(self.shell, question.options.format, prompt=question.filled_in)
+            view = view_for(self.shell, question.options.format, prompt=question.filled_in, hints=hints_for(stream))
             return await show_stream(stream, view)
         finally:
             self._note_shown(stream.answer)
