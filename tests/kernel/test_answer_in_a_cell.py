@@ -11,6 +11,8 @@ import pytest
 from serving import TOKEN
 
 from nb_backend import Chat
+from nb_backend.media.sniff import data_uri
+from nb_backend.media.sound import wav
 
 CELL = "%%backend gpt-3.5-turbo\nWhy is the sky blue?"
 WEATHER = {"id": "a", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
@@ -39,6 +41,20 @@ def test_the_answer_grows_and_ends_as_one_markdown_output(kernel, engine):
     assert record["provider"]["label"] == "scripted, on this machine"
     assert record["usage"]["completion_tokens"] == 3
     assert record["finish_reason"] == "stop"
+
+
+def test_a_spoken_answer_is_played_below_its_text(kernel, engine):
+    sound = data_uri(wav(bytes(96_000)), "audio/wav")
+    engine.enqueue("Hi.", {"type": "audio", "audio": sound})
+    run = kernel.run("%%backend m --once\nSay hi")
+    text, player = run.displays[-2:]
+    assert text["data"]["text/markdown"].startswith("Hi.")
+    assert "spoken 2.0 s" in text["data"]["text/markdown"]
+    assert text["metadata"]["nb_backend"]["finish_reason"] == "stop"
+    assert player["data"]["text/html"] == f'<audio controls src="{sound}"></audio>'
+    assert kernel.run("_.audio").of("execute_result")[0]["data"]["text/plain"].startswith("<Attachment answer.wav")
+    engine.enqueue("Hi.", {"type": "audio", "audio": 'data:audio/wav;base64,"><script>hit()</script>'})
+    assert "hit()" not in json.dumps(kernel.run("%%backend m --once\nSay hi").displays)
 
 
 def test_the_prompt_arrives_byte_for_byte(kernel, engine):
