@@ -21,6 +21,7 @@ OF_OPENAI = [
     {"model": "m", "choices": [{"index": 0, "delta": {"content": "fine"}}]},
     {"model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
 ]
+RESPONSE = {"output": [{"type": "message", "content": [{"type": "output_text", "text": "fine"}]}]}
 OPENAI_USAGE = {"model": "m", "choices": [], "usage": {"completion_tokens": 7}}
 
 
@@ -74,8 +75,9 @@ async def test_it_ends_though_the_last_line_end_is_missing(wire_server, dialect,
         ("", b'{"type": "content", "content": "fine"}\n{"type": "finish", "finish": {"reason": "stop"}}'),
         ("/v1", lines(OF_OPENAI[0]) + b"data: [DONE]"),
         ("/v1", json.dumps({"choices": [{"message": {"content": "fine"}, "finish_reason": "stop"}]}).encode()),
+        ("/v1/responses", b"data: %s" % json.dumps({"type": "response.completed", "response": RESPONSE}).encode()),
     ],
-    ids=["JSON lines", "end mark", "not streamed"],
+    ids=["JSON lines", "end mark", "not streamed", "responses"],
 )
 async def test_it_ends_without_a_line_end(wire_server, monkeypatch, path, body):
     monkeypatch.setattr(base, "FINISH_SECONDS", 0.2)

@@ -10,7 +10,9 @@ from wire_server import CHUNKED, LAST_CHUNK, OK, UNTIL_CLOSE, WireServer, chunk,
 
 from nb_backend import BackendApi, BackendError, OpenAIApi
 from nb_backend.events import RawResponse
+from nb_backend.providers.base import Provider
 from nb_backend.providers.reader import ResponseReader
+from nb_backend.providers.responses_api import ResponsesApi
 
 QUESTION = [{"role": "user", "content": "Hi?"}]
 EVENTS = [
@@ -29,7 +31,15 @@ BODIES = {
         for event in EVENTS
         if "content" in event
     ),
+    "responses": sse(
+        *(
+            {"type": "response.output_text.delta", "item_id": "i", "content_index": 0, "delta": event["content"]}
+            for event in EVENTS
+            if "content" in event
+        )
+    ),
 }
+PROVIDERS: dict[str, type[Provider]] = {"openai": OpenAIApi, "responses": ResponsesApi}
 TRANSFERS = {
     "chunked": lambda body, whole: CHUNKED + chunk(body) + (LAST_CHUNK if whole else b""),
     "two chunks": lambda body, whole: CHUNKED + _two(body) + (LAST_CHUNK if whole else b""),
@@ -37,6 +47,10 @@ TRANSFERS = {
     "until close": lambda body, whole: UNTIL_CLOSE + body,
 }
 TYPES = ["text/event-stream", "application/json", "text/plain; charset=latin-1", "image/png", "x"]
+
+
+def provider_of(body: bytes) -> type[Provider]:
+    return next((PROVIDERS[name] for name in PROVIDERS if body is BODIES[name]), BackendApi)
 
 
 def _two(body: bytes) -> bytes:
@@ -59,8 +73,7 @@ def body(request: pytest.FixtureRequest) -> bytes:
 @pytest.mark.parametrize("end", ["close", "reset", "no http"])
 @pytest.mark.parametrize("transfer", TRANSFERS)
 async def test_cut_anywhere_and_ended_in_any_way(wire_server: WireServer, delays, body, transfer, end):
-    provider = OpenAIApi if body is BODIES["openai"] else BackendApi
-    api: Any = type("Api", (provider,), {"url": wire_server.url, "idle_timeout": 5, "max_retries": 0})
+    api: Any = type("Api", (provider_of(body),), {"url": wire_server.url, "idle_timeout": 5, "max_retries": 0})
     kind = type(api.make_reader(wire_server.url, []))
     for cut in range(0, len(body) + 1, 7):
         part = body[:cut]
@@ -81,8 +94,7 @@ async def test_cut_anywhere_and_ended_in_any_way(wire_server: WireServer, delays
 
 @pytest.mark.parametrize("transfer", TRANSFERS)
 async def test_stalled_anywhere(wire_server: WireServer, delays, body, transfer):
-    provider = OpenAIApi if body is BODIES["openai"] else BackendApi
-    api: Any = type("Api", (provider,), {"url": wire_server.url, "idle_timeout": 0.05, "max_retries": 0})
+    api: Any = type("Api", (provider_of(body),), {"url": wire_server.url, "idle_timeout": 0.05, "max_retries": 0})
     for cut in (len(body) // 5, len(body) // 2, len(body) - 1):
         wire_server._answers.clear()
         wire_server.answer(TRANSFERS[transfer](body[:cut], False), end="stall")
@@ -94,8 +106,7 @@ async def test_stalled_anywhere(wire_server: WireServer, delays, body, transfer)
 
 @pytest.mark.parametrize("transfer", TRANSFERS)
 async def test_a_complete_answer(wire_server: WireServer, delays, body, transfer):
-    provider = OpenAIApi if body is BODIES["openai"] else BackendApi
-    api: Any = type("Api", (provider,), {"url": wire_server.url, "idle_timeout": 5})
+    api: Any = type("Api", (provider_of(body),), {"url": wire_server.url, "idle_timeout": 5})
     sent = TRANSFERS[transfer](body, True)
     for size in (1, 7, len(sent)):
         wire_server._answers.clear()
