@@ -46,10 +46,8 @@ def test_the_schema_is_sent_as_a_parameter_and_in_the_system_prompt(backend, sch
     body = backend.engine.history[0]
     plain = schema if isinstance(schema, dict) else schema.model_json_schema()
     sent = body["response_format"]["json_schema"]
-    assert body["response_format"] == {
-        "type": "json_schema",
-        "json_schema": {"name": name, "schema": ANY, "strict": True},
-    }
+    assert body["response_format"] == {"type": "json_schema", "json_schema": ANY}
+    assert (sent["name"], sent["strict"]) == (name, True)
     assert sent["schema"]["additionalProperties"] is False
     assert sent["schema"]["properties"]["stars"]["type"] == "integer"
     assert "maximum" not in str(sent)
@@ -63,6 +61,20 @@ def test_a_class_returns_instances_and_a_dict_returns_plain_json(backend):
     enqueue(backend, GOOD, GOOD)
     assert nb_backend.map(["Nice!"], schema=Review) == [Review(label="kind", stars=4)]
     assert nb_backend.map(["Nice!"], schema=SCHEMA) == [{"label": "kind", "stars": 4}]
+
+
+class Remark(BaseModel):
+    text: str
+    stars: int = 3
+
+
+def test_a_null_in_place_of_an_optional_field_is_its_default(backend):
+    enqueue(backend, '{"text": "Nice!", "stars": null}', '{"text": "Bah!", "stars": 1}')
+    found = nb_backend.map(["a", "b"], schema=Remark, concurrency=1)
+    assert found == [Remark(text="Nice!", stars=3), Remark(text="Bah!", stars=1)]
+    sent = backend.engine.history[0]["response_format"]["json_schema"]["schema"]
+    assert sent["required"] == ["text", "stars"]
+    assert len(backend.engine.history) == 2
 
 
 def test_a_series_returns_a_series_of_objects(backend):
