@@ -38,7 +38,7 @@ _OVERLOADED = (503, 529)  # statuses
 class Progress:
     """How many of the prompts are done; ``started`` is a time of ``time.monotonic``.
 
-    ``answered`` includes the answers that are ``incomplete``. ``pool`` is what the requests share, once they are sent.
+    ``answered`` includes the answers that are ``incomplete``, and those whose JSON json-repair has ``repaired``. ``pool`` is what the requests share, once they are sent.
     """
 
     pool: Pool | None = None
@@ -47,6 +47,7 @@ class Progress:
         self.total = total
         self.answered = 0
         self.incomplete = 0
+        self.repaired = 0
         self.failed = 0
         self.reasons: Counter[str] = Counter()  # of the failures
         self.tokens = 0
@@ -109,6 +110,7 @@ class Progress:
         """Return the totals in one line; ``timed`` adds the seconds, which differ from run to run."""
         parts = [f"{self.answered:,} answered"]
         parts += [f"{self.incomplete:,} of them incomplete"] if self.incomplete else []
+        parts += [f"{self.repaired:,} of them repaired by json-repair"] if self.repaired else []
         parts += [self.failures] if self.failed else []
         parts += [counted(self.tokens, "token")] if self.tokens else []
         parts += [duration(time.monotonic() - self.started)] if timed else []

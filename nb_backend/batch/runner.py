@@ -13,6 +13,7 @@ from typing import Any
 from ..chat.answer import Answer
 from ..chat.chat import Chat
 from ..chat.context_limit import is_too_long
+from ..chat.json_answer import REPAIRED
 from ..chat.request import Request
 from ..chat.schema import Schema, SchemaError
 from ..chat.stream import AnswerStream
@@ -132,6 +133,7 @@ class BatchRunner:
                 result.error = error
             self._results[number] = result
             self.counts.answered += result.error is None
+            self.counts.repaired += _is_repaired(result)
             if result.error is not None:
                 self.counts.add_failure(result.error)
             self.counts.incomplete += result.error is None and not result.is_complete
@@ -221,6 +223,10 @@ class BatchRunner:
         """Set the value that the answer stands for; ``SchemaError`` if it does not fit the schema."""
         answer = result.answer or Answer()
         result.value = answer if self._schema is None else self._schema.read(answer)
+
+
+def _is_repaired(result: Result) -> bool:
+    return result.error is None and result.answer is not None and REPAIRED in result.answer.remarks
 
 
 def _resume_key(request: Request) -> str:

@@ -20,6 +20,7 @@
 ``token_counts``   token counts under the names of all services
 ``text_buffer``    text attribute that collects deltas
 ``json_answer``    JSON in an answer
+``repaired_json``  almost-JSON repaired by json-repair, if that is installed
 ``schema``         the schema that an answer must fit
 ``strict_schema``  a schema made to fit the strict structured outputs of services
 ``images``         fetches the images of an answer

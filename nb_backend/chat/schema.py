@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ..text import shorten
-from .json_answer import json_candidates, parse_json
+from .json_answer import readings
 from .strict_schema import StrictSchema
 
 if TYPE_CHECKING:
@@ -80,22 +80,23 @@ class Schema:
     def read(self, answer: Answer) -> Any:
         """Return the answer as an instance of the class, or as plain JSON for a JSON schema.
 
-        The JSON may be the whole answer, a code block, or stand between other text. ``SchemaError`` if none fits.
+        The JSON may be the whole answer, a code block, or stand between other text. The answer's ``remarks`` say it if
+        json-repair has repaired the JSON. ``SchemaError`` if none fits.
         """
         unreadable = misfit = ""
-        whole, *blocks = json_candidates(answer)
-        for text in (whole, *blocks, whole[whole.find("{") : whole.rfind("}") + 1]):
-            try:
-                plain = parse_json(text)
-            except ValueError as error:
-                unreadable = unreadable or f"it is not JSON ({error})"
+        for one in readings(answer, inside_text=True):
+            if one.error:
+                unreadable = unreadable or f"it is not JSON ({one.error})"
                 continue
             try:
-                return self._validate(text, plain)
+                value = self._validate(one.text, one.value)
             except RecursionError:
                 misfit = misfit or "it is nested too deeply"
             except Exception as error:  # a validator of the class may raise anything; the answer must not be lost
                 misfit = misfit or _error_line(error)
+            else:
+                one.accept(answer)
+                return value
         raise SchemaError(shorten(misfit or unreadable, _MAX_COMPLAINT), answer)
 
     @staticmethod

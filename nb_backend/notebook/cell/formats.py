@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...chat.answer import Answer, code_blocks
-from ...chat.json_answer import json_candidates, parse_json
+from ...chat.json_answer import readings
 from ...text import safe_terminal
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ def _code(answer: Answer, shell: InteractiveShell) -> Answer:
 def json_of(answer: Answer, shell: InteractiveShell | None = None) -> Any:
     """Parse the answer as JSON, or else the first of its code blocks that is JSON."""
     failure = ""
-    for text in json_candidates(answer):
-        try:
-            return parse_json(text)
-        except ValueError as error:
-            failure = failure or str(error)
+    for one in readings(answer):
+        if not one.error:
+            one.accept(answer)
+            return one.value
+        failure = failure or one.error
     raise FormatError(f"the answer is not JSON ({failure}): {_ANSWER_IS_SHOWN}")
 
 
