@@ -126,8 +126,6 @@ def _make_call(
         raise ValueError(f"concurrency is {concurrency!r}: it has to be a whole number of at least 1")
     if not isinstance(url := chat.get("url"), str | None):
         chat = {**chat, "url": [*url]}  # an iterator could be read only once, and each chat reads it
-    if schema is not None:
-        chat = {**chat, "system": schema.instructions(chat.get("system"))}
     request = Chat(model, **chat).request("")  # raises now what would fail for every item
     batch = BatchRunner(items, total, concurrency=concurrency, schema=schema, chat=chat)
     has_cache = request.store is not None

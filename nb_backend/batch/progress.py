@@ -38,7 +38,8 @@ _OVERLOADED = (503, 529)  # statuses
 class Progress:
     """How many of the prompts are done; ``started`` is a time of ``time.monotonic``.
 
-    ``answered`` includes the answers that are ``incomplete``, and those whose JSON json-repair has ``repaired``. ``pool`` is what the requests share, once they are sent.
+    ``answered`` includes the answers that are ``incomplete``, and those whose JSON was ``repaired``. ``pool`` is
+    what the requests share, once they are sent.
     """
 
     pool: Pool | None = None

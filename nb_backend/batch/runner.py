@@ -12,12 +12,10 @@ from typing import Any
 
 from ..chat.answer import Answer
 from ..chat.chat import Chat
-from ..chat.context_limit import is_too_long
 from ..chat.json_answer import REPAIRED
 from ..chat.request import Request
 from ..chat.schema import Schema, SchemaError
 from ..chat.stream import AnswerStream
-from ..errors import BackendError
 from ..media.attachment import Attachment
 from ..media.convert import attachments
 from ..transport.pool import Pool
@@ -82,7 +80,6 @@ class BatchRunner:
         self._items = items
         self._concurrency = min(concurrency, total)
         self._schema = schema
-        self._format: dict[str, Any] = {} if schema is None else {"response_format": schema.response_format}
         self._sends_format = schema is not None  # until the server refuses the parameter
         self._chat = chat
         self._results: list[Result | None] = [None] * total
@@ -147,7 +144,7 @@ class BatchRunner:
         if not (prompt.strip() or images):
             raise ValueError("the prompt is empty, so nothing was sent")
         chat = Chat(item.model, **self._chat)
-        request = chat.request(prompt, images, **self._format)
+        request = self._request(chat, prompt, images)
         key = await asyncio.to_thread(_resume_key, request) if images else self._resume_key_of_text(item.model, prompt)
         self._resume_keys[number] = key
         if self._reuse(key, result):
@@ -164,6 +161,10 @@ class BatchRunner:
         finally:
             self._in_flight.pop(key).set()
 
+    def _request(self, chat: Chat, prompt: str, images: list[Attachment] | None = None) -> Request:
+        request = chat.request(prompt, images)
+        return request if self._schema is None else request.expect(self._schema)
+
     def _resume_key_of_text(self, model: str | None, prompt: str) -> str:
         """Return the resume key of a prompt without images.
 
@@ -171,7 +172,7 @@ class BatchRunner:
         work on an item.
         """
         if model not in self._key_prefixes:
-            self._key_prefixes[model] = _resume_key(Chat(model, **self._chat).request("", **self._format))
+            self._key_prefixes[model] = _resume_key(self._request(Chat(model, **self._chat), ""))
         return blake2b(f"{self._key_prefixes[model]} {prompt}".encode(errors="replace"), digest_size=16).hexdigest()
 
     def _reuse(self, key: str, result: Result) -> bool:
@@ -191,26 +192,21 @@ class BatchRunner:
             await self._consume(AnswerStream(request), result)
             self._set_value(result)
             return
-        await self._ask_formatted(chat, request.question["content"], request.media, result)
+        await self._ask_formatted(self._schema, chat, request.question["content"], request.media, result)
         try:
             self._set_value(result)
         except SchemaError as error:
-            await self._ask_formatted(chat, error.retry_prompt(), [], result)
+            await self._ask_formatted(self._schema, chat, error.retry_prompt(), [], result)
             self._set_value(result)
 
-    async def _ask_formatted(self, chat: Chat, prompt: str, images: list[Attachment], result: Result) -> None:
-        """Ask with ``response_format``; without it if the server refuses it, or if only that answer is in the cache."""
-        formatted, plain = chat.stream(prompt, images, **self._format), chat.stream(prompt, images)
-        if not self._sends_format or _is_cached(plain) > _is_cached(formatted):
-            await self._consume(plain, result)
-            return
-        try:
-            await self._consume(formatted, result)
-        except BackendError as error:
-            if error.partial or is_too_long(error) or not Schema.is_refused(error):
-                raise
-            await self._consume(plain, result)
-            self._sends_format = False
+    async def _ask_formatted(
+        self, schema: Schema, chat: Chat, prompt: str, images: list[Attachment], result: Result
+    ) -> None:
+        """Ask with ``response_format``, until the server has refused it."""
+        stream = chat.stream(prompt, images)
+        request = stream.turn.request.expect(schema, formatted=self._sends_format)
+        await self._consume(stream, result)
+        self._sends_format &= request.is_formatted
 
     async def _consume(self, stream: AnswerStream, result: Result) -> None:
         result.answer = stream.answer
@@ -232,13 +228,6 @@ def _is_repaired(result: Result) -> bool:
 def _resume_key(request: Request) -> str:
     """Return what identifies a request between two calls: the digest of what is asked, and the server."""
     return f"{request.digest} {request.url}"
-
-
-def _is_cached(stream: AnswerStream) -> bool:
-    request = stream.turn.request
-    with suppress(ValueError):  # it is not cached, and NB_BACKEND_CACHE_ONLY is set
-        return request.store is not None and request.recorded() is not None
-    return False
 
 
 def _set_resume_state(state: _ResumeState) -> None:

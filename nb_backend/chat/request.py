@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from .. import settings
 from ..media.attachment import Attachment
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from .cache import AnswerCache
     from .images import ImageFetcher
     from .recording import CachedAnswer, EventRecorder
+    from .schema import Schema
+
+_FORMAT: Final = "response_format"  # the field of a request that has a schema
 
 
 @dataclass
@@ -34,7 +37,7 @@ class Request:
     server wants back. ``cell_run`` is the cell run that asks, ``instead`` the message that ``question`` replaces.
     ``lacks_vision`` is true if the model is known to have no vision: images of earlier messages are then not sent.
     ``store`` is the cache for the answer; with ``refresh`` the answer is put there, but not taken from there.
-    ``remarks`` say what was left out of the question.
+    ``remarks`` say what was left out of the question. ``schema`` is what the answer must fit: see ``expect``.
     """
 
     provider: type[Provider]
@@ -52,6 +55,7 @@ class Request:
     store: AnswerCache | None = None
     refresh: bool = False
     remarks: list[str] = field(default_factory=list)
+    schema: Schema | None = None
     _fields_by_dialect: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -69,6 +73,26 @@ class Request:
         owner = self.provider.state_owner() if self.provider.keeps_state else None
         messages = [*self._instructions, *self.history, self.question]
         return wire_messages(messages, trim, pictures=not self.lacks_vision, state_owner=owner)
+
+    def expect(self, schema: Schema, *, formatted: bool = True) -> Self:
+        """Ask for an answer that fits a schema, and return the request itself, which must not be sent yet.
+
+        The system prompt has the schema, and with ``formatted`` so has the field ``response_format``, which a server
+        may refuse: it is then asked again without the field.
+        """
+        self.schema, self.system = schema, schema.instructions(self.system)
+        self.params = {**self.params, _FORMAT: schema.response_format} if formatted else _plain(self.params)
+        self._fields_by_dialect = {}
+        return self
+
+    @property
+    def is_formatted(self) -> bool:
+        """Whether the request has a schema in ``response_format``, which can be left out."""
+        return self.schema is not None and _FORMAT in self.params
+
+    def drop_format(self) -> None:
+        """Leave out ``response_format``."""
+        self.params, self._fields_by_dialect = _plain(self.params), {}
 
     @property
     def _instructions(self) -> Messages:
@@ -93,7 +117,9 @@ class Request:
             return None
         # with only the cache and no url, an answer of any dialect will do
         kinds = [self._server_kind, *(all_dialects() if only and self.url is None else ())]
-        found = next(filter(None, (self.store.get(self._cache_key_fields(kind)) for kind in kinds)), None)
+        plain = replace(self, params=_plain(self.params), _fields_by_dialect={}) if self.is_formatted else None
+        keys = (one._cache_key_fields(kind) for one in (self, plain) if one is not None for kind in kinds)
+        found = next(filter(None, map(self.store.get, keys)), None)
         if found is None and only:
             prompt = shorten(text_of(self.question), 60)
             model = self.model or "the server's default model"
@@ -195,3 +221,8 @@ def _no_vision(model: str, images: list[str], with_vision: list[str]) -> ValueEr
     names = images[0] if len(images) == 1 else f"{images[0]} and {len(images) - 1} more"
     choice = f"a model with vision: {', '.join(with_vision[:5])}" if with_vision else "a server with a vision model"
     return ValueError(f"{model} has no vision, so {names} cannot be sent: ask {choice}")
+
+
+def _plain(params: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a request without ``response_format``."""
+    return {name: value for name, value in params.items() if name != _FORMAT}

@@ -204,13 +204,16 @@ class AnswerStream(AsyncIterator[RawResponse]):
     def _next_round(self, failure: Failure) -> Round | None:
         if self._events is None or self._state is not State.STREAMING:
             return None
-        return next_round(self.answer, self._held_back or failure, self._turns)
+        failure, is_formatted = self._held_back or failure, self._request.is_formatted
+        return next_round(self.answer, failure, self._turns, is_formatted=is_formatted)
 
     def _start_next_round(self, failure: Failure) -> bool:
         """Send another request if the answer needs one. Whether it did."""
         following = self._next_round(failure)
         if following is None:
             return False
+        if following.drops_format:
+            self._request.drop_format()
         self._announce_trim = following.trim > self.answer.trimmed
         self.answer.trimmed = following.trim
         self._server_states = {}

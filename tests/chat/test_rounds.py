@@ -72,3 +72,24 @@ async def test_a_rule_is_asked_when_a_request_ends_normally(backend, monkeypatch
     assert (await Chat().ask("Hi")).text == "one two"
     assert endings == [("one ", None, 0), ("one two", None, 0)]
     assert len(backend.engine.history) == 2
+
+
+REFUSED = ServerError("unknown field", status=422)
+REFUSED_EVENT = RawResponse(type="error", error="E", message="failed to parse grammar")
+
+
+@pytest.mark.parametrize("failure", [REFUSED, REFUSED_EVENT, ServerError("no json_schema here")])
+def test_a_refused_schema_is_left_out_of_the_next_request(failure):
+    assert next_round(Answer(trimmed=1), failure, 4, is_formatted=True) == Round(trim=1, drops_format=True)
+    assert next_round(Answer(), failure, 4) is None
+    assert next_round(Answer(text="H"), failure, 4, is_formatted=True) is None
+
+
+@pytest.mark.parametrize("failure", [None, RateLimitError("slow down"), ServerError("it fell over", status=500)])
+def test_another_failure_leaves_the_schema_in(failure):
+    assert next_round(Answer(), failure, 4, is_formatted=True) is None
+
+
+def test_a_request_with_a_schema_that_is_too_long_is_trimmed_first():
+    failure = ServerError("This model's maximum context length is 8192 tokens", status=400)
+    assert next_round(Answer(), failure, 4, is_formatted=True) == Round(trim=2)
