@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import settings
 from ..background import Job
 from ..errors import AuthError, BackendError, ConnectionFailed
+from ..services import SERVICES, Service
 from .registry import provider_named, resolve
 
 if TYPE_CHECKING:
@@ -77,6 +79,46 @@ async def available_models() -> list[Model]:
             key = CatalogKey.of(api, name)
             known |= {(name, str(model)): model for model in await _fetch_models(api, key)}
     return list(known.values())
+
+
+async def models_of_services() -> tuple[list[tuple[Service, Model]], list[str]]:
+    """Return the models of all services whose key is set, each with its service, and the services that failed, in words.
+
+    A service that has not answered after ``NAMES_TIMEOUT`` seconds is among the latter; its list is there the next time.
+    """
+    services = [one for one in SERVICES.values() if not one.is_local and _has_key(one)]
+    lists = await asyncio.gather(*map(_models_of_service, services))
+    found = [
+        (one, model)
+        for one, models in zip(services, lists, strict=True)
+        if isinstance(models, list)
+        for model in models
+    ]
+    failures = [f"{one.title}: {why}" for one, why in zip(services, lists, strict=True) if isinstance(why, str)]
+    return found, failures
+
+
+def _has_key(service: Service) -> bool:
+    with suppress(ValueError):
+        return bool(settings.service_key(service).value and service.base_url)
+    return False
+
+
+async def _models_of_service(service: Service) -> list[Model] | str:
+    """Return the models of a service, or why they cannot be had."""
+    api, _ = resolve("", service.name)
+    try:
+        key = CatalogKey.of(api, None)
+        if cached := _cached(key):
+            return cached
+        _, fetch = _fetch(api, key)
+        async with asyncio.timeout(NAMES_TIMEOUT):
+            await _wait_for(fetch)
+        return fetch.future.result()
+    except TimeoutError:
+        return "its list of models takes long"
+    except (BackendError, CancelledError) as error:
+        return str(error) or "its list of models could not be fetched"
 
 
 def forget_models(url: str | None) -> None:

@@ -20,8 +20,8 @@ def panel(page: Page) -> Iterator[PanelPage]:
 
 
 MODELS = [
-    {"name": "gpt-4o", "provider": "OpenaiChat", "label": "GPT-4o", "vision": True},
-    {"name": "smollm2", "provider": "", "label": "SmolLM2 135M", "vision": None},
+    {"name": "gpt-4o", "provider": "OpenaiChat", "label": "GPT-4o", "vision": True, "service": ""},
+    {"name": "smollm2", "provider": "", "label": "SmolLM2 135M", "vision": None, "service": ""},
 ]
 
 
@@ -317,7 +317,7 @@ def test_any_model_name_can_be_typed(panel: PanelPage, reply: dict[str, Any], sa
     ("typed", "chosen"), [("smol", "smollm2"), ("gpt-4o", "gpt-4o"), ("GPT-4", "gpt-4o-mini"), ("gpt-5", "gpt-5")]
 )
 def test_enter_takes_the_first_model_that_fits_or_the_name_as_typed(panel: PanelPage, typed: str, chosen: str) -> None:
-    models = [{"name": "gpt-4o-mini", "provider": "", "label": "", "vision": None}, *MODELS]
+    models = [{"name": "gpt-4o-mini", "provider": "", "label": "", "vision": None, "service": ""}, *MODELS]
     panel.open()
     panel.answers("models", models=models)
     panel.button("gpt-4o").click()
@@ -327,6 +327,33 @@ def test_enter_takes_the_first_model_that_fits_or_the_name_as_typed(panel: Panel
     assert panel.asked("set")["model"] == chosen
     panel.page.keyboard.type("next")
     assert panel.box.input_value() == "next"  # the focus is back in the box
+
+
+def of_service(service: str, *names: str) -> list[dict[str, Any]]:
+    prefix = service.lower()
+    return [
+        {"name": f"{prefix}:{name}", "provider": "", "label": name, "vision": None, "service": service}
+        for name in names
+    ]
+
+
+def test_the_models_of_services_stand_in_groups_until_something_is_typed(panel: PanelPage) -> None:
+    many = of_service("OpenRouter", *(f"model-{number}" for number in range(60)))
+    listed = [*MODELS, *of_service("Anthropic", "claude-sonnet-5", "claude-haiku-4-5"), *many]
+    panel.open()
+    panel.answers("models", models=listed, notes=["Groq: it refused the key"])
+    panel.button("gpt-4o").click()
+    picker = panel.root.get_by_role("dialog", name="Model")
+    picker.get_by_text("Anthropic", exact=True).wait_for()
+    assert picker.locator(".nbb-group").all_inner_texts() == ["Anthropic", "OpenRouter"]
+    assert picker.locator(".nbb-choice").count() == 1 + 2 + 2 + 25
+    said = picker.get_by_role("status").inner_text()
+    assert said == "Groq: it refused the key Type to find 35 more."
+    panel.page.keyboard.type("claude")
+    assert picker.locator(".nbb-group").count() == 0
+    assert picker.locator(".nbb-choice").first.inner_text() == "claude-sonnet-5\nAnthropic"
+    panel.page.keyboard.press("Enter")
+    assert panel.asked("set")["model"] == "anthropic:claude-sonnet-5"
 
 
 def test_enter_in_an_empty_picker_changes_nothing(panel: PanelPage) -> None:

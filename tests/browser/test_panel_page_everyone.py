@@ -64,7 +64,7 @@ def test_axe_finds_nothing(panel: PanelPage, state: str, theme: str, width: int)
 @pytest.mark.parametrize("name", ["Settings", "gpt-4o", "More", "Attach an image", "chat"])
 def test_axe_finds_nothing_in_menus_and_dialogs(panel: PanelPage, name: str, theme: str) -> None:
     panel.open(QUESTION, ANSWER, theme=theme)
-    panel.answers("models", models=[{"name": "m", "provider": "p", "label": "M", "vision": True}])
+    panel.answers("models", models=[{"name": "m", "provider": "p", "label": "M", "vision": True, "service": ""}])
     chat = {
         "name": "chat 2",
         "title": "Why?",

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from ... import settings
 from ...chat.chat import Chat
 from ...providers.effort import EFFORTS, check_effort
+from ...services import Service, split_model
 
 EMBEDDED = "embedded backend"
 PARAMETERS = ("temperature", "max_tokens", "effort")
@@ -26,17 +27,26 @@ def settings_of(chat: Chat) -> dict[str, Any]:
         "temperature": _number(chat.params.get("temperature")),
         "max_tokens": _number(chat.params.get("max_tokens")),
         "effort": effort if (effort := chat.params.get("effort")) in EFFORTS else None,
-        "server": server(chat),
+        "server": server_name(chat),
     }
 
 
-def server(chat: Chat) -> str:
-    """Return the host of the server that the chat uses, or "embedded backend"."""
+def server_name(chat: Chat) -> str:
+    """Return the service or the host of the server that the chat uses, or "embedded backend"."""
     try:
         url = settings.url(chat.url)
+        service = chat_service(chat)
     except ValueError:
         return "invalid url"
+    if service is not None:
+        return service.title
     return EMBEDDED if url is None else urlsplit(url).netloc.rpartition("@")[2]
+
+
+def chat_service(chat: Chat) -> Service | None:
+    """Return the service that the chat's model or url names, at its own url; ``None`` for any other server."""
+    service, _ = split_model(settings.model(chat.model), has_url=settings.url(chat.url) is not None)
+    return (None if chat.url and not settings.service(chat.url) else service) or settings.service(chat.url)
 
 
 def apply_settings(chat: Chat, wanted: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from ...media.attachment import Attachment
 from ...providers.catalog import sees_images
 from ...providers.registry import resolve
 from .between_cells import BetweenCells
-from .chat_settings import settings_of
+from .chat_settings import chat_service, settings_of
 from .filled_prompt import FilledPrompt, filled_prompt
 from .items.fixes import model_with_vision
 from .items.image_store import describe_attachment
@@ -56,7 +56,7 @@ class PanelController:
         self.subshells = False  # whether pages reach the kernel while a cell runs
         self.asked_turn: Turn | None = None  # the last one that this panel started
         self.is_restored = False  # whether the notebook was searched for an earlier transcript
-        self.models: tuple[object, list[dict[str, Any]]] | None = None  # the server and its models, once listed
+        self.models: tuple[object, dict[str, Any]] | None = None  # the server and the reply to ``models``, once listed
         self.deleted: tuple[str, Chat] | None = None  # the chat that was deleted last, and its name
         self._on_close = on_close
         self._vision: bool | None = None
@@ -191,12 +191,15 @@ class PanelController:
                 controller.refresh_vision()
 
     def set_key(self, key: settings.Secret) -> None:
-        """Use a key for the chat's server: that of the settings, as ``%backend key`` does, or one of the chat's own.
+        """Use a key for the chat's server: that of its service or of the settings, as ``%backend key`` does, or its own.
 
         ``ValueError`` if it is not a key.
         """
         key = settings.secret(key)
-        if own_key(self.chat) is None and settings.urls(self.chat.url) == settings.urls():
+        service = chat_service(self.chat)
+        if own_key(self.chat) is None and service is not None:
+            settings.current.keys[service.name] = key
+        elif own_key(self.chat) is None and settings.urls(self.chat.url) == settings.urls():
             settings.current.api_key = key.value
         else:
             self.chat.use_key(key)

@@ -13,8 +13,9 @@ from ....chat.chat import Chat
 from ....errors import BackendError
 from ....media.attachment import unique_name
 from ....providers import catalog
+from ....providers.model import Model
 from ....providers.registry import resolve
-from ..chat_settings import apply_settings
+from ..chat_settings import apply_settings, server_name
 from ..controller import PanelController
 from ..watcher import UNNAMED, own_key
 from .page_request import Request
@@ -34,26 +35,40 @@ async def export(panel: PanelController, request: Request) -> dict[str, Any]:
 
 
 async def list_models(panel: PanelController, request: Request) -> dict[str, Any]:
-    """Return the models of the server. The list is kept until the page asks to refresh it."""
+    """Return the models of the chat's server, those of the services with a key, and why a list is missing.
+
+    The lists are kept until the page asks to refresh them.
+    """
     chat, mask = panel.chat, panel.watcher.mask
-    url = settings.url(chat.url)
-    if panel.models is None or panel.models[0] != (url, chat.provider) or request.fields.get("refresh"):
-        server = url, chat.provider
-        try:
-            if chat.url is None:
-                models = await catalog.available_models()
-            else:
-                models = await resolve("", chat.url, chat.api)[0].get_models(chat.provider, api_key=own_key(chat))
-        except BackendError as error:
-            if not catalog.does_not_list(error):
-                raise
-            models = []  # which the page says
+    server = settings.url(chat.url), chat.provider
+    if panel.models is None or panel.models[0] != server or request.fields.get("refresh"):
+        own, (of_services, failures) = await asyncio.gather(_own_models(chat), catalog.models_of_services())
+        if isinstance(own, BackendError):
+            if not of_services:
+                raise own
+            failures, own = [f"{server_name(chat)}: {own}", *failures], []
         listed = [
-            {"name": mask(str(one)), "provider": mask(one.provider), "label": mask(one.label), "vision": one.vision}
-            for one in models
+            {
+                "name": mask(f"{service.name}:{one}" if service else str(one)),
+                "provider": mask(one.provider) if service is None else "",
+                "label": mask(one.label),
+                "vision": one.vision,
+                "service": service.title if service else "",
+            }
+            for service, one in [*((None, one) for one in own), *of_services]
         ]
-        panel.models = server, listed
-    return {"models": panel.models[1]}
+        panel.models = server, {"models": listed, "notes": [mask(one) for one in failures]}
+    return panel.models[1]
+
+
+async def _own_models(chat: Chat) -> list[Model] | BackendError:
+    """Return the models of the chat's own server, none if it does not list them, or why they cannot be had."""
+    try:
+        if chat.url is None:
+            return await catalog.available_models()
+        return await resolve("", chat.url, chat.api)[0].get_models(chat.provider, api_key=own_key(chat))
+    except BackendError as error:
+        return [] if catalog.does_not_list(error) else error
 
 
 async def set_settings(panel: PanelController, request: Request) -> None:

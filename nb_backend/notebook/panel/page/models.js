@@ -4,16 +4,25 @@ import { button, composes, h, nameWithDetails, on, popup, relabel } from "./dom.
 
 const DEFAULT = "Default model";
 const MOST = 100; // models that are listed at once
+const MOST_OF_A_SERVICE = 25; // while nothing is typed, so that one service does not hide the others
 
 /** The models that fit what was typed: the one of exactly this name, then names that begin with it, then all others. @param {Model[]} models */
 function fitting(models, typed = "") {
 	const wanted = typed.toLowerCase();
-	const rank = (/** @type {Model} */ { name, label, provider }) => {
+	const rank = (/** @type {Model} */ { name, label, provider, service }) => {
 		if (name === typed) return 0;
-		const [own, ...all] = [name, label, provider].map((text) => text.toLowerCase());
+		const bare = service ? name.slice(name.indexOf(":") + 1) : name;
+		const [own, ...all] = [wanted.includes(":") ? name : bare, label, provider, service].map((text) => text.toLowerCase());
 		return own === wanted ? 1 : own.startsWith(wanted) ? 2 : own.includes(wanted) ? 3 : all.join(" ").includes(wanted) ? 4 : 5;
 	};
 	return models.filter((model) => rank(model) < 5).sort((one, other) => rank(one) - rank(other));
+}
+
+/** At most so many models of each service, in their order. @param {Model[]} models */
+function fewOfEach(models) {
+	/** @type {Record<string, number>} */
+	const counts = {};
+	return models.filter(({ service }) => (counts[service] = (counts[service] ?? 0) + 1) <= (service ? MOST_OF_A_SERVICE : MOST));
 }
 
 /** Choose a model: one from the server's list, or any name that the user types. @param {Store} store @param {() => void} focus */
@@ -35,31 +44,38 @@ export function modelPicker(store, focus) {
 		close();
 		return store.attempt("set", { model });
 	};
-	const choice = (/** @type {Model} */ { name, label, provider, vision }) =>
+	const choice = (/** @type {Model} */ { name, label, provider, vision, service }) =>
 		h(
 			"button.button.choice",
 			{ type: "button", "aria-pressed": String(name === store.settings.model), click: () => void choose(name) },
-			nameWithDetails(label || name, [vision && "accepts images", provider].filter(Boolean).join(" · ")),
+			nameWithDetails(label || name, [vision && "accepts images", provider, input.value.trim() && service].filter(Boolean).join(" · ")),
 		);
 	/** What is offered, in order; Enter takes the first. */
 	const offered = () => {
 		const typed = input.value.trim();
 		const fits = fitting(models ?? [], typed);
-		const own = { name: typed, label: typed ? `“${typed}”` : DEFAULT, provider: "", vision: null };
+		const own = { name: typed, label: typed ? `“${typed}”` : DEFAULT, provider: "", vision: null, service: "" };
 		return typed ? [...fits, ...(fits[0]?.name === typed ? [] : [own])] : [own, ...fits];
 	};
 	const draw = () => {
 		const all = offered();
-		const shown = all.length > MOST ? [...all.slice(0, MOST), ...all.slice(-1)] : all; // the name as typed is the last
-		list.replaceChildren(...shown.map(choice));
-		list.firstElementChild?.classList.toggle("nbb-first", Boolean(input.value.trim()));
-		status.textContent = message || (all.length > shown.length ? `Type to find ${all.length - shown.length} more.` : "");
+		const isTyped = Boolean(input.value.trim());
+		const some = isTyped ? all : fewOfEach(all);
+		const shown = isTyped && some.length > MOST ? [...some.slice(0, MOST), ...some.slice(-1)] : some; // the name as typed is the last
+		const heading = (/** @type {Model} */ { service }, at = 0) => (isTyped || service === (shown[at - 1]?.service ?? "") ? [] : [h("p.group", {}, service)]);
+		list.replaceChildren(...shown.flatMap((model, at) => [...heading(model, at), choice(model)]));
+		list.firstElementChild?.classList.toggle("nbb-first", isTyped);
+		const hidden = all.length - shown.length;
+		status.textContent = [message, hidden > 0 && models ? `Type to find ${hidden} more.` : ""].filter(Boolean).join(" ");
 	};
 	const load = async (refresh = false) => {
 		message = "Loading the list of models …";
 		draw();
 		await store.request("models", { refresh }).then(
-			(reply) => ((models = reply.models), (message = reply.models.length ? "" : "The server does not list its models: type a name.")),
+			(reply) => {
+				models = reply.models;
+				message = [...(models?.some(({ service }) => !service) ? [] : ["The server does not list its models: type a name."]), ...(reply.notes ?? [])].join(" ");
+			},
 			(error) => (message = `The list could not be loaded: ${error.message}`),
 		);
 		draw();

@@ -17,7 +17,7 @@
  * @typedef {{id: string, text: string}} Removal  the last one that can be undone
  * @typedef {{model: string, system: string, temperature: number | null, max_tokens: number | null,
  *   effort: string | null, enter_sends: boolean, vision: boolean | null, vision_model?: string, server: string}} Settings  vision_model: one that accepts images if this one does not
- * @typedef {{name: string, provider: string, label: string, vision: boolean | null}} Model
+ * @typedef {{name: string, provider: string, label: string, vision: boolean | null, service: string}} Model  service: "" for the chat's own server
  * @typedef {{id: string, text: string, images: Attached[], error: string}} Queued  a prompt that waits
  * @typedef {{prompts: Queued[], waits: "answer" | "cell" | "stopped" | "failed" | "error"}} Queue  the last three wait for the request `resume`
  * @typedef {{name: string, title: string, length: string, time: number | null, found: string[] | null}} ChatEntry  found: before, match, after
