@@ -24,6 +24,7 @@ def llama_server() -> Iterator[str]:
     params.model.path = str(weights)
     params.n_ctx = CONTEXT
     params.n_parallel = 1
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1  # several wait for each other on a busy machine
     params.warmup = False
     params.verbosity = -1
     server: Any = xllamacpp.Server(params)
