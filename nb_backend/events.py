@@ -43,7 +43,11 @@ class RawResponse:
         return dict(self._data)
 
     def __str__(self) -> str:
-        return content_text(self._data.get("content")) if self._data.get("type") == "content" else ""
+        data = self._data
+        if data.get("type") != "content":
+            return ""
+        text = data.get("content")
+        return text if type(text) is str else content_text(text)  # most are; another call would take a third longer
 
     def __repr__(self) -> str:
         hidden = self.type in PRIVATE_TYPES

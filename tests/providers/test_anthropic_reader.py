@@ -67,8 +67,8 @@ def test_blocks_that_come_whole_at_their_start():
 def test_texts_after_a_start_that_holds_the_first_of_them():
     answer, _ = answer_of(*block(0, {"type": "text", "text": "H"}, {"type": "text_delta", "text": "i"}), stop())
     assert answer.text == "Hi"
-    (event,) = [one for one in events_of(*block(0, {"type": "thinking", "thinking": "a"}, *THINKING), stop())][-1:]
-    assert event.type == "finish"
+    answer, _ = answer_of(*block(0, {"type": "thinking", "thinking": "a"}, *THINKING), stop())
+    assert answer.reasoning == "aHm"
 
 
 def test_a_tool_without_arguments():
