@@ -55,9 +55,16 @@ def input_count(usage: Mapping[str, Any]) -> int | None:
 
 
 def output_count(usage: Mapping[str, Any]) -> int | None:
-    """Return the count of the answer with its reasoning, which Gemini counts apart (``thoughtsTokenCount``)."""
+    """Return the count of the answer with its reasoning.
+
+    Gemini counts reasoning apart (``thoughtsTokenCount``), and so does xAI, whose ``total_tokens`` say so.
+    """
     count = token_count(usage, OUTPUT)
     thoughts = token_count(usage, ("thoughtsTokenCount", "thoughts_token_count"))
+    details = usage.get("completion_tokens_details")
+    if count is not None and isinstance(details, Mapping) and (apart := token_count(details, ("reasoning_tokens",))):
+        total = token_count(usage, ("total_tokens",))
+        thoughts = apart if total == (token_count(usage, INPUT) or 0) + count + apart else thoughts
     return count if thoughts is None else (count or 0) + thoughts
 
 

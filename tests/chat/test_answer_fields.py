@@ -76,6 +76,28 @@ COUNTS = {
         *(6, 2, 1),
     ),
     "Gemini": ({"promptTokenCount": 5, "candidatesTokenCount": 2, "cachedContentTokenCount": 1}, 5, 2, 1),
+    "xAI with reasoning": (
+        {
+            "prompt_tokens": 5,
+            "completion_tokens": 1,
+            "total_tokens": 9,
+            "completion_tokens_details": {"reasoning_tokens": 3},
+        },
+        5,
+        4,
+        None,
+    ),
+    "OpenAI with reasoning": (
+        {
+            "prompt_tokens": 5,
+            "completion_tokens": 4,
+            "total_tokens": 9,
+            "completion_tokens_details": {"reasoning_tokens": 3},
+        },
+        5,
+        4,
+        None,
+    ),
     "Gemini with thoughts": ({"promptTokenCount": 5, "candidatesTokenCount": 1, "thoughtsTokenCount": 1}, 5, 2, None),
     "Gemini in Python": (
         {"prompt_token_count": 5, "candidates_token_count": 2, "cached_content_token_count": 1},
