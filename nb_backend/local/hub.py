@@ -269,8 +269,7 @@ def _explained(error: Exception, model: HubModel, folder: Path | None) -> HubErr
         )
     if isinstance(error, errors.RepositoryNotFoundError):
         return HubError(
-            f"the hub has no model {repo} that it shows you: check the name; for a private one set HF_TOKEN to a "
-            "token that may read it"
+            f"the hub shows no model {repo}: check the name; if it is private, set HF_TOKEN to a token that may read it"
         )
     if status in (401, 403):
         return HubError(f"the hub refuses access to {repo}: set HF_TOKEN to a token that may read it")

@@ -7,6 +7,7 @@ import math
 from ..events import RawResponse
 
 SILENCE = 5  # seconds without anything new, after which the wait is counted
+_BAR_WIDTH = 24  # characters
 
 
 def read_progress(event: RawResponse) -> tuple[str, float | None] | None:
@@ -19,6 +20,12 @@ def read_progress(event: RawResponse) -> tuple[str, float | None] | None:
     if not isinstance(done, int) or not isinstance(total, int) or total <= 0:
         return label, None
     return label, min(max(done, 0), total) / total
+
+
+def bar_markdown(label: str, share: float) -> str:
+    """Return a progress bar as Markdown, after a label that is Markdown; ``share`` is from 0 to 1."""
+    full = round(share * _BAR_WIDTH)
+    return f"{label} `{'█' * full}{'░' * (_BAR_WIDTH - full)}` {share:.0%}"
 
 
 def read_wait(event: RawResponse) -> tuple[str, float] | None:

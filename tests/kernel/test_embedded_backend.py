@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -170,21 +171,23 @@ def said(run):
 def test_a_model_of_the_hub_is_fetched_once_and_answers_in_the_cells_after(hub_kernel, hub, tmp_path):
     kernel = hub_kernel
     kernel.run("%load_ext nb_backend")
-    assert said(kernel.run("%backend local")) == "the embedded backend runs SmolLM2-135M-Instruct, its default model"
+    assert said(kernel.run("%backend local")) == "the embedded backend runs SmolLM2-135M-Instruct (the default)"
 
-    hub.cuts[:], hub.hold = [20_000_000], True
+    hub.cuts[:], hub.hold = [25_000_000], True
     fetching = kernel.start("%backend local hf:org/Real")
     assert hub.on_cut.wait(PATIENCE)
-    eventually(lambda: any(part.stat().st_size > 10_000_000 for part in tmp_path.rglob("*.part")))
+    eventually(lambda: any(part.stat().st_size > 20_000_000 for part in tmp_path.rglob("*.part")))
     kernel.manager.interrupt_kernel()
     run = kernel.finish(fetching)
     assert run.reply["status"] == "error"
     assert "stopped" in str(run.markdown)
-    assert "default model" in said(kernel.run("%backend local"))
+    assert "(the default)" in said(kernel.run("%backend local"))
 
     run = kernel.run("%backend local hf:org/Real")
     assert said(run) == "the embedded backend runs Real-Q4_K_M (0.1 GB) from the next answer on"
     assert hub.downloads()[1].startswith("bytes=")  # what arrived before the interrupt is used
+    assert re.match(r"Fetching hf&#58;org/Real `█+░+` 2\d% · 2[\d.]+MB of 98.4MB", run.markdown[0])
+    assert run.displays[-1]["data"] == {}
     run = kernel.run("%%backend -p max_tokens=4\nSay hello.")
     assert run.error is None
     assert run.displays[-1]["metadata"]["nb_backend"]["model"] == "Real-Q4_K_M"
@@ -192,11 +195,11 @@ def test_a_model_of_the_hub_is_fetched_once_and_answers_in_the_cells_after(hub_k
 
     file = next(tmp_path.rglob("Real-*.gguf"))
     (tmp_path / "other.gguf").write_bytes(b"other")
-    one_line(kernel.run("%backend local hf:org/nothing"), "the hub has no model org/nothing")
+    one_line(kernel.run("%backend local hf:org/nothing"), "the hub shows no model org/nothing")
     one_line(kernel.run(f"%backend local {tmp_path}/other.gguf"), "is not a GGUF file: write hf:ORG/REPO")
     one_line(kernel.run("%backend local hello"), "there is no file hello in")
     assert "runs Real-Q4_K_M" in said(kernel.run("%backend local"))
-    assert "default model from the next answer on" in said(kernel.run("%backend local default"))
+    assert "(the default) from the next answer on" in said(kernel.run("%backend local default"))
     assert "runs Real-Q4_K_M" in said(kernel.run(f"%backend local {file}"))
 
 

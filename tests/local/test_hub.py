@@ -168,9 +168,7 @@ def test_a_disk_that_gets_full_is_one_line(hub, monkeypatch):
 
 def test_a_repository_that_is_not_there(hub):
     line = line_of(HubModel("org/nothing"))
-    assert line.startswith(
-        "the hub has no model org/nothing that it shows you: check the name; for a private one set HF_TOKEN"
-    )
+    assert line.startswith("the hub shows no model org/nothing: check the name; if it is private, set HF_TOKEN")
 
 
 @pytest.mark.parametrize(
@@ -245,7 +243,7 @@ def test_fetch_prints_the_path_and_a_failure_is_one_line(hub):
     assert done.stderr == ""
     failed = command("fetch", "hf:org/nothing")
     assert (failed.returncode, failed.stdout) == (1, "")
-    assert failed.stderr.startswith("nb-backend: the hub has no model org/nothing")
+    assert failed.stderr.startswith("nb-backend: the hub shows no model org/nothing")
     assert failed.stderr.count("\n") == 1
 
 

@@ -14,13 +14,12 @@ from ...markdown.images import piece_markdown
 from ...markdown.safe import safe_markdown
 from ...markdown.split import MAX_UNSPLIT_CHARS, MIN_PIECE_CHARS, StreamingMarkdown, split_text
 from ..hints import Hints, no_hints
-from ..progress import read_progress
+from ..progress import bar_markdown, read_progress
 from ..status_line import status_line, status_markdown, status_text
 from .formats import FormatError, json_of
 from .silence import Silence
 
 _VISIBLE_TYPES = frozenset({"content", "reasoning", "progress"})  # of events; others do not change what is shown
-_BAR_WIDTH = 24  # characters
 
 
 @dataclass
@@ -217,5 +216,4 @@ def _progress_bar(event: RawResponse) -> str:
     label, share = escape_line(progress[0]), progress[1]
     if share is None:
         return f"*{label} …*"
-    full = round(share * _BAR_WIDTH)
-    return f"{label} `{'█' * full}{'░' * (_BAR_WIDTH - full)}` {share:.0%}"
+    return bar_markdown(label, share)

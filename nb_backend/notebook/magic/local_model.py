@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+from IPython.core.getipython import get_ipython
+from IPython.core.interactiveshell import InteractiveShell
 
 from ... import settings
 from ...local import process
 from ...local.gguf_files import PREFIX, model_name, size_of
+from ...markdown.elements import escape_line
 from ...media.files import path_of
 from ...providers.catalog import forget_models
 from ...text import shorten
+from ..cell.notebook_view import Output
+from ..progress import bar_markdown
 from ..report import Report
 from .line import Word
 from .mistakes import refuse_variable
 
 DEFAULT = "default"
 _MAGIC = b"GGUF"  # the first bytes of such a file
+_ARRIVED = "{n_fmt}B of {total_fmt}B"
+_SPEED = " · {rate_fmt} · {remaining} left"
 _FORMS = "write hf:ORG/REPO[:FILE] for a model of the Hugging Face hub, or the path of a .gguf file, or default"
 
 
@@ -36,17 +46,45 @@ def local_model(given: Sequence[Word]) -> Report:
 
 def _fetched(name: str) -> Path:
     """Return the file of a model of the hub, after fetching it with a progress bar."""
-    from tqdm.auto import tqdm  # type: ignore[import-untyped]
-
-    with tqdm(desc=f"Fetching {name}", unit="B", unit_scale=True, leave=False) as bar:
-
-        def report(done: int, total: int) -> None:
-            if bar.total is None:
-                bar.reset(total)
-                bar.initial = done  # what an earlier fetch has left does not count for the speed
-            bar.update(done - bar.n)
-
+    with _bar(name, get_ipython()) as report:
         return process.fetch(name, report)
+
+
+@contextmanager
+def _bar(name: str, shell: InteractiveShell | None) -> Iterator[Callable[[int, int], None]]:
+    """Return a function that shows how many bytes of a model have arrived; the bar leaves at the end.
+
+    A notebook shows Markdown: of a widget, a saved notebook would keep the empty bar of its beginning.
+    """
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    if shell is None or not hasattr(shell, "kernel"):
+        with tqdm(desc=f"Fetching {name}", unit="B", unit_scale=True, leave=False) as bar:
+
+            def draw(done: int, total: int) -> None:
+                if bar.total is None:
+                    bar.reset(total)
+                    bar.n = bar.initial = done  # what an earlier fetch has left does not count for the speed
+                bar.update(done - bar.n)
+
+            yield draw
+        return
+    output, began, first = Output(shell), time.monotonic(), -1
+
+    def show(done: int, total: int) -> None:
+        nonlocal first
+        first = done if first < 0 else first
+        form = {"unit": "B", "unit_scale": True, "initial": first}
+        form["bar_format"] = _ARRIVED + (_SPEED if done > first else "")
+        meter = tqdm.format_meter(done, total, time.monotonic() - began, **form)
+        bar = bar_markdown(f"Fetching {escape_line(name)}", done / total if total else 0)
+        output.show({"text/markdown": f"{bar} · {meter}"})
+
+    try:
+        yield show
+    finally:
+        if output.is_shown:
+            output.show({})
 
 
 def _existing(name: str) -> Path:
@@ -64,7 +102,7 @@ def _described(file: Path | None) -> str:
     if file is None:
         from ...local.weights import NAME
 
-        return f"{NAME}, its default model"
+        return f"{NAME} (the default)"
     return f"{model_name(file.name)} ({size_of(file) / 1e9:.1f} GB)"
 
 
