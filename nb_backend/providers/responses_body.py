@@ -7,22 +7,27 @@ from typing import Any, Final
 
 from ..media.message_parts import text_of, text_parts
 from ..typing import Messages
-from .responses_items import dicts, text_of_items
+from .responses_items import CALLS, dicts, text_of_items
 
 ENCRYPTED: Final = ["reasoning.encrypted_content"]
 """The value of ``include`` if the user has not set another: without it, reasoning cannot be sent back."""
 SUMMARY: Final = "auto"
 """The value of ``summary`` in ``reasoning``: without it, a model reasons in silence."""
 
+_RESULT_IDS = ("tool_call_id", "call_id")  # of a message with the role tool, of an item
 _LIMITS = ("max_output_tokens", "max_completion_tokens", "max_tokens")
 
 
 def input_items(messages: Messages) -> list[dict[str, Any]]:
-    """Return messages in the form of chat completions as input items; what is an item already stays as it is."""
+    """Return messages in the form of chat completions as input items; what is an item already stays as it is.
+
+    Calls without a result are left out, as the service refuses them: a chat goes on although nobody ran a tool.
+    """
+    answered = {str(one) for message in messages for key in _RESULT_IDS if (one := message.get(key))}
     items: list[dict[str, Any]] = []
     custom: set[str] = set()  # ids of the calls of custom tools, whose results have a type of their own
     for message in messages:
-        added = _items_of(message)
+        added = _items_of(message, answered)
         custom |= {str(item.get("call_id")) for item in added if item.get("type") == "custom_tool_call"}
         for item in added:
             is_result = item.get("type") == "function_call_output" and str(item.get("call_id")) in custom
@@ -30,7 +35,7 @@ def input_items(messages: Messages) -> list[dict[str, Any]]:
     return items
 
 
-def _items_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _items_of(message: Mapping[str, Any], answered: set[str]) -> list[dict[str, Any]]:
     role = message.get("role")
     if role is None:
         return [dict(message)]
@@ -41,9 +46,10 @@ def _items_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
         return [{"type": "message", "role": role, "content": [*map(_input_part, text_parts(message.get("content")))]}]
     state = dicts(message.get("state"))
     text = text_of(message)
-    if state and text_of_items(state) == text:
+    calls = [item for item in state if item.get("type") in CALLS]
+    if state and text_of_items(state) == text and all(str(call.get("call_id")) in answered for call in calls):
         return state
-    return [*_spoken(text), *_calls(message.get("tool_calls"))]
+    return [*_spoken(text), *(call for call in _calls(message.get("tool_calls")) if call["call_id"] in answered)]
 
 
 def _spoken(text: str) -> list[dict[str, Any]]:

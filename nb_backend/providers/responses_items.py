@@ -22,7 +22,9 @@ TOOL_LABELS: Final = {
 }
 """What the service does while it works on an item of a type, for the line that shows the progress."""
 
-_CALLS = {"function_call": "arguments", "custom_tool_call": "input"}  # the key of what is passed, by type
+CALLS: Final = {"function_call": "arguments", "custom_tool_call": "input"}
+"""The types of calls that wait for a result of ours: the key of what is passed to the tool."""
+
 _UNFINISHED = ("incomplete", "in_progress")
 
 
@@ -53,7 +55,7 @@ class Item:
     @property
     def call(self) -> dict[str, Any] | None:
         """The call of a function or a custom tool in the form of chat completions; ``None`` if it is not whole."""
-        key = _CALLS.get(self.kind)
+        key = CALLS.get(self.kind)
         if key is None or not self.is_done or self.data.get("status") in _UNFINISHED:
             return None
         arguments = self.data.get(key)
@@ -123,7 +125,7 @@ def state_of(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     These are reasoning that is encrypted, reasoning in words if calls follow it, and messages with a ``phase``. Images
     are left out, as they may be many MB; so is the reasoning before them, which may not stand alone.
     """
-    has_calls = any(item.get("type") in _CALLS for item in items)
+    has_calls = any(item.get("type") in CALLS for item in items)
     kinds = [*(item.get("type") for item in items), None]
     kept = [
         item

@@ -15,6 +15,8 @@ URI = "data:image/png;base64,iVBORw0KGgoAAAAAAAAAAA=="
 HI = {"role": "user", "content": "Hi"}
 CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"a": 1}'}}
 CALLED = {"type": "function_call", "call_id": "c1", "name": "look", "arguments": '{"a": 1}'}
+RESULT = {"role": "tool", "tool_call_id": "c1", "content": "a cat"}
+ANSWERED = {"type": "function_call_output", "call_id": "c1", "output": "a cat"}
 THOUGHT = {"type": "reasoning", "id": "r0", "summary": [], "encrypted_content": "gAAA"}
 
 
@@ -53,15 +55,11 @@ MESSAGES = {
         [user({"type": "input_file", "file_id": "f"})],
     ),
     "an answer": ({"role": "assistant", "content": "Hello"}, [said("Hello")]),
-    "an answer with calls": (
+    "an answer with a call that nobody carried out": (
         {"role": "assistant", "content": "I look", "tool_calls": [CALL]},
-        [said("I look"), CALLED],
+        [said("I look")],
     ),
-    "calls alone": ({"role": "assistant", "content": None, "tool_calls": [CALL]}, [CALLED]),
-    "a result": (
-        {"role": "tool", "tool_call_id": "c1", "content": "a cat"},
-        [{"type": "function_call_output", "call_id": "c1", "output": "a cat"}],
-    ),
+    "a result": (RESULT, [ANSWERED]),
     "a result with an image": (
         {
             "role": "tool",
@@ -85,6 +83,12 @@ class TestMessages:
     def test_are_items(self, message, items):
         assert input_items([message]) == items
 
+    def test_have_the_calls_that_have_a_result(self):
+        other = {**CALL, "id": "c2"}
+        messages = [{"role": "assistant", "content": None, "tool_calls": [CALL, other]}, RESULT]
+        assert input_items(messages) == [CALLED, ANSWERED]
+        assert input_items([messages[0], ANSWERED]) == [CALLED, ANSWERED]
+
     def test_have_the_attachments_in_the_last_of_the_user(self):
         sent = body([(PNG, "a.png"), (b"%PDF-1.4 %%EOF", "a.pdf")], [HI, {"role": "assistant", "content": "Ho"}, HI])
         assert [len(item["content"]) for item in sent["input"]] == [1, 1, 3]
@@ -101,14 +105,15 @@ STATE = [THOUGHT, said("I look", id="m0", phase="commentary"), CALLED | {"id": "
 class TestState:
     def test_is_sent_instead_of_the_message_that_it_belongs_to(self):
         message = {"role": "assistant", "content": "I look", "tool_calls": [CALL], "state": STATE}
-        result = {"role": "tool", "tool_call_id": "c1", "content": "a cat"}
-        items = input_items([HI, message, result])
-        assert items[1:4] == STATE
-        assert items[4]["call_id"] == "c1"
+        assert input_items([HI, message, RESULT])[1:] == [*STATE, ANSWERED]
 
     def test_is_left_out_if_the_text_was_changed(self):
         message = {"role": "assistant", "content": "I looked", "tool_calls": [CALL], "state": STATE}
-        assert input_items([message]) == [said("I looked"), CALLED]
+        assert input_items([message, RESULT]) == [said("I looked"), CALLED, ANSWERED]
+
+    def test_is_left_out_if_a_call_in_it_has_no_result(self):
+        message = {"role": "assistant", "content": "I look", "state": STATE}
+        assert input_items([message, HI]) == [said("I look"), user({"type": "input_text", "text": "Hi"})]
 
     @pytest.mark.parametrize("state", [None, [], "x", {"type": "reasoning"}, [1, "x"]])
     def test_of_another_shape_is_left_out(self, state):
