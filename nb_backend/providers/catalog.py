@@ -13,6 +13,7 @@ from .. import settings
 from ..background import Job
 from ..errors import AuthError, BackendError, ConnectionFailed
 from ..services import SERVICES, Service
+from .probe import answering
 from .registry import provider_named, resolve
 
 if TYPE_CHECKING:
@@ -81,12 +82,16 @@ async def available_models() -> list[Model]:
     return list(known.values())
 
 
-async def models_of_services() -> tuple[list[tuple[Service, Model]], list[str]]:
-    """Return the models of all services whose key is set, each with its service, and the services that failed, in words.
+async def models_of_services(without: str | None = None) -> tuple[list[tuple[Service, Model]], list[str]]:
+    """Return the models of the services at hand, each with its service, and in words which services failed.
 
-    A service that has not answered after ``NAMES_TIMEOUT`` seconds is among the latter; its list is there the next time.
+    At hand are the services on the internet whose key is set, and those on this machine that answer now, except the one
+    at the url ``without``. One that has not answered after ``NAMES_TIMEOUT`` seconds has failed; its list is there the
+    next time.
     """
-    services = [one for one in SERVICES.values() if not one.is_local and _has_key(one)]
+    here = await answering(one for one in SERVICES.values() if one.is_local and one.base_url != without)
+    services = [one for one in SERVICES.values() if one.name in here or (not one.is_local and _has_key(one))]
+    services = [one for one in services if one.base_url != without]
     lists = await asyncio.gather(*map(_models_of_service, services))
     found = [
         (one, model)

@@ -32,6 +32,9 @@ class Answers(BaseHTTPRequestHandler):
             self.answer(404, b'{"error": "model \'text1\' not found"}')
         elif KEY not in asked:
             self.answer(401, b'{"error": {"message": "no key, no answer"}}')
+        elif self.path.endswith("/chat/completions"):
+            choice = {"index": 0, "delta": {"content": f"Your key is {KEY}."}, "finish_reason": "stop"}
+            self.answer(200, f"data: {json.dumps({'choices': [choice]})}\n\n".encode())
         else:
             self.answer(200, sse(content(f"Your key is {KEY}."), FINISH))
 
@@ -77,6 +80,30 @@ def test_the_key_of_the_settings_is_set_if_the_chat_uses_their_server(page, engi
         assert kernel.run("settings.current.api_key == 'another-key'").result == "True"
     finally:
         kernel.run("settings.current.url = settings.current.api_key = None")
+
+
+def test_a_service_is_chosen_from_the_list_and_gets_its_own_key(page, engine, kernel, url):  # noqa: F811
+    kernel.run(
+        "import os\nfrom dataclasses import replace\nfrom nb_backend import settings\n"
+        "from nb_backend.services import SERVICES\n"
+        f"SERVICES['groq'] = replace(SERVICES['groq'], url='{url}/groq/v1')\n"
+        f"SERVICES['mistral'] = replace(SERVICES['mistral'], url='{url}/mistral/v1')\n"
+        "settings.current.keys['mistral'] = settings.Secret('key-of-mistral')"
+    )
+    reply = page.ask("models", refresh=True)
+    listed = [(one["name"], one["service"]) for one in reply["models"]]
+    assert listed == [("scripted", ""), *((f"mistral:{name}", "Mistral") for name in MODELS)]
+    page.ask("set", model="groq:text-1")
+    page.until(lambda: page.state["settings"]["server"] == "Groq")
+    answer = page.turn("Hi", "failed")
+    assert answer["fixes"] == [{"label": "Enter a key", "model": ""}]
+    page.ask("key", key=KEY)
+    page.ask("retry", item=answer["id"])
+    page.until(lambda: [text for _, text in said(page)][-1:] == ["<p>Your key is ***.</p>"])
+    assert kernel.run("[settings.current.api_key, *settings.current.keys]").result == "[None, 'mistral', 'groq']"
+    assert {one["service"] for one in page.ask("models", refresh=True)["models"]} == {"", "Groq", "Mistral"}
+    assert [one for one in Answers.posts if "key-of-mistral" in one] == []
+    assert KEY not in json.dumps([message["content"] for message in page.raw])
 
 
 def test_an_unknown_model_has_the_one_that_was_meant(page, engine, kernel, url):  # noqa: F811

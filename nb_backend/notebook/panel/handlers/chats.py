@@ -42,7 +42,7 @@ async def list_models(panel: PanelController, request: Request) -> dict[str, Any
     chat, mask = panel.chat, panel.watcher.mask
     server = settings.url(chat.url), chat.provider
     if panel.models is None or panel.models[0] != server or request.fields.get("refresh"):
-        own, (of_services, failures) = await asyncio.gather(_own_models(chat), catalog.models_of_services())
+        own, (of_services, failures) = await asyncio.gather(_own_models(chat), catalog.models_of_services(server[0]))
         if isinstance(own, BackendError):
             if not of_services:
                 raise own
