@@ -19,6 +19,7 @@ from .model import Model
 from .model_list import read_models
 from .openai_api import with_media
 from .reader import ResponseReader
+from .refused_parameter import with_refused_parameter
 from .unknown_model import with_close_models
 
 _HOST = "api.anthropic.com"
@@ -99,8 +100,10 @@ class AnthropicApi(Provider):
     async def explain_error(
         cls, url: str, failure: BackendError, body: dict[str, Any], key: settings.Secret
     ) -> BackendError:
-        """Return the failure; if the server does not have the model, with the names of models that are close."""
-        return await with_close_models(cls.at(url), failure, body, key) or failure
+        """Return the failure; it names close models if the server does not have this one, or what to leave out."""
+        if unknown := await with_close_models(cls.at(url), failure, body, key):
+            return unknown
+        return with_refused_parameter(failure, body)
 
     @classmethod
     def make_reader(cls, url: str, secrets: Sequence[str]) -> MessageReader:
@@ -121,7 +124,7 @@ class AnthropicApi(Provider):
         """Return all models that the server lists."""
         given, api_key = settings.Secret(api_key), None
         path = "/models" if "?" in (settings.url(cls.url) or "") else "/models?limit=1000"
-        return await cls.get_document(path, settings.secret(given), _read_models)
+        return await cls.get_document(path, given, _read_models)
 
 
 def _read_models(document: Any) -> list[Model]:

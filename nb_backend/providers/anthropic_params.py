@@ -155,8 +155,13 @@ def _tool_choice(choice: Any) -> dict[str, Any]:
 
 
 def _schema_of(response_format: Any) -> Any:
-    """Return the schema of ``response_format``; ``None`` for JSON without a schema, which the API cannot ask for."""
+    """Return the schema of ``response_format``; ``None`` if it has none, or one that has no strict form.
+
+    The API takes strict schemas only, and cannot be asked for JSON without one.
+    """
     match response_format:
+        case {"json_schema": {"strict": False}}:
+            return None
         case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
             return closed(schema)
     return None

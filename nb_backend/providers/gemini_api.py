@@ -155,7 +155,7 @@ class GeminiApi(Provider):
         found: dict[str, Model] = {}
         path = first = "/models?pageSize=1000"
         for _ in range(_MAX_PAGES):
-            models, token = await cls.get_document(path, settings.secret(given), _read_page)
+            models, token = await cls.get_document(path, given, _read_page)
             found |= {str(model): model for model in models}
             if not token:
                 break

@@ -19,6 +19,7 @@ from wire_server import CHUNKED, UNTIL_CLOSE, WireServer, chunk, content, receiv
 
 from nb_backend import BackendApi, BackendError, Chat, OpenAIApi, settings
 from nb_backend.events import RawResponse
+from nb_backend.providers.registry import DIALECTS, provider_named
 from nb_backend.providers.secret_filter import SecretFilter
 
 KEY = "sk-Zx81-Nobody-May-See-This"
@@ -303,3 +304,13 @@ async def test_an_answer_that_repeats_the_key_is_kept_without_it(kind, wire_serv
     kept += [repr(pickle.dumps(chat)), repr(vars(pickle.loads(pickle.dumps(chat)))), repr(vars(copy.deepcopy(chat)))]
     kept += [repr(chat.request("x")), repr(vars(chat.request("x"))), repr(settings.Secret(KEY)), repr(settings.current)]
     assert [text for text in kept if KEY in text] == []
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_the_key_of_another_server_is_not_sent_for_a_list_of_models(wire_server, monkeypatch, dialect):
+    monkeypatch.setenv("NB_BACKEND_URL", "http://elsewhere.example/v1")
+    monkeypatch.setenv("NB_BACKEND_API_KEY", KEY)
+    wire_server.answer(status("200 OK", {"data": [], "models": []}))
+    await type("Api", (provider_named(dialect),), {"url": f"{wire_server.url}/v1"}).get_models()
+    (request,) = wire_server.requests
+    assert KEY not in request.head
