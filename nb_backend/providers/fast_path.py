@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from itertools import repeat
-from operator import contains, itemgetter
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -105,7 +105,8 @@ def _named(text: bytes, end: int, line_end: bytes) -> list[NamedText]:
 
 def _are_lines(texts: list[bytes], line_end: bytes) -> bool:
     """Whether no text has a character of the line end in it."""
-    return not any(any(map(contains, texts, repeat(character))) for character in line_end)
+    joined = b"".join(texts)  # one search in all of them is faster than one in each
+    return not any(character in joined for character in line_end)
 
 
 def _load_all(name: bytes | None, texts: list[bytes], events: list[RawResponse]) -> bool:

@@ -22,7 +22,17 @@ _LIMIT = {
 _FILTER = {
     *("contentfilter", "contentfiltered", "filtered", "filter", "safety", "recitation", "blocklist", "blocked", "spii"),
     *("prohibitedcontent", "imagesafety", "imageprohibitedcontent", "imagerecitation", "language", "errortoxic"),
-    *("guardrailintervened", "guardrail", "guardrails", "refusal", "refused", "sensitive", "moderation", "flagged"),
+    *(
+        "guardrailintervened",
+        "guardrail",
+        "guardrails",
+        "refusal",
+        "refused",
+        "sensitive",
+        "moderation",
+        "flagged",
+        "modelarmor",
+    ),
 }
 _ERROR = {*("error", "failed", "failure", "exception", "networkerror"), *("servererror", "internalerror")}
 _USUAL = {"length", "maxtokens", "contentfilter"}  # the status line does not repeat these

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-_MAX_TEXTS = 1000  # deltas that are kept apart
+_MAX_TEXTS = 1000  # deltas that are kept apart; joined, they take a tenth of the memory
 _MADE_UP: Final = "gemini_call_"
 _PARTS: Final = frozenset(
     {
@@ -29,9 +29,8 @@ class GeminiTurn:
     """Collects the parts of a turn. Texts that follow each other become one part, unless one has a signature."""
 
     def __init__(self) -> None:
-        self.texts: list[str] = []
-        """Deltas of the text part that may go on."""
-        self._joined: list[str] = []  # deltas before them
+        self._joined: list[str] = []  # the text part that may go on
+        self._texts: list[str] = []  # deltas after that
         self.is_thought = False
         """Whether they are reasoning."""
         self._parts: list[dict[str, Any]] = []
@@ -44,18 +43,19 @@ class GeminiTurn:
             if is_thought is not self.is_thought:
                 self._close()
                 self.is_thought = is_thought
-            if text:
-                self.texts.append(text)
+            self.add_text(text)
         elif not is_thought or "thoughtSignature" in part:  # a picture of a thought is not sent back
             self._close()
             self._parts.append(part)
             self._has_signature = self._has_signature or bool(part.get("thoughtSignature"))
 
-    def join(self) -> None:
-        """Join the deltas if there are many: joined, they take a tenth of the memory."""
-        if len(self.texts) > _MAX_TEXTS:
-            self._joined.append("".join(self.texts))
-            self.texts.clear()
+    def add_text(self, text: str) -> None:
+        """Add a text that goes on, or begins, a text part without a signature."""
+        if text:
+            self._texts.append(text)
+        if len(self._texts) > _MAX_TEXTS:
+            self._joined.append("".join(self._texts))
+            self._texts.clear()
 
     def take_state(self) -> list[dict[str, Any]]:
         """Return the parts, once; an empty list if none has a signature, as the text alone says the same."""
@@ -65,10 +65,10 @@ class GeminiTurn:
         return parts if has_signature else []
 
     def _close(self) -> None:
-        if text := "".join([*self._joined, *self.texts]):
+        if text := "".join([*self._joined, *self._texts]):
             self._parts.append({"text": text, "thought": True} if self.is_thought else {"text": text})
         self._joined.clear()
-        self.texts.clear()
+        self._texts.clear()
         self.is_thought = False
 
 

@@ -19,8 +19,8 @@ from .reader import ResponseReader
 from .sources import SourceList
 from .stream_errors import find_error, find_message
 
-_OFTEN = 32  # responses whose counts are all reported
-_SELDOM = 16  # after them, the counts of one in so many; a stream has one response for about 30 tokens
+_OFTEN = 32  # batches of responses whose counts are all reported
+_SELDOM = 16  # after them, the counts of one in so many; a response has about 30 tokens
 _BROKEN = frozenset(
     {
         *("MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS"),
@@ -53,7 +53,8 @@ class GeminiReader(ResponseReader):
         super().__init__(url, secrets)
         self._name = urlsplit(url).hostname or url
         self._model = ""
-        self._plain_size = 0  # number of keys of a response if nothing but its text has to be read
+        # number of keys of a response if nothing but its text has to be read, and whether one of them is of counts
+        self._plain = (0, False)
         self._index: int | None = None  # of the candidate that is read
         self._response_id = ""
         self._turn = GeminiTurn()
@@ -65,44 +66,55 @@ class GeminiReader(ResponseReader):
         self._sources = SourceList()
         self._usage: Any = None  # the newest counts
         self._told_usage: Any = None
-        self._plain_count = 0
+        self._batches = 0  # of responses that arrived together
         self._has_answered = False  # whether anything of an answer has been found
 
     def translate(self, events: list[RawResponse]) -> list[RawResponse]:
-        """Return the events of these responses."""
+        """Return the events of these responses; texts that arrive together are one event."""
         found: list[RawResponse] = []
-        add, keep = found.append, self._turn.texts.append
-        model, index, size = self._model, self._index, self._plain_size
+        texts: list[str] = []
+        usage = self._usage
+        model, index, (size, has_usage) = self._model, self._index, self._plain
         for response in events:
             data = response._data
             try:  # nearly all responses have a text and nothing else
-                (candidate,) = data["candidates"]
-                (part,) = candidate["content"]["parts"]
+                [candidate] = data["candidates"]
+                [part] = candidate["content"]["parts"]
                 text = part["text"]
                 if (
                     len(part) == 1
                     and len(data) == size
                     and type(text) is str
-                    and text
-                    and (len(candidate) == 1 or (len(candidate) == 2 and candidate["index"] == index))
-                    and data["modelVersion"] == model
+                    and ((len(candidate) == 2 and candidate["index"] == index) or len(candidate) == 1)
+                    and (not model or data["modelVersion"] == model)
                     and "error" not in data
                 ):
-                    self._usage = data["usageMetadata"]
-                    keep(text)
-                    response._data = {"type": "content", "content": text}
-                    add(response)
-                    self._plain_count += 1
-                    if self._plain_count < _OFTEN or not self._plain_count % _SELDOM:
-                        found += self._usage_event()
+                    if has_usage:
+                        usage = data["usageMetadata"]
+                    texts.append(text)
                     continue
             except (KeyError, TypeError, ValueError):
                 pass
+            if texts:
+                found += self._joined(texts, usage)
+                texts = []
             found += self._translated(data)
-            keep = self._turn.texts.append
-            model, index, size = self._model, self._index, self._plain_size
-        self._turn.join()
+            usage = self._usage
+            model, index, (size, has_usage) = self._model, self._index, self._plain
+        if texts:
+            found += self._joined(texts, usage)
+        self._batches += bool(events)
+        if self._batches < _OFTEN or not self._batches % _SELDOM:
+            found += self._usage_event()
         return found
+
+    def _joined(self, texts: list[str], usage: Any) -> list[RawResponse]:
+        """Return the event of responses that have a text and perhaps counts, and nothing else."""
+        text, self._usage = "".join(texts), usage
+        if not text:
+            return []
+        self._turn.add_text(text)
+        return [event_of({"type": "content", "content": text})]
 
     def _translated(self, data: dict[str, Any]) -> Iterable[RawResponse]:
         candidates = [one for one in _dicts(data.get("candidates")) if self._is_ours(one)]
@@ -121,7 +133,7 @@ class GeminiReader(ResponseReader):
             yield RawResponse(type="error", error=blocked)
         yield from self._error_of(data, has_more=bool(candidates))
         is_plain = len(candidates) == 1 and not (data.get("promptFeedback") or self._turn.is_thought)
-        self._plain_size = len(data) if is_plain else 0
+        self._plain = (len(data), "usageMetadata" in data) if is_plain else (0, False)
 
     def _error_of(self, data: dict[str, Any], *, has_more: bool) -> Iterable[RawResponse]:
         told = data.get("error")

@@ -106,7 +106,8 @@ _NO_CREDIT = re.compile(
     r"insufficient (?:\w+ )?(?:quota|balance|credit|fund)|exceed(?:ed)? (?:your )?current quota"
     r"|(?:balance|credits?|funds?)\b[^.;]{0,30}\b(?:too low|insufficient|not enough|exhausted|depleted|used up)"
     r"|\b(?:not enough|no|out of|all|available|requires more|purchase|monthly included) (?:credits?|balance|funds)\b"
-    r"|billing (?:hard limit|not active|error)|payment required|budget ?(?:has been )?exceeded|exceeded (?:\w+ )?budget"
+    r"|billing (?:hard limit|not active|error|(?:is )?disabled)"
+    r"|(?:requires|enable) billing|payment required|budget ?(?:has been )?exceeded|exceeded (?:\w+ )?budget"
     r"|spending limit|credit limit|arrear|account ?overdue|plan (?:and|&) billing|\brecharge\b|\btop up\b"
     r"|余额不足|额度不足|欠费",
     re.IGNORECASE,
