@@ -1,5 +1,6 @@
 # `make lab` opens JupyterLab on the quick start, `make test` runs every test. Each installs what it needs into .venv.
 # `make bench` measures, for a quarter of an hour, and writes tests/bench/RESULTS.md; `make bench BENCH="imports growth"` some.
+# `make servers` asks real servers through each dialect: llama.cpp, LiteLLM's proxy and g4f, which it installs in environments of their own.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,7 +12,7 @@ TEST_ARGS ?= -n 4 --dist loadfile --no-loadscope-reorder
 # Kernels and child processes start faster from compiled sources.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: lab test check bench clean
+.PHONY: lab test check bench servers clean
 
 lab: $(VENV)/lab.stamp
 	$(BIN)/nb-backend fetch || echo "The model will be fetched when it is first asked."
@@ -29,6 +30,9 @@ check: $(VENV)/test.stamp
 bench: $(VENV)/test.stamp
 	$(BIN)/python tests/browser/chromium.py || true
 	$(BIN)/python tests/bench/all.py $(BENCH)
+
+servers: $(VENV)/test.stamp
+	$(BIN)/python tests/bench/all.py servers
 
 $(VENV)/%.stamp: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 1; }

@@ -173,8 +173,9 @@ def _wait(fields: list[tuple[str, Any]], message: str) -> float | None:
 
 
 def _of_object(value: dict[str, Any], depth: int) -> str:
-    if isinstance(value.get("loc"), list) and "msg" in value:
-        place, said = ".".join(map(str, value["loc"][:_MAX_ITEMS])), sentence(value["msg"], depth + 1)
+    told = value.get("msg", value.get("message"))  # g4f renames FastAPI's key
+    if isinstance(value.get("loc"), list) and told is not None:
+        place, said = ".".join(map(str, value["loc"][:_MAX_ITEMS])), sentence(told, depth + 1)
         return f"{place}: {said}" if place else said
     title, detail = value.get("title"), value.get("detail")
     if isinstance(title, str) and isinstance(detail, str) and title and detail and title not in detail:

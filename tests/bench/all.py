@@ -16,6 +16,7 @@ RESULTS = HERE / "RESULTS.md"
 SCRIPTS = (
     "event_cost", "added_latency", "live_cell", "imports", "many_streams", "long_stream", "embedded", "growth",
 )  # fmt: skip
+ON_REQUEST = ("servers",)  # asks servers of others, which are installed for it: `make servers`
 PACKAGES = ("nb_backend", "aiohttp", "orjson", "markdown-it-py", "ipykernel", "ipython", "jupyterlab", "xllamacpp")
 
 
@@ -45,12 +46,12 @@ def measured(name: str) -> str:
 
 
 def main(*names: str) -> None:
-    """Run the named scripts, or all; the earlier results of the others stay."""
+    """Run the named scripts, or all but those on request; the earlier results of the others stay."""
     before = RESULTS.read_text() if RESULTS.exists() else ""
     parts = dict(re.findall(r"<!-- (\w+) -->\n(.*?)(?=<!-- \w+ -->|\Z)", before, re.DOTALL))
     for name in names or SCRIPTS:
         parts[name] = measured(name) + "\n"
-        written = "".join(f"<!-- {each} -->\n{parts[each]}" for each in SCRIPTS if each in parts)
+        written = "".join(f"<!-- {each} -->\n{parts[each]}" for each in (*SCRIPTS, *ON_REQUEST) if each in parts)
         RESULTS.write_text(f"{about()}\n{written}".rstrip() + "\n")
 
 

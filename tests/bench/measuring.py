@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -81,7 +82,8 @@ def peer(*packages: str) -> str | None:
     """Return the Python of an environment with these packages, made once; ``None`` if they cannot be installed."""
     import platformdirs
 
-    home = platformdirs.user_cache_path("nb_backend") / "bench" / "-".join([*packages, f"{sys.version_info.minor}"])
+    name = re.sub(r"[^\w.-]+", "-", "-".join([*packages, f"{sys.version_info.minor}"]))
+    home = platformdirs.user_cache_path("nb_backend") / "bench" / name
     python = home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     if not (home / "done").exists():
         subprocess.run([sys.executable, "-m", "venv", home], check=True)

@@ -36,6 +36,7 @@ from nb_backend.transport.error_body import ErrorBody, body_value, one_line, pag
             {"detail": [{"loc": ["body", "messages", 0, "role"], "msg": "Field required"}, {"loc": [], "msg": "b"}]},
             "body.messages.0.role: Field required; b",
         ),
+        ({"detail": [{"loc": ["body", "config"], "message": "Field required"}]}, "body.config: Field required"),
         ({"errors": [{"message": "first"}, {"message": "second"}, {"message": "first"}]}, "first; second"),
         ({"errors": ["one", "two"]}, "one; two"),
         ({"success": False, "errors": [{"code": 7003, "message": "No route"}], "messages": []}, "No route"),
