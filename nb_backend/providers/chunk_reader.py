@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..events import RawResponse, content_text, reasoning_of
+from .chat_state import ChatState
 from .content_parts import Content, decoded_sound, images_in, sound_uri
 from .reader import ResponseReader
 from .sources import SourceList
@@ -45,6 +46,8 @@ class ChunkReader(ResponseReader):
         self._sources = SourceList()
         self._tool_calls = ToolCallCollector()
         self._had_tool_calls = False
+        self._has_deltas = False  # a message repeats them
+        self._state = ChatState()
         self._sound: list[bytes] = []  # samples, or a whole file
         self._is_sound_file = False
 
@@ -111,11 +114,15 @@ class ChunkReader(ResponseReader):
         return super().has_begun or bool(self._tool_calls or self._sound)
 
     def final_events(self, *, whole: bool) -> list[RawResponse]:
-        """Return the sound, and the tool calls, joined from their pieces; no calls if the body broke off within one."""
+        """Return the sound, the tool calls and the opaque state; of a body that broke off the sound only."""
         calls, self._tool_calls = self._tool_calls.calls(), ToolCallCollector()
         sound, self._sound = b"".join(self._sound), []
         events = [RawResponse(type="audio", audio=sound_uri(sound, is_file=self._is_sound_file))] if sound else []
-        return [*events, *([RawResponse(type="tool_calls", tool_calls=calls)] if calls and whole else [])]
+        if whole:
+            state, self._state = self._state.items(calls, self._sent_text.length), ChatState()
+            events += [RawResponse(type="tool_calls", tool_calls=calls)] if calls else []
+            events += [RawResponse(type="state", state=state)] if state else []
+        return events
 
     def _is_ours(self, choice: dict[str, Any]) -> bool:
         """Whether a choice belongs to the answer: its index is that of the first one. Others are asked with n=2."""
@@ -168,6 +175,9 @@ class ChunkReader(ResponseReader):
         if calls and not (is_message and self._had_tool_calls):
             self._tool_calls.add(calls)
         self._had_tool_calls = self._had_tool_calls or bool(calls)
+        if not is_message or not self._has_deltas:
+            self._state.add(delta, calls)
+        self._has_deltas = self._has_deltas or bool(delta and not is_message)
         yield from self._sources_of({**delta, "annotations": [delta.get("annotations"), content.annotations]})
 
     def _content(self, text: str) -> Iterable[RawResponse]:

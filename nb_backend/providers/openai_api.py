@@ -19,6 +19,7 @@ from ..typing import MediaListType, Messages
 from . import refused_fields
 from .base import Provider
 from .chat_fields import chat_fields
+from .chat_state import with_state
 from .chunk_reader import ChunkReader
 from .known_hosts import known_path, takes_api_key_header
 from .model import Model
@@ -35,7 +36,6 @@ class OpenAIApi(Provider):
     """
 
     dialect: ClassVar[str] = "openai"
-    keeps_state: ClassVar[bool] = False
     path: ClassVar[str] = "/chat/completions"
 
     @classmethod
@@ -69,7 +69,7 @@ class OpenAIApi(Provider):
     @classmethod
     def body(cls, model: str, messages: Messages, media: MediaListType, key: settings.Secret) -> dict[str, Any]:
         """Return the body of a streamed chat completion, with ``media`` as content parts of the last user message."""
-        messages = with_media(messages, attachments((data, name) for data, name in media or []))
+        messages = with_media([*map(with_state, messages)], attachments((data, name) for data, name in media or []))
         service = cls._service()
         usage = {} if service and not service.takes_stream_options else {"stream_options": refused_fields.USAGE}
         return {"model": model, "messages": messages, "stream": True, **usage}

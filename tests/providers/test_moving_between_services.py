@@ -1,4 +1,4 @@
-"""A chat that moves between services keeps its text, pictures and tool calls, and no opaque state of another service."""
+"""A chat that moves between services keeps its text, pictures and tool calls, and leaves opaque states behind."""
 
 from __future__ import annotations
 
@@ -72,12 +72,13 @@ ANSWERS: dict[str, list[dict[str, Any]]] = {
         {"type": "response.completed", "response": {"id": "r", "status": "completed", "model": "m", "output": []}},
     ],
     "openai-chat": [
+        {"choices": [{"index": 0, "delta": {"reasoning_details": [{"type": "reasoning.encrypted", "data": OPAQUE}]}}]},
         {"choices": [{"index": 0, "delta": {"content": "It is blue."}, "finish_reason": None}]},
         {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
     ],
     "g4f": [{"type": "content", "content": "It is blue."}, {"type": "finish", "finish": {"reason": "stop"}}],
 }
-KEEP_STATE = {"anthropic", "gemini", "openai-responses"}
+KEEP_STATE = {"anthropic", "gemini", "openai-responses", "openai-chat"}
 
 
 def answer_of(api: str) -> bytes:
