@@ -7,8 +7,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..events import RawResponse, content_text
-from .audio_pieces import AudioPieces
-from .content_parts import image_address
+from .content_parts import decoded_sound, image_address, sound_uri
 from .reader import ResponseReader
 from .responses_items import (
     Item,
@@ -70,7 +69,7 @@ class ResponsesReader(ResponseReader):
         self._is_refused = self._has_text = False
         self._images: set[int] = set()  # hashes of the images that were sent
         self._partial_images: dict[int, str] = {}  # by the id of the item
-        self._audio = AudioPieces()
+        self._sound: list[bytes] = []
         self._sources = SourceList()
         self._has_ended = False  # whether the response has
 
@@ -148,7 +147,7 @@ class ResponsesReader(ResponseReader):
             item = self._item(data, "image_generation_call")
             self._partial_images[id(item)] = image_address(data.get("partial_image_b64"))
         elif kind in ("audio.delta", "output_audio.delta"):
-            self._audio.add(data.get("delta"))
+            self._sound += decoded_sound(data.get("delta"))
 
     def _who(self, response: dict[str, Any]) -> Iterator[RawResponse]:
         if (model := response.get("model")) and isinstance(model, str) and model != self._model:
@@ -180,7 +179,8 @@ class ResponsesReader(ResponseReader):
         kind, list_key, text_key = _TEXTS[name]
         item, text = self._item(data, kind), content_text(data.get(text_key if whole else "delta"))
         if not list_key:
-            item.pieces[: len(item.pieces) if whole and text else 0] = []
+            if whole and text:
+                item.pieces.clear()
             item.pieces.append(text)
             return
         self._is_refused = self._is_refused or name == "refusal"
@@ -212,8 +212,8 @@ class ResponsesReader(ResponseReader):
         self._has_text = self._has_text or (part.get("type") == "output_text" and bool(part.get("text")))
         yield from self._grow(item, list_key, index, text_of_part(part), whole=True)
         yield from self._sources_of(part.get("annotations"))
-        if part.get("type") == "output_audio" and not self._audio:
-            self._audio.add(part.get("data"))
+        if part.get("type") == "output_audio" and not self._sound:
+            self._sound += decoded_sound(part.get("data"))
 
     def _done(self, item: Item, data: dict[str, Any]) -> Iterator[RawResponse]:
         """Pass on what a complete item adds to what has arrived of it."""
@@ -246,8 +246,7 @@ class ResponsesReader(ResponseReader):
             output.append(item := self._match(data, output))
             yield from self._done(item, data)
         output = output or [self._items[place] for place in sorted(self._items) if self._items[place].is_done]
-        if audio := self._audio.data_uri():
-            yield RawResponse(type="audio", audio=audio)
+        yield from self._heard()
         if (calls := calls_of(output)) and kind != "failed":
             yield RawResponse(type="tool_calls", tool_calls=calls)
         if isinstance(usage := response.get("usage"), dict):
@@ -290,14 +289,18 @@ class ResponsesReader(ResponseReader):
 
     @property
     def has_begun(self) -> bool:
-        """Whether text, reasoning, an image, audio or a part of a tool call has arrived."""
+        """Whether text, reasoning, an image, sound or a part of a tool call has arrived."""
         is_call = any(item.pieces or item.call for item in self._items.values())
-        return super().has_begun or is_call or bool(self._audio)
+        return super().has_begun or is_call or bool(self._sound)
 
     def final_events(self, *, whole: bool) -> list[RawResponse]:
-        """Return the tool calls of a body that ended without its last event; none if the body broke off."""
+        """Return the sound and the tool calls of a body without its last event; no calls if the body broke off."""
         calls = calls_of(self._items.values()) if whole and not self._has_ended else []
-        return [RawResponse(type="tool_calls", tool_calls=calls)] if calls else []
+        return [*self._heard(), *([RawResponse(type="tool_calls", tool_calls=calls)] if calls else [])]
+
+    def _heard(self) -> list[RawResponse]:
+        sound, self._sound = b"".join(self._sound), []
+        return [RawResponse(type="audio", audio=sound_uri(sound, is_file=True))] if sound else []
 
 
 _FAILED = "The service says that the response failed, and not why: ask again"

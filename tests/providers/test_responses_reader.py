@@ -298,6 +298,10 @@ class TestAudio:
         assert (wav[:4], wav[8:12], wav[-8:]) == (b"RIFF", b"WAVE", samples)
         assert answer_of(*sent).text == "Hi there"
 
+    def test_is_kept_if_the_answer_breaks_off(self):
+        found, _ = events_of(event("audio.delta", delta="AAAA"), whole=False)
+        assert [one.type for one in found] == ["audio"]
+
     def test_with_a_header_stays_as_it_is(self):
         wav = b"RIFF\x08\0\0\0WAVEfmt "
         part = {"type": "output_audio", "data": base64.b64encode(wav).decode(), "transcript": "Hi"}
