@@ -111,6 +111,98 @@ def test_an_answer_that_is_not_json(kernel, engine, text):
     assert kernel.run("out.text").result == repr(text)
 
 
+# -- schema
+
+REVIEW = """
+import json
+from typing import Literal
+from pydantic import BaseModel
+from nb_backend import chats
+
+class Review(BaseModel):
+    label: Literal['kind', 'angry']
+    stars: int = 3
+
+SCHEMA = {'type': 'object', 'properties': {'n': {'type': 'integer'}}, 'required': ['n']}
+"""
+
+
+def test_with_a_schema_the_value_is_an_instance_and_the_request_has_the_strict_form(kernel, engine):
+    kernel.run(REVIEW)
+    engine.enqueue('{"label": "kind", "stars": null}')
+    run = kernel.run("%%backend -c one --schema Review -o found -s 'Be fair.'\nNice!")
+    assert run.error is None
+    assert run.markdown[-1].startswith("```json\n")
+    assert kernel.run("_, found").result == "(Review(label='kind', stars=3), Review(label='kind', stars=3))"
+    body = engine.history[-1]
+    sent = body["response_format"]["json_schema"]
+    assert (sent["name"], sent["strict"], sent["schema"]["required"]) == ("Review", True, ["label", "stars"])
+    assert body["messages"][0]["content"].startswith("Be fair.\n\nAnswer with JSON that fits this schema")
+    assert asked(kernel, engine, "%%backend -c one\nWhy?")["messages"][0]["content"] == "Be fair."
+    assert "response_format" not in engine.history[-1]
+
+
+def test_a_schema_may_be_a_dict_an_expression_or_a_file(kernel, engine, tmp_path):
+    kernel.run(REVIEW)
+    file = tmp_path / "my schema.json"
+    file.write_text('{"type": "array", "items": {"type": "integer"}}')
+    for schema, answer in (("SCHEMA", '{"n": 1}'), ("'dict(SCHEMA, required=[])'", "{}"), (f"'{file}'", "[7]")):
+        engine.enqueue(answer)
+        assert kernel.run(f"%%backend --once --schema {schema}\nhi").error is None
+        assert kernel.run("json.dumps(_)").result == repr(answer)
+    one_line(kernel.run("%%backend --once --schema nothing\nhi"), "no variable nothing, and no file")
+    one_line(kernel.run("%%backend --once --schema SCHEMA['x']\nhi"), "raised KeyError")
+    one_line(kernel.run("%%backend --once --schema 7\nhi"), "a pydantic class or a JSON schema")
+    file.write_text("{")
+    one_line(kernel.run(f"%%backend --once --schema '{file}'\nhi"), "my schema.json is not a JSON schema")
+    assert len(engine.history) == 3
+
+
+def test_an_answer_that_does_not_fit_is_asked_for_once_more_and_both_stay(kernel, engine):
+    kernel.run(REVIEW)
+    engine.enqueue('{"label": "so so"}')
+    engine.enqueue('{"label": "angry", "stars": 1}')
+    run = kernel.run("%%backend -c again -n --schema Review\nNice!", cell="asking")
+    assert run.error is None
+    first, second = [one["data"]["text/plain"] for one in run.displays if "nb_backend" in one["metadata"]]
+    assert (first, second) == ('{"label": "so so"}', '{"label": "angry", "stars": 1}')
+    (remark,) = next(one["metadata"]["nb_backend"] for one in run.displays if "nb_backend" in one["metadata"])[
+        "remarks"
+    ]
+    assert remark == "asked once more: label: Input should be 'kind' or 'angry'"
+    assert any("asked once more" in shown for shown in run.markdown)
+    assert kernel.run("_").result == "Review(label='angry', stars=1)"
+    body = engine.history[-1]
+    assert [one["content"] for one in body["messages"][1:3]] == ["Nice!", '{"label": "so so"}']
+    assert body["messages"][3]["content"].startswith("That does not fit the schema: label")
+    assert kernel.run("len(chats['again'].messages)").result == "4"
+    engine.enqueue("no")
+    engine.enqueue("never")
+    run = kernel.run("%%backend -c again --schema Review -o out\nNice!", cell="asking")
+    one_line(run, "the answer does not fit the schema: it is not JSON", "read it above")
+    assert [one["data"]["text/plain"] for one in run.displays if "nb_backend" in one["metadata"]] == ["no", "never"]
+    assert kernel.run("out.text, len(chats['again'].messages)").result == "('never', 4)"
+
+
+def test_a_schema_that_the_server_refuses_is_left_out(kernel, engine):
+    kernel.run(REVIEW)
+    engine.enqueue({"type": "error", "error": "E", "message": "response_format is not supported"})
+    engine.enqueue('{"n": 1}')
+    assert kernel.run("%%backend --once --schema SCHEMA\nhi").error is None
+    assert kernel.run("_").result == "{'n': 1}"
+    assert ["response_format" in body for body in engine.history] == [True, False]
+
+
+def test_a_dry_run_shows_the_schema(kernel, engine):
+    kernel.run(REVIEW)
+    run = kernel.run("%%backend --once --schema SCHEMA --effort low --dry-run\nhi")
+    assert run.error is None
+    assert "Answer with JSON that fits this schema" in run.markdown[-1]
+    for words in ('"strict": true', "reasoning_effort = "):
+        assert words in run.markdown[-1].replace("\\", "")
+    assert engine.history == []
+
+
 # -- dry run
 
 

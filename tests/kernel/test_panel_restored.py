@@ -265,6 +265,8 @@ def test_the_conversation_of_cells_comes_back_from_the_file(kernel, engine, tmp_
     engine.enqueue("Long words. " * 2000)
     engine.enqueue("Because")
     engine.enqueue("Plain")
+    for text in ("elsewhere", "alone", "no JSON", "[7]"):
+        engine.enqueue(text)
     cells = [
         saved_cell(kernel, "%%backend\nWrite.", "c1"),
         saved_cell(kernel, "%%backend\nWhy is the {{ sky }} blue?", "c2"),
@@ -272,12 +274,14 @@ def test_the_conversation_of_cells_comes_back_from_the_file(kernel, engine, tmp_
         saved_cell(kernel, "%%backend --chat other\nElsewhere?", "c4"),
         saved_cell(kernel, "%%backend --once\nAlone?", "c5"),
         saved_cell(kernel, "1 + 1", "c6"),
+        saved_cell(kernel, "%%backend --schema {'type':'array'}\nTwice?", "c7"),
     ]
     path = tmp_path / "my notes.ipynb"
     path.write_text(json.dumps({"cells": [*cells, None, {"cell_type": "code", "source": 3, "outputs": 4}]}))
     state = "[[(m['role'], m['content'].strip(), m.get('cell')) for m in chats[n].messages] for n in ('main', 'other')]"
     before = kernel.run(state).result
     assert "Why is the sky blue?" in before
+    assert "That does not fit the schema" in before
     again = kernel.run(f"%backend restore {path}")
     assert "all its turns are here" in str(again.result)
     kernel.run(
@@ -285,7 +289,7 @@ def test_the_conversation_of_cells_comes_back_from_the_file(kernel, engine, tmp_
     )
     asked = len(engine.history)
     run = kernel.run(f"%backend restore {path}")
-    assert "4 turns restored from my notes.ipynb, saved 20" in str(run.result)
+    assert "6 turns restored from my notes.ipynb, saved 20" in str(run.result)
     assert kernel.run(state).result == before
     assert len(engine.history) == asked
     kernel.run("%%backend\nWrite.", cell="c1")  # a restored turn is taken back as any other

@@ -66,6 +66,31 @@ def test_json_is_the_list_of_the_objects(kernel, engine):
     one_line(kernel.run("%%backend b d -f json\nhi"), "the answer is not JSON")
 
 
+SCHEMA = "{'type': 'object', 'properties': {'n': {'type': 'integer'}}, 'required': ['n']}"
+
+
+def test_those_whose_answers_do_not_fit_a_schema_are_asked_once_more(kernel, engine):
+    kernel.run(f"import nb_backend\nschema = {SCHEMA}")
+    engine.says(a=('{"n": 1}',), b=("one",), c=('{"n": "many"}',), d=(BROKEN,))
+    run = kernel.run("%%backend a b c d --keep b -c fits --schema schema -o found\nhi")
+    assert run.error is None
+    assert kernel.run("found[0], [type(one).__name__ for one in found]").result == (
+        "({'n': 1}, ['dict', 'FormatError', 'FormatError', 'ServerError'])"
+    )
+    retries = [body for body in engine.history if len(body["messages"]) > 2]
+    assert sorted(body["model"] for body in retries) == ["b", "c"]
+    for body in retries:
+        texts = [message["content"] for message in body["messages"][1:]]
+        assert texts[:2] == ["hi", {"b": "one", "c": '{"n": "many"}'}[body["model"]]]
+        assert texts[2].startswith("That does not fit the schema: ")
+    first, second = [one["data"]["text/markdown"] for one in run.displays if "nb_backend" in one["metadata"]][-2:]
+    assert [one.split("\n\n")[0] for one in columns(second)] == ["b**", "c**"]
+    assert "asked once more: it is not JSON" in columns(first)[1]
+    assert "the answer does not fit the schema" not in first
+    assert all("the answer does not fit the schema" in one for one in columns(second))
+    assert kernel.run("len(nb_backend.chats['fits'].messages)").result == "4"
+
+
 def test_a_dry_run_says_everything_once(kernel, engine):
     shown = kernel.run("%%backend a b --keep b --dry-run -s 'Be brief'\nOnly once").markdown[-1]
     assert shown.count("Only once") == 1

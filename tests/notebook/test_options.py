@@ -105,6 +105,10 @@ def test_an_alias_is_the_model_that_it_names():
         options("small llama3.2:1b")
 
 
+def test_a_schema_means_json():
+    assert options("--schema Review").format == options("-f json --schema {'type':'array'}").format == "json"
+
+
 def test_all_at_once():
     found = options(
         "gpt-4o -s S -t 0.2 --max-tokens 7 -p top_p=0.9 -p stop=END -i fig -i 'a b.png' -c work -n -o out -f json "
@@ -179,6 +183,9 @@ def test_a_parameter_that_is_not_json_is_a_text(text, value):
         ("-p model=x", ["is not a parameter"]),
         ("--effort extreme", ["--effort needs none, low, medium or high, not extreme"]),
         ("--effort", ["--effort needs a value: --effort low"]),
+        ("--schema Review -f text", ["--schema reads the answer as JSON: leave out -f text"]),
+        ("--schema dict(a=1, b=2)", ['put a value with spaces in quotes: --schema "dict(a=1, b=2)"']),
+        ("--schema", ["--schema needs a value: --schema Review"]),
         ("-f html", ["-f needs markdown, text, code or json, not html"]),
         ("--format jsn", ["--format needs markdown, text, code or json, not jsn: did you mean json?"]),
         ("--new=1", ["--new takes no value: write --new"]),

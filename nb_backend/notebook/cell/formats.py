@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...chat.answer import Answer, code_blocks
 from ...chat.json_answer import readings
+from ...chat.schema import Schema, SchemaError
 from ...text import safe_terminal
 
 if TYPE_CHECKING:
@@ -14,16 +14,20 @@ if TYPE_CHECKING:
 
 
 class FormatError(ValueError):
-    """The answer does not have the format of ``-f``; the message is one line and says where the answer is."""
+    """The answer does not have the format of ``-f``; the message is one line and says where the answer is.
+
+    If it does not fit a schema, ``complaint`` says why, and ``retry_prompt`` asks the model once more.
+    """
+
+    complaint = ""
+    retry_prompt = ""
 
 
-def value_of(answer: Answer, name: str, shell: InteractiveShell) -> Any:
+def value_of(answer: Answer, name: str, shell: InteractiveShell, schema: Schema | None = None) -> Any:
     """Return the value of a cell with this format; ``FormatError`` if the answer does not have it."""
-    return _FORMATS.get(name, _unchanged)(answer, shell)
-
-
-def _unchanged(answer: Answer, shell: InteractiveShell) -> Answer:
-    return answer
+    if name == "json":
+        return json_of(answer, schema)
+    return _code(answer, shell) if name == "code" else answer
 
 
 def _code(answer: Answer, shell: InteractiveShell) -> Answer:
@@ -42,8 +46,10 @@ def _code(answer: Answer, shell: InteractiveShell) -> Answer:
     return answer
 
 
-def json_of(answer: Answer, shell: InteractiveShell | None = None) -> Any:
-    """Parse the answer as JSON, or else the first of its code blocks that is JSON."""
+def json_of(answer: Answer, schema: Schema | None = None) -> Any:
+    """Return what the answer is as JSON, or else the first of its code blocks that is; with a schema, its value."""
+    if schema is not None:
+        return _fitting(answer, schema)
     failure = ""
     for one in readings(answer):
         if not one.error:
@@ -53,8 +59,16 @@ def json_of(answer: Answer, shell: InteractiveShell | None = None) -> Any:
     raise FormatError(f"the answer is not JSON ({failure}): {_ANSWER_IS_SHOWN}")
 
 
+def _fitting(answer: Answer, schema: Schema) -> Any:
+    try:
+        return schema.read(answer)
+    except SchemaError as misfit:
+        error = FormatError(f"{misfit}: {_ANSWER_IS_SHOWN}")
+        error.complaint, error.retry_prompt = misfit.complaint, misfit.retry_prompt()
+        raise error from None
+
+
 _PYTHON = frozenset(
     {"", "python", "python3", "py", "py3", "ipython", "ipython3", "ipy", "ipy3"}
 )  # as in page/notebook.js
 _ANSWER_IS_SHOWN = "read it above, and ask again"
-_FORMATS: dict[str, Callable[[Answer, InteractiveShell], Any]] = {"code": _code, "json": json_of}

@@ -16,7 +16,6 @@ from ...markdown.split import MAX_UNSPLIT_CHARS, MIN_PIECE_CHARS, StreamingMarkd
 from ..hints import Hints, no_hints
 from ..progress import bar_markdown, read_progress
 from ..status_line import status_line, status_markdown, status_text
-from .formats import FormatError, json_of
 from .silence import Silence
 
 _VISIBLE_TYPES = frozenset({"content", "reasoning", "progress"})  # of events; others do not change what is shown
@@ -72,11 +71,6 @@ class AnswerSection:
     def end(self, answer: Answer, failed: bool, error: Exception | None = None) -> None:
         """End the section: nothing more arrives; ``error`` is why the answer failed."""
         self.answer, self.ended, self.failed, self._live_markdown = answer, True, failed, None
-        if self.name and self.format == "json" and error is None and not answer.stopped:
-            try:
-                json_of(answer)
-            except FormatError as not_json:
-                error = not_json
         self.reason = error_line(error) if self.name and error is not None else ""
         self._shown_hints = self.hints()
 

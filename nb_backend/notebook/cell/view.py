@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Protocol
 
@@ -32,8 +32,14 @@ class View(Protocol):
         """Show the final answer; a second call for the same answer changes nothing."""
 
 
-async def show_stream(stream: AnswerStream, view: View, at: int = 0) -> Answer:
-    """Show an answer while it streams, and return it. Whatever ends the stream, the text so far stays shown."""
+async def show_stream(
+    stream: AnswerStream, view: View, at: int = 0, check: Callable[[Answer], Exception | None] = lambda answer: None
+) -> Answer:
+    """Show an answer while it streams, and return it. Whatever ends the stream, the text so far stays shown.
+
+    ``check`` returns what is wrong with an answer that has come to its end, ``None`` if it is as wanted. It is shown
+    with one of several answers; a single one is the cell's to report.
+    """
     failed, error = True, None
     try:
         async with aclosing(stream):
@@ -41,6 +47,7 @@ async def show_stream(stream: AnswerStream, view: View, at: int = 0) -> Answer:
                 async for event in stream:
                     view.update(event, stream.answer, at)
         failed = False
+        error = None if stream.answer.stopped else check(stream.answer)
     except asyncio.CancelledError:
         failed = False
         raise

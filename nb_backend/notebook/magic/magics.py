@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult
 
     from ...chat.answer import Answer
+    from ...chat.stream import AnswerStream
     from ..cell.answers import Answers
     from ..cell.attached import Attached
     from ..report import Report
@@ -185,18 +186,27 @@ class BackendMagics(Magics):
         return answer
 
     async def _ask_one(self, question: Question, attached: Attached | None) -> Answer:
+        """Ask one model, and once more if its answer does not fit the schema."""
+        stream = question.stream()
+        await self._show(question, stream, attached)
+        if (retry := question.retry(stream)) is not None:
+            stream = retry.stream()
+            await self._show(retry, stream, None)
+        return stream.answer
+
+    async def _show(self, question: Question, stream: AnswerStream, attached: Attached | None) -> None:
         from ..cell.attached import show_attached
         from ..cell.taken_back import mark_if_taken_back
         from ..cell.view import show_stream, view_for
         from ..hints import hints_for
 
-        stream, view = question.stream(), None
+        view = None
         try:
             await stream.prepare()
             show_attached(attached, self.shell)
             question.shown = True
             view = view_for(self.shell, question.options.format, prompt=question.filled_in, hints=hints_for(stream))
-            return await show_stream(stream, view)
+            await show_stream(stream, view, check=question.check)
         finally:
             self._note_shown(stream.answer)
             if stream.kept:
@@ -212,14 +222,18 @@ class BackendMagics(Magics):
         self._note_shown(several.answers, *several.answers)
         show_attached(attached, self.shell)
         question.shown = True
-        view = view_for(self.shell, question.options.format, several.answers.models)
-        return await several.show(view, self.shell.user_ns)
+        view = view_for(self.shell, question.options.format, several.models)
+        answers = await several.show(view, self.shell.user_ns)
+        if (retry := several.retry()) is not None:
+            view = view_for(self.shell, question.options.format, retry.models)
+            await retry.show(view, self.shell.user_ns)
+        return answers
 
     def _value_of_cell(self, question: Question, answer: Answer | Answers) -> Any:
         """Return the value of the cell in the format it asks for, and store it in the variable of ``--out``."""
         from .several import value_of_cell
 
-        value = value_of_cell(answer, question.options, self.shell)
+        value = value_of_cell(answer, question, self.shell)
         if question.options.out:
             self.shell.user_ns[question.options.out] = value
         return value

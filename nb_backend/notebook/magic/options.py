@@ -126,6 +126,15 @@ class Options:
         help="markdown and text choose how the answer is shown; code also puts its code into a new cell below; json "
         "also checks it, and _ is the value it contains",
     )
+    schema: str | None = option(
+        "--schema",
+        example="Review",
+        metavar="EXPRESSION_OR_PATH",
+        completes="variables",
+        help="what the answer must be: a pydantic class, a JSON schema as a dict, or a file with one. It means -f "
+        "json, and _ is an instance of the class, or the value; if the answer does not fit, the model is asked once "
+        "more",
+    )
     provider: str | None = option(
         "--provider",
         example="OpenAI",
@@ -215,6 +224,8 @@ def parse(
         given.pop("chat", None)
     if "once" in given and ("chat" in given or "new" in given):
         raise ValueError("--once asks outside every chat: leave out --chat and --new, or leave out --once")
+    if "schema" in given and given.setdefault("format", "json") != "json":
+        raise ValueError(f"--schema reads the answer as JSON: leave out -f {given['format']}")
     named = split_at_commas(given.pop("models", []))
     given = {name: _without_flags(value) for name, value in given.items()}
     refuse_text(named)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import copy
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +16,7 @@ from ...chat.chat import Chat
 from ...chat.continuation import continuation
 from ...chat.named_chats import chats
 from ...chat.request import Request
+from ...chat.schema import Schema
 from ...chat.stream import AnswerStream
 from ...media.attachment import Attachment
 from ...media.convert import attach
@@ -21,6 +24,7 @@ from ...media.files import path_of
 from ...media.from_object import figure_of
 from ...media.source import is_address
 from ...text import shorten
+from ..cell.formats import FormatError, json_of
 from ..prompt.expression import names_read
 from ..prompt.interpolate import RAISED, Prompt, add_image, add_named_image, describe_error, evaluate, fill_in
 from ..prompt.scope import prompt_names
@@ -28,6 +32,7 @@ from ..prompt.scope import prompt_names
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from ...chat.answer import Answer
     from .options import Options
 
 
@@ -40,7 +45,8 @@ class Question:
     """A prompt with its attachments and its chat, ready to send: nothing in it is evaluated any more.
 
     ``remarks`` say which values were shortened. ``kept`` is true once any text of the answer is kept, ``shown`` once
-    its status line is sure to be shown.
+    its status line is sure to be shown. ``schema`` is what the answer must fit; ``is_retry`` is true for the prompt
+    after an answer that did not.
     """
 
     options: Options
@@ -51,6 +57,8 @@ class Question:
     kept: bool = False
     shown: bool = False
     typed: str = ""
+    schema: Schema | None = None
+    is_retry: bool = False
 
     @property
     def filled_in(self) -> str:
@@ -62,11 +70,43 @@ class Question:
         """Ask the model, or one of several; only the answer of ``options.model`` continues the chat."""
         others = {"keep": False} if model not in (None, self.options.model) else {}
         options = {**self.options.request_options(model), **others}
-        return self.chat.stream(self.text, self.images, remarks=self.remarks, **options)
+        stream = self.chat.stream(self.text, self.images, remarks=self.remarks, **options)
+        self._expect(stream.turn.request)
+        return stream
 
     def request(self, model: str | None = None) -> Request:
         """Return the request that ``stream`` would send."""
-        return self.chat.request(self.text, self.images, **self.options.request_options(model))
+        return self._expect(self.chat.request(self.text, self.images, **self.options.request_options(model)))
+
+    def _expect(self, request: Request) -> Request:
+        return request if self.schema is None else request.expect(self.schema)
+
+    def check(self, answer: Answer) -> FormatError | None:
+        """Return why an answer has no value; ``None`` if it has one, and if the model is asked once more.
+
+        The status line says it of an answer after which the model is asked once more.
+        """
+        if (misfit := self._misfit(answer)) is None or self.schema is None or self.is_retry:
+            return misfit
+        answer.remarks.append(f"asked once more: {shorten(misfit.complaint, 100)}")
+        return None
+
+    def retry(self, stream: AnswerStream) -> Question | None:
+        """Return the question that asks once more after an answer that does not fit the schema, else ``None``."""
+        if self.schema is None or self.is_retry or (misfit := self._misfit(stream.answer)) is None:
+            return None
+        chat = self.chat if stream.kept else _continued(self.chat, stream)
+        options = replace(self.options, new=False, system=None)
+        return replace(self, options=options, chat=chat, text=misfit.retry_prompt, images=[], remarks=[], is_retry=True)
+
+    def _misfit(self, answer: Answer) -> FormatError | None:
+        """Return why an answer has no value, if the cell wants one; nothing is expected of a stopped answer."""
+        try:
+            if self.options.format == "json" and not answer.stopped:
+                json_of(answer, self.schema)
+        except FormatError as misfit:
+            return misfit
+        return None
 
     def record_answer(self, answer: object, names: dict[str, Any]) -> None:
         """Store an answer of which text is kept: in the variable of ``--out``, and its chat under its name.
@@ -96,7 +136,8 @@ def question(options: Options, text: str, shell: InteractiveShell, names: dict[s
         _add_option_image(images, named, names, shell)
     if not text.strip():
         raise ValueError("there is nothing to ask: write the prompt below this line, or after %backend ask")
-    return Question(options, chat, text, [*images.values()], prompt.remarks, typed=typed)
+    schema = _schema_of(options.schema, names) if options.schema else None
+    return Question(options, chat, text, [*images.values()], prompt.remarks, typed=typed, schema=schema)
 
 
 def continuing(options: Options, shell: InteractiveShell) -> Question:
@@ -105,6 +146,32 @@ def continuing(options: Options, shell: InteractiveShell) -> Question:
     history = chat.request("", **options.request_options()).history  # without what earlier runs of this cell asked
     text, model = continuation(history)
     return question(replace(options, raw=True, model=options.model or model), text, shell)
+
+
+def _continued(chat: Chat, stream: AnswerStream) -> Chat:
+    """Return a copy of a chat to which the turn of a stream is added, which the chat itself does not keep."""
+    chat, request = copy.copy(chat), stream.turn.request
+    asked = {**request.question, "media": request.media}
+    chat.messages = [*request.history, asked, {"role": "assistant", "content": stream.answer.text}]
+    return chat
+
+
+def _schema_of(named: str, names: dict[str, Any]) -> Schema:
+    """Return what ``--schema`` names: a variable, else a file, else the value of an expression."""
+    if named not in names and os.path.isfile(path := path_of(named)):
+        try:
+            with open(path, encoding="utf-8") as file:
+                return Schema(json.load(file))
+        except (OSError, ValueError, RecursionError) as error:
+            raise ValueError(f"the file {shorten(named)} is not a JSON schema: {describe_error(error)}") from None
+    missing = [name for name in names_read(named) or () if name not in names and not hasattr(builtins, name)]
+    if missing:
+        raise ValueError(f"--schema {shorten(named)}: there is no variable {missing[0]}, and no file of this name")
+    try:
+        value = evaluate(names, named)
+    except RAISED as error:
+        raise ValueError(f"--schema {shorten(named)} raised {describe_error(error)}") from error
+    return Schema(value)
 
 
 def _add_option_image(

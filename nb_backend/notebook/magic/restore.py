@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -51,8 +51,8 @@ def turns_in(cells: Sequence[dict[str, Any]]) -> dict[str, Messages]:
     found: dict[str, Messages] = {}
     for cell in cells:
         line, _, prompt = _text(cell.get("source")).partition("\n")
-        mark, text = _answer_in(cell)
-        if cell.get("cell_type") != "code" or line.split(None, 1)[:1] != [_MAGIC] or not mark or mark.get("failed"):
+        answers = [(mark, text) for mark, text in _answers_in(cell) if not mark.get("failed")]
+        if cell.get("cell_type") != "code" or line.split(None, 1)[:1] != [_MAGIC] or not answers:
             continue
         options = Options()
         with suppress(ValueError):
@@ -61,17 +61,18 @@ def turns_in(cells: Sequence[dict[str, Any]]) -> dict[str, Messages]:
             continue
         if options.new:
             found[options.chat] = []
-        sent = mark.get("prompt")
-        question = {"role": "user", "content": sent if isinstance(sent, str) else prompt.removesuffix("\n")}
-        if isinstance(id := cell.get("id"), str):
-            question["cell"] = id
-        about = {key: value for key, value in mark.items() if key != "prompt"}
-        found.setdefault(options.chat, []).extend([Message(question, {}), _reply(text, about)])
+        for mark, text in answers:
+            sent = mark.get("prompt")
+            question = {"role": "user", "content": sent if isinstance(sent, str) else prompt.removesuffix("\n")}
+            if isinstance(id := cell.get("id"), str):
+                question["cell"] = id
+            about = {key: value for key, value in mark.items() if key != "prompt"}
+            found.setdefault(options.chat, []).extend([Message(question, {}), _reply(text, about)])
     return found
 
 
-def _answer_in(cell: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """Return the metadata and the text of the answer that a cell shows; {} and "" if it shows none.
+def _answers_in(cell: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the metadata and the text of each answer that a cell shows: two, if the first did not fit a schema.
 
     A long answer has several outputs, of which the last one has the metadata.
     """
@@ -83,8 +84,8 @@ def _answer_in(cell: dict[str, Any]) -> tuple[dict[str, Any], str]:
         texts.append(_text(data["text/plain"]))
         if "complete" in mark:
             is_text = "text/html" in data
-            return mark, texts[-1].rpartition("\n\n[")[0] if is_text else "\n\n".join(filter(None, texts))
-    return {}, ""
+            yield mark, texts[-1].rpartition("\n\n[")[0] if is_text else "\n\n".join(filter(None, texts))
+            texts = []
 
 
 def _reply(text: str, about: dict[str, Any]) -> Message:

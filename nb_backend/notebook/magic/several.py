@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ... import settings
@@ -24,6 +24,7 @@ from .mistakes import not_listed, refuse_unsure
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from ...chat.schema import Schema
     from .options import Options
     from .question import Question
 
@@ -73,11 +74,27 @@ async def _check_server(question: Question, names: Sequence[str], requests: Sequ
 class MultiModelRun:
     """A prompt that several models answer at the same time; one of the answers continues the chat."""
 
-    def __init__(self, question: Question) -> None:
+    def __init__(
+        self, question: Question, retries: Mapping[int, Question] | None = None, answers: Answers | None = None
+    ) -> None:
+        """``retries`` are questions for some of the models, by index, and ``answers`` what all have answered before."""
         models = question.options.models
         self.question = question
-        self.streams = [question.stream(model) for model in models]  # all requests are built before the first answer
-        self.answers = Answers(models, [stream.answer for stream in self.streams])
+        self._asked = retries or dict.fromkeys(range(len(models)), question)
+        self._places = [*self._asked]  # of these models in ``answers``
+        self.models = [models[place] for place in self._places]
+        # all requests are built before the first answer
+        self.streams = [self._asked[place].stream(models[place]) for place in self._places]
+        self.answers = Answers(models, [stream.answer for stream in self.streams]) if answers is None else answers
+
+    def retry(self) -> MultiModelRun | None:
+        """Return the run that asks those once more whose answers do not fit the schema, ``None`` if all do."""
+        retries = {
+            place: retry
+            for place, stream in zip(self._places, self.streams, strict=True)
+            if isinstance(self.answers[place], Answer) and (retry := self._asked[place].retry(stream)) is not None
+        }
+        return MultiModelRun(self.question, retries, self.answers) if retries else None
 
     async def show(self, view: View, names: dict[str, Any]) -> Answers:
         """Show all answers while they stream; if all fail, raise the error of the one that would continue the chat."""
@@ -95,12 +112,13 @@ class MultiModelRun:
         return self.answers
 
     async def _ask(self, at: int, stream: AnswerStream, view: View, names: dict[str, Any]) -> None:
+        place = self._places[at]
         try:
-            await show_stream(stream, view, at)
+            self.answers[place] = await show_stream(stream, view, at, self._asked[place].check)
         except BackendError as error:
-            self.answers[at] = error.with_traceback(None)  # whose frames would keep all objects of the cell alive
+            self.answers[place] = error.with_traceback(None)  # whose frames would keep all objects of the cell alive
         except (TypeError, ValueError) as error:
-            self.answers[at] = MagicError(error)
+            self.answers[place] = MagicError(error)
         finally:
             if stream.kept:
                 self.question.record_answer(self.answers, names)
@@ -114,27 +132,28 @@ class MultiModelRun:
                 names[self.question.options.out] = self.answers
 
 
-def value_of_cell(answer: Answer | Answers, options: Options, shell: InteractiveShell) -> Any:
+def value_of_cell(answer: Answer | Answers, question: Question, shell: InteractiveShell) -> Any:
     """Return the value of a cell in the format it asks for; ``FormatError`` if the answer is not in that format.
 
     For several answers: with ``-f json`` the list of values, with an error in place of each that is missing; with
     ``-f code`` the code comes from the answer that continues the chat.
     """
+    options, schema = question.options, question.schema
     if isinstance(answer, Answer):
-        return value_of(answer, options.format, shell)
+        return value_of(answer, options.format, shell, schema)
     if options.format != "json":
         if isinstance(kept := answer[_kept_index(options)], Answer):
             value_of(kept, options.format, shell)
         return answer
-    values = [_value_or_error(one, shell) for one in answer]
+    values = [_value_or_error(one, shell, schema) for one in answer]
     if all(isinstance(value, Exception) for value in values):
         raise next(value for value in values if isinstance(value, FormatError))
     return values
 
 
-def _value_or_error(answer: Answer | Exception, shell: InteractiveShell) -> Any:
+def _value_or_error(answer: Answer | Exception, shell: InteractiveShell, schema: Schema | None) -> Any:
     try:
-        return value_of(answer, "json", shell) if isinstance(answer, Answer) else answer
+        return value_of(answer, "json", shell, schema) if isinstance(answer, Answer) else answer
     except FormatError as error:
         return error
 
