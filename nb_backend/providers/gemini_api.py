@@ -18,6 +18,7 @@ from .gemini_body import contents_of, with_parameters
 from .gemini_reader import GeminiReader
 from .model import Model
 from .openai_api import with_media
+from .refused_parameter import with_refused_parameter
 from .unknown_model import with_close_models
 
 _HOST = "generativelanguage.googleapis.com"
@@ -25,7 +26,8 @@ _VERTEX = "aiplatform.googleapis.com"
 _CALL = re.compile(r"/(?:models|tunedModels)(?:/[^/]*)?$")  # with the model and the verb, or without
 _MAX_PAGES = 20  # of the list of models
 _NO_ATTACHMENTS = re.compile(
-    r"(?:image|audio|video|vision|modality)\b.{0,80}\bnot (?:enabled|supported)|not support image", re.I
+    r"\b(?:image|audio|video|vision|modality)\b.{0,80}\bnot (?:enabled|supported)|not support (?:image|audio|video)",
+    re.IGNORECASE,
 )
 
 
@@ -138,10 +140,10 @@ class GeminiApi(Provider):
         if unknown := await with_close_models(cls.at(url), failure, body, key):
             return unknown
         if gemini_thinking.wants_no_effort(body, failure):
-            return with_hint(failure, "choose another effort, or leave it out")
+            return with_hint(failure, "choose another effort (--effort), or leave it out")
         if failure.status == 400 and _NO_ATTACHMENTS.search(str(failure)):
             return with_hint(failure, "name a model that takes such attachments, or ask without them")
-        return failure
+        return with_refused_parameter(failure, body)
 
     @classmethod
     def make_reader(cls, url: str, secrets: Sequence[str]) -> GeminiReader:
@@ -168,14 +170,10 @@ def _is_vertex(host: str) -> bool:
 
 
 def _model_path(model: str) -> str:
-    """Return the path of a model; the name may have ``models/`` before it. ``ValueError`` if it is empty."""
-    name = model.strip()
-    if not name:
-        raise ValueError("Gemini has no default model: name one, like gemini-2.5-flash")
-    kind, slash, own = name.partition("/")
-    kind, own = (
-        (kind, own) if slash and kind in ("models", "tunedModels") else ("models", name.rpartition("/models/")[2])
-    )
+    """Return the path of a model; its name may have ``models/`` before it, or ``publishers/google/models/``."""
+    kind, _, own = model.strip().partition("/")
+    if kind != "tunedModels":
+        kind, own = "models", model.strip().removeprefix("models/").rpartition("/models/")[2]
     return f"{kind}/{quote(own, safe='@')}"
 
 

@@ -25,8 +25,10 @@ _SPECIAL_FILES: Final = ("youtube.com", "youtu.be", "generativelanguage.googleap
 def contents_of(messages: Messages, model: str) -> dict[str, Any]:
     """Return ``contents`` and, if there is a system prompt, ``systemInstruction``.
 
-    Messages of the same role that follow each other become one, as the service wants the roles to alternate.
+    Messages of the same role that follow each other become one, as the service wants the roles to alternate. Calls
+    without a result are left out, as the service refuses them.
     """
+    answered = {str(message.get("tool_call_id")) for message in messages}
     contents: list[dict[str, Any]] = []
     system: list[dict[str, Any]] = []
     names: dict[str, str] = {}  # of the functions that were called, by the id of the call
@@ -37,7 +39,7 @@ def contents_of(messages: Messages, model: str) -> dict[str, Any]:
             continue
         if role == "assistant":
             names |= _names_of_calls(message)
-            parts = _model_parts(message, model)
+            parts = _model_parts(message, model, answered)
         elif role in ("tool", "function"):
             parts = _result_parts(message, names)
         else:
@@ -106,9 +108,9 @@ def _names_of_calls(message: Mapping[str, Any]) -> dict[str, str]:
     return {id_: name for id_, name, _ in _calls_of(message)}
 
 
-def _model_parts(message: Mapping[str, Any], model: str) -> list[dict[str, Any]]:
+def _model_parts(message: Mapping[str, Any], model: str, answered: set[str]) -> list[dict[str, Any]]:
     """Return the parts of an answer: those of its state if they say the same, as their signatures have to go back."""
-    calls = _calls_of(message)
+    calls = [call for call in _calls_of(message) if call[0] in answered]
     parts = [*_parts_of_content(message.get("content"))]
     text = "".join(str(part.get("text") or "") for part in parts)
     if (kept := parts_of_state(message.get("state"), text, [name for _, name, _ in calls])) is not None:

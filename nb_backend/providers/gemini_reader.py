@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from ..events import RawResponse, event_of
 from ..media.sniff import data_uri
-from ..media.sound import SAMPLE_RATE, wav
+from ..media.sound import wav
 from ..transport.json_body import encode_json
 from .gemini_parts import GeminiTurn, made_up_id
 from .gemini_sources import sources_of
@@ -29,13 +29,13 @@ _BROKEN = frozenset(
 )
 """Finish reasons that are a failure if nothing of an answer has come."""
 _TOOLS = {
-    "GOOGLE_SEARCH_WEB": "searches the web",
-    "GOOGLE_SEARCH_IMAGE": "searches for images",
-    "GOOGLE_MAPS": "looks at Google Maps",
-    "URL_CONTEXT": "reads a page",
-    "FILE_SEARCH": "searches files",
+    "GOOGLE_SEARCH_WEB": "searching the web",
+    "GOOGLE_SEARCH_IMAGE": "searching for images",
+    "GOOGLE_MAPS": "asking Google Maps",
+    "URL_CONTEXT": "reading a page",
+    "FILE_SEARCH": "searching the files",
 }
-"""Types of server-side tools, and what the model does with them."""
+"""Types of the service's own tools, and what the line that shows the progress says."""
 
 
 class GeminiReader(ResponseReader):
@@ -202,14 +202,13 @@ class GeminiReader(ResponseReader):
             yield from self._image(file.get("fileUri")) if _is_image(file) else ()
         if isinstance(code := part.get("executableCode"), dict):
             language = str(code.get("language") or "").capitalize()
-            yield _progress(f"runs {language} code" if language else "runs code", code=code.get("code"))
+            yield _progress(f"running {language} code" if language else "running code", code=code.get("code"))
         if isinstance(result := part.get("codeExecutionResult"), dict):
             is_fine = result.get("outcome") in (None, "OUTCOME_OK")
-            yield _progress(
-                "reads what the code printed" if is_fine else "the code failed", output=result.get("output")
-            )
+            label = "reading what the code printed" if is_fine else "reading why the code failed"
+            yield _progress(label, output=result.get("output"))
         if isinstance(call := part.get("toolCall"), dict):
-            yield _progress(_TOOLS.get(str(call.get("toolType")), "uses a tool"))
+            yield _progress(_TOOLS.get(str(call.get("toolType")), "using a tool"))
 
     def _reasoning(self, text: str) -> RawResponse:
         """Return a piece of reasoning; a summary that begins with a heading is a paragraph of its own."""
@@ -284,9 +283,8 @@ def _sound(pieces: list[bytes], kind: str) -> str:
     data, name = b"".join(pieces), kind.partition(";")[0].strip().lower()
     if name not in ("audio/l16", "audio/pcm"):
         return data_uri(data, name)
-    rate = int(found[1]) if (found := re.search(r"rate=(\d{1,6})\b", kind)) else SAMPLE_RATE
-    channels = int(found[1]) if (found := re.search(r"channels=(\d)\b", kind)) else 1
-    return data_uri(wav(data, rate or SAMPLE_RATE, channels or 1), "audio/wav")
+    rate = re.search(r"rate=(\d{1,6})\b", kind)
+    return data_uri(wav(data, int(rate[1])) if rate else wav(data), "audio/wav")
 
 
 def _dicts(items: Any) -> list[dict[str, Any]]:

@@ -234,7 +234,9 @@ class TestErrors:
     async def test_an_effort_that_a_model_does_not_take_is_one_clear_line(self, api, wire_server):
         wire_server.answer(refused(400, "The thinking budget is invalid.", "INVALID_ARGUMENT"))
         _, error = await ask(api, effort="high")
-        assert str(error).endswith("(The thinking budget is invalid.): choose another effort, or leave it out")
+        assert str(error).endswith(
+            "(The thinking budget is invalid.): choose another effort (--effort), or leave it out"
+        )
 
     async def test_a_failure_after_text_keeps_the_text(self, api, wire_server):
         told = {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}

@@ -101,6 +101,12 @@ class TestContents:
         assert turns[1]["parts"] == [{"functionCall": {"name": "f", "args": {}}}]
         assert turns[2]["parts"] == [{"functionResponse": {"name": "f", "response": {"result": "one"}}}]
 
+    def test_calls_without_a_result_are_left_out(self):
+        """The service refuses them; a chat goes on although nobody ran a tool."""
+        turns = contents(user("?"), asked("Hm", ("1", "f", ""), ("2", "g", "")), result("2", "two"), user("Hi"))
+        assert turns[1]["parts"] == [{"text": "Hm"}, {"functionCall": {"name": "g", "args": {}, "id": "2"}}]
+        assert contents(user("?"), asked("Hm", ("1", "f", ""), state=STATE), user("Hi"))[1]["parts"] == [{"text": "Hm"}]
+
     def test_a_picture_in_a_result_goes_beside_it(self):
         shown = [{"type": "text", "text": "See"}, {"type": "image_url", "image_url": {"url": URI}}]
         parts = contents(user("?"), asked("", ("1", "look", "{}")), result("1", shown))[-1]["parts"]
@@ -111,7 +117,8 @@ class TestContents:
 
     @pytest.mark.parametrize(("model", "signed"), [(FLASH, False), (FLASH_3, True), ("models/gemini-3.5-flash", True)])
     def test_calls_of_another_model_have_the_mark_that_gemini_3_requires(self, model, signed):
-        parts = contents(user("?"), asked("", ("1", "f", ""), ("2", "g", "")), result("1", ""), model=model)[1]["parts"]
+        both = result("1", ""), result("2", "")
+        parts = contents(user("?"), asked("", ("1", "f", ""), ("2", "g", "")), *both, model=model)[1]["parts"]
         assert ["thoughtSignature" in part for part in parts] == [signed, False]
 
 
@@ -136,7 +143,7 @@ class TestState:
         ],
     )
     def test_it_is_left_out_if_it_is_not_that_of_the_turn(self, message):
-        parts = contents(user("?"), message, model=FLASH)[1]["parts"]
+        parts = contents(user("?"), message, result("1", ""), model=FLASH)[1]["parts"]
         assert parts[0] == {"text": message["content"]}
         assert not any("thoughtSignature" in part or "fileData" in part for part in parts)
 

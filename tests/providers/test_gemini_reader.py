@@ -192,15 +192,15 @@ class TestServerSideTools:
         result = {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "42\n"}}
         events, _ = read(response(code), response(result), response(text("It is 42."), **STOP))
         assert events[:2] == [
-            {"type": "progress", "progress": {"label": "runs Python code", "code": "print(6*7)"}},
-            {"type": "progress", "progress": {"label": "reads what the code printed", "output": "42\n"}},
+            {"type": "progress", "progress": {"label": "running Python code", "code": "print(6*7)"}},
+            {"type": "progress", "progress": {"label": "reading what the code printed", "output": "42\n"}},
         ]
         assert events[2:] == [content("It is 42."), FINISH]
 
     def test_a_search_is_progress(self):
         call = {"toolCall": {"toolType": "GOOGLE_SEARCH_WEB", "args": {"queries": ["x"]}, "id": "1"}}
         events, _ = read(response(call), response(text("Hi"), **STOP))
-        assert events[0] == {"type": "progress", "progress": {"label": "searches the web"}}
+        assert events[0] == {"type": "progress", "progress": {"label": "searching the web"}}
 
 
 SOURCES = {
