@@ -11,6 +11,7 @@ from clouds import WITHOUT, cuts, recordings
 from nb_backend import Answer
 from nb_backend.chat import Source
 from nb_backend.events import RawResponse
+from nb_backend.providers.responses_body import input_items
 from nb_backend.providers.responses_reader import ResponsesReader
 
 RECORDED = recordings("openai-responses")
@@ -76,6 +77,25 @@ def test_as_its_last_event_says(name):
     assert [one["encrypted_content"] for state in states for one in state if "encrypted_content" in one] == encrypted
     order = [event.type for event in events if event.type in ("tool_calls", "state", "finish")]
     assert order == [*["tool_calls"] * bool(calls), *["state"] * bool(states), "finish"]
+
+
+@pytest.mark.skipif(not RECORDED, reason=WITHOUT)
+@pytest.mark.parametrize("name", RECORDED)
+def test_its_state_is_sent_back_before_the_results_of_its_calls(name):
+    answer = answer_of(read(RECORDED[name]))
+    results = [{"role": "tool", "tool_call_id": call.id, "content": "a result"} for call in answer.tool_calls]
+    items = input_items([{"role": "assistant", "content": answer.text, "state": answer.state}, *results])
+    output = last_response(RECORDED[name])["output"]
+    if any(item.get("encrypted_content") or item.get("phase") for item in output):
+        needed = [item for item in output if item["type"] != "reasoning" or item.get("encrypted_content")]
+        assert [*map(filled, items[: len(needed)])] == [*map(filled, needed)]
+        assert len(items) == len(needed) + len(results)
+    else:
+        assert not answer.state
+
+
+def filled(item: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in item.items() if value not in (None, [])}
 
 
 def reasons(item: dict[str, Any]) -> list[dict[str, Any]]:
