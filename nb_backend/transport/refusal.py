@@ -18,7 +18,7 @@ NEW_KEY = "set NB_BACKEND_API_KEY to a key that it accepts, or run %backend key"
 CREDIT = "check your plan and balance with the provider"
 LATER = "ask again later"
 OTHER_PROMPT = "change the prompt or its options"
-OTHER_MODEL = "ask a model that takes such files"
+OTHER_MODEL = "name a model that takes such attachments, or ask without them"
 STATUS_HINTS = {
     401: NEW_KEY,
     403: NEW_KEY,
@@ -49,7 +49,7 @@ def refusal(
         kind, hint, is_temporary = AuthError, NEW_KEY, False
     elif status == 429:
         kind = RateLimitError
-    elif is_temporary and _TAKES_NO_FILES.search(said.message[:_MAX_CHARS]):
+    elif status in (0, 400, 422, 500, 501) and _TAKES_NO_FILES.search(said.message[:_MAX_CHARS]):
         hint, is_temporary = OTHER_MODEL, False
     if is_temporary:
         hint = LATER if not wait else f"ask again in {_seconds(wait)}"
@@ -69,7 +69,7 @@ def refusal(
 def with_hint(failure: BackendError, hint: str) -> BackendError:
     """Return the failure with another next step in place of the one that its status stands for."""
     text = str(failure)
-    for known in (OTHER_PROMPT, *STATUS_HINTS.values()):
+    for known in (OTHER_PROMPT, OTHER_MODEL, *STATUS_HINTS.values()):
         text = text.removesuffix(f": {known}")
     failure.args = (f"{text}: {hint}",)
     return failure
@@ -123,10 +123,12 @@ _WRONG_KEY = re.compile(
     re.IGNORECASE,
 )
 """A key that is refused with another status than 401, as Gemini does."""
+_FILES = r"\b(?:images?(?:_url)?|audio|videos?|vision|multi-?modal)\b"
+_NOT = r"(?:\bnot |n't |\bun)support"
 _TAKES_NO_FILES = re.compile(
-    r"\b(?:image|audio|video|vision|multi-?modal)\b[^.;]{0,40}\b(?:not|n't|un)\W?support|\bmmproj\b", re.IGNORECASE
+    rf"{_FILES}[^.;]{{0,40}}{_NOT}|{_NOT}\w*(?: \w+){{0,2}} {_FILES}|\bmmproj\b", re.IGNORECASE
 )
-"""A model without vision, in the words of llama.cpp, which answers 500."""
+"""A model that takes no images; llama.cpp says so with status 500."""
 _NAMES = tuple(
     (status, re.compile(names))
     for status, names in (

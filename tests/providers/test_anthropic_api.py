@@ -280,7 +280,7 @@ REFUSALS = {
     "too large": ("413 Too Large", "request_too_large", "Request exceeds 32 MB", ServerError, "send less"),
     "an image": (
         *("400 Bad Request", "invalid_request_error", "messages.0.content.0: image input is not supported"),
-        *(ServerError, "change the prompt or its options"),
+        *(ServerError, "name a model that takes such attachments, or ask without them"),
     ),
 }
 

@@ -49,13 +49,17 @@ def test_a_status(status, kind, retryable, hint):
     [
         "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
         "Audio input is unsupported",
+        "This model does not support image inputs",
         "vision not supported by this model",
     ],
 )
 def test_a_model_that_takes_no_images_is_not_asked_again(message):
     error = status_error(URL, 500, {}, json.dumps({"error": {"code": 500, "message": message}}).encode())
     assert not error.retryable
-    assert str(error) == f"http://server answered 500 ({message}): ask a model that takes such files"
+    assert (
+        str(error)
+        == f"http://server answered 500 ({message}): name a model that takes such attachments, or ask without them"
+    )
     busy = status_error(URL, 500, {}, b'{"error": {"message": "image server is busy"}}')
     assert busy.retryable
 

@@ -14,6 +14,7 @@ from wire_server import WireServer, status
 from nb_backend import Chat, OpenAIApi, map
 from nb_backend.errors import BackendError, ServerError
 from nb_backend.providers import base
+from nb_backend.transport.refusal import OTHER_MODEL
 
 CHUNK = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}
 ANSWER = status("200 OK", b"data: %s\n\ndata: [DONE]\n\n" % json.dumps(CHUNK).encode())
@@ -246,7 +247,7 @@ def test_a_limit_that_is_too_large_is_not_sent_under_another_name(wire_server, m
             "leave out temperature (-t), which this model does not take",
         ),
         ({"message": "temperature must be below 2"}, {"temperature": 3}, "change the prompt or its options"),
-        ({"message": "Images are not supported by this model"}, {"seed": 3}, "change the prompt or its options"),
+        ({"message": "Images are not supported by this model"}, {"seed": 3}, OTHER_MODEL),
     ],
 )
 def test_a_parameter_that_a_model_does_not_take_is_named_with_what_to_do(wire_server, error, given, advice):
