@@ -21,8 +21,8 @@ _NAMES_ITEMS = re.compile(
     r"reasoning (?:input )?items?\b|\bencrypted\b.{0,200}\bcould not be (?:verified|decrypted|parsed|decoded)",
     re.IGNORECASE | re.DOTALL,
 )
-_NAMES_INCLUDE = re.compile(r"encrypted[ _]content|\binclude\b", re.IGNORECASE)
-_NAMES_SUMMARY = re.compile(r"\bsummar(?:y|ies)\b|\breasoning\b(?!\W*effort)", re.IGNORECASE)
+_NAMES_INCLUDE = re.compile(r"encrypted[ _]content|['\"`]include\b", re.IGNORECASE)  # the bare word is in many texts
+_NAMES_SUMMARY = re.compile(r"\breasoning\b(?!\W*effort)", re.IGNORECASE)
 
 _PLAIN: Final = ("message", "function_call", "custom_tool_call", "function_call_output", "custom_tool_call_output")
 
@@ -52,7 +52,8 @@ def learn(url: str, sent: dict[str, Any], failure: BackendError) -> bool:
     """
     if failure.status not in _REFUSAL or isinstance(failure, AuthError) or failure.no_credit:
         return False
-    model, text = str(sent.get("model")), f"{failure} {failure.code} {failure.param}"
+    named = " ".join(f"'{name}'" for name in failure.param.split())
+    model, text = str(sent.get("model")), f"{failure} {failure.code} {named}"
     if (encrypted := _encrypted(sent)) and _NAMES_ITEMS.search(text):
         _refused_items.update((url, model, one) for one in encrypted)
         return True

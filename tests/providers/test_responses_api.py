@@ -122,6 +122,14 @@ class TestRefused:
         assert await ask(api) == ("Hello", None)
         assert sent(wire_server, "include", "reasoning")[-1] == ("-", "-")
 
+    @pytest.mark.parametrize("said", ["The request must include a question", "Invalid schema 'summary'"])
+    async def test_other_refusals_change_nothing(self, wire_server, api, said):
+        wire_server.answer(refused({"message": said, "param": "input"}))
+        wire_server.answer(HELLO)
+        assert said in str((await ask(api))[1])
+        await ask(api)
+        assert sent(wire_server, "include", "reasoning") == [(["reasoning.encrypted_content"], {"summary": "auto"})] * 2
+
     async def test_what_the_user_asks_for_is_not_left_out(self, wire_server, api):
         wire_server.answer(refused(NO_ENCRYPTION))
         _, failure = await ask(api, include=["file_search_call.results"], reasoning={"summary": "detailed"})
