@@ -31,12 +31,16 @@ class ChatState:
         for detail in _dicts(delta.get("reasoning_details")):
             self._add_detail(detail)
         if isinstance(text := delta.get("reasoning_content"), str):
-            self._reasoning.append(text)
+            self.add_reasoning(text)
         if isinstance(extra := delta.get("extra_content"), dict):
             self._extra |= extra
         for call in _dicts(calls):
             if isinstance(extra := call.get("extra_content"), dict) and call.get("id"):
                 self._extras[str(call["id"])] = extra
+
+    def add_reasoning(self, text: str) -> None:
+        """Add reasoning that goes back if tool calls follow it."""
+        self._reasoning.append(text)
 
     def items(self, calls: list[dict[str, Any]], length: int) -> list[dict[str, Any]]:
         """Return the state as the ``state`` event has it, ``[]`` if there is nothing opaque.

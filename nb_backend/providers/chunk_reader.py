@@ -81,10 +81,44 @@ class ChunkReader(ResponseReader):
                 pass
             self._sent_text.length += length
             length = 0
+            if (plain := self._plain_event(data)) is not None:
+                chunk._data = plain
+                add(chunk)
+                continue
             found += self._translated(chunk)
             model, (data_size, choice_size) = self._model, self._plain_sizes
         self._sent_text.length += length
         return found
+
+    def _plain_event(self, data: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the event of a chunk with a text or reasoning beside empty fields, as most have that are not plain.
+
+        ``None`` if the chunk has anything else. This takes a fifth of the time of ``_translated``.
+        """
+        try:
+            (choice,) = data["choices"]
+            ((key, text),) = ((key, value) for key, value in choice["delta"].items() if value and key != "role")
+            is_other = (
+                (len(data), len(choice)) != self._plain_sizes
+                or data["model"] != self._model
+                or choice["index"]
+                or choice["finish_reason"]
+                or ("error" in data or "error" in choice or data.get("usage"))
+            )
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+        if is_other or type(text) is not str:
+            return None
+        if key == "content":
+            self._sent_text.length += len(text)
+            return {"type": "content", "content": text}
+        if key not in ("reasoning_content", "reasoning"):
+            return None
+        self._sent_reasoning.length += len(text)
+        self._has_plain_reasoning = self._has_deltas = True
+        if key == "reasoning_content":
+            self._state.add_reasoning(text)
+        return {"type": "reasoning", "token": text}
 
     def _translated(self, chunk: RawResponse) -> Iterable[RawResponse]:
         choices = [one for one in _dicts(chunk.get("choices")) if self._is_ours(one)]
