@@ -24,6 +24,13 @@ DIALECTS = {
 """Name of a dialect: module in this package and class. A url that is the address of a dialect's call names it; for
 other urls the first one that accepts it is used."""
 
+_MARKS = {
+    "anthropic": ("anthropic", "/messages"),
+    "gemini": ("googleapis", "generatecontent"),
+    "openai-responses": ("/responses",),
+}
+"""Texts of which each url of a dialect has one, in lower case: for other urls its module is not loaded."""
+
 _FALLBACK = "g4f"  # for urls that no dialect accepts, and for the embedded backend
 
 
@@ -85,7 +92,7 @@ def check_same_dialect(urls: Iterable[str]) -> None:
     """Raise ``ValueError`` if the urls belong to different dialects."""
     if len({*map(_accepting, urls)}) > 1:
         raise ValueError(
-            "several servers must speak the same dialect: name OpenAI-compatible ones only, or g4f backends only"
+            "several servers must speak the same dialect: name servers of one dialect only, or say which one it is"
         )
 
 
@@ -100,7 +107,8 @@ def provider_named(name: str) -> type[Provider]:
 
 def _accepting(url: str) -> type[Provider]:
     """Return the provider class whose call the url is the address of, else the first one that accepts it."""
-    providers = [*map(provider_named, DIALECTS)]
+    names = (name for name in DIALECTS if any(mark in url.lower() for mark in _MARKS.get(name, ("",))))
+    providers = [*map(provider_named, names)]
     address = url.partition("?")[0].rstrip("/")
     found = [provider for provider in providers if address.endswith((provider.path, *provider.other_paths))]
     found += [provider for provider in providers if provider.accepts(provider.base_url(url))]

@@ -196,7 +196,7 @@ def test_urls(given, urls):
 
 
 def test_all_must_speak_one_dialect():
-    with pytest.raises(ValueError, match="name OpenAI-compatible ones only, or g4f backends only"):
+    with pytest.raises(ValueError, match="name servers of one dialect only"):
         provider_for(*settings.urls("http://a/v1 http://b"))
     with pytest.raises(ValueError, match="same dialect"):
         Chat(url=["http://a/v1", "http://b"]).request("Hi")
