@@ -24,6 +24,7 @@ from .chunk_reader import ChunkReader
 from .known_hosts import known_path, takes_api_key_header
 from .model import Model
 from .model_list import read_models
+from .other_dialect import with_missing_path
 from .reader import ResponseReader
 from .unknown_model import with_close_models
 
@@ -127,7 +128,7 @@ class OpenAIApi(Provider):
             return unknown
         listed = await cls._names(url, key) if refused_fields.wants_model(body, failure) else []
         names = [one_line(name, [key.value or ""], 60) for name in listed]
-        return refused_fields.explained(body, failure, names)
+        return with_missing_path(refused_fields.explained(body, failure, names), cls.path)
 
     @classmethod
     async def _names(cls, url: str, key: settings.Secret, *, fresh: bool = False) -> list[str]:

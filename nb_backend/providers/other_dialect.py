@@ -7,7 +7,8 @@ from typing import Final
 
 from yarl import URL
 
-from ..errors import ProtocolError
+from ..errors import BackendError, ProtocolError
+from ..transport.refusal import with_hint
 
 _MARKS: Final = {
     "anthropic": rb'"type"\s*:\s*"(?:message_start|content_block_(?:start|delta)|message_delta)"',
@@ -41,4 +42,15 @@ def in_another_dialect(url: str, body: bytes, api: str) -> ProtocolError | None:
         f"{URL(url).origin()} answered as {_TITLES[other]} does: set api={other!r}, in a notebook"
         f" %backend url URL --api {other}",
         status=200,
+    )
+
+
+def with_missing_path(failure: BackendError, path: str) -> BackendError:
+    """Return the failure; if the server does not have the path of the dialect, it says how to set another dialect."""
+    text = str(failure)
+    is_missing = failure.status in (404, 405, 501) and path in text
+    if not is_missing or re.search(r"model|deployment", text.replace("check the url and the model", ""), re.IGNORECASE):
+        return failure
+    return with_hint(
+        failure, "check the url, or name the server's dialect with api=…, in a notebook %backend url URL --api NAME"
     )

@@ -10,7 +10,7 @@ from clouds import WITHOUT, recordings
 from wire_server import WireServer, status
 
 from nb_backend import Chat
-from nb_backend.errors import ProtocolError
+from nb_backend.errors import ProtocolError, ServerError
 from nb_backend.providers.other_dialect import dialect_of
 from nb_backend.providers.registry import DIALECTS, provider_named
 
@@ -72,3 +72,15 @@ def test_the_error_of_a_chat(wire_server: WireServer):
     wire_server.answer(status("200 OK", b"event: message_start\ndata: %s\n\n" % event))
     with pytest.raises(ProtocolError, match=r"answered as Anthropic's Messages API does: set api='anthropic'"):
         Chat("m", url=f"{wire_server.url}/v1")("Hi")
+
+
+@pytest.mark.parametrize(
+    ("message", "is_about_the_path"),
+    [("Not Found", True), ("", True), ("The model 'm' does not exist", False), ("No such deployment", False)],
+)
+@pytest.mark.parametrize("api", ["openai-chat", "openai-responses"])
+def test_a_server_without_the_path_of_the_dialect(wire_server: WireServer, api, message, is_about_the_path):
+    wire_server.answer(status("404 Not Found", {"detail": message}))
+    with pytest.raises(ServerError) as failure:
+        Chat("m", url=f"{wire_server.url}/v1", api=api)("Hi")
+    assert str(failure.value).endswith("in a notebook %backend url URL --api NAME") is is_about_the_path
