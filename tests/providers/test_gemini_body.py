@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import cycle, islice
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nb_backend import settings
 from nb_backend.errors import BackendError, ServerError
@@ -376,3 +379,28 @@ class TestRefusedThinking:
         url, key = "https://host/v1beta", settings.Secret()
         made = GeminiApi.request_body(FLASH, HI, None, key, {})
         assert not await GeminiApi.learn(url, made, GeminiApi.fitted(url, made), failure, key)
+
+
+TEXTS = st.text(max_size=3)
+ARGUMENTS = st.sampled_from(["", "{}", "7", "{"])
+CALLS = st.lists(st.tuples(st.sampled_from("12"), st.sampled_from("fg"), ARGUMENTS), max_size=2)
+MESSAGES = st.one_of(
+    TEXTS.map(user),
+    st.builds(lambda text, calls: asked(text, *calls), TEXTS, CALLS),
+    st.builds(result, st.sampled_from("123"), TEXTS),
+    TEXTS.map(lambda text: {"role": "system", "content": text}),
+)
+
+
+@given(st.lists(MESSAGES, max_size=8), st.sampled_from([FLASH, FLASH_3]))
+def test_roles_alternate_and_each_call_has_a_result(messages, model):
+    """The service refuses anything else."""
+    turns = contents(user("?"), *messages, model=model)
+    roles = [turn["role"] for turn in turns]
+    assert roles == [*islice(cycle(["user", "model"]), len(roles))]
+    assert all(turn["parts"] and all(turn["parts"]) for turn in turns)
+    parts = [part for turn in turns for part in turn["parts"]]
+    called = {part["functionCall"]["id"] for part in parts if "functionCall" in part}
+    assert called <= {part["functionResponse"]["id"] for part in parts if "functionResponse" in part}
+    texts = [message["content"] for message in messages if message["role"] != "system"]
+    assert all(text in str(turns) or repr(text)[1:-1] in str(turns) for text in texts)

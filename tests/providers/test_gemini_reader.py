@@ -7,6 +7,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nb_backend import Answer
 from nb_backend.errors import AuthError, BackendError, ProtocolError, RateLimitError, ServerError
@@ -374,3 +376,38 @@ class TestErrors:
         assert reader.endings == 0
         reader.feed(b"data: %s" % json.dumps(response(text("!"), **STOP)).encode())
         assert reader.endings == 1
+
+
+KEYS = (
+    *("candidates", "content", "parts", "text", "thought", "thoughtSignature", "functionCall", "name", "args", "id"),
+    *("inlineData", "mimeType", "data", "fileData", "fileUri", "executableCode", "code", "language", "toolCall"),
+    *("codeExecutionResult", "outcome", "finishReason", "finishMessage", "index", "groundingMetadata", "web", "uri"),
+    *("groundingChunks", "retrievedContext", "urlContextMetadata", "urlMetadata", "retrievedUrl", "citationMetadata"),
+    *("usageMetadata", "promptTokenCount", "modelVersion", "responseId", "promptFeedback", "blockReason", "error"),
+)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=3)
+    | st.sampled_from(["STOP", "audio/L16", "image/png"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+PARTS = st.lists(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=3), max_size=3)
+RESPONSES = st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4) | st.builds(
+    lambda parts, more: response(*parts) | more, PARTS, st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=2)
+)
+
+
+@given(st.lists(RESPONSES, max_size=4))
+def test_no_response_breaks_the_reader(responses):
+    """Whatever a server sends becomes events that an answer can take, or a failure of ours."""
+    events, failure = read(*responses)
+    answer = Answer()
+    for event in events:
+        answer.add(RawResponse(**event))
+    answer.end()
+    assert failure is None or isinstance(failure, BackendError)
+    assert isinstance(answer.summary, str)
+    assert isinstance(answer.tool_calls + answer.sources, list)
