@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..media.message_parts import text_of, text_parts
 from ..typing import Messages
-from .responses_items import CALLS, dicts, text_of_items
+from .responses_items import CALLS, dicts, is_output, text_of_items
 
 ENCRYPTED: Final = ["reasoning.encrypted_content"]
 """The value of ``include`` if the user has not set another: without it, reasoning cannot be sent back."""
@@ -47,7 +47,8 @@ def _items_of(message: Mapping[str, Any], answered: set[str]) -> list[dict[str, 
     state = dicts(message.get("state"))
     text = text_of(message)
     calls = [item for item in state if item.get("type") in CALLS]
-    if state and text_of_items(state) == text and all(str(call.get("call_id")) in answered for call in calls):
+    is_whole = all(str(call.get("call_id")) in answered for call in calls) and all(map(is_output, state))
+    if state and is_whole and text_of_items(state) == text:
         return state
     return [*_spoken(text), *(call for call in _calls(message.get("tool_calls")) if call["call_id"] in answered)]
 
@@ -108,7 +109,8 @@ def with_parameters(body: dict[str, Any], fields: Mapping[str, Any]) -> dict[str
     if limits:
         given["max_output_tokens"] = limits[0]
     efforts = [given.pop(name) for name in ("effort", "reasoning_effort") if name in given]
-    given["reasoning"] = _reasoning(fields, efforts)
+    if isinstance(reasoning := fields.get("reasoning", {}), dict):
+        given["reasoning"] = _reasoning(reasoning, efforts)
     if isinstance(form := given.pop("response_format", None), dict):
         given["text"] = {"format": _flat(form), **_dict(given.get("text"))}
     if isinstance(tools := given.get("tools"), list):
@@ -120,14 +122,12 @@ def with_parameters(body: dict[str, Any], fields: Mapping[str, Any]) -> dict[str
     return merged | (extra or {})
 
 
-def _reasoning(fields: Mapping[str, Any], efforts: Iterable[Any]) -> dict[str, Any] | None:
+def _reasoning(given: Mapping[str, Any], efforts: Iterable[Any]) -> dict[str, Any] | None:
     """Return how long the model reasons, and whether it sums that up; what the user writes as ``reasoning`` wins."""
-    if "reasoning" in fields and fields["reasoning"] is None:
-        return None
     effort = next(iter(efforts), None)
     wanted = {"effort": effort} if effort is not None else {}
     summary = {} if effort == "none" else {"summary": SUMMARY}
-    return {**wanted, **summary, **_dict(fields.get("reasoning"))} or None
+    return {**wanted, **summary, **given} or None
 
 
 def _tool(tool: Any) -> Any:

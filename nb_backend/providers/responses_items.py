@@ -9,10 +9,9 @@ from typing import Any, Final
 from .content_parts import image_address
 from .tool_calls import MAX_CALLS
 
-BREAK: Final = "\n\n"
-"""What separates the texts of two messages, and two paragraphs of reasoning."""
-
-TOOL_LABELS: Final = {
+_BREAK: Final = "\n\n"  # between the texts of two messages, and two paragraphs of reasoning
+_FORMS: Final = {"jpeg": "jpeg", "webp": "webp", "gif": "gif", "svg": "svg+xml"}  # of images; others are PNG
+_LABELS: Final = {
     "web_search_call": "searching the web",
     "file_search_call": "searching the files",
     "code_interpreter_call": "running code",
@@ -21,10 +20,10 @@ TOOL_LABELS: Final = {
     "mcp_call": "calling {name} of {server_label}",
 }
 """What the service does while it works on an item of a type, for the line that shows the progress."""
-
 CALLS: Final = {"function_call": "arguments", "custom_tool_call": "input"}
 """The types of calls that wait for a result of ours: the key of what is passed to the tool."""
 
+_OURS = ("function_call_output", "custom_tool_call_output", "item_reference")  # types of items that no model sends
 _UNFINISHED = ("incomplete", "in_progress")
 
 
@@ -75,7 +74,7 @@ def calls_of(items: Iterable[Item]) -> list[dict[str, Any]]:
 
 def progress_of(item: dict[str, Any]) -> str:
     """Return what the service does for this item, ``""`` if it is not a call of one of the service's own tools."""
-    label = TOOL_LABELS.get(str(item.get("type")), "")
+    label = _LABELS.get(str(item.get("type")), "")
     names = {key: str(item.get(key) or "a tool") for key in ("name", "server_label")}
     return label.format(**names)
 
@@ -94,8 +93,7 @@ def _drawn(result: Any, form: Any) -> str:
     """Return an image in base64 as a data URI, of the named form if the bytes do not tell it, as those of an SVG."""
     if not isinstance(result, str) or not result:
         return ""
-    kind = {"svg": "svg+xml"}.get(form, form) if isinstance(form, str) and form else "png"
-    return image_address(result) or f"data:image/{kind};base64,{result}"
+    return image_address(result) or f"data:image/{_FORMS.get(str(form), 'png')};base64,{result}"
 
 
 def text_of_items(items: Iterable[dict[str, Any]]) -> str:
@@ -116,7 +114,7 @@ def text_of_part(part: dict[str, Any]) -> str:
 
 def break_after(text: str) -> str:
     """Return what to put between this text and the next paragraph: as many line ends as are missing."""
-    return BREAK[len(text[-2:]) - len(text[-2:].rstrip("\n")) :] if text else ""
+    return _BREAK[len(text[-2:]) - len(text[-2:].rstrip("\n")) :] if text else ""
 
 
 def state_of(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -146,6 +144,14 @@ def _sendable(item: dict[str, Any]) -> dict[str, Any]:
     """Return an item without fields that are empty: requests refuse ``null`` where answers have it."""
     is_empty = item.get("type") == "reasoning" and not item.get("content")
     return {key: value for key, value in item.items() if value is not None and not (is_empty and key == "content")}
+
+
+def is_output(item: dict[str, Any]) -> bool:
+    """Whether an item can come from a model: what a saved chat holds in place of it may be written by anybody."""
+    kind = item.get("type")
+    if kind == "message":
+        return item.get("role") == "assistant" and isinstance(item.get("content"), list)
+    return isinstance(kind, str) and kind not in _OURS
 
 
 def dicts(items: Any) -> list[dict[str, Any]]:
