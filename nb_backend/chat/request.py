@@ -160,7 +160,10 @@ class Request:
         if kind not in self._fields_by_dialect:
             asked = {**self.question, "media": self.media}
             messages = wire_messages([*self._instructions, *self.history, asked], self.trimmed)
-            self._fields_by_dialect[kind] = cache_key_fields(kind, self.model, messages, self.params, self._secret)
+            params = self.params
+            if self.schema is not None and self.is_formatted:  # stored answers outlive the rules of the strict form
+                params = {**params, _FORMAT: self.schema.original_format}
+            self._fields_by_dialect[kind] = cache_key_fields(kind, self.model, messages, params, self._secret)
         return self._fields_by_dialect[kind]
 
     async def prepare(self) -> None:

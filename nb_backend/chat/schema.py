@@ -67,6 +67,11 @@ class Schema:
         return {"type": "json_schema", "json_schema": strict}
 
     @property
+    def original_format(self) -> dict[str, Any]:
+        """``response_format`` with the schema as it was given, which identifies a request in the cache."""
+        return {"type": "json_schema", "json_schema": {"name": self._name, "schema": self.schema}}
+
+    @property
     def columns(self) -> list[str]:
         """The names of an object's fields; empty if the answers are not objects."""
         return list(getattr(self._model, "model_fields", None) or self.schema.get("properties") or ())

@@ -317,6 +317,14 @@ def test_with_a_cache_the_second_answer_is_replayed_too(backend, tmp_path, monke
     assert len(backend.engine.history) == 2
 
 
+def test_the_cache_knows_a_request_by_the_schema_as_it_was_given():
+    """Answers that were stored before schemas had a strict form are found, and so are those of another strict form."""
+    schema = Schema(SCHEMA)
+    plain = {"type": "json_schema", "json_schema": {"name": "Review_of_ours", "schema": SCHEMA}}
+    stored = nb_backend.Chat("m", system=schema.instructions("Be fair.")).request("Hi?", response_format=plain)
+    assert nb_backend.Chat("m", system="Be fair.").request("Hi?").expect(schema).digest == stored.digest
+
+
 def test_an_interrupted_call_or_one_with_failures_keeps_objects_too(backend):
     enqueue(backend, GOOD)
     backend.engine.enqueue(error_event(ValueError("it went wrong")))
