@@ -89,15 +89,26 @@ def with_cache_marks(system: str, turns: list[dict[str, Any]]) -> tuple[str | li
     return marked, [*(_marked(turn) if at in ends else turn for at, turn in enumerate(earlier)), last]
 
 
-def without_thinking(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the turns without the reasoning that the server has signed."""
+def without_thinking(turns: list[dict[str, Any]], seals: set[int]) -> list[dict[str, Any]]:
+    """Return the turns without the reasoning that has one of these seals."""
     kept = [
-        {**turn, "content": [block for block in turn["content"] if block.get("type") not in _THINKING]}
+        {**turn, "content": [block for block in turn["content"] if _seal(block) not in seals]}
         if isinstance(turn.get("content"), list)
         else turn
         for turn in turns
     ]
-    return [turn for turn in kept if turn["content"]]
+    return [turn for turn in kept if turn.get("content")]
+
+
+def seals_in(turns: list[dict[str, Any]]) -> set[int]:
+    """Return a hash of each piece of reasoning that the server has signed or encrypted."""
+    return {_seal(block) for turn in turns if isinstance(turn.get("content"), list) for block in turn["content"]} - {0}
+
+
+def _seal(block: Any) -> int:
+    if not isinstance(block, dict) or block.get("type") not in _THINKING:
+        return 0
+    return hash(str(block.get("signature") or block.get("data")))
 
 
 def _marked(turn: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ..errors import AuthError, BackendError
 from ..transport.json_body import encode_json
-from .anthropic_body import without_thinking
+from .anthropic_body import seals_in, without_thinking
 
 UNKNOWN_LIMIT: Final = 8192
 """``max_tokens`` for a model whose limit is not known."""
@@ -38,19 +38,23 @@ _LIMITS: Final = (
 
 Source: https://platform.claude.com/docs/en/about-claude/models/overview, "Max output".
 """
-_BUDGET_ONLY: Final = re.compile(r"claude-(?:[23]|(?:opus|sonnet|haiku)-4(?:-[0-5](?!\d)|-20\d{6}|$))")
+_BUDGET_ONLY: Final = re.compile(r"claude-(?:[23]|4-|(?:opus|sonnet|haiku)-4(?:-[0-5](?!\d)|-20\d{6}|$))")
 """Models that know ``thinking`` with a budget only. Source: …/docs/en/build-with-claude/adaptive-thinking."""
 _SHOWS_THINKING: Final = re.compile(r"claude-(?:opus|sonnet)-4-6")
 """Models that take adaptive thinking and show it unless they are told otherwise."""
-_THINKS_BY_DEFAULT: Final = re.compile(r"claude-(?!opus-4|sonnet-4|haiku-4|[23])")
+_THINKS_BY_DEFAULT: Final = re.compile(r"claude-(?!opus-4|sonnet-4|haiku-4|[2-4])")
+"""Models that reason unless they are told not to, and do not show it unless they are told to."""
 BUDGETS: Final = {"low": 2048, "medium": 8192, "high": 16_384}
 """Tokens of reasoning for each effort, for models that take a budget."""
+_DEFAULT: Final = "default"  # effort, if the user has not chosen one
+_SHOWN: Final = {"type": "adaptive", "display": "summarized"}
 _MIN_BUDGET: Final = 1024
 _MIN_REST: Final = 1024  # tokens that have to be left for an answer
 
 _known_limits: dict[str, int] = {}  # by model, from a list of models
 _refused: dict[tuple[str, str], set[str]] = {}  # by url and model: names of what is refused
 _learned_limits: dict[tuple[str, str], int] = {}
+_invalid: set[int] = set()  # signed reasoning that a server no longer accepts, as the chat before it has changed
 
 _TOO_MANY_TOKENS = re.compile(r"max_tokens: \d+ > (\d+)|max(?:imum)?_?\s?(?:allowed |output )?tokens\D{0,40}?(\d{3,})")
 _FULL_CONTEXT = re.compile(r"(\d+) \+ (\d+) > (\d+)")
@@ -100,9 +104,9 @@ def with_fields(body: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, An
     if (schema := _schema_of(given.pop("response_format", None))) is not None:
         body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
     body = _joined(body, given)
-    if effort is not None and "thinking" not in given:
-        body = with_effort(body, effort, frozenset())
-        if effort != "none" and "thinking" not in body:
+    if "thinking" not in given:
+        body = with_effort(body, effort or _DEFAULT, frozenset())
+        if effort not in (None, "none") and "thinking" not in body:
             raise ValueError(f"effort needs max_tokens above {_MIN_BUDGET:,}: raise it, or leave the effort out")
     return _joined(body, extra or {})
 
@@ -188,6 +192,10 @@ def with_effort(body: dict[str, Any], effort: str, refused: frozenset[str] | set
     ``refused`` are names of forms: ``adaptive``, ``display``, ``effort``, ``budget``, ``disabled``.
     """
     name = known_name(str(body.get("model") or ""))
+    if effort == _DEFAULT:
+        is_shown = _THINKS_BY_DEFAULT.match(name) and refused.isdisjoint(("adaptive", "display"))
+        others = {key: value for key, value in body.items() if key != "thinking"}
+        return others | ({"thinking": dict(_SHOWN)} if is_shown else {})
     others = {key: value for key, value in body.items() if key not in ("thinking", "output_config")}
     config = {key: value for key, value in (body.get("output_config") or {}).items() if key != "effort"}
     thinking: dict[str, Any] = {}
@@ -202,9 +210,8 @@ def with_effort(body: dict[str, Any], effort: str, refused: frozenset[str] | set
         forms = ["budget", "adaptive"] if _takes_budget(name) else ["adaptive", "budget"]
         form = next((one for one in forms if one not in refused), None)
         if form == "adaptive":
-            thinking = {"type": "adaptive"}
-            if "display" not in refused and not _SHOWS_THINKING.match(name):
-                thinking["display"] = "summarized"
+            shows = "display" in refused or _SHOWS_THINKING.match(name) is not None
+            thinking = {"type": "adaptive"} if shows else dict(_SHOWN)
             if "effort" not in refused:
                 config["effort"] = effort
         elif form == "budget" and (budget := _budget(effort, body.get("max_tokens"))):
@@ -235,6 +242,8 @@ def _effort_of(body: Mapping[str, Any]) -> str | None:
             return "none"
         case {"type": "adaptive"} if isinstance(effort, str):
             return effort
+        case known if known == _SHOWN:
+            return _DEFAULT
         case {"type": "enabled", "budget_tokens": int(budget)}:
             return next((one for one, tokens in BUDGETS.items() if budget <= tokens), "high")
     return None
@@ -246,6 +255,8 @@ def _effort_of(body: Mapping[str, Any]) -> str | None:
 def fitted(url: str, body: dict[str, Any]) -> dict[str, Any]:
     """Return the body as this model of this server accepts it, as far as that is known; the argument stays the same."""
     key = (url, str(body.get("model") or ""))
+    if _invalid:
+        body = {**body, "messages": without_thinking(body["messages"], _invalid)}
     if limit := _learned_limits.get(key):
         given = body.get("max_tokens")
         body = {**body, "max_tokens": min(given, limit) if isinstance(given, int) else limit}
@@ -282,8 +293,8 @@ def learn(url: str, body: dict[str, Any], sent: Mapping[str, Any], failure: Back
         if isinstance(asked := sent.get("max_tokens"), int) and 0 < limit < asked:
             _learned_limits[key] = limit
             return True
-    if _SIGNED.search(text) and (kept := without_thinking(body["messages"])) != body["messages"]:
-        body["messages"] = kept
+    if _SIGNED.search(text) and (seals := seals_in(sent["messages"])):
+        _invalid.update(seals)
         return True
     name = _refused_name(text, sent)
     if name is None or name in _refused.setdefault(key, set()):

@@ -212,18 +212,21 @@ class MessageReader(ResponseReader):
     def _begin(self, message: Any) -> Iterable[RawResponse]:
         if not isinstance(message, dict):
             return
-        model = message.get("model")
-        if isinstance(model, str) and model and model != self._model:
-            self._model = model
-            who: dict[str, Any] = {"name": self._name, "label": self._name, "url": self._url, "model": model}
-            who |= {"servers": self.servers} if self.servers > 1 else {}
-            yield RawResponse(type="provider", provider=who)
+        yield from self._answers(message.get("model"))
         self._note_container(message)
         blocks = message.get("content")
         for index, block in enumerate(blocks if isinstance(blocks, list) else []):
             yield from self._start(index, block)
         self._text_index = None
         yield from self._counts(message.get("usage"))
+
+    def _answers(self, model: Any) -> Iterable[RawResponse]:
+        """Yield who answers, if that is new; another model may go on after the first one has declined."""
+        if isinstance(model, str) and model and model != self._model:
+            self._model = model
+            who: dict[str, Any] = {"name": self._name, "label": self._name, "url": self._url, "model": model}
+            who |= {"servers": self.servers} if self.servers > 1 else {}
+            yield RawResponse(type="provider", provider=who)
 
     def _conclude(self, data: dict[str, Any]) -> Iterable[RawResponse]:
         delta = data.get("delta")
@@ -266,6 +269,8 @@ class MessageReader(ResponseReader):
                 yield from self._sources_of(_fetched(given.get("content")))
             elif kind in _TOOL_USES and kind != "tool_use":
                 yield RawResponse(type="progress", progress={"label": _label(given)})
+        elif kind == "fallback" and isinstance(to := given.get("to"), dict):
+            yield from self._answers(to.get("model"))
 
     def _delta(self, index: Any, delta: Any) -> Iterable[RawResponse]:
         if type(index) is not int or not isinstance(delta, dict):

@@ -122,6 +122,9 @@ EFFORTS = {
         *("claude-opus-7", "low"),
         {"thinking": SUMMARIZED, "output_config": {"effort": "low"}},
     ),
+    "the server's choice, shown": ("claude-sonnet-5", None, {"thinking": SUMMARIZED}),
+    "the server's choice, not to think": (NEW, None, {}),
+    "the server's choice, old": (OLD, None, {}),
     "none, new": ("claude-sonnet-5", "none", {"thinking": {"type": "disabled"}}),
     "none, old": (OLD, "none", {}),
     "none, 4.8": (NEW, "none", {}),
@@ -153,6 +156,7 @@ def test_a_budget_leaves_room_for_the_answer():
 def _nothing_learned(monkeypatch):
     for name in ("_refused", "_learned_limits", "_known_limits"):
         monkeypatch.setattr(params, name, {})
+    monkeypatch.setattr(params, "_invalid", set())
 
 
 def refused(message: str) -> bytes:
@@ -224,6 +228,7 @@ LESSONS = {
         ['"thinking.type.disabled" is not supported for this model. Use "output_config.effort"'],
         [None, {"effort": "low"}],
     ),
+    "what it shows": ("claude-sonnet-5", None, ["thinking.adaptive.display: Extra inputs are not permitted"], [None]),
     "all": (
         "claude-3-5-haiku-latest",
         "high",
@@ -279,16 +284,25 @@ async def test_a_parameter_that_the_user_has_to_change_is_one_clear_line(wire_se
     assert [request.path for request in wire_server.requests].count("/v1/messages") == 1
 
 
-async def test_reasoning_that_is_no_longer_valid_is_left_out(wire_server):
-    wire_server.answer(refused("messages.1.content.0: Invalid `signature` in `thinking` block"))
+INVALID = (
+    "messages.1.content.0: Invalid `signature` in `thinking` block. The block is bound to a different conversation.",
+    "messages.1.content.0: `thinking` or `redacted_thinking` blocks in the latest message cannot be modified.",
+)
+
+
+@pytest.mark.parametrize("message", INVALID)
+async def test_reasoning_that_is_no_longer_valid_is_left_out_from_then_on(wire_server, message):
+    wire_server.answer(refused(message))
     wire_server.answer(WHOLE)
-    state = [{"type": "thinking", "thinking": "Hm", "signature": "s"}, {"type": "text", "text": "A"}]
-    messages = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A", "state": state}]
     provider = type("Api", (AnthropicApi,), {"url": wire_server.url})
-    events = provider.create_async_generator(OLD, [*messages, {"role": "user", "content": "Hi"}])
-    assert "Hello" in [str(event) async for event in events]
+    for signature in ("s", "s", "other"):
+        state = [{"type": "thinking", "thinking": "Hm", "signature": signature}, {"type": "text", "text": "A"}]
+        messages = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A", "state": state}]
+        events = provider.create_async_generator(OLD, [*messages, {"role": "user", "content": "Hi"}])
+        assert "Hello" in [str(event) async for event in events]
     sent = [request.json["messages"][1]["content"] for request in wire_server.requests]
-    assert [[block["type"] for block in blocks] for blocks in sent] == [["thinking", "text"], ["text"]]
+    kinds = [[block["type"] for block in blocks] for blocks in sent]
+    assert kinds == [["thinking", "text"], ["text"], ["text"], ["thinking", "text"]]
 
 
 async def test_the_list_of_models_tells_their_limits(wire_server):

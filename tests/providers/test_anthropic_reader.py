@@ -224,6 +224,13 @@ def test_a_compaction():
     assert state[0] == {"type": "compaction", "content": "Summary", "encrypted_content": "x"}
 
 
+def test_another_model_may_go_on_after_the_first_one_has_declined():
+    fallback = {"type": "fallback", "from": {"model": "m"}, "to": {"model": "n"}}
+    answer, (state,) = answer_of(*block(0, fallback), *block(1, {"type": "text", "text": "Hi"}), stop())
+    assert (answer.text, answer.model, answer.complete) == ("Hi", "n", True)
+    assert state[0] == fallback
+
+
 def test_what_is_unknown_is_ignored():
     answer, (state,) = answer_of(
         {"type": "ping"},
