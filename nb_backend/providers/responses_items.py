@@ -67,9 +67,15 @@ class Item:
         }
 
 
-def calls_of(items: Iterable[Item]) -> list[dict[str, Any]]:
-    """Return the calls of functions that are whole, in the form of chat completions."""
-    return [call for item in items if (call := item.call)][:MAX_CALLS]
+def calls_of(items: Iterable[Item], tools: Any = None) -> list[dict[str, Any]]:
+    """Return the calls of functions that are whole, in the form of chat completions.
+
+    ``tools`` are those of the request: a call of a custom tool that is not among them was carried out by the service,
+    as xAI does it when it searches X.
+    """
+    custom = {tool.get("name") for tool in dicts(tools) if tool.get("type") == "custom"}
+    ours = [one for one in items if not tools or one.kind != "custom_tool_call" or one.data.get("name") in custom]
+    return [call for item in ours if (call := item.call)][:MAX_CALLS]
 
 
 def progress_of(item: dict[str, Any]) -> str:

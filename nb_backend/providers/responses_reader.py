@@ -247,7 +247,7 @@ class ResponsesReader(ResponseReader):
             yield from self._done(item, data)
         output = output or [self._items[place] for place in sorted(self._items) if self._items[place].is_done]
         yield from self._heard()
-        if (calls := calls_of(output)) and kind != "failed":
+        if (calls := calls_of(output, response.get("tools"))) and kind != "failed":
             yield RawResponse(type="tool_calls", tool_calls=calls)
         if isinstance(usage := response.get("usage"), dict):
             yield RawResponse(type="usage", usage=usage, model=self._model, provider=self._name)

@@ -208,6 +208,14 @@ class TestCalls:
         (call,) = answer_of(done(item), ended(item)).tool_calls
         assert (call.name, call.unparsed) == ("sql", "select 1")
 
+    @pytest.mark.parametrize(
+        ("tools", "count"),
+        [([{"type": "x_search"}], 0), ([{"type": "custom", "name": "sql"}], 1), ([], 1), (None, 1)],
+    )
+    def test_of_a_custom_tool_that_was_not_sent_are_the_services_own(self, tools, count):
+        item = {"type": "custom_tool_call", "id": "i0", "call_id": "c1", "name": "sql", "input": "select 1"}
+        assert len(answer_of(done(item), ended(item, tools=tools)).tool_calls) == count
+
     def test_that_are_not_whole_are_left_out(self):
         cut = CALL | {"arguments": '{"a"', "status": "incomplete"}
         details = {"incomplete_details": {"reason": "max_output_tokens"}}
