@@ -54,8 +54,8 @@ def _items_of(message: Mapping[str, Any], answered: set[str]) -> list[dict[str, 
 
 
 def _spoken(text: str) -> list[dict[str, Any]]:
-    parts = [{"type": "output_text", "text": text}]
-    return [{"type": "message", "role": "assistant", "content": parts}] if text.strip() else []
+    """Return what the model has said as a message of the easy form: with parts, vLLM demands ids that we do not have."""
+    return [{"type": "message", "role": "assistant", "content": text}] if text.strip() else []
 
 
 def _calls(calls: Any) -> list[dict[str, Any]]:
@@ -89,8 +89,7 @@ def _input_part(part: Any) -> Any:
         return {**part, "type": "input_text"}
     if kind == "image_url":
         image = value if isinstance(value, dict) else {"url": value}
-        detail = {"detail": image["detail"]} if image.get("detail") else {}
-        return {"type": "input_image", "image_url": image.get("url"), **detail}
+        return {"type": "input_image", "image_url": image.get("url"), "detail": image.get("detail") or "auto"}
     if kind == "file" and isinstance(value, dict):
         return {"type": "input_file", **value}
     return part

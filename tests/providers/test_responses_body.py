@@ -12,6 +12,7 @@ from nb_backend.providers.responses_body import input_items
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
 URI = "data:image/png;base64,iVBORw0KGgoAAAAAAAAAAA=="
+IMAGE = {"type": "input_image", "image_url": URI, "detail": "auto"}
 HI = {"role": "user", "content": "Hi"}
 CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"a": 1}'}}
 CALLED = {"type": "function_call", "call_id": "c1", "name": "look", "arguments": '{"a": 1}'}
@@ -24,7 +25,11 @@ def user(*parts: dict[str, Any]) -> dict[str, Any]:
     return {"type": "message", "role": "user", "content": [*parts]}
 
 
-def said(text: str, **fields: Any) -> dict[str, Any]:
+def said(text: str) -> dict[str, Any]:
+    return {"type": "message", "role": "assistant", "content": text}
+
+
+def output(text: str, **fields: Any) -> dict[str, Any]:
     return {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}], **fields}
 
 
@@ -70,7 +75,10 @@ MESSAGES = {
             {
                 "type": "function_call_output",
                 "call_id": "c1",
-                "output": [{"type": "input_text", "text": "a cat"}, {"type": "input_image", "image_url": URI}],
+                "output": [
+                    {"type": "input_text", "text": "a cat"},
+                    {"type": "input_image", "image_url": URI, "detail": "auto"},
+                ],
             }
         ],
     ),
@@ -91,15 +99,15 @@ class TestMessages:
 
     def test_have_the_attachments_in_the_last_of_the_user(self):
         sent = body([(PNG, "a.png"), (b"%PDF-1.4 %%EOF", "a.pdf")], [HI, {"role": "assistant", "content": "Ho"}, HI])
-        assert [len(item["content"]) for item in sent["input"]] == [1, 1, 3]
+        assert [len(item["content"]) for item in sent["input"][::2]] == [1, 3]
         image, file, text = sent["input"][-1]["content"]
-        assert image == {"type": "input_image", "image_url": URI}
+        assert image == IMAGE
         assert (file["type"], file["filename"]) == ("input_file", "a.pdf")
         assert file["file_data"].startswith("data:application/pdf;base64,")
         assert text == {"type": "input_text", "text": "Hi"}
 
 
-STATE = [THOUGHT, said("I look", id="m0", phase="commentary"), CALLED | {"id": "f0"}]
+STATE = [THOUGHT, output("I look", id="m0", phase="commentary"), CALLED | {"id": "f0"}]
 
 
 class TestState:
