@@ -11,12 +11,10 @@ from urllib.parse import urlsplit
 from ..events import content_text
 from ..typing import Messages
 from .gemini_parts import is_made_up, parts_of_state
+from .gemini_signatures import marked
 from .gemini_thinking import is_at_least_3
 from .tool_calls import parse_arguments
 
-_NO_SIGNATURE: Final = "skip_thought_signature_validator"
-"""What Gemini 3 takes in place of the signature of a function call that another model made, as its documentation says:
-https://ai.google.dev/gemini-api/docs/thought-signatures"""
 _TYPES: Final = {"audio/mpeg": "audio/mp3", "video/quicktime": "video/mov", "application/json": "text/plain"}
 """Media types that the service calls otherwise, or takes as text only."""
 _SPECIAL_FILES: Final = ("youtube.com", "youtu.be", "generativelanguage.googleapis.com")
@@ -115,11 +113,10 @@ def _model_parts(message: Mapping[str, Any], model: str, answered: set[str]) -> 
     text = "".join(str(part.get("text") or "") for part in parts)
     if (kept := parts_of_state(message.get("state"), text, [name for _, name, _ in calls])) is not None:
         return kept
-    for number, (id_, name, arguments) in enumerate(calls):
+    for id_, name, arguments in calls:
         call = {"name": name, "args": arguments} | ({"id": id_} if id_ and not is_made_up(id_) else {})
-        needs_signature = number == 0 and is_at_least_3(model)
-        parts.append({"functionCall": call} | ({"thoughtSignature": _NO_SIGNATURE} if needs_signature else {}))
-    return parts
+        parts.append({"functionCall": call})
+    return marked({"parts": parts})["parts"] if is_at_least_3(model) else parts
 
 
 def _result_parts(message: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ _BUDGETS: Final = {"none": 0, "low": 1024, "medium": 8192, "high": 24_576}  # of
 _LEAST_BUDGET: Final = 128  # of a model that always thinks
 _NEXT_LEVEL: Final = {"minimal": "low", "medium": "high"}
 _NO_THOUGHTS: Final = re.compile(r"image|tts|audio|live|embedding|robotics|computer-use", re.IGNORECASE)
-_NAMES_THINKING: Final = re.compile(r"think|thought", re.IGNORECASE)
+_NAMES_THINKING: Final = re.compile(r"think|thoughts?\b(?!\W*signature)", re.IGNORECASE)
 
 _replaced: dict[tuple[str, str, str], dict[str, Any]] = {}  # by url, model and refused configuration
 

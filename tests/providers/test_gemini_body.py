@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nb_backend import settings
 from nb_backend.errors import BackendError, ServerError
-from nb_backend.providers import gemini_thinking
+from nb_backend.providers import gemini_signatures, gemini_thinking
 from nb_backend.providers.gemini_api import GeminiApi
 from nb_backend.providers.gemini_parts import made_up_id
 
@@ -379,6 +379,37 @@ class TestRefusedThinking:
         url, key = "https://host/v1beta", settings.Secret()
         made = GeminiApi.request_body(FLASH, HI, None, key, {})
         assert not await GeminiApi.learn(url, made, GeminiApi.fitted(url, made), failure, key)
+
+
+class TestRefusedSignatures:
+    URL, KEY = "https://host/v1beta", settings.Secret()
+    HISTORY = (user("?"), asked("Hi", ("1", "f", ""), state=STATE), result("1", "x"))
+
+    @pytest.fixture(autouse=True)
+    def forget(self, monkeypatch):
+        monkeypatch.setattr(gemini_signatures, "_refused", set())
+        monkeypatch.setattr(gemini_signatures, "_wants_mark", set())
+
+    async def sent_after(self, model: str, said: str, *messages: dict[str, Any]) -> list[dict[str, Any]]:
+        made = GeminiApi.request_body(model, [*messages], None, self.KEY, {})
+        failure = ServerError(said, status=400)
+        assert await GeminiApi.learn(self.URL, made, GeminiApi.fitted(self.URL, made), failure, self.KEY)
+        sent = GeminiApi.fitted(self.URL, made)
+        assert not await GeminiApi.learn(self.URL, made, sent, failure, self.KEY)
+        return sent["contents"][1]["parts"]
+
+    async def test_they_are_left_out_from_then_on(self):
+        parts = await self.sent_after(FLASH_3, "Corrupted thought signature.", *self.HISTORY)
+        call = {"functionCall": {"name": "f"}, "thoughtSignature": "skip_thought_signature_validator"}
+        assert parts == [{"text": "Hi"}, call]
+        new = [*self.HISTORY, asked("Ho", state=[{"text": "Ho", "thoughtSignature": "new"}])]
+        assert body(new, FLASH)["contents"][-1]["parts"] == [{"text": "Ho", "thoughtSignature": "new"}]
+
+    async def test_a_model_that_misses_one_gets_the_mark(self):
+        said = "Function call `f` in the `1.` content block is missing a `thought_signature`."
+        history = user("?"), asked("", ("1", "f", ""), ("2", "g", "")), result("1", ""), result("2", "")
+        parts = await self.sent_after("my-own-gemini", said, *history)
+        assert [part.get("thoughtSignature") for part in parts] == ["skip_thought_signature_validator", None]
 
 
 TEXTS = st.text(max_size=3)
