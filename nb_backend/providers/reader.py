@@ -230,7 +230,7 @@ class ResponseReader:
             self._untyped_error = RawResponse(type="error", error=told)
 
 
-_WORDS_OF_THE_END = (b'"finish', b'"error', b'"response.')
+_WORDS_OF_THE_END = (b'"finish', b'"error', b'"response.', b'"stop_reason')
 _LAST_TYPES = ("finish", "error", "response.completed", "response.incomplete", "response.failed")
 _FINISH_ERROR = "The server ended the answer with an error and no message: ask again"
 
@@ -248,7 +248,8 @@ def _ends_answer(text: bytes) -> bool:
         return False
     choices = value.get("choices") or value.get("candidates")  # of Gemini
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-    reason = choice.get("finish_reason") or choice.get("finishReason")
+    delta = value.get("delta") if isinstance(value.get("delta"), dict) else value  # of Anthropic, streamed or not
+    reason = choice.get("finish_reason") or choice.get("finishReason") or delta.get("stop_reason")
     return bool(value.get("type") in _LAST_TYPES or value.get("error") or reason)
 
 

@@ -22,6 +22,11 @@ OF_OPENAI = [
     {"model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
 ]
 RESPONSE = {"output": [{"type": "message", "content": [{"type": "output_text", "text": "fine"}]}]}
+MESSAGE = {"type": "message", "content": [{"type": "text", "text": "fine"}], "stop_reason": "end_turn"}
+OF_ANTHROPIC = [
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "fine"}},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
+]
 OPENAI_USAGE = {"model": "m", "choices": [], "usage": {"completion_tokens": 7}}
 
 
@@ -76,8 +81,10 @@ async def test_it_ends_though_the_last_line_end_is_missing(wire_server, dialect,
         ("/v1", lines(OF_OPENAI[0]) + b"data: [DONE]"),
         ("/v1", json.dumps({"choices": [{"message": {"content": "fine"}, "finish_reason": "stop"}]}).encode()),
         ("/v1/responses", b"data: %s" % json.dumps({"type": "response.completed", "response": RESPONSE}).encode()),
+        ("/v1/messages", lines(*OF_ANTHROPIC).rstrip()),
+        ("/v1/messages", json.dumps(MESSAGE).encode()),
     ],
-    ids=["JSON lines", "end mark", "not streamed", "responses"],
+    ids=["JSON lines", "end mark", "not streamed", "responses", "a message", "a message, not streamed"],
 )
 async def test_it_ends_without_a_line_end(wire_server, monkeypatch, path, body):
     monkeypatch.setattr(base, "FINISH_SECONDS", 0.2)

@@ -10,6 +10,7 @@ from wire_server import CHUNKED, LAST_CHUNK, OK, UNTIL_CLOSE, WireServer, chunk,
 
 from nb_backend import BackendApi, BackendError, OpenAIApi
 from nb_backend.events import RawResponse
+from nb_backend.providers.anthropic_api import AnthropicApi
 from nb_backend.providers.base import Provider
 from nb_backend.providers.reader import ResponseReader
 from nb_backend.providers.responses_api import ResponsesApi
@@ -38,8 +39,16 @@ BODIES = {
             if "content" in event
         )
     ),
+    "anthropic": sse(
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        *(
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": event["content"]}}
+            for event in EVENTS
+            if "content" in event
+        ),
+    ),
 }
-PROVIDERS: dict[str, type[Provider]] = {"openai": OpenAIApi, "responses": ResponsesApi}
+PROVIDERS: dict[str, type[Provider]] = {"openai": OpenAIApi, "responses": ResponsesApi, "anthropic": AnthropicApi}
 TRANSFERS = {
     "chunked": lambda body, whole: CHUNKED + chunk(body) + (LAST_CHUNK if whole else b""),
     "two chunks": lambda body, whole: CHUNKED + _two(body) + (LAST_CHUNK if whole else b""),
