@@ -49,7 +49,7 @@ def refusal(
         kind, hint, is_temporary = AuthError, NEW_KEY, False
     elif status == 429:
         kind = RateLimitError
-    elif status in (0, 400, 422, 500, 501) and _TAKES_NO_FILES.search(said.message[:_MAX_CHARS]):
+    elif status in (0, 400, 404, 422, 500, 501) and _TAKES_NO_FILES.match(said.message[:_MAX_CHARS]):
         hint, is_temporary = OTHER_MODEL, False
     if is_temporary:
         hint = LATER if not wait else f"ask again in {_seconds(wait)}"
@@ -123,12 +123,18 @@ _WRONG_KEY = re.compile(
     re.IGNORECASE,
 )
 """A key that is refused with another status than 401, as Gemini does."""
-_FILES = r"\b(?:images?(?:_url)?|audio|videos?|vision|multi-?modal)\b"
+_FILES = r"\b(?:images?(?:_url)?|(?:input_)?audio|videos?|vision|multi-?modal)\b"
 _NOT = r"(?:\bnot |n't |\bun)support"
 _TAKES_NO_FILES = re.compile(
-    rf"{_FILES}[^.;]{{0,40}}{_NOT}|{_NOT}\w*(?: \w+){{0,2}} {_FILES}|\bmmproj\b", re.IGNORECASE
+    r"(?!.*\b(?:formats?|decod\w*|corrupt\w*)\b)"
+    rf"(?:.*?{_FILES}[^.;]{{0,40}}(?:{_NOT}|\bnot (?:enabled|allowed|accepted)|\bonly support)"
+    rf"|.*?{_NOT}\w*(?: \w+){{0,2}} {_FILES}|.*?\bfound that support {_FILES}|.*?\bat most 0 {_FILES}"
+    rf"|.*?\bnot a {_FILES} model|.*?\bunknown variant .?{_FILES}|.*?\brequired for image input"
+    r"|.*?\bcontent must be a string|.*?\bmmproj\b)",
+    re.IGNORECASE | re.DOTALL,
 )
-"""A model that takes no images; llama.cpp says so with status 500."""
+"""A model that takes no images, in the words of OpenAI, OpenRouter, DeepSeek, Groq, Mistral, xAI, vLLM, Ollama and
+llama.cpp, which says so with status 500."""
 _NAMES = tuple(
     (status, re.compile(names))
     for status, names in (

@@ -51,6 +51,15 @@ def test_a_status(status, kind, retryable, hint):
         "Audio input is unsupported",
         "This model does not support image inputs",
         "vision not supported by this model",
+        "Invalid content type. image_url is only supported by certain models",
+        "messages[0].content must be a string",
+        "messages[0]: unknown variant `image_url`, expected `text`",
+        "Image input is not enabled for this model",
+        "No endpoints found that support image input",
+        "this model is missing data required for image input",
+        "m is not a multimodal model",
+        "At most 0 image(s) may be provided in one request",
+        "messages.0.content.1.type: 'image_url' not allowed",
     ],
 )
 def test_a_model_that_takes_no_images_is_not_asked_again(message):
@@ -62,6 +71,14 @@ def test_a_model_that_takes_no_images_is_not_asked_again(message):
     )
     busy = status_error(URL, 500, {}, b'{"error": {"message": "image server is busy"}}')
     assert busy.retryable
+
+
+@pytest.mark.parametrize(
+    "message", ["You uploaded an unsupported image. It has to have one of the formats: png", "Invalid image data"]
+)
+def test_an_image_that_cannot_be_read_is_not_taken_for_a_model_without_vision(message):
+    error = status_error(URL, 400, {}, json.dumps({"error": {"message": message}}).encode())
+    assert str(error).endswith(": change the prompt or its options")
 
 
 @pytest.mark.parametrize(
