@@ -174,17 +174,13 @@ class ResponseReader:
         return events
 
     def _filter_and_note(self, events: list[RawResponse]) -> list[RawResponse]:
-        events = self._secret_filter.filter(events)
         texts, was_over = self._texts, self._is_over
-        for event in events:
-            data = event._data
-            try:  # faster than ``get``; most events have a text and nothing else
-                if len(data) == 2 and data["type"] == "content" and type(text := data["content"]) is str:
-                    texts.append(text)
-                    continue
-            except KeyError:
-                pass
-            self._note(event)
+        plain = _plain_texts(events)
+        if plain is not None and self._secret_filter.passes("".join(plain)):
+            texts += plain
+        else:
+            events = self._secret_filter.filter(events)
+            self._note_each(events)
         self._is_answer = self._is_answer or any(event.type for event in events)
         if len(texts) > _MAX_TEXTS and self._message is None:
             if self.collects_partial:
@@ -195,6 +191,18 @@ class ResponseReader:
         if self._is_over and (not was_over or any(map(_adds_to_answer, events))):
             self.endings += 1
         return self._hold_back(events) if self.refusals else events
+
+    def _note_each(self, events: list[RawResponse]) -> None:
+        texts = self._texts
+        for event in events:
+            data = event._data
+            try:  # faster than ``get``; most events have a text and nothing else
+                if len(data) == 2 and data["type"] == "content" and type(text := data["content"]) is str:
+                    texts.append(text)
+                    continue
+            except KeyError:
+                pass
+            self._note(event)
 
     def _hold_back(self, events: list[RawResponse]) -> list[RawResponse]:
         """Return the events without the refusals; with those held before, if a part of an answer follows."""
@@ -251,6 +259,15 @@ def _ends_answer(text: bytes) -> bool:
     delta = value.get("delta") if isinstance(value.get("delta"), dict) else value  # of Anthropic, streamed or not
     reason = choice.get("finish_reason") or choice.get("finishReason") or delta.get("stop_reason")
     return bool(value.get("type") in _LAST_TYPES or value.get("error") or reason)
+
+
+def _plain_texts(events: list[RawResponse]) -> list[str] | None:
+    """Return the texts of the events if each has a text and nothing else, as nearly always; else ``None``."""
+    try:
+        texts = [data["content"] for event in events if len(data := event._data) == 2 and data["type"] == "content"]
+    except KeyError:
+        return None
+    return texts if len(texts) == len(events) and {*map(type, texts)} <= {str} else None
 
 
 def _adds_to_answer(event: RawResponse) -> bool:

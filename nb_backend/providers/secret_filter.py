@@ -26,6 +26,12 @@ class SecretFilter:
         # the start of a secret at the end of a text, by event type: what was returned, and what is held back
         self._ends: dict[str, tuple[str, str]] = {}
 
+    def passes(self, text: str) -> bool:
+        """Whether text deltas that make up this text can be returned unchanged."""
+        return self._any is None or not (
+            self._ends or self._has_secret(text) or self._start_of_secret(text, 0) < len(text)
+        )
+
     def filter(self, events: list[RawResponse]) -> list[RawResponse]:
         """Return the events with secrets masked."""
         if self._any is None:
