@@ -11,13 +11,16 @@ from markdown_oracle import acting_in
 from media_support import PNG
 from PIL import Image
 
-from nb_backend import attach, to_data_uri
+from nb_backend import Answer, Chat, attach, to_data_uri
 from nb_backend.chat.messages import Message
 from nb_backend.markdown import safe as safe_module
 from nb_backend.markdown.elements import error_note
+from nb_backend.media.sniff import data_uri
+from nb_backend.media.sound import wav
 from nb_backend.notebook.panel import transcript_markdown
 from nb_backend.notebook.panel.earlier import safe_transcript
 from nb_backend.notebook.panel.error_text import error_line
+from nb_backend.notebook.panel.record import Record, record_of
 from nb_backend.notebook.panel.transcript_markdown import MAX_IMAGE_BYTES, TranscriptRenderer
 from nb_backend.notebook.panel.uploads import MAX_TOTAL_BYTES, Uploads
 from nb_backend.redaction import mask
@@ -93,6 +96,21 @@ def test_small_images_stay_without_pillow(monkeypatch):
     text = write(answer(f"![a]({to_data_uri(PNG)}) ![b](data:image/png;base64,{'A' * 400_000})"))
     assert to_data_uri(PNG) in text
     assert len(text) < 9_000
+
+
+def test_the_sound_of_an_answer_is_in_the_record_if_it_is_small_and_else_the_answer_says_so():
+    for seconds, is_kept in ((1, True), (10, False)):
+        spoken = answer("Hi.", remarks=["cut"])
+        spoken["speech"] = data_uri(wav(bytes(48_000 * seconds)), "audio/wav")
+        asked = question("Say hi")
+        record = record_of({"main": (Chat("m"), [asked, spoken])}, "main", {}, [])
+        assert f"spoken {seconds}.0 s" in write(asked, spoken)
+        _, restored = [Message(*one) for one in Record.read(record).chats["main"].described_messages()]
+        again = Answer.of(restored)
+        assert (again.audio is not None) is is_kept
+        assert ("its sound is too large for the notebook" in again.summary) is not is_kept
+        assert "speech" in spoken
+        assert spoken.metadata["remarks"] == ["cut"]
 
 
 def test_a_message_is_rendered_once(monkeypatch):

@@ -181,7 +181,7 @@ def _small_message(message: Mapping[str, Any], images: Mapping[str, str], room: 
         small["media"] = media
     if isinstance(speech := message.get("speech"), str) and not _is_small(speech):
         del small["speech"]
-        lost.append("answer.wav")
+        about["remarks"] = [*(about.get("remarks") or []), "its sound is too large for the notebook"]
     if "images" in message:
         targets = {address: images.get(target, target) for address, target in message["images"].items()}
         small["images"] = {
