@@ -9,7 +9,7 @@ from typing import Any, Final
 from .content_parts import image_address
 from .tool_calls import MAX_CALLS
 
-_BREAK: Final = "\n\n"  # between the texts of two messages, and two paragraphs of reasoning
+_BREAK: Final = "\n\n"  # between a commentary and the answer, and between paragraphs of reasoning
 _FORMS: Final = {"jpeg": "jpeg", "webp": "webp", "gif": "gif", "svg": "svg+xml"}  # of images; others are PNG
 _LABELS: Final = {
     "web_search_call": "searching the web",
@@ -104,12 +104,18 @@ def _drawn(result: Any, form: Any) -> str:
 
 def text_of_items(items: Iterable[dict[str, Any]]) -> str:
     """Return the text of all messages in output items, as the reader joins it."""
-    text = ""
+    text, before = "", dict[str, Any]()
     for item in items:
         parts = dicts(item.get("content")) if item.get("type") == "message" else []
         if added := "".join(map(text_of_part, parts)):
-            text += break_after(text) + added
+            text += (break_after(text) if is_apart(before, item) else "") + added
+            before = item
     return text
+
+
+def is_apart(before: dict[str, Any], message: dict[str, Any]) -> bool:
+    """Whether two messages are paragraphs: one of them is a commentary, which comes before the answer itself."""
+    return "commentary" in (before.get("phase"), message.get("phase"))
 
 
 def text_of_part(part: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from .responses_items import (
     calls_of,
     dicts,
     images_of,
+    is_apart,
     progress_of,
     state_of,
     text_of_part,
@@ -65,7 +66,8 @@ class ResponsesReader(ResponseReader):
         self._growing: tuple[Any, Any] = (object(), 0)  # item_id and content_index of the text that arrives
         self._part = Part()  # of this text
         self._last = {"content": "", "reasoning": ""}  # the latest delta
-        self._paragraph: dict[str, Any] = {}  # the item of the latest text, the part of the latest reasoning
+        self._said: Item | None = None  # the message of the latest text
+        self._thought: Part | None = None  # the part of the latest reasoning
         self._is_refused = self._has_text = False
         self._images: set[int] = set()  # hashes of the images that were sent
         self._partial_images: dict[int, str] = {}  # by the id of the item
@@ -197,13 +199,15 @@ class ResponsesReader(ResponseReader):
         if item.kind == "reasoning":
             if any(other.size for (key, _), other in item.parts.items() if key != list_key):
                 return  # a summary of what was sent in full, or the other way round
-            kind, text_key, paragraph = "reasoning", "token", (id(item), list_key, index)
+            kind, text_key = "reasoning", "token"
+            is_new, self._thought = part is not self._thought, part
         else:
-            kind, text_key, paragraph = "content", "content", (id(item), "", 0)
+            kind, text_key = "content", "content"
+            before, self._said = self._said or item, item
+            is_new = before is not item and is_apart(before.data, item.data)
         part.size += len(text)
-        if self._paragraph.get(kind, paragraph) != paragraph:
+        if is_new:
             text = break_after(self._last[kind]) + text
-        self._paragraph[kind] = paragraph
         self._last[kind] = text
         yield RawResponse(**{"type": kind, text_key: text})
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -107,16 +106,19 @@ class TestText:
         sent = [added(message()), text("Hel"), text("lo"), *REPEATS.values()]
         assert answer_of(*(renamed(one, number) for number, one in enumerate(sent))).text == "Hello"
 
-    def test_of_two_messages_is_two_paragraphs(self):
-        sent = [text("Let me see."), text("It ", 2), text("rains.", 2)]
-        assert answer_of(*sent, ended(message("Let me see."), message("It rains.", item=2))).text == (
-            "Let me see.\n\nIt rains."
-        )
-        assert answer_of(ended(message("Let me see."), message("It rains.", item=2))).text == (
-            "Let me see.\n\nIt rains."
-        )
-        assert answer_of(text("One.\n"), text("Two.", 1), ended()).text == "One.\n\nTwo."
-        assert answer_of(text("One"), text("", 1), ended()).text == "One"
+    def test_of_a_commentary_is_a_paragraph(self):
+        said, answer = message("Let me see.", phase="commentary"), message("It rains.", item=2, phase="final_answer")
+        begun = [one | {"content": []} for one in (said, answer)]
+        streamed = [added(begun[0]), text("Let me see."), added(begun[1], 2), text("It ", 2), text("rains.", 2)]
+        for sent in ([*streamed, ended(said, answer)], [*streamed, ended()], [ended(said, answer)]):
+            assert answer_of(*sent).text == "Let me see.\n\nIt rains."
+        ends_its_line = message("One.\n", phase="commentary")
+        assert answer_of(ended(ends_its_line, answer)).text == "One.\n\nIt rains."
+        assert answer_of(ended(message("One.", phase="commentary"), message("", item=1))).text == "One."
+
+    def test_of_other_messages_is_joined_as_the_service_joins_it(self):
+        assert answer_of(text("a"), text("b", 1), ended(message("a"), message("b", item=1))).text == "ab"
+        assert answer_of(ended(message("a", phase="final_answer"), message("b", item=1))).text == "ab"
 
     def test_of_two_parts_is_one_paragraph(self):
         assert answer_of(text("a"), text("b", part=1), ended(message("a", "b"))).text == "ab"
@@ -357,9 +359,11 @@ class TestState:
     def test_is_not_kept_of_an_answer_that_is_not_whole(self):
         assert self.states(done(THOUGHT), text("Hi", 1), ended(THOUGHT, message("Hi"), kind="incomplete")) == []
 
-    @given(st.lists(st.lists(st.sampled_from(["a", "b\n", "\n\n", ""]), max_size=3), max_size=3))
+    TEXTS = st.lists(st.sampled_from(["a", "b\n", "\n\n", ""]), max_size=3)
+
+    @given(st.lists(st.tuples(TEXTS, st.sampled_from(["commentary", "final_answer", None])), max_size=4))
     def test_belongs_to_the_text_that_the_answer_has(self, messages):
-        output = [message(*parts, item=at) for at, parts in enumerate(messages)]
+        output = [message(*parts, item=at, phase=phase) for at, (parts, phase) in enumerate(messages)]
         assert text_of_items(output) == answer_of(ended(*output)).text
 
 
@@ -492,11 +496,3 @@ KINDS = st.sampled_from(
 def test_events_of_any_shape_are_read_without_an_exception(sent):
     found, _ = events_of(*(event(kind, **fields) for kind, fields in sent))
     assert all(isinstance(one, RawResponse) for one in found)
-
-
-@given(st.lists(st.sampled_from(["a", "b\n", "\n\n", "é"]), min_size=1, max_size=5))
-def test_paragraphs_are_a_blank_line_apart(texts):
-    answer = answer_of(*(text(one, at) for at, one in enumerate(texts)), ended())
-    for before, after in pairwise([one for one in texts if one.strip()]):
-        assert before.strip() in answer.text
-        assert after.strip() in answer.text

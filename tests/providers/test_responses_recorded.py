@@ -53,8 +53,7 @@ def test_as_its_last_event_says(name):
     answer = answer_of(events := read(body))
 
     messages = [item["content"] for item in output if item["type"] == "message"]
-    texts = ["".join(part.get("text") or part.get("refusal") or "" for part in parts) for parts in messages]
-    assert answer.text == "\n\n".join(filter(None, texts))
+    assert answer.text == "".join(part.get("text") or part.get("refusal") or "" for parts in messages for part in parts)
     reasoning = [part["text"] for item in output if item["type"] == "reasoning" for part in reasons(item)]
     assert answer.reasoning == "\n\n".join(reasoning)
     calls = [item for item in output if item["type"] == "function_call"]
