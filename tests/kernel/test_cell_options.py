@@ -233,6 +233,18 @@ def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(kernel, engine, se
     assert "which starts over" in kernel.run("%%backend -c dry -n --dry-run\nhi").markdown[0]
 
 
+def test_a_dry_run_shows_the_messages_in_every_dialect(kernel, engine):
+    for model in ("anthropic:claude-sonnet-5", "openai:gpt-5.4", "gemini:gemini-3-pro"):
+        run = kernel.run(f"%%backend {model} --once -s 'Be brief' --effort low --dry-run\nWhat is ü?")
+        assert run.error is None
+        (shown,) = run.markdown
+        assert "**system**\n\n```text\nBe brief\n```\n\n**user**\n\n```text\nWhat is ü?" in shown
+        parameters = next(line for line in shown.splitlines() if line.startswith("- parameters:"))
+        assert "low" in parameters
+        assert "Be brief" not in parameters
+    assert engine.history == []
+
+
 def test_a_dry_run_shows_no_secret(kernel, engine):
     kernel.run(
         "import os\nfrom nb_backend import Chat, chats\nname = os.environ['NB_BACKEND_API_KEY']\n"

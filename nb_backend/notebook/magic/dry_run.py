@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 from ... import settings
 from ...chat.messages import without_turns
 from ...markdown.elements import fenced
+from ...providers.openai_api import with_media
 from ...redaction import mask_json
 from ..report import EMBEDDED, Report
 
 if TYPE_CHECKING:
     from .question import Question
+
+_MESSAGES = ("model", "messages", "media", "system", "input", "instructions", "contents", "systemInstruction")
+"""Fields of the dialects that are not parameters, but what is said, to which model."""
 
 
 class DryRun(Report):
@@ -25,7 +29,9 @@ class DryRun(Report):
     def __init__(self, question: Question) -> None:
         request, options = question.request(), question.options
         key = request.provider.key(request.api_key).value
-        self.body: dict[str, Any] = mask_json(request.body(), [*filter(None, (key, *settings.known_keys()))])
+        keys = [*filter(None, (key, *settings.known_keys()))]
+        self.body: dict[str, Any] = mask_json(request.body(), keys)
+        messages = mask_json(with_media(request.messages(request.trimmed), request.media), keys)
         where = "no chat" if options.once else f"the chat {options.chat!r}"
         starts_over = ", which starts over" if options.new else ""
         change = f", {without_turns(request.trimmed)}" if request.trimmed else starts_over
@@ -39,7 +45,7 @@ class DryRun(Report):
             *([f"- left out: {'; '.join(question.remarks)}"] if question.remarks else []),
             f"- key: {'set' if key else 'not set'}",
             f"- part of {where}{change}",
-            *(line for message in self.body["messages"] for line in _message(message)),
+            *(line for message in messages for line in _message(message)),
         )
 
 
@@ -53,7 +59,7 @@ def _models(named: Sequence[str], kept: str) -> Iterator[str]:
 
 
 def _params(body: dict[str, Any]) -> str:
-    params = {name: value for name, value in body.items() if name not in ("model", "messages", "media")}
+    params = {name: value for name, value in body.items() if name not in _MESSAGES}
     return ", ".join(f"`{name} = {json.dumps(value, ensure_ascii=False)}`" for name, value in params.items()) or "none"
 
 
