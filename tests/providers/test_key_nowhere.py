@@ -19,6 +19,7 @@ from wire_server import CHUNKED, UNTIL_CLOSE, WireServer, chunk, content, receiv
 
 from nb_backend import BackendApi, BackendError, Chat, OpenAIApi, settings
 from nb_backend.events import RawResponse
+from nb_backend.providers.reader import ResponseReader
 from nb_backend.providers.registry import DIALECTS, provider_named
 from nb_backend.providers.secret_filter import SecretFilter
 
@@ -37,6 +38,14 @@ def through(echo: SecretFilter, pieces: list[str]) -> str:
     return text_of([*(echo.without(RawResponse(**content(piece))) for piece in pieces), *echo.flush()])
 
 
+def through_reader(pieces: list[str], size: int) -> str:
+    """Read a body of these deltas, so many of them in a chunk; the reader looks at the deltas of a chunk together."""
+    reader = ResponseReader("http://127.0.0.1", [KEY])
+    events = [f"data: {json.dumps(content(piece))}\n\n".encode() for piece in pieces]
+    chunks = [b"".join(events[at : at + size]) for at in range(0, len(events), size)]
+    return text_of([*(event for one in chunks for event in reader.feed(one) or []), *reader.end(whole=True)])
+
+
 FRAGMENTS = st.sampled_from(
     [KEY, KEY[:3], KEY[:4], KEY[:12], KEY[3:], KEY[-5:], "s", "sk", "sk-", " ", "word", "***", ""]
 )
@@ -49,6 +58,7 @@ def test_no_cut_lets_the_key_through_and_other_text_stays(fragments, data):
     pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
     shown = through(SecretFilter([KEY]), pieces)
     assert KEY not in shown
+    assert through_reader(pieces, data.draw(st.integers(1, 9))) == shown
     if KEY not in text:
         assert shown == text
     else:
