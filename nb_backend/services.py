@@ -71,6 +71,11 @@ class Service:
         """The environment variable that holds the key, or the first one that may hold it; ``""`` if none may."""
         return next(filter(os.environ.get, self.keys), next(iter(self.keys), ""))
 
+    @property
+    def lists_its_models(self) -> bool:
+        """Whether its list has the names that it takes; Azure takes names of deployments."""
+        return self.name != "azure"
+
     def has_url(self, url: str) -> bool:
         """Whether a url is on this service's server: its scheme, host and port are those of the service's url."""
         try:
@@ -325,6 +330,18 @@ def closest_services(word: str, most: int = 2) -> list[str]:
     names = {name: one.name for one in SERVICES.values() for name in (one.name, *one.aliases)}
     found = get_close_matches(word.strip().lower(), names, most, 0.72)
     return [*dict.fromkeys(names[name] for name in found)]
+
+
+def misspelt_service(named: str) -> str:
+    """Return the model ``antropic:claude`` with the name of the service that was meant; ``""`` if none clearly was.
+
+    A tag behind the colon is not a model of a service.
+    """
+    before, colon, model = named.partition(":")
+    if not colon or not model.strip() or not before.strip().isalpha() or _TAG.fullmatch(model.strip()):
+        return ""
+    close = [] if find_service(before) else closest_services(before, 1)
+    return f"{close[0]}:{model.strip()}" if close else ""
 
 
 def services_with_key() -> Iterator[Service]:

@@ -3,7 +3,8 @@
 1. the argument of the call
 2. what was set in this process: by ``%config`` or ``%backend`` in a notebook, by ``settings.current`` elsewhere
 3. the environment: ``NB_BACKEND_URL``, ``NB_BACKEND_API`` (the dialect), ``NB_BACKEND_API_KEY`` (then
-   ``G4F_API_KEY``), ``NB_BACKEND_MODEL``, and ``NB_BACKEND_CACHE``, a folder
+   ``G4F_API_KEY``), ``NB_BACKEND_MODEL``, and ``NB_BACKEND_CACHE``, a folder; for the key of a service its own
+   variable, then the system keyring, if ``keyring`` is installed
 4. the embedded backend, no key, the server's own default model, no cache
 
 Where a url is expected, the name of a service stands for its url (``services.SERVICES``).
@@ -20,13 +21,18 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Literal, SupportsFloat, overload
 from urllib.parse import parse_qsl, urlsplit
 
-from .services import SERVICES, Service, closest_services, find_service
+from .services import SERVICES, Service, closest_services, find_service, service_of_url
 
 DEFAULT_CACHE = "nb_backend_cache"
+KEYRING_SERVICE = "nb_backend"  # under which the system keyring has keys; the user is the name of the service
+TYPED = "%backend key"  # as the origin of a key
+KEPT = "the system keyring"
 
 
 class Secret:
@@ -55,6 +61,7 @@ class Settings:
     api: str | None = None  # the dialect of the url
     api_key: str | None = field(default=None, repr=False)  # of the url
     keys: dict[str, Secret] = field(default_factory=dict)  # of services, by name
+    kept_keys: dict[str, Secret] = field(default_factory=dict)  # what the keyring has, or has not, for a service
     model: str | None = None
     aliases: dict[str, str] = field(default_factory=dict)  # short names for models
     max_image_side: int | None = 2048  # pixels; a larger image is scaled down before it is sent
@@ -177,26 +184,83 @@ def key_of(argument: Secret, url: str | None, service: Service | None) -> Secret
     """Return the key for a server: the argument, else its service's, else that of the settings if it is their server.
 
     ``url`` may be several, separated by spaces; ``None`` is the url of the settings. The key of the environment is for
-    ``NB_BACKEND_URL``; if that is not set, for the url that was set in this process. ``ValueError`` as for ``secret``.
+    ``NB_BACKEND_URL``; if that is not set, for the url that was set in this process. It precedes the key of a service
+    if ``NB_BACKEND_URL`` is that url and not the name of a service. ``ValueError`` as for ``secret``.
+    """
+    return find_key(argument, url, service)[0]
+
+
+def find_key(argument: Secret, url: str | None, service: Service | None) -> tuple[Secret, str]:
+    """Return the key for a server, as ``key_of`` does, and where it is from.
+
+    That is the name of an environment variable, ``TYPED``, ``KEPT``, ``api_key`` for the argument, or ``""`` if there
+    is no key.
     """
     if argument.value:
-        return secret(argument)
-    if service is not None and all(map(service.has_url, urls(url))) and (key := service_key(service)).value:
-        return key
-    if not (own := _parsed(_named_urls(None))):
-        return Secret()
+        return secret(argument), "api_key"
     asked = {*urls(url)}
+    named = os.environ.get("NB_BACKEND_URL") or ""
+    of_environment = _environment_key(), _environment_variable()
+    if service is not None and all(map(service.has_url, asked)):
+        found, origin = find_service_key(service)
+        if of_environment[0] and origin != TYPED and not find_service(named) and asked == {*_parsed(named)}:
+            return secret(Secret(of_environment[0])), of_environment[1]
+        if found.value:
+            return found, origin
+    if not (own := _parsed(_named_urls(None))):
+        return Secret(), ""
     if current.api_key and asked <= {*own}:
-        return secret(Secret(current.api_key))
-    of_environment = _parsed(os.environ.get("NB_BACKEND_URL") or "") or own
-    return secret(Secret(_environment_key())) if asked <= {*of_environment} else Secret()
+        return secret(Secret(current.api_key)), TYPED
+    if of_environment[0] and asked <= {*(_parsed(named) or own)}:
+        return secret(Secret(of_environment[0])), of_environment[1]
+    return Secret(), ""
 
 
 def service_key(service: Service) -> Secret:
-    """Return the key of a service: what ``%backend key SERVICE`` has set, else that of the environment."""
+    """Return the key of a service: what ``%backend key SERVICE`` has set, else that of the environment or keyring."""
+    return find_service_key(service)[0]
+
+
+def find_service_key(service: Service) -> tuple[Secret, str]:
+    """Return the key of a service, and where it is from, as ``find_key`` does."""
     if (found := current.keys.get(service.name)) is not None and found.value:
-        return secret(found)
-    return secret(Secret(os.environ.get(service.key_variable) if service.key_variable else None), service.key_variable)
+        return secret(found), TYPED
+    if (found := secret(Secret(os.environ.get(service.key_variable)), service.key_variable)).value:
+        return found, service.key_variable
+    found = secret(kept_key(service))
+    return found, KEPT if found.value else ""
+
+
+def may_wait_for_keyring(service: Service) -> bool:
+    """Whether the key of a service would be looked up in the system keyring, which may ask the user to unlock it."""
+    given = current.keys.get(service.name) or Secret(os.environ.get(service.key_variable))
+    return not given.value and service.name not in current.kept_keys and has_keyring()
+
+
+def kept_key(service: Service) -> Secret:
+    """Return the key that the system keyring has for a service, looked up once in a process; no error is raised."""
+    with _keyring_lock:  # two look-ups would ask the user twice
+        if service.name not in current.kept_keys:
+            current.kept_keys[service.name] = _look_up(service.name) if service.keys and has_keyring() else Secret()
+        return current.kept_keys[service.name]
+
+
+def has_keyring() -> bool:
+    """Whether the package ``keyring`` is installed."""
+    return "keyring" in sys.modules or find_spec("keyring") is not None
+
+
+def _look_up(name: str) -> Secret:
+    try:
+        import keyring  # type: ignore[import-not-found]
+
+        found = keyring.get_password(KEYRING_SERVICE, name)
+        return Secret(found if isinstance(found, str) else None)
+    except Exception:  # there is no keyring on this machine, or it stays locked
+        return Secret()
+
+
+_keyring_lock = Lock()
 
 
 def _parsed(text: str) -> list[str]:
@@ -207,7 +271,49 @@ def _parsed(text: str) -> list[str]:
 
 
 def _environment_key() -> str | None:
-    return os.environ.get("NB_BACKEND_API_KEY") or os.environ.get("G4F_API_KEY")
+    return os.environ.get(_environment_variable())
+
+
+def _environment_variable() -> str:
+    return next(filter(os.environ.get, ("NB_BACKEND_API_KEY", "G4F_API_KEY")), "")
+
+
+def change_url(text: str | None, dialect: str | None = None) -> bool:
+    """Ask another server from now on, ``None`` for that of the environment, in this dialect; both have to be valid.
+
+    A key that was typed for the server before is forgotten if the server is another one; return whether it was.
+    """
+    before = _origins()
+    current.url, current.api = text, dialect
+    after = _origins()
+    if not (current.api_key and before) or (after and after <= before):
+        return False
+    current.api_key = None
+    return True
+
+
+def service_of_settings() -> Service | None:
+    """Return the service whose key the url of the settings gets, or ``None``."""
+    named = _parsed(_named_urls(None))
+    return service() or (service_of_url(named[0]) if len(named) == 1 else None)
+
+
+def set_key(key: Secret, service: Service | None) -> None:
+    """Use a key for a service in this process, or without one for the url of the settings; ``None`` in it removes it.
+
+    ``key`` is as ``secret`` returns it.
+    """
+    if service is None:
+        current.api_key = key.value
+    elif key.value:
+        current.keys[service.name] = key
+    else:
+        current.keys.pop(service.name, None)
+
+
+def _origins() -> set[tuple[str, str]]:
+    """Return the scheme and the host of each server of the settings."""
+    return {(parts.scheme, parts.netloc) for parts in map(urlsplit, _parsed(_named_urls(None)))}
 
 
 def image_bounds() -> tuple[int, int]:
@@ -241,7 +347,7 @@ def seconds(name: str, argument: float | None = None) -> float | None:
 def known_keys() -> list[str]:
     """Return every API key that is set anywhere, so that it can be masked in what is shown."""
     variables = ("NB_BACKEND_API_KEY", "G4F_API_KEY", *(name for one in SERVICES.values() for name in one.keys))
-    typed = (secret.value for secret in current.keys.values())
+    typed = (secret.value for secret in (*current.keys.values(), *current.kept_keys.values()))
     keys = (current.api_key, *typed, *(os.environ.get(name) for name in variables))
     return [*dict.fromkeys(key.strip() for key in keys if key and key.strip())]
 
@@ -266,9 +372,7 @@ def cache(argument: bool | str | os.PathLike[str] | None = None) -> Path | None:
 
 
 def cache_only() -> bool:
-    """Whether Where a url is expected, the name of a service stands for its url (``services.SERVICES``).
-
-    ``NB_BACKEND_CACHE_ONLY`` forbids all requests."""
+    """Whether ``NB_BACKEND_CACHE_ONLY`` forbids all requests."""
     return os.environ.get("NB_BACKEND_CACHE_ONLY", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 

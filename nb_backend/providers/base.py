@@ -20,6 +20,7 @@ from ..transport.pool import current_pool
 from ..transport.routing import same_origin_url
 from ..transport.session import StreamSession
 from ..typing import AsyncResult, MediaListType, Messages
+from .key_errors import explain_key, explain_refusal, missing_key, missing_model
 from .model import Model
 from .reader import ResponseReader
 from .retry import RetryPolicy
@@ -88,7 +89,9 @@ class AsyncGeneratorProvider:
         or ``TypeError`` for arguments that cannot be sent, before anything is sent.
         """
         given, api_key = settings.Secret(api_key), None  # keeps the key out of the frames of a traceback
-        key = cls.key(given)
+        key = await cls.find_key(given)
+        if refusal := missing_model(cls, model) or missing_key(cls, key):
+            raise refusal
         debug.log(f"{cls.__name__}: model={model!r} api_key={'set' if key.value else 'none'}")
         body = cls.request_body(model, messages, media, key, kwargs)
         servers, lessons = cls.servers(), 0
@@ -135,7 +138,7 @@ class AsyncGeneratorProvider:
             if lessons < MAX_LESSONS and not reader.has_begun and await provider.learn(url, body, sent, failure, key):
                 lessons += 1
                 continue
-            failure = await provider.explain_error(url, failure, body, key)
+            failure = explain_refusal(provider, url, await provider.explain_error(url, failure, body, key), given)
             if reader.started and not reader.refusals:
                 raise failure
             try:
@@ -166,6 +169,13 @@ class AsyncGeneratorProvider:
     def key(cls, given: settings.Secret) -> settings.Secret:
         """Return the key of a request: the given one, else that of the service or of the settings for this server."""
         return settings.key_of(given, cls.url, cls.service)
+
+    @classmethod
+    async def find_key(cls, given: settings.Secret) -> settings.Secret:
+        """Return the key of a request. The system keyring is asked in a thread, as it may wait for the user."""
+        if not given.value and cls.service is not None and settings.may_wait_for_keyring(cls.service):
+            await asyncio.to_thread(settings.kept_key, cls.service)
+        return cls.key(given)
 
     @classmethod
     def address(cls, url: str, path: str) -> str:
@@ -251,10 +261,13 @@ class AsyncGeneratorProvider:
 
         ``key`` is the key that the caller was given, if any. ``path`` may be a whole url.
         """
-        url, session = await cls.connect(cls.key(key), "application/json", key_in_header=True)
+        url, session = await cls.connect(await cls.find_key(key), "application/json", key_in_header=True)
         async with session:
             address = path if "://" in path else cls.address(url, path)
-            document = await session.get_json(address, ssl=cls.ssl)
+            try:
+                document = await session.get_json(address, ssl=cls.ssl)
+            except BackendError as error:
+                raise explain_key(cls, url, error, key) from None
         with suppress(AttributeError, KeyError, TypeError):
             return read(document)
         failure = not_an_answer(url, encode_json(document), session.secrets)

@@ -64,13 +64,22 @@ _lock = threading.Lock()  # concurrent callers (threads, a kernel's subshells) s
 async def listed_models(url: str | None) -> list[Model]:
     """Fetch the models of a server, and cache them; ``url`` may be the name of a service, ``None`` is the settings'."""
     api, _ = resolve("", url)
+    return await models_of(api)
+
+
+async def models_of(api: type[Provider]) -> list[Model]:
+    """Fetch the models of the server that a provider class asks, and cache them."""
+    await api.find_key(settings.Secret())  # the list is cached by it
     return await _fetch_models(api, CatalogKey.of(api, None))
 
 
-async def available_models() -> list[Model]:
-    """Fetch the models of the server in the settings; if it has few services, with the abilities of each model."""
-    api, _ = resolve("")
-    models = await listed_models(None)
+async def available_models(url: str | None = None) -> list[Model]:
+    """Fetch the models of a server; if it routes to few services, with the abilities of each model.
+
+    ``url`` may be the name of a service; ``None`` is the server of the settings.
+    """
+    api, _ = resolve("", url)
+    models = await models_of(api)
     providers = sorted({model.provider for model in models} - {""})
     if api.lists_all_models or len(providers) > MAX_PROVIDERS or all(model.vision is not None for model in models):
         return models

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from .. import settings
-from ..services import Service, service_of_url, split_model
+from ..services import Service, misspelt_service, service_of_url, split_model
+from .key_errors import needs_model
 
 if TYPE_CHECKING:
     from .base import Provider
@@ -41,10 +42,16 @@ def resolve(
 
     ``named`` is the model, with its service before a colon or without one, ``url`` the server or the name of a service;
     ``None`` is that of the settings. A service before the colon is asked at its own url, unless a ``url`` is given: the
-    model is then asked there, as that service would be. ``api`` is the name of a dialect: without it the settings
+    model is then asked there, as that service would be. ``ValueError`` if no model follows the colon, or if a service
+    was misspelt and no server is set. ``api`` is the name of a dialect: without it the settings
     decide, for a service its table row, else the url. ``options`` are those of ``provider_for``.
     """
-    service, model = split_model(named, has_url=bool(url) or bool(settings.url()))
+    has_url = bool(url) or bool(settings.url())
+    service, model = split_model(named, has_url=has_url)
+    if service is not None and not model:
+        raise ValueError(needs_model(service))
+    if not has_url and (meant := misspelt_service(named)):
+        raise ValueError(f"there is no service {named.partition(':')[0].strip()!r}: did you mean {meant}?")
     if service is not None and not url:
         return provider_for(
             _with_model(service.base_url, model), api=api or service.api, service=service, **options
@@ -103,6 +110,11 @@ def provider_named(name: str) -> type[Provider]:
     module, _, class_name = DIALECTS[name].rpartition(".")
     provider: type[Provider] = getattr(import_module(f".{module}", __package__), class_name)
     return provider
+
+
+def dialect_name(api: type[Provider]) -> str:
+    """Return the name in ``DIALECTS`` of the dialect that a provider class speaks."""
+    return next((name for name in DIALECTS if issubclass(api, provider_named(name))), api.dialect)
 
 
 def _accepting(url: str) -> type[Provider]:

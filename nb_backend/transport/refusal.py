@@ -68,11 +68,16 @@ def refusal(
 
 def with_hint(failure: BackendError, hint: str) -> BackendError:
     """Return the failure with another next step in place of the one that its status stands for."""
-    text = str(failure)
-    for known in (OTHER_PROMPT, OTHER_MODEL, *STATUS_HINTS.values()):
-        text = text.removesuffix(f": {known}")
-    failure.args = (f"{text}: {hint}",)
+    failure.args = (f"{without_hint(failure)}: {hint}",)
     return failure
+
+
+def without_hint(failure: BackendError) -> str:
+    """Return the message of a failure without the next step that its status stands for."""
+    text = str(failure)
+    for known in (OTHER_PROMPT, OTHER_MODEL, CREDIT, *STATUS_HINTS.values()):
+        text = text.removesuffix(f": {known}")
+    return text
 
 
 def _seconds(wait: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,20 +14,14 @@ from ...chat.cache import AnswerCache
 from ...chat.chat import Chat
 from ...chat.messages import describe_length
 from ...chat.named_chats import chats
-from ...errors import AuthError, BackendError
-from ...providers.catalog import (
-    available_models,
-    does_not_list,
-    known_models,
-    listed_models,
-    names_listed,
-    openai_url,
-    url_hint,
-)
-from ...providers.registry import check_same_dialect, resolve
+from ...errors import BackendError
+from ...providers.catalog import available_models, does_not_list, known_models, names_listed
+from ...providers.key_errors import asked_service, missing_key, needs_model
+from ...providers.registry import resolve
 from ...providers.unknown_model import closest_models, is_listed
-from ...text import counted, shorten, truncate
-from ..report import EMBEDDED, Report
+from ...services import Service, closest_services, find_service
+from ...text import shorten, truncate
+from ..report import Report
 from .line import KEY_ON_THE_LINE, Word, refuse_key, words
 from .mistakes import refuse_text, refuse_variable
 from .model_names import can_be_name, is_alias, meant_names, split_at_commas
@@ -65,11 +58,14 @@ def command(line: str) -> Report | Chat:
     refuse_key(line)
     verb, rest = verb_of(line.lstrip("\ufeff\u200b"))
     verb = "" if verb.startswith("#") else verb.rstrip(";")
-    if verb == "key" and rest and not rest.startswith("#"):  # no message may repeat it
-        raise ValueError(KEY_ON_THE_LINE)
     if verb not in COMMANDS:
         raise unknown_verb(verb, rest, known_verbs())
-    found, given = COMMANDS[verb], words(rest) if verb else []
+    try:
+        found, given = COMMANDS[verb], words(rest) if verb else []
+    except ValueError:
+        if verb == "key":  # no message may repeat what follows, as it may be a key
+            raise ValueError(KEY_ON_THE_LINE) from None
+        raise
     if found.most is not None and len(given) > found.most:
         form = " ".join(["%backend", verb, *(f'"{one}"' if " " in one else one for one in given[: found.most])])
         names = "; a name with spaces goes in quotes" if found.most else ""
@@ -98,57 +94,67 @@ def _command(usage: str, most: int | None = 0) -> Callable[[_Run], _Run]:
 
 @_command("")
 def show_state() -> Report:
-    """Show the server, whether it answers, the model, and whether a key is set."""
-    urls = settings.urls()
+    """Show the server, whether it answers, the model, the dialect, and whether a key is set."""
+    from .servers import state
+
     return Report(
-        f"- server: {urls[0] if urls else EMBEDDED} ({_server_state()})",
-        *([f"- if that fails: {', '.join(urls[1:])}"] if urls[1:] else []),
-        f"- model: {settings.model() or 'the choice of the server'}",
-        f"- key: {'set' if settings.api_key() else 'not set'}",
+        *state(),
         *([f"- aliases: {_aliases()}"] if settings.current.aliases else []),
         f"- chats: {chats}",
         "- more: `%backend help`, `%%backend?`",
     )
 
 
-def _server_state() -> str:
-    """Return whether the server of the settings answers, with its first models or with what to do."""
+@_command("services")
+def list_services() -> Report:
+    """List the services, whether each has a key, and which of this machine answer now."""
+    from .servers import list_all
+
+    return list_all()
+
+
+@_command("models [SERVICE] [WORD]", 2)
+def list_models(named: str = "", wanted: str = "") -> Report:
+    """List the models of the server or of SERVICE, or those with WORD in their name."""
+    service = _listed_service(named)
+    if service is None and wanted:
+        close = " or ".join(closest_services(named))
+        form = f"there is no service {shorten(named)!r}: did you mean {close}?" if close else ""
+        form = form or f"%backend models takes one word: write %backend models {shorten(named)}; a name with spaces "
+        raise ValueError(form if close else f"{form}goes in quotes")
+    wanted = wanted if service else named
+    api, _ = resolve("", service.name if service else None)
     try:
-        models = run(listed_models(None))
-    except BackendError as error:
-        if does_not_list(error):
-            return f"reachable{_no_models()}"
-        if isinstance(error, AuthError):
-            return f"reachable, but it {'refused the' if settings.api_key() else 'wants a'} key: {error}"
-        return f"reachable, but it did not list its models: {error}" if error.status else f"not reachable: {error}"
-    named = ", ".join(_cell(model) for model in models[:3]) + (", …" if len(models) > 3 else "")
-    return f"reachable, {counted(len(models), 'model')}: {named}" if models else f"reachable{_no_models()}"
-
-
-def _no_models() -> str:
-    """Return the message about a server that answers, but does not list its models."""
-    other = run(openai_url(url)) if (url := settings.url()) else None
-    return f", but {url_hint(other)}" if other else "; it does not list its models"
-
-
-@_command("models [WORD]", 1)
-def list_models(wanted: str = "") -> Report:
-    """List the server's models, or those with WORD in their name, and what each can do."""
-    try:
-        models = run(available_models())
+        models = run(available_models(service.name if service else None))
     except BackendError as error:
         if not does_not_list(error):
             raise
         models = []
     if not models:
-        return Report(f"the server is reachable{_no_models()}. Ask one by its name with `%%backend MODEL`")
+        from .servers import no_models
+
+        name = f"{service.name}:MODEL" if service else "MODEL"
+        return Report(f"the server is reachable{no_models(api)}. Ask one by its name with `%%backend {name}`")
     found = [model for model in models if wanted.lower() in f"{model.provider} {model}".lower()]
     if not found:
         close = " or ".join(map(_cell, closest_models(wanted, map(str, models))))
+        close = close or " or ".join(f"the service {name}" for name in closest_services(wanted))
         meant = f"did you mean {close}? " if close else ""
-        return Report(f"no model has {_cell(wanted)!r} in its name: {meant}`%backend models` lists all")
+        all_ = f"%backend models {service.name}" if service else "%backend models"
+        return Report(f"no model has {_cell(wanted)!r} in its name: {meant}`{all_}` lists all")
     rows = [f"| {_cell(model)} | {_cell(model.provider)} | {_abilities(model)} |" for model in found]
     return Report("| model | provider | besides text |", "| --- | --- | --- |", *rows)
+
+
+def _listed_service(word: str) -> Service | None:
+    """Return the service whose models ``%backend models WORD`` lists; ``None`` if it searches those of the server.
+
+    A word in quotes is searched for, and also the name of a service without a key if a server is set.
+    """
+    service = None if isinstance(word, Word) and word.is_quoted else find_service(word)
+    if service is None or service.is_local or not settings.urls() or service == settings.service():
+        return service
+    return service if settings.service_key(service).value else None
 
 
 @_command("use [MODEL]", None)
@@ -161,19 +167,12 @@ def use_model(*given: Word) -> Report:
     return Report(f"cells that name no model ask {settings.model() or 'the one that the server chooses'}")
 
 
-@_command("url [URL ...]", None)
+@_command("url [SERVICE, URL ...] [--api NAME]", None)
 def set_url(*given: Word) -> Report:
-    """Ask the server at this url, or the next one if it fails; url default undoes this."""
-    refuse_variable(given, "url")
-    addresses = " ".join(word.strip(",<>") for word in given)
-    if len(given) > 1 and "default" in given:
-        raise ValueError("%backend url default takes no other url: write %backend url default")
-    if addresses == "default":
-        settings.current.url = None
-    elif addresses:
-        check_same_dialect(urls := settings.urls(addresses))
-        settings.current.url = " ".join(urls)
-    return Report(f"the server is {', or '.join(settings.urls()) or EMBEDDED}")
+    """Ask this service, or the server at this url, or the next one; url default undoes this."""
+    from .servers import change_url
+
+    return change_url(given)
 
 
 @_command("local [MODEL]", None)
@@ -184,15 +183,12 @@ def use_local_model(*given: Word) -> Report:
     return local_model(given)
 
 
-@_command("key")
-def ask_for_key() -> Report:
-    """Ask for the key without showing it; it is kept in this process only."""
-    try:
-        entered = settings.Secret(getpass.getpass("key: ").strip())  # a kernel replaces getpass.getpass
-    except (RuntimeError, EOFError):
-        raise ValueError("no key can be typed here: set NB_BACKEND_API_KEY before the kernel starts") from None
-    settings.current.api_key = settings.secret(entered).value if entered.value else None
-    return Report(f"the key is {'set' if settings.api_key() else 'not set'}")
+@_command("key [SERVICE] [--keep, --forget]", None)
+def ask_for_key(*given: Word) -> Report:
+    """Ask for a key without showing it; --keep stores it in the system keyring, too."""
+    from .keys import key_command
+
+    return key_command(given)
 
 
 @_command("alias [NAME [MODEL]]", None)
@@ -300,16 +296,24 @@ def _model_name(verb: str, given: Sequence[Word]) -> str:
 
 def _refuse_unlisted(model: str) -> None:
     """Raise ``ValueError`` if the server lists its models and this is not one; it has a few seconds to list them."""
-    url = settings.url()
-    if url is None or settings.cache_only():  # the embedded backend has one model, which answers under any name
-        return
     api, name = resolve(model)
+    service = find_service(model)
+    if service is not None and settings.url(api.url) is None:
+        raise ValueError(needs_model(service))
+    if settings.url(api.url) is None or settings.cache_only():
+        return  # the embedded backend has one model, which answers under any name
+    asked = asked_service(api)
+    if (asked is not None and not asked.lists_its_models) or missing_key(api, api.key(settings.Secret())):
+        return
     listed = run(names_listed(api))
     if listed and not is_listed(name, listed):
         with suppress(BackendError):  # a model may have been added
             listed = run(names_listed(api, fresh=True))
+    if service is not None and not is_listed(name, listed):
+        raise ValueError(needs_model(service))
     if listed and not is_listed(name, listed):
-        close = " or ".join(closest_models(name, listed))
+        before = model.removesuffix(name)  # the name of a service
+        close = " or ".join(before + one for one in closest_models(name, listed))
         hint = f"did you mean {close}?" if close else "%backend models shows what it lists."
         raise ValueError(
             f"the server does not list {shorten(model)}: {hint} To use it all the same, write %backend use "

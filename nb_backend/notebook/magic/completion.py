@@ -36,8 +36,11 @@ class Known:
     verbs: Sequence[str] = ()
     aliases: Sequence[str] = ()
     urls: Sequence[str] = ()
+    services: Sequence[str] = ()
+    dialects: Callable[[], Iterable[str]] = list
     variables: Sequence[str] = ()
     models: Callable[[], Iterable[str]] = list
+    models_of: Callable[[str], Iterable[str]] = lambda service: []
     chats: Callable[[], Iterable[str]] = list
     image_paths: Callable[[str], Iterable[str]] = lambda start: []
 
@@ -45,7 +48,7 @@ class Known:
         """Return the names of a source, which ``Option.completes`` names; ``start`` is what is typed of one."""
         match source:
             case "models":
-                return [*self.aliases, *self.models()]
+                return [*self.aliases, *self.all_models(start)]
             case "images":
                 return [*self.variables, *_IMAGE_WORDS, *self.image_paths(start)]
             case "variables":
@@ -53,6 +56,13 @@ class Known:
             case "chats":
                 return list(self.chats())
         return []
+
+    def all_models(self, start: str) -> list[str]:
+        """Return the models of the server and ``SERVICE:``, or the models of the service that ``start`` names."""
+        service, colon, _ = start.partition(":")
+        if colon and service.lower() in self.services:
+            return [*self.models(), *(f"{service}:{name}" for name in self.models_of(service))]
+        return [*self.models(), *(f"{name}:" for name in self.services if start)]
 
 
 class Completer:
@@ -80,6 +90,7 @@ class Completer:
         from ... import settings
         from ...providers.catalog import known_models
         from .commands import known_verbs
+        from .servers import names_of_services
 
         space, hidden = self._shell.user_ns, self._shell.user_ns_hidden
         return Known(
@@ -87,8 +98,11 @@ class Completer:
             verbs=known_verbs(),
             aliases=sorted(settings.current.aliases),
             urls=_urls(),
+            services=[*names_of_services()],
+            dialects=_dialects,
             variables=sorted(name for name in list(space) if not name.startswith("_") and name not in hidden),
             models=known_models,
+            models_of=_models_of,
             chats=_chats,
             image_paths=image_paths,
         )
@@ -138,12 +152,21 @@ def candidates(before: str, known: Known) -> tuple[str, list[str]]:
         case "use":
             return _fitting(rest, known.values("models", rest))
         case "models":  # which lists names of the server: an alias finds nothing
-            return _fitting(rest, known.models())
+            service, space, word = rest.partition(" ")
+            if space and service in known.services:
+                return _fitting(word.lstrip(), known.models_of(service))
+            return _fitting(rest, [*known.models(), *known.services])
         case "url":
-            return _fitting(rest, ["default", *known.urls])
+            return _complete_url(rest, known)
+        case "key":
+            *earlier, word = _split(rest)
+            options = ["--keep", "--forget"] if not {"--keep", "--forget"} & {*earlier} else []
+            return _fitting(word, [*(known.services if not {*earlier} & {*known.services} else ()), *options])
         case "alias":
             name, space, model = rest.partition(" ")
-            return _fitting(model.lstrip(), known.models()) if space else _fitting(name, known.aliases)
+            return (
+                _fitting(model.lstrip(), known.all_models(model.lstrip())) if space else _fitting(name, known.aliases)
+            )
         case "history" | "reset":
             return _fitting(rest, _quoted(known.values("chats", rest), rest))
     return "", []
@@ -163,6 +186,19 @@ def image_paths(start: str) -> list[str]:
     except (OSError, ValueError):  # no such folder, or it may not be read
         return []
     return sorted(found)
+
+
+def _complete_url(text: str, known: Known) -> tuple[str, list[str]]:
+    """Complete the last word of ``%backend url``: a url or a service, ``--api``, or a dialect."""
+    *earlier, word = _split(text)
+    if earlier[-1:] == ["--api"]:
+        return _fitting(word, known.dialects())
+    if word.startswith("--api="):
+        return _fitting(word, [f"--api={name}" for name in known.dialects()])
+    has_api = any(one.startswith("--api") for one in earlier)
+    if word.startswith("-") or (earlier and not has_api):
+        return _fitting(word, [] if has_api else ["--api"])
+    return _fitting(word, ["default", *known.urls, *known.services])
 
 
 def _complete_argument(text: str, known: Known) -> tuple[str, list[str]]:
@@ -206,10 +242,14 @@ def _options_in(typed: Iterable[str], options: Sequence[Option]) -> tuple[list[O
 def _values_of(option: Option, word: str, known: Known) -> list[str]:
     if option.choices is not None:
         return list(option.choices)
-    names = _quoted(known.values(option.completes, word.lstrip("'\"")), word)
+    found = known.values(option.completes, word.lstrip("'\""))
+    begun = [name for name in found if name.endswith(":") and name[:-1] in known.services]  # a model follows
+    names = _quoted([name for name in found if name not in begun], word)
     if option.completes != "models":
         return names
-    return [name if can_be_name(name) or name in known.aliases else _in_quotes(name) for name in names]
+    names = [name if can_be_name(name) or name in known.aliases else _in_quotes(name) for name in names]
+    quote = word[: len(word) - len(word.lstrip("'\""))]
+    return [*names, *(quote + name for name in begun)]
 
 
 def _split(text: str) -> list[str]:
@@ -255,6 +295,26 @@ def _urls() -> list[str]:
     except ValueError:  # NB_BACKEND_URL is not a url
         return []
     return [url] if url else []
+
+
+def _dialects() -> list[str]:
+    from ...providers.registry import DIALECTS
+
+    return [*DIALECTS]
+
+
+def _models_of(service: str) -> list[str]:
+    """Return the models of a service, if it is on this machine or has a key."""
+    from ...providers.catalog import known_models
+    from ...providers.key_errors import missing_key
+    from ...providers.registry import resolve
+    from ...settings import Secret
+
+    try:
+        api, _ = resolve("", service)
+        return [] if missing_key(api, api.key(Secret())) else known_models(url=service)
+    except ValueError:  # a setting of the service is wrong
+        return []
 
 
 def _chats() -> list[str]:

@@ -46,7 +46,10 @@ _running: dict[str, CellRun] = {}  # by cell id; outside of the magics, as a run
 class BackendMagics(Magics):
     """Settings of ``%%backend``, except the key: ``%config BackendMagics.url = "http://localhost:8080"``."""
 
-    url = TextSetting(None, allow_none=True, help="The server; None: NB_BACKEND_URL, else the embedded backend.")
+    url = TextSetting(
+        None, allow_none=True, help="The server or a service; None: NB_BACKEND_URL, else the embedded backend."
+    )
+    api = TextSetting(None, allow_none=True, help="The dialect of the url; None: NB_BACKEND_API, else by the url.")
     model = TextSetting(None, allow_none=True, help="The model for a cell that names none; None: NB_BACKEND_MODEL.")
     aliases = DictSetting(Unicode(), Unicode(), help="Short names of models: {'small': 'llama3.2:1b'}.")
     max_image_side = NumberSetting(
@@ -60,8 +63,9 @@ class BackendMagics(Magics):
     idle_timeout = SecondsSetting(
         None, allow_none=True, help="Seconds without data after which an answer fails; None: 120."
     )
-    for trait in (url, model, aliases, max_image_side, max_image_bytes, max_cache_bytes, connect_timeout, idle_timeout):
+    for trait in (url, api, model, aliases, max_image_side, max_image_bytes, max_cache_bytes, connect_timeout):
         trait.tag(config=True)
+    idle_timeout.tag(config=True)
     del trait
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -102,9 +106,10 @@ class BackendMagics(Magics):
         are asked only if the server lists each of them or, if it lists none, if each looks like the name of a model.
 
         Interrupt the kernel (■, or Ctrl-C) to stop; the text so far is kept. The server is the one at NB_BACKEND_URL,
-        with the key NB_BACKEND_API_KEY; without a url it is the embedded backend, a small model on this machine. For
-        this session only: %backend url http://localhost:8080, %backend use MODEL, %backend key. %backend help lists
-        all commands.
+        with the key NB_BACKEND_API_KEY; without a url it is the embedded backend, a small model on this machine. A
+        service is named before its model, %%backend anthropic:claude-sonnet-5, and gets the key of its own variable,
+        ANTHROPIC_API_KEY: %backend services lists them. For this session only: %backend url http://localhost:8080,
+        %backend use MODEL, %backend key. %backend help lists all commands.
         """
         with one_line_errors():
             return self._command(line) if cell is None else self._ask_here(line, cell)
@@ -152,7 +157,7 @@ class BackendMagics(Magics):
     async def ask(self, question: Question, wait: Wait) -> Any:
         """Ask, and return the value of the cell; ``wait`` says how to wait for the background loop."""
         with report_interrupt(question):
-            if question.options.models or question.options.unsure:
+            if question.options.models or question.options.unsure or question.options.like_service:
                 from .several import check_models
 
                 await wait(check_models(question))

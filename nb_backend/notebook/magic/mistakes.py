@@ -12,8 +12,10 @@ from html import unescape
 from typing import TYPE_CHECKING, Final
 
 from ...media.source import is_address
-from ...providers.unknown_model import closest_models
+from ...providers.key_errors import needs_model
+from ...providers.unknown_model import closest_models, is_listed
 from ...redaction import is_secret_name
+from ...services import Service, find_service, misspelt_service
 from ...text import shorten
 from .declaration import option_of
 from .line import KEY_ON_THE_LINE, Word
@@ -93,6 +95,7 @@ def refuse_text(models: Sequence[Word], form: str = "%%backend") -> None:
         raise ValueError(KEY_ON_THE_LINE)
     if not wrong or (len(models) > 1 and not all(map(str.strip, models))):  # which is another mistake
         return
+    _refuse_service_alone(models, form)
     first = wrong[0]
     option, equals, value = first.partition("=")
     if is_address(first):
@@ -115,6 +118,16 @@ def refuse_text(models: Sequence[Word], form: str = "%%backend") -> None:
             f"characters goes in quotes"
         )
     raise _text_error(models, "cannot be the name of a model")
+
+
+def _refuse_service_alone(models: Sequence[Word], form: str) -> None:
+    """Raise ``ValueError`` for ``openai:`` at the end of the words, or before a model."""
+    for word, following in zip(models, [*models[1:], Word()], strict=True):
+        service = find_service(word[:-1]) if word.endswith(":") else None
+        if service is not None and not following:
+            raise ValueError(needs_model(service))
+        if service is not None and looks_like_name(following):
+            raise ValueError(f"write {form} {word}{shorten(following)}, without a space behind the colon")
 
 
 def _text_error(models: Sequence[str], reason: str, names: Collection[str] = (), model: str = _UNUSUAL) -> ValueError:
@@ -146,9 +159,33 @@ def refuse_unsure(models: Sequence[str], unsure: Sequence[str]) -> None:
     )
 
 
-def not_listed(models: Sequence[str], missing: Sequence[str], listed: Sequence[str]) -> ValueError:
-    """Return the error for models that the server does not list, with the names that are close."""
+def refuse_like_service(names: Iterable[str], listed: Sequence[str], *, are_all: bool) -> None:
+    """Raise ``ValueError`` for names that may be meant for a service, unless the server lists such models.
+
+    A service without a model is refused if the line names nothing else there (``are_all``), and a misspelt one if the
+    server lists its models; other mistakes have their own messages.
+    """
+    for name in names:
+        if is_listed(name, listed):
+            continue
+        if are_all and (service := find_service(name)):
+            raise ValueError(f"{needs_model(service)}. A model that is itself named {shorten(name)} goes in quotes")
+        if listed and (meant := misspelt_service(name)):
+            raise ValueError(f"the server does not list {shorten(name)}: did you mean {shorten(meant)}?")
+
+
+def not_listed(
+    models: Sequence[str], missing: Sequence[str], listed: Sequence[str], service: Service | None = None
+) -> ValueError:
+    """Return the error for models that the server or the service does not list, with the names that are close."""
     close = [name for wanted in missing for name in closest_models(wanted, listed, 2 if len(missing) == 1 else 1)]
+    if service is not None:
+        missing, close = ([f"{service.name}:{name}" for name in names] for names in (missing, close))
+        hint = f"did you mean {_listing(close, 'or' if len(missing) == 1 else 'and')}?" if close else ""
+        return ValueError(
+            f"{service.title} does not list {_listing(missing)}, so nothing was sent: "
+            f"{hint or f'%backend models {service.name} shows what it lists'}"
+        )
     if len(missing) > 1 and not any(map(looks_like_name, missing)):
         return _text_error(models, "is not in the server's list of models", set(models) - set(missing))
     hint = (

@@ -13,6 +13,7 @@ from typing import Final
 
 from ... import settings
 from ...media.source import is_address
+from ...services import find_service, misspelt_service
 from .line import Word, plain
 
 _ASCII = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:/@~+#%()[]*\\=")
@@ -92,6 +93,13 @@ def _parts(word: Word) -> list[Word]:
             parts[at] = Word(part[1:-1])
             parts[at].is_quoted = parts[at].has_quoted_value = True
     return parts
+
+
+def is_like_service(word: Word) -> bool:
+    """Whether a word may be meant for a service of the table: its name without a model, or misspelt before a model."""
+    if word.is_quoted or is_alias(word):
+        return False
+    return find_service(word) is not None or bool(misspelt_service(word))
 
 
 def is_alias(word: str) -> bool:

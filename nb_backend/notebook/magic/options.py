@@ -29,7 +29,7 @@ class Options:
 
     ``models`` is empty unless there are several; ``model`` is the one whose answer continues the chat. ``unsure`` are
     those that may be words of a text: they are asked only if the server lists them. ``doubt`` is the refusal if it does
-    not; "" for the usual one.
+    not; "" for the usual one. ``like_service`` are those that may be meant for a service.
     """
 
     models: Sequence[str] = option(
@@ -151,6 +151,7 @@ class Options:
     model: str | None = None
     unsure: Sequence[str] = ()
     doubt: str = ""
+    like_service: Sequence[str] = ()
 
     @property
     def params(self) -> dict[str, Any]:
@@ -206,7 +207,7 @@ def parse(
     ``trust_one``: a word that is alone is a model, even if it looks like a word of a text.
     """
     from .mistakes import option_error, refuse_mistakes, refuse_text
-    from .model_names import is_alias, looks_like_name, split_at_commas
+    from .model_names import is_alias, is_like_service, looks_like_name, split_at_commas
 
     refuse_key(line)
     try:
@@ -229,12 +230,20 @@ def parse(
     named = split_at_commas(given.pop("models", []))
     given = {name: _without_flags(value) for name, value in given.items()}
     refuse_text(named)
+    like_service = [str(word) for word in named if is_like_service(word)]
     unsure = [str(word) for word in named if not (is_alias(word) or looks_like_name(word) or _is_one_quoted(word))]
     models = [*map(str, named)]
     model = _kept_model(models, given.get("keep"))
     several = models if len(models) > 1 else ()
     is_checked = several or doubt or not trust_one
-    return options(**given, models=several, model=model, unsure=unsure if is_checked else (), doubt=doubt)
+    return options(
+        **given,
+        models=several,
+        model=model,
+        unsure=unsure if is_checked else (),
+        doubt=doubt,
+        like_service=like_service,
+    )
 
 
 def _refuse_secret_options(found: Sequence[str], options: type[Options]) -> None:

@@ -20,8 +20,13 @@ class _Setting(TraitType[Any, Any]):
         """Change the setting of this process; ``TraitError`` if its type is wrong, or its value not valid."""
         value = self._validate(obj, value)
         try:
-            if self.name == "url" and value:
-                _check_urls(settings.urls(value))
+            if self.name == "url":
+                _set_url(value)
+                return
+            if self.name == "api" and value:
+                from ...providers.registry import provider_named
+
+                provider_named(value)
             elif self.name in ("connect_timeout", "idle_timeout"):
                 settings.seconds(self.name, value)
         except ValueError as error:
@@ -29,11 +34,15 @@ class _Setting(TraitType[Any, Any]):
         setattr(settings.current, self.name or "", value)
 
 
-def _check_urls(urls: list[str]) -> None:
-    if len(urls) > 1:  # one url needs no check, so the providers are not loaded
-        from ...providers.registry import check_same_dialect
+def _set_url(text: str | None) -> None:
+    """Ask another server; the dialect that was set for the one before is forgotten."""
+    current = settings.current
+    dialect = current.api if current.url in (None, text) else None
+    if text and len(urls := settings.urls(text)) > 1 and dialect is None:
+        from ...providers.registry import check_same_dialect  # one url needs no check
 
         check_same_dialect(urls)
+    settings.change_url(text, dialect)
 
 
 class TextSetting(_Setting, Unicode[Any, Any]):

@@ -12,6 +12,7 @@ from ...chat.request import Request
 from ...chat.stream import AnswerStream
 from ...errors import BackendError
 from ...providers.catalog import names_listed
+from ...providers.key_errors import asked_service, missing_key
 from ...providers.unknown_model import is_listed
 from ...services import split_model
 from ..cell.answers import Answers
@@ -19,7 +20,7 @@ from ..cell.formats import FormatError, value_of
 from ..cell.taken_back import mark_if_taken_back
 from ..cell.view import View, show_stream
 from ..errors import MagicError
-from .mistakes import not_listed, refuse_unsure
+from .mistakes import not_listed, refuse_like_service, refuse_unsure
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -52,13 +53,18 @@ async def _check_server(question: Question, names: Sequence[str], requests: Sequ
     api, provider, key = requests[0].provider, requests[0].params.get("provider"), requests[0].api_key.value
     aliased = {split_model(settings.model(name))[1] for name in settings.current.aliases}
     named = [request.model for request in requests if request.model not in aliased]
+    service = asked_service(api)
+    if (service is not None and not service.lists_its_models) or missing_key(api, api.key(requests[0].api_key)):
+        return  # the answers say what is wrong
     unsure = [name for name in named if name in question.options.unsure]
+    like_service = [name for name in named if name in question.options.like_service]
     listed: list[str] = []
     if requests[0].url is not None:
         listed = await names_listed(api, provider, api_key=key) if named else []
         if not all(is_listed(name, listed) for name in (named if listed else unsure)):
             listed = await names_listed(api, provider, api_key=key, fresh=True)  # a model may have been added
-    elif len(requests) > 1:
+    refuse_like_service(like_service, listed, are_all=len(like_service) == len(named))
+    if requests[0].url is None and len(requests) > 1:
         raise ValueError(
             "the embedded backend has one model, which would answer under each of these names: name one, or choose a "
             "server with %backend url; a prompt goes into the lines below"
@@ -68,7 +74,7 @@ async def _check_server(question: Question, names: Sequence[str], requests: Sequ
     if not listed:
         refuse_unsure(names, unsure)
     elif missing := [name for name in named if not is_listed(name, listed)]:
-        raise not_listed(names, missing, listed)
+        raise not_listed(names, missing, listed, service)
 
 
 class MultiModelRun:
