@@ -85,7 +85,7 @@ def choose(model: HubModel, paths: Iterable[str]) -> list[str]:
 
 def _models(paths: Iterable[str]) -> dict[str, list[str]]:
     """Return the complete models among the files: all parts of each, by the path of the first one."""
-    known = {path for path in paths if path.lower().endswith(".gguf") and path.isprintable()}
+    known = {path for path in paths if path.lower().endswith(".gguf") and path.isprintable() and "\\" not in path}
     found: dict[str, list[str]] = {}
     for path in sorted(known):
         if not any(word in path.lower() for word in _NOT_A_MODEL) and known.issuperset(parts := shards(path)):

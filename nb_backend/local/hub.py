@@ -6,6 +6,7 @@ part that has arrived is kept here, and the next fetch continues it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -29,7 +30,6 @@ MARGIN = 100_000_000  # bytes that stay free on the disk
 _HUB = "https://huggingface.co"
 _REPORT_INTERVAL = 0.2  # seconds
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_GIT_SHA1 = re.compile(r"[0-9a-f]{40}")
 
 
 class HubError(EngineError):
@@ -42,12 +42,15 @@ class _UnreachableError(HubError):
 
 @dataclass(frozen=True)
 class _File:
-    """A file on the hub. ``size`` is in bytes, 0 if unknown; ``etag`` its sha256, or its git hash if it is small."""
+    """A file on the hub.
+
+    ``size`` is in bytes, 0 if unknown; ``version`` is its sha256, or what the hub names its contents if it has none.
+    """
 
     path: str
     url: str
     size: int
-    etag: str
+    version: str
 
     @property
     def name(self) -> str:
@@ -58,7 +61,8 @@ def fetch(model: HubModel, report: Report = lambda done, total: None) -> Path:
     """Fetch a model unless it is in the cache, and return the path of its file, of the first part if it has several.
 
     A terminal shows a progress bar. Each file is complete and has the checksum that the hub gives, else it is not
-    there. If the hub cannot be reached, a model that was fetched earlier is used. Raises ``HubError``.
+    there; of a hub that gives none, only the size. If the hub cannot be reached, a model that was fetched earlier is
+    used. Raises ``HubError``.
     """
     try:
         with _one_line_errors(model):
@@ -90,16 +94,27 @@ def _describe(model: HubModel) -> list[_File]:
     if model.file.lower().endswith(".gguf"):  # its list of files is not needed
         try:
             return [_metadata(hub, model, path) for path in shards(model.file)]
-        except hub.errors.EntryNotFoundError:
-            pass
-    found = hub.HfApi(endpoint=_endpoint()).model_info(model.repo).siblings or []
-    return [_metadata(hub, model, path) for path in choose(model, [one.rfilename for one in found])]
+        except hub.errors.HfHubHTTPError as error:
+            if error.response.status_code != 404:
+                raise
+    return [_metadata(hub, model, path) for path in choose(model, _paths(hub, model.repo))]
+
+
+def _paths(hub: Any, repo: str) -> list[str]:
+    """Return the paths of all files of a repository."""
+    api = hub.HfApi(endpoint=_endpoint())
+    return [one.rfilename for one in api.model_info(repo).siblings or []] or api.list_repo_files(repo)
 
 
 def _metadata(hub: Any, model: HubModel, path: str) -> _File:
     url = hub.hf_hub_url(model.repo, path, endpoint=_endpoint())
     found = hub.get_hf_file_metadata(url, timeout=TIMEOUT)
-    return _File(path, url, found.size or 0, (found.etag or "").lower())
+    version = (found.etag or "").lower()
+    if not _SHA256.fullmatch(version):  # a mirror, which may have it in its list
+        info = hub.HfApi(endpoint=_endpoint()).model_info(model.repo, files_metadata=True)
+        stored = [one.lfs for one in info.siblings or [] if one.rfilename == path and one.lfs]
+        version = next((one.sha256 for one in stored), version)
+    return _File(path, url, found.size or 0, version)
 
 
 def _fetch_file(file: _File, folder: Path, report: Callable[[int], None]) -> None:
@@ -174,18 +189,11 @@ def _chunks(hub: Any, file: _File, part: BinaryIO) -> Iterator[bytes]:
 
 def _check(file: _File, part: Path) -> None:
     """Raise ``HubError``, and delete the part, if it is not the file that the hub describes."""
-    size = _size(part)
-    if _SHA256.fullmatch(file.etag):
-        digest = hashlib.sha256()
-    elif _GIT_SHA1.fullmatch(file.etag):
-        digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-    else:
-        part.unlink()
-        raise HubError(f"the hub gives no checksum for {file.name}: it is not used. Check HF_ENDPOINT")
-    with part.open("rb") as opened:
-        while block := opened.read(1 << 20):
-            digest.update(block)
-    if digest.hexdigest() != file.etag or (file.size and size != file.size):
+    is_right = _size(part) == (file.size or _size(part))
+    if is_right and _SHA256.fullmatch(file.version):
+        with part.open("rb") as opened:
+            is_right = hashlib.file_digest(opened, "sha256").hexdigest() == file.version
+    if not is_right:
         part.unlink()
         raise HubError(f"{file.name} arrived damaged (wrong checksum) and was deleted: fetch it again")
 
@@ -214,7 +222,7 @@ def _folder(model: HubModel) -> Path:
 
 def _digest(files: list[_File]) -> str:
     """Return a name for the contents of these files: another version gets another folder."""
-    return hashlib.sha256(" ".join(file.etag for file in files).encode()).hexdigest()[:16]
+    return hashlib.sha256(" ".join(file.version for file in files).encode()).hexdigest()[:16]
 
 
 def _part(folder: Path, file: _File) -> Path:
@@ -267,7 +275,7 @@ def _explained(error: Exception, model: HubModel, folder: Path | None) -> HubErr
         return HubError(
             f"{repo} is gated: accept its terms at {_endpoint()}/{repo}, then set HF_TOKEN to a token of that account"
         )
-    if isinstance(error, errors.RepositoryNotFoundError):
+    if isinstance(error, errors.RepositoryNotFoundError) or status == 404:
         return HubError(
             f"the hub shows no model {repo}: check the name; if it is private, set HF_TOKEN to a token that may read it"
         )
@@ -279,8 +287,8 @@ def _explained(error: Exception, model: HubModel, folder: Path | None) -> HubErr
         kind = _UnreachableError if status >= 500 else HubError
         return kind(f"the hub answered with status {status} for {repo}: try again later")
     if isinstance(error, OSError):
-        where = error.filename or folder
-        return HubError(f"cannot store {model}: {error.strerror or error} ({where}). Make room, then fetch it again")
+        advice = ": make room, then fetch it again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        return HubError(f"cannot store {model} in {error.filename or folder}: {error.strerror or error}{advice}")
     return _UnreachableError(
         f"cannot fetch {model} from {_endpoint()} ({reason}): check the connection and HF_ENDPOINT, then try again; "
         "what has arrived is kept. A file of your own works offline: FILE.gguf"

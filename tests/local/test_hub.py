@@ -141,9 +141,15 @@ def test_a_damaged_part_is_noticed(hub):
     assert fetch(MODEL).read_bytes() == DATA
 
 
-def test_a_file_without_a_checksum_is_refused(hub):
-    hub.checksum = "unknown"
-    assert "the hub gives no checksum for Small-Q4_K_M.gguf" in line_of()
+def test_a_mirror_may_have_the_checksum_in_its_list_or_nowhere(hub):
+    hub.etag = "a-mirror-of-the-hub"
+    path = fetch(MODEL)
+    assert path.read_bytes() == DATA
+    hub.checksum = "0" * 64
+    hub.repos[MODEL.repo]["Small-Q4_K_M.gguf"] = DATA[:100]
+    assert "wrong checksum" in line_of()
+    hub.checksum = "none"
+    assert fetch(MODEL).read_bytes() == DATA[:100]
 
 
 def test_a_full_disk_is_one_line_before_the_download(hub, monkeypatch):
@@ -159,8 +165,16 @@ def test_a_disk_that_gets_full_is_one_line(hub, monkeypatch):
 
     monkeypatch.setattr(module, "_receive", full)
     line = line_of()
-    assert line.startswith("cannot store hf:org/Small-GGUF: No space left on device (")
-    assert line.endswith("Make room, then fetch it again")
+    assert line.startswith("cannot store hf:org/Small-GGUF in ")
+    assert line.endswith(": No space left on device: make room, then fetch it again")
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(hub):
+    module.cache_folder().parent.mkdir(parents=True)
+    module.cache_folder().write_bytes(b"")
+    line = line_of()
+    assert line.startswith("cannot store hf:org/Small-GGUF in ")
+    assert "make room" not in line
 
 
 # --- the hub's refusals

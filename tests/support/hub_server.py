@@ -21,7 +21,8 @@ class Hub:
     """Serves repositories: ``hub.repos["org/name"] = {"Q4_K_M.gguf": b"…" or a path}``.
 
     ``requests`` are those that were received: method, path, and headers, with the server's own name first, ``hub`` or
-    ``cdn``. ``cuts`` are the numbers of bytes after which the next downloads break off.
+    ``cdn``. ``cuts`` are the numbers of bytes after which the next downloads break off; with ``hold`` the connection is
+    silent then, instead. ``checksum`` and ``etag`` are sent in place of the right ones.
     """
 
     url: str = ""
@@ -31,6 +32,7 @@ class Hub:
     gated: bool = False
     cuts: list[int] = field(default_factory=list)
     checksum: str = ""
+    etag: str = ""
     on_cut: threading.Event = field(default_factory=threading.Event)
     hold: bool = False
     requests: list[tuple[str, str, str, dict[str, str]]] = field(default_factory=list)
@@ -88,10 +90,14 @@ class _Handler(BaseHTTPRequestHandler):
         return repo not in hub.repos or (bool(hub.token) and not is_known)
 
     def info(self, repo: str) -> None:
-        if not self.refused(repo):
-            self.answer(
-                200, {"id": repo, "sha": "c" * 40, "siblings": [{"rfilename": n} for n in self.hub.repos[repo]]}
-            )
+        if self.refused(repo):
+            return
+        siblings: list[dict[str, Any]] = [{"rfilename": name} for name in self.hub.repos[repo]]
+        if "blobs=" in self.path and self.hub.checksum != "none":
+            for one in siblings:
+                data = self.hub.repos[repo][one["rfilename"]]
+                one["lfs"] = {"size": _size(data), "sha256": self.hub.digest(data), "pointerSize": 134}
+        self.answer(200, {"id": repo, "sha": "c" * 40, "siblings": siblings})
 
     def resolve(self, repo: str, name: str) -> None:
         if self.refused(repo):
@@ -103,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.answer(
             302,
             {},
-            **{"X-Repo-Commit": "c" * 40, "X-Linked-Etag": f'"{self.hub.digest(data)}"'},
+            **{"X-Repo-Commit": "c" * 40, "X-Linked-Etag": f'"{self.hub.etag or self.hub.digest(data)}"'},
             **{"X-Linked-Size": str(_size(data)), "Location": f"{self.hub.cdn}/{repo}/{name}"},
         )
 
