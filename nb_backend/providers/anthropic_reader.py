@@ -218,7 +218,10 @@ class MessageReader(ResponseReader):
         for index, block in enumerate(blocks if isinstance(blocks, list) else []):
             yield from self._start(index, block)
         self._text_index = None
-        yield from self._counts(message.get("usage"))
+        usage = message.get("usage")
+        if isinstance(usage, dict) and not message.get("stop_reason"):  # the answer has only begun
+            usage = {name: value for name, value in usage.items() if name != "output_tokens"}
+        yield from self._counts(usage)
 
     def _answers(self, model: Any) -> Iterable[RawResponse]:
         """Yield who answers, if that is new; another model may go on after the first one has declined."""

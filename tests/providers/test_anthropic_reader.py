@@ -207,6 +207,17 @@ def test_citations_go_back_without_what_requests_may_not_contain():
     assert state[1]["citations"] == [{name: value for name, value in citation.items() if name != "file_id"}]
 
 
+def test_the_tokens_of_an_answer_are_not_those_of_its_first_word():
+    usage = {"input_tokens": 5, "output_tokens": 3}
+    events = events_of(
+        {"type": "message_start", "message": {"model": "m", "usage": usage}}, *block(0, {"type": "text"})
+    )
+    answer = Answer()
+    for event in events:
+        answer.add(event)
+    assert (answer.input_tokens, answer.output_tokens) == (5, None)
+
+
 def test_a_compaction():
     deltas = [
         {"type": "compaction_delta", "content": "Sum"},
