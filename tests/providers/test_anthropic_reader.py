@@ -208,14 +208,9 @@ def test_citations_go_back_without_what_requests_may_not_contain():
 
 
 def test_the_tokens_of_an_answer_are_not_those_of_its_first_word():
-    usage = {"input_tokens": 5, "output_tokens": 3}
-    events = events_of(
-        {"type": "message_start", "message": {"model": "m", "usage": usage}}, *block(0, {"type": "text"})
-    )
-    answer = Answer()
-    for event in events:
-        answer.add(event)
-    assert (answer.input_tokens, answer.output_tokens) == (5, None)
+    begun = {"type": "message_start", "message": {"usage": {"input_tokens": 5, "output_tokens": 3}}}
+    answer, _ = answer_of(begun, *block(0, {"type": "text", "text": "Hi"}))
+    assert (answer.input_tokens, answer.output_tokens, answer.complete) == (5, None, False)
 
 
 def test_a_compaction():
