@@ -44,9 +44,9 @@ class AnthropicApi(Provider):
 
     @classmethod
     def base_url(cls, url: str) -> str:
-        """Return the url without the path of the call, and with the ``/v1`` that Anthropic's API has."""
+        """Return the url without the path of the call; a host alone, and a known path, get the ``/v1`` of the API."""
         base, mark, query = super().base_url(url).partition("?")
-        if cls.accepts(base) and not re.search(r"/v\d+$", base):
+        if not re.search(r"/v\d+$", base) and (cls.accepts(base) or not urlsplit(base).path):
             base = f"{base}/v1"
         return f"{base}{mark}{query}"
 

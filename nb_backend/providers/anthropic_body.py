@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from ..media.sniff import parse_data_uri
 from ..text import shorten
+from ..transport.json_body import encode_json
 from ..typing import Messages
 from .tool_calls import parse_arguments
 
@@ -73,8 +74,11 @@ def with_cache_marks(system: str, turns: list[dict[str, Any]]) -> tuple[str | li
     """Return the system prompt and the turns with ``cache_control`` at the ends of long prefixes that stay the same.
 
     Marks are put behind a long system prompt, behind the last attachment of an earlier turn, and behind the turns
-    before the last one: at most three, and none on the last turn, which is new in each request.
+    before the last one: at most three, and none on the last turn, which is new in each request. If the user has put
+    marks anywhere, there are no others.
     """
+    if any("cache_control" in block for turn in turns for block in turn["content"]):
+        return system, turns
     marked: str | list[Block] = [{"type": "text", "text": system, **_MARK}] if len(system) >= LONG else system
     if len(turns) < 2:
         return marked, turns
@@ -87,6 +91,14 @@ def with_cache_marks(system: str, turns: list[dict[str, Any]]) -> tuple[str | li
     if length >= LONG:
         ends.add(len(earlier) - 1)
     return marked, [*(_marked(turn) if at in ends else turn for at, turn in enumerate(earlier)), last]
+
+
+def with_tools_marked(tools: list[Any], system: Any) -> list[Any]:
+    """Return long descriptions of tools with a mark, unless one behind the system prompt, which follows, holds them."""
+    has_mark = isinstance(system, list) or any(isinstance(tool, dict) and "cache_control" in tool for tool in tools)
+    if has_mark or not isinstance(tools[-1], dict) or len(encode_json(tools)) < LONG:
+        return tools
+    return [*tools[:-1], {**tools[-1], **_MARK}]
 
 
 def without_thinking(turns: list[dict[str, Any]], seals: set[int]) -> list[dict[str, Any]]:

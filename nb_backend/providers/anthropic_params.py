@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ..errors import AuthError, BackendError
 from ..transport.json_body import encode_json
-from .anthropic_body import seals_in, without_thinking
+from .anthropic_body import seals_in, with_tools_marked, without_thinking
 
 UNKNOWN_LIMIT: Final = 8192
 """``max_tokens`` for a model whose limit is not known."""
@@ -101,6 +101,8 @@ def with_fields(body: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, An
     if stop is not None:
         body["stop_sequences"] = [stop] if isinstance(stop, str) else list(stop)
     body |= _tool_fields(given)
+    if "tools" in body:
+        body["tools"] = with_tools_marked(body["tools"], body.get("system"))
     if (schema := _schema_of(given.pop("response_format", None))) is not None:
         body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
     body = _joined(body, given)

@@ -101,6 +101,9 @@ async def test_a_token_of_a_login_is_a_bearer_token(wire_server):
             "https://n.services.ai.azure.com/anthropic/v1?a=b",
         ),
         ("http://localhost:1/v1/messages", "http://localhost:1/v1"),
+        ("http://localhost:1", "http://localhost:1/v1"),
+        ("http://localhost:1/", "http://localhost:1/v1"),
+        ("http://localhost:1/gate", "http://localhost:1/gate"),
     ],
 )
 def test_the_url_gets_its_version_and_loses_the_path_of_the_call(url, base):

@@ -273,6 +273,21 @@ def test_a_long_history_is_marked_where_it_ends_and_short_ones_are_not():
     assert marks(body({"role": "system", "content": LONG}, user("a"), assistant("b"), user("c"))) == ["system", (1, 0)]
 
 
+def test_long_descriptions_of_tools_are_marked_once():
+    tools = [{"function": {"name": name, "description": LONG}} for name in "ab"]
+    made = body(user("Hi"), tools=tools)
+    assert ["cache_control" in tool for tool in made["tools"]] == [False, True]
+    made = body({"role": "system", "content": LONG}, user("Hi"), tools=tools)
+    assert marks(made) == ["system"]
+    assert not any("cache_control" in tool for tool in made["tools"])
+    assert "cache_control" not in body(user("Hi"), tools=[{"function": {"name": "a"}}])["tools"][0]
+
+
+def test_marks_of_the_user_are_the_only_ones():
+    own = user([{**text(LONG), **MARK}])
+    assert marks(body(own, assistant("b"), user("c"))) == [(0, 0)]
+
+
 def test_an_earlier_attachment_is_marked():
     seen = user([*_image_part(), text("What is it?")])
     assert marks(body(seen, assistant("b"), user("c"), assistant("d"), user("e"))) == [(0, 1), (3, 0)]
