@@ -32,7 +32,8 @@ def wire_messages(
         wire = _wire_message(message, pictures)
         if state_owner and isinstance(state := message.get("state"), dict) and state.get("owner") == state_owner:
             wire["state"] = state.get("items")
-        if _is_empty(wire):
+        is_picture = bool(message.get("images") and wire.get("state"))  # which its state shows to the model again
+        if _is_empty(wire) and not is_picture:
             unanswered = unanswered or wire["role"] == "assistant"
             continue
         if unanswered and sent and sent[-1].get("role") == wire.get("role") == "user":

@@ -34,7 +34,7 @@ class GeminiTurn:
         self.is_thought = False
         """Whether they are reasoning."""
         self._parts: list[dict[str, Any]] = []
-        self._has_signature = False
+        self._has_more = False  # than text
 
     def add(self, part: dict[str, Any]) -> None:
         """Add a part of a response."""
@@ -47,7 +47,7 @@ class GeminiTurn:
         elif not is_thought or "thoughtSignature" in part:  # a picture of a thought is not sent back
             self._close()
             self._parts.append(part)
-            self._has_signature = self._has_signature or bool(part.get("thoughtSignature"))
+            self._has_more = self._has_more or bool(part.get("thoughtSignature") or _is_picture(part))
 
     def add_text(self, text: str) -> None:
         """Add a text that goes on, or begins, a text part without a signature."""
@@ -58,11 +58,14 @@ class GeminiTurn:
             self._texts.clear()
 
     def take_state(self) -> list[dict[str, Any]]:
-        """Return the parts, once; an empty list if none has a signature, as the text alone says the same."""
+        """Return the parts, once; an empty list if none has a signature or is a picture.
+
+        The text alone says the same then. A picture goes back because the model is asked to change it.
+        """
         self._close()
         parts, self._parts = self._parts, []
-        has_signature, self._has_signature = self._has_signature, False
-        return parts if has_signature else []
+        has_more, self._has_more = self._has_more, False
+        return parts if has_more else []
 
     def _close(self) -> None:
         if text := "".join([*self._joined, *self._texts]):
@@ -70,6 +73,11 @@ class GeminiTurn:
         self._joined.clear()
         self._texts.clear()
         self.is_thought = False
+
+
+def _is_picture(part: dict[str, Any]) -> bool:
+    blob = part.get("inlineData")
+    return isinstance(blob, dict) and str(blob.get("mimeType")).startswith("image/")
 
 
 def parts_of_state(state: Any, text: str, calls: list[str]) -> list[dict[str, Any]] | None:

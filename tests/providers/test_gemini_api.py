@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
 import pytest
 from clouds import WITHOUT, recordings
+from image_serving import PNG
 from wire_server import CHUNKED, LAST_CHUNK, WireServer, chunk, received, status
 
 from nb_backend import Chat
@@ -136,6 +138,21 @@ async def test_the_cache_keeps_the_last_counts_only(wire_server, tmp_path):
     assert again.usage == first.usage == {**first.usage, "candidatesTokenCount": 80}
     (file,) = tmp_path.rglob("*.json")
     assert file.read_text().count("candidatesTokenCount") <= 2
+
+
+async def test_a_picture_goes_back_so_that_the_model_can_change_it(wire_server):
+    """An answer of a picture alone has no text, but is part of the conversation."""
+    picture = {"inlineData": {"mimeType": "image/png", "data": base64.b64encode(PNG).decode()}}
+    drawn = {"candidates": [{"content": {"parts": [picture], "role": "model"}, "finishReason": "STOP"}]}
+    wire_server.answer(stream(drawn))
+    chat = Chat("gemini-2.5-flash-image", url=f"{wire_server.url}{CALL}")
+    await chat.ask("A red dot")
+    await chat.ask("Make it blue")
+    assert wire_server.requests[1].json["contents"] == [
+        {"role": "user", "parts": [{"text": "A red dot"}]},
+        {"role": "model", "parts": [picture]},
+        {"role": "user", "parts": [{"text": "Make it blue"}]},
+    ]
 
 
 def refused(code: int, message: str, name: str, *details: dict[str, Any]) -> bytes:

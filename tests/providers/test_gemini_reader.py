@@ -160,6 +160,7 @@ class TestImagesAndSound:
     def test_an_image_is_a_data_uri(self):
         blob = {"inlineData": {"mimeType": "image/png", "data": PNG}}
         events, _ = read(response(text("See"), blob, **STOP))
+        assert events.pop(-2) == {"type": "state", "state": [text("See"), blob]}
         image = {"type": "content", "content": None, "urls": [f"data:image/png;base64,{PNG}"], "alt": ""}
         assert events == [content("See"), image, FINISH]
 
