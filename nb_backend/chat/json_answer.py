@@ -50,6 +50,8 @@ def _read(text: str) -> Reading:
         return Reading(text, json.loads(text, parse_constant=_refuse_constant))
     except RecursionError:
         return Reading(text, error="it is nested too deeply")
+    except json.JSONDecodeError as error:
+        return Reading(text, error=f"{error.msg}: line {error.lineno} column {error.colno}")
     except ValueError as error:
         return Reading(text, error=str(error))
 

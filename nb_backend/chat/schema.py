@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..text import shorten
@@ -56,7 +57,7 @@ class Schema:
         name = str(getattr(self._model, "__name__", None) or self.schema.get("title") or "answer")
         self._name = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:64]
 
-    @property
+    @cached_property
     def response_format(self) -> dict[str, Any]:
         """OpenAI's parameter ``response_format``: a server that supports it produces only JSON of this schema.
 
@@ -66,7 +67,7 @@ class Schema:
         strict = {"name": self._name, "schema": schema, "strict": self._strict is not None}
         return {"type": "json_schema", "json_schema": strict}
 
-    @property
+    @cached_property
     def original_format(self) -> dict[str, Any]:
         """``response_format`` with the schema as it was given, which identifies a request in the cache."""
         return {"type": "json_schema", "json_schema": {"name": self._name, "schema": self.schema}}
@@ -78,9 +79,12 @@ class Schema:
 
     def instructions(self, system: str | None) -> str:
         """Return the system prompt with the schema after it, for servers that ignore ``response_format``."""
+        return f"{system}\n\n{self._instructions}" if system else self._instructions
+
+    @cached_property
+    def _instructions(self) -> str:
         wanted = json.dumps(self.schema, ensure_ascii=False)
-        request = f"Answer with JSON that fits this schema, and with nothing else:\n{wanted}"
-        return f"{system}\n\n{request}" if system else request
+        return f"Answer with JSON that fits this schema, and with nothing else:\n{wanted}"
 
     def read(self, answer: Answer) -> Any:
         """Return the answer as an instance of the class, or as plain JSON for a JSON schema.

@@ -28,6 +28,7 @@ _OPEN |= {"then", "else", "$dynamicRef", "$recursiveRef"}
 """Keywords that allow more than the strict subset can say."""
 _ABOUT = ("title", "description")
 _NULL: Node = {"type": "null"}
+_MISFIT: Any = object()  # in place of a value that does not fit
 
 
 class NotStrict(Exception):
@@ -65,10 +66,8 @@ class StrictSchema:
 
     def restored(self, value: Any) -> Any:
         """Return a value without the nulls that stand for absent properties; unchanged if it does not fit."""
-        try:
-            return self._restore(value, self._root, {})
-        except _Misfit:
-            return value
+        found = self._restore(value, self._root, {})
+        return value if found is _MISFIT else found
 
     def _node(self, schema: Any) -> Node:
         """Return the strict form of a schema inside the original one."""
@@ -185,47 +184,38 @@ class StrictSchema:
         return wanted in reached or any(self._leads_to(one, wanted, seen) for one in reached - seen)
 
     def _restore(self, value: Any, node: Node, known: dict[tuple[int, int], Any]) -> Any:
-        """Return the restored value; ``_Misfit`` if it does not fit the node. ``known`` are results by ids."""
+        """Return the restored value, or ``_MISFIT`` if it does not fit the node. ``known`` are results by ids."""
+        while "$ref" in node:
+            is_root = node["$ref"] == "#"
+            node = self._root if is_root else self._definitions[_definition_name(node["$ref"])]
         key = id(value), id(node)
         if key not in known:
-            try:
-                known[key] = self._restored_now(value, node, known)
-            except _Misfit as misfit:
-                known[key] = misfit
-        if isinstance(known[key], _Misfit):
-            raise known[key]
+            known[key] = self._restore_new(value, node, known)
         return known[key]
 
-    def _restored_now(self, value: Any, node: Node, known: dict[tuple[int, int], Any]) -> Any:
-        if "$ref" in node:
-            is_root = node["$ref"] == "#"
-            target = self._root if is_root else self._definitions[_definition_name(node["$ref"])]
-            return self._restore(value, target, known)
+    def _restore_new(self, value: Any, node: Node, known: dict[tuple[int, int], Any]) -> Any:
         if "anyOf" in node:
             for branch in node["anyOf"]:
-                with suppress(_Misfit):
-                    return self._restore(value, branch, known)
-            raise _Misfit
+                if (found := self._restore(value, branch, known)) is not _MISFIT:
+                    return found
+            return _MISFIT
         if not _is(node["type"], value) or not any(_is_same(one, value) for one in node.get("enum", [value])):
-            raise _Misfit
+            return _MISFIT
         if node["type"] == "array":
-            return [self._restore(one, node["items"], known) for one in value]
-        if node["type"] != "object":
-            return value
-        properties = node["properties"]
+            items = [self._restore(one, node["items"], known) for one in value]
+            return _MISFIT if any(one is _MISFIT for one in items) else items
+        return self._restore_object(value, node["properties"], known) if node["type"] == "object" else value
+
+    def _restore_object(self, value: Node, properties: Node, known: dict[tuple[int, int], Any]) -> Any:
         missing = [one for name, one in properties.items() if name not in value]
         if not value.keys() <= properties.keys() or not all(isinstance(one, _Optional) for one in missing):
-            raise _Misfit
-        restored = {name: self._restore(one, properties[name], known) for name, one in value.items()}
+            return _MISFIT
+        found = {name: self._restore(one, properties[name], known) for name, one in value.items()}
+        if any(one is _MISFIT for one in found.values()):
+            return _MISFIT
         return {
-            name: one
-            for name, one in restored.items()
-            if one is not None or not isinstance(properties[name], _Optional)
+            name: one for name, one in found.items() if one is not None or not isinstance(properties[name], _Optional)
         }
-
-
-class _Misfit(Exception):
-    """A value does not fit a part of the schema."""
 
 
 def _union(schema: Node, branches: list[Node]) -> Node:
@@ -247,7 +237,8 @@ def _types(schema: Node) -> list[str]:
             raise NotStrict("an enumeration has objects or lists")
         kinds = [kind for kind in _IS if any(_is(kind, value) for value in values) and (not types or kind in types)]
         if "number" in kinds and "integer" in kinds:  # every integer is a number too
-            kinds.remove("integer")
+            are_integers = all(_is("integer", value) for value in values if _is_number(value))
+            kinds.remove("number" if are_integers else "integer")
         return kinds
     if not types:
         types = [kind for kind, name in (("object", "properties"), ("array", "items")) if name in schema]

@@ -89,6 +89,7 @@ _TABLE: Final = (
         "",
         "-c NAME continues a chat",
     ),
+    _Row("schema", "ask with map([prompt], schema=…)", "", "use --schema EXPRESSION"),
     _Row("prompt question", "ask with chat(prompt)", "", "the prompt is in the lines below"),
     _Row(
         "headers header extraheaders defaultheaders httpheaders customheaders organization organizationid"

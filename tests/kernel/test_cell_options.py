@@ -169,7 +169,7 @@ def test_an_answer_that_does_not_fit_is_asked_for_once_more_and_both_stay(kernel
     (remark,) = next(one["metadata"]["nb_backend"] for one in run.displays if "nb_backend" in one["metadata"])[
         "remarks"
     ]
-    assert remark == "asked once more: label: Input should be 'kind' or 'angry'"
+    assert remark == "does not fit: label: Input should be 'kind' or 'angry'; asked once more"
     assert any("asked once more" in shown for shown in run.markdown)
     assert kernel.run("_").result == "Review(label='angry', stars=1)"
     body = engine.history[-1]

@@ -85,7 +85,7 @@ def test_those_whose_answers_do_not_fit_a_schema_are_asked_once_more(kernel, eng
         assert texts[2].startswith("That does not fit the schema: ")
     first, second = [one["data"]["text/markdown"] for one in run.displays if "nb_backend" in one["metadata"]][-2:]
     assert [one.split("\n\n")[0] for one in columns(second)] == ["b**", "c**"]
-    assert "asked once more: it is not JSON" in columns(first)[1]
+    assert "does not fit: it is not JSON" in columns(first)[1]
     assert "the answer does not fit the schema" not in first
     assert all("the answer does not fit the schema" in one for one in columns(second))
     assert kernel.run("len(nb_backend.chats['fits'].messages)").result == "4"

@@ -73,6 +73,8 @@ def offered(before, **known):
         ("%backend fix --fo", ["--format"]),
         ("%%backend g", ["gpt-4o", "gpt-4o-mini"]),
         ("%%backend 'a", ["'a b'", "'anthropic:"]),
+        ("%%backend --effort ", ["none", "low", "medium", "high"]),
+        ("%%backend --schema f", ["figure", "frame"]),
         ("%%backend -", None),
         ("%%backend --fo", ["--format"]),
         ("%%backend gpt-4o g", ["gpt-4o-mini"]),

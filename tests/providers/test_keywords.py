@@ -56,6 +56,7 @@ TIME = ["timeout", "request_timeout", "idle_timeout", "read_timeout", "time_out"
         ),
         (["ssl", "verify", "cert", "ca_certs"], "set SSL_CERT_FILE", "set SSL_CERT_FILE"),
         (["proxy", "proxies"], "set HTTPS_PROXY", "set HTTPS_PROXY"),
+        (["schema"], "ask with map([prompt], schema=…)", "ask with map([prompt], schema=…)"),
         (["max_retries", "max_attempts"], "temporary failures are retried", "temporary failures are retried"),
         (["api_version"], "?api-version=", "?api-version="),
         (["modle", "cahce", "systm", "idle_timout", "base_ur"], "did you mean ", "did you mean "),

@@ -61,7 +61,7 @@ class Options:
         metavar="NUMBER",
         type=temperature,
         in_body=True,
-        help="how random the answer is",
+        help="how random the answer is, from 0; some models that reason refuse it",
     )
     max_tokens: int | None = option(
         "--max-tokens",
@@ -69,14 +69,14 @@ class Options:
         metavar="COUNT",
         type=positive_integer,
         in_body=True,
-        help="the longest answer, in tokens",
+        help="the longest answer, in tokens; what a model reasons counts too",
     )
     effort: str | None = option(
         "--effort",
         example="low",
         choices=EFFORTS,
         in_body=True,
-        help="how long a model that reasons does so before it answers",
+        help="how long a model reasons before it answers, if it can",
     )
     param: list[tuple[str, Any]] = option(
         "-p",

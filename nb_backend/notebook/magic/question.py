@@ -88,7 +88,7 @@ class Question:
         """
         if (misfit := self._misfit(answer)) is None or self.schema is None or self.is_retry:
             return misfit
-        answer.remarks.append(f"asked once more: {shorten(misfit.complaint, 100)}")
+        answer.remarks.append(f"does not fit: {shorten(misfit.complaint, 100)}; asked once more")
         return None
 
     def retry(self, stream: AnswerStream) -> Question | None:
