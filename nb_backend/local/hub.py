@@ -103,7 +103,12 @@ def _describe(model: HubModel) -> list[_File]:
 def _paths(hub: Any, repo: str) -> list[str]:
     """Return the paths of all files of a repository."""
     api = hub.HfApi(endpoint=_endpoint())
-    return [one.rfilename for one in api.model_info(repo).siblings or []] or api.list_repo_files(repo)
+    try:
+        return [one.rfilename for one in api.model_info(repo).siblings or []]
+    except hub.errors.RepositoryNotFoundError:
+        raise
+    except hub.errors.HfHubHTTPError:  # a mirror, which may have the other list only
+        return [*api.list_repo_files(repo)]
 
 
 def _metadata(hub: Any, model: HubModel, path: str) -> _File:
@@ -111,9 +116,10 @@ def _metadata(hub: Any, model: HubModel, path: str) -> _File:
     found = hub.get_hf_file_metadata(url, timeout=TIMEOUT)
     version = (found.etag or "").lower()
     if not _SHA256.fullmatch(version):  # a mirror, which may have it in its list
-        info = hub.HfApi(endpoint=_endpoint()).model_info(model.repo, files_metadata=True)
-        stored = [one.lfs for one in info.siblings or [] if one.rfilename == path and one.lfs]
-        version = next((one.sha256 for one in stored), version)
+        with suppress(hub.errors.HfHubHTTPError):
+            info = hub.HfApi(endpoint=_endpoint()).model_info(model.repo, files_metadata=True)
+            stored = [one.lfs for one in info.siblings or [] if one.rfilename == path and one.lfs]
+            version = next((one.sha256 for one in stored), version)
     return _File(path, url, found.size or 0, version)
 
 

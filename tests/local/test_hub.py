@@ -152,6 +152,11 @@ def test_a_mirror_may_have_the_checksum_in_its_list_or_nowhere(hub):
     assert fetch(MODEL).read_bytes() == DATA[:100]
 
 
+def test_a_mirror_may_have_the_list_of_files_only(hub):
+    hub.has_info = False
+    assert fetch(MODEL).read_bytes() == DATA
+
+
 def test_a_full_disk_is_one_line_before_the_download(hub, monkeypatch):
     free = namedtuple("free", "free")
     monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: free(module.MARGIN))

@@ -33,6 +33,7 @@ class Hub:
     cuts: list[int] = field(default_factory=list)
     checksum: str = ""
     etag: str = ""
+    has_info: bool = True
     on_cut: threading.Event = field(default_factory=threading.Event)
     hold: bool = False
     requests: list[tuple[str, str, str, dict[str, str]]] = field(default_factory=list)
@@ -65,8 +66,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.note()
         path = unquote(self.path.partition("?")[0])
-        if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(/revision/main)?", path):
+        if self.hub.has_info and (found := re.fullmatch(r"/api/models/([^/]+/[^/]+)", path)):
             self.info(found[1])
+        elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/main", path):
+            names = self.hub.repos[found[1]]
+            self.answer(200, [{"type": "file", "path": name, "size": 1, "oid": "a" * 40} for name in names])
         elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/main/(.+)", path):
             self.resolve(found[1], found[2])
         else:
