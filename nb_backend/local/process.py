@@ -25,6 +25,7 @@ from typing import IO
 
 from .. import background, debug
 from ..errors import ConnectionFailed
+from ..services import SERVICES
 from .gguf_files import model_name
 
 START_TIMEOUT = 60.0  # seconds until the subprocess has to accept connections
@@ -258,7 +259,10 @@ def _spawn(stderr: IO[bytes] | None) -> subprocess.Popen[bytes]:
 
 def _run(arguments: Sequence[str], stderr: IO[bytes] | None) -> subprocess.Popen[bytes]:
     """Start the command ``nb-backend``, with pipes to its stdin and from its stdout."""
-    environment = {key: value for key, value in os.environ.items() if key not in _NOT_INHERITED}
+    left_out = _NOT_INHERITED | {key for service in SERVICES.values() for key in service.keys}
+    if arguments[0] == "fetch":
+        left_out -= {*SERVICES["huggingface"].keys}  # of the hub
+    environment = {key: value for key, value in os.environ.items() if key not in left_out}
     package = Path(__file__).parents[1] / "__init__.py"
     # -P: files in the working directory are not taken for modules.
     command = [sys.executable, "-P", "-u", "-c", _BOOTSTRAP, str(package), *arguments]

@@ -159,7 +159,9 @@ def hub(tmp_path):
 
 @pytest.fixture
 def hub_kernel(hub, tmp_path):
-    yield from kernel_with(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "hf"), XDG_CACHE_HOME=str(tmp_path))
+    hub.token = "hf_secret"
+    folders = {"HF_HOME": str(tmp_path / "hf"), "XDG_CACHE_HOME": str(tmp_path)}
+    yield from kernel_with(HF_ENDPOINT=hub.url, HF_TOKEN="hf_secret", **folders)
 
 
 def said(run):

@@ -171,11 +171,13 @@ async def test_an_interrupt_of_the_kernels_process_group_does_not_reach_it():
 
 
 async def test_keys_of_other_servers_are_not_inherited(monkeypatch):
-    monkeypatch.setenv("NB_BACKEND_API_KEY", "sk-secret")
+    keys = {"NB_BACKEND_API_KEY", "OPENAI_API_KEY", "GOOGLE_API_KEY", "HF_TOKEN", "G4F_API_KEY"}
+    for key in keys:
+        monkeypatch.setenv(key, "sk-secret")
     monkeypatch.setenv("PYTHONINSPECT", "1")
     await ensure_running()
     (child,) = children()
-    assert not {"NB_BACKEND_API_KEY", "PYTHONINSPECT"} & child.environ().keys()
+    assert not {*keys, "PYTHONINSPECT"} & child.environ().keys()
     assert child.environ()["PATH"] == os.environ["PATH"]
 
 
