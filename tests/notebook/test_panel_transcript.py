@@ -113,6 +113,19 @@ def test_the_sound_of_an_answer_is_in_the_record_if_it_is_small_and_else_the_ans
         assert spoken.metadata["remarks"] == ["cut"]
 
 
+@pytest.mark.parametrize(("size", "is_kept"), [(1000, True), (2 * MAX_IMAGE_BYTES, False)])
+def test_a_state_that_is_as_large_as_a_picture_is_left_out_of_the_record(size, is_kept):
+    drawn = answer("Here.")
+    drawn["state"] = {
+        "owner": "gemini gemini",
+        "items": [{"inlineData": {"mimeType": "image/png", "data": "A" * size}}],
+    }
+    record = record_of({"main": (Chat("m"), [question("Draw"), drawn])}, "main", {}, [])
+    (_, (restored, _)) = Record.read(record).chats["main"].described_messages()
+    assert ("state" in restored) is is_kept
+    assert "state" in drawn
+
+
 def test_a_message_is_rendered_once(monkeypatch):
     calls = []
     safe = safe_module.safe_markdown

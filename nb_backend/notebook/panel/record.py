@@ -18,6 +18,7 @@ from ...chat.named_chats import chats
 from ...chat.transcript import Transcript
 from ...markdown.data_uris import shorten_images
 from ...media.attachment import Attachment
+from ...transport.json_body import encode_json
 from ...typing import Messages
 from .chat_settings import PARAMETERS, apply_settings
 from .earlier import safe_transcript
@@ -182,6 +183,8 @@ def _small_message(message: Mapping[str, Any], images: Mapping[str, str], room: 
     if isinstance(speech := message.get("speech"), str) and not _is_small(speech):
         del small["speech"]
         about["remarks"] = [*(about.get("remarks") or []), "its sound is too large for the notebook"]
+    if "state" in message and len(encode_json(message["state"])) > MAX_IMAGE_BYTES:  # Gemini's holds pictures
+        del small["state"]
     if "images" in message:
         targets = {address: images.get(target, target) for address, target in message["images"].items()}
         small["images"] = {
