@@ -116,8 +116,11 @@ class AnthropicApi(Provider):
         if not (isinstance(reader, MessageReader) and reader.paused):
             return None
         messages = sent["messages"][:-1] if reader.is_continued else sent["messages"]
+        *blocks, last = reader.turn()
+        if last["type"] == "text":
+            last = {**last, "text": last["text"].rstrip()}  # the API refuses a space at the end of the messages
         container = {"container": reader.container} if reader.container else {}
-        return {**sent, **container, "messages": [*messages, {"role": "assistant", "content": reader.turn()}]}
+        return {**sent, **container, "messages": [*messages, {"role": "assistant", "content": [*blocks, last]}]}
 
     @classmethod
     async def get_models(cls, provider: str | None = None, *, api_key: str | None = None) -> list[Model]:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-import orjson
-
 from ..events import RawResponse, event_of
-from ..text import truncate
-from ..transport.json_body import encode_json
+from .anthropic_blocks import MAX_TEXTS, TOOL_USES, Block, label_of, page_of
 from .reader import ResponseReader
 from .sources import SourceList
 from .tool_calls import MAX_CALLS
@@ -20,85 +16,7 @@ MAX_PARTS = 10
 """How many responses may make up one answer if the server pauses."""
 _PAUSES = ("pause_turn", "compaction")  # stop reasons after which the same turn goes on
 _MAX_BLOCKS = 10_000  # more in one answer are ignored
-_MAX_TEXTS = 1000  # deltas of a block that are kept apart
-_TOOL_USES = ("tool_use", "server_tool_use", "mcp_tool_use")
-_PLAIN = ("text", "tool_use")  # blocks that can be built again from the text and the tool calls
-_LABELS = {
-    "web_search": "searching the web",
-    "web_fetch": "reading a web page",
-    "code_execution": "running code",
-    "bash_code_execution": "running code",
-    "text_editor_code_execution": "editing a file",
-    "tool_search_tool_regex": "searching for tools",
-    "tool_search_tool_bm25": "searching for tools",
-    "advisor": "asking another model",
-}
-"""What a tool of the server does, for its ``progress`` event."""
 _COUNTS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-
-
-@dataclass
-class Block:
-    """Content block of an answer: what its start held, and the pieces that came after it by their key."""
-
-    start: dict[str, Any]
-    pieces: dict[str, list[str]] = field(default_factory=dict)
-    citations: list[Any] = field(default_factory=list)
-    is_known: bool = True  # False if a delta has come that this reader does not know
-
-    @property
-    def type(self) -> str:
-        """The type: ``text``, ``thinking``, ``tool_use``, ``server_tool_use`` …"""
-        kind = self.start.get("type")
-        return kind if isinstance(kind, str) else ""
-
-    def add(self, key: str, piece: str) -> None:
-        """Add a piece of the text under this key."""
-        texts = self.pieces.setdefault(key, [])
-        texts.append(piece)
-        if len(texts) > _MAX_TEXTS:
-            texts[:] = ["".join(texts)]
-
-    def text(self, key: str) -> str:
-        """Return the whole text under this key: what the start held and what came after it."""
-        start = self.start.get(key)
-        return "".join([start if isinstance(start, str) else "", *self.pieces.get(key, ())])
-
-    @property
-    def arguments(self) -> str:
-        """The input of a tool as JSON."""
-        written = "".join(self.pieces.get("partial_json", ()))
-        given = self.start.get("input")
-        return written if written.strip() or not isinstance(given, dict) else encode_json(given).decode()
-
-    def whole(self) -> dict[str, Any] | None:
-        """Return the block as the next request has to contain it; ``None`` if it is not known completely."""
-        if not self.is_known or (self.type == "thinking" and not self.is_opaque):
-            return None
-        made = {**self.start, **{key: self.text(key) for key in self.pieces if key != "partial_json"}}
-        if self.type in _TOOL_USES:
-            try:
-                made["input"] = orjson.loads(self.arguments or "{}")
-            except orjson.JSONDecodeError:
-                return None
-        if self.type == "text":
-            if not self.text("text").strip():
-                return None  # the API refuses it
-            if citations := [_citation(one) for one in self._citations]:
-                made["citations"] = citations
-            else:
-                made.pop("citations", None)
-        return made
-
-    @property
-    def _citations(self) -> list[Any]:
-        started = self.start.get("citations")
-        return [*(started if isinstance(started, list) else []), *self.citations]
-
-    @property
-    def is_opaque(self) -> bool:
-        """Whether only the server can make the block, so that it has to be sent back."""
-        return bool(self.text("signature")) if self.type == "thinking" else self.type not in _PLAIN
 
 
 class MessageReader(ResponseReader):
@@ -186,7 +104,7 @@ class MessageReader(ResponseReader):
                 pass
             found += self._translated(event)
             index, texts = self._text_index, self._block_texts
-        if len(texts) > _MAX_TEXTS:
+        if len(texts) > MAX_TEXTS:
             texts[:] = ["".join(texts)]
         return found
 
@@ -240,7 +158,7 @@ class MessageReader(ResponseReader):
         if not isinstance(reason, str) or not reason or self._has_ended:
             return
         self._has_ended = True
-        if reason in _PAUSES and self._parts < MAX_PARTS:
+        if reason in _PAUSES and self._parts < MAX_PARTS and self.turn():
             self.paused = self._finished = True
             self.endings += 1
             return
@@ -260,18 +178,18 @@ class MessageReader(ResponseReader):
             self._text_index, self._block_texts = index, block.pieces.setdefault("text", [])
             if text := block.text("text"):
                 yield RawResponse(type="content", content=text)
-            for citation in block._citations:
+            for citation in block.all_citations:
                 yield from self._sources_of(citation)
         elif kind == "thinking":
             yield from self._reasoning(block.text("thinking"), is_first=True)
-        elif kind in _TOOL_USES or kind.endswith("_tool_result") or kind == "redacted_thinking":
+        elif kind in TOOL_USES or kind.endswith("_tool_result") or kind == "redacted_thinking":
             self._has_called = True
             if kind == "web_search_tool_result":
                 yield from self._sources_of(given.get("content"))
             elif kind == "web_fetch_tool_result":
-                yield from self._sources_of(_fetched(given.get("content")))
-            elif kind in _TOOL_USES and kind != "tool_use":
-                yield RawResponse(type="progress", progress={"label": _label(given)})
+                yield from self._sources_of(page_of(given.get("content")))
+            elif kind in TOOL_USES and kind != "tool_use":
+                yield RawResponse(type="progress", progress={"label": label_of(given)})
         elif kind == "fallback" and isinstance(to := given.get("to"), dict):
             yield from self._answers(to.get("model"))
 
@@ -366,25 +284,3 @@ _STARTED_BY = {"text_delta": "text", "thinking_delta": "thinking"}
 
 def _is_compaction(iteration: Any) -> bool:
     return isinstance(iteration, dict) and iteration.get("type") == "compaction"
-
-
-def _citation(citation: Any) -> Any:
-    """Return a citation as requests may contain it; answers have a ``file_id`` more, which is refused."""
-    if not isinstance(citation, dict):
-        return citation
-    return {name: value for name, value in citation.items() if name != "file_id"}
-
-
-def _fetched(result: Any) -> Any:
-    """Return a fetched page as a source."""
-    if not isinstance(result, dict):
-        return None
-    document = result.get("content")
-    title = document.get("title") if isinstance(document, dict) else None
-    return {"url": result.get("url"), "title": title}
-
-
-def _label(use: dict[str, Any]) -> str:
-    """Return what a call of a server's tool does, for people."""
-    name = " ".join(str(use.get("name") or "a tool").split())
-    return _LABELS.get(name) or f"calling {truncate(name, 60)}"

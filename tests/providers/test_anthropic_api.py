@@ -214,6 +214,19 @@ async def test_a_chat_goes_on_after_several_pauses(wire_server):
     assert len(turns[2][1]["content"]) == 6
 
 
+async def test_a_pause_after_a_space_or_after_nothing(wire_server):
+    wire_server.answer(answer(start(), *text(0, "Let me look. "), *stop("pause_turn")))
+    wire_server.answer(answer(start(), *text(0, "Well. "), *stop("pause_turn")))
+    wire_server.answer(HELLO)
+    assert "".join(map(str, await events_of(wire_server))) == "Let me look. Well. Hello"
+    contents = [request.json["messages"][-1]["content"] for request in wire_server.requests]
+    assert [blocks[-1]["text"] for blocks in contents] == ["Hi", "Let me look.", "Well."]
+    assert contents[2][0]["text"] == "Let me look. "
+    wire_server.answer(answer(start(), *stop("pause_turn")))
+    wire_server.answer(answer(start(), *stop("pause_turn")))
+    assert (await events_of(wire_server))[-1].type == "finish"
+
+
 async def test_the_container_of_the_turn_is_kept(wire_server):
     pause = stop("pause_turn")
     pause[0]["delta"]["container"] = {"id": "machine", "expires_at": "2026-01-01"}
