@@ -70,7 +70,7 @@ def choose(model: HubModel, paths: Iterable[str]) -> list[str]:
 
     If no file is named, and there is only one model, it is that one.
     """
-    models = _models(paths)
+    models = complete_models(paths)
     if not models:
         raise NoSuchFileError(f"{model.repo} has no GGUF files: choose a repository that has some")
     found = _matching(model.file or DEFAULT, models)
@@ -83,7 +83,7 @@ def choose(model: HubModel, paths: Iterable[str]) -> list[str]:
     raise NoSuchFileError(f"{lacks}: write {PREFIX}{model.repo}:FILE with one of {_listed(found or models)}")
 
 
-def _models(paths: Iterable[str]) -> dict[str, list[str]]:
+def complete_models(paths: Iterable[str]) -> dict[str, list[str]]:
     """Return the complete models among the files: all parts of each, by the path of the first one."""
     known = {path for path in paths if path.lower().endswith(".gguf") and path.isprintable() and "\\" not in path}
     found: dict[str, list[str]] = {}

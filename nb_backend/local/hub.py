@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .engine import EngineError
-from .gguf_files import HubModel, NoSuchFileError, choose, model_name, shards
+from .gguf_files import HubModel, NoSuchFileError, choose, complete_models, model_name, shards
 from .weights import Report, cache_folder, progress_bar
 
 RETRIES = 5  # after a broken connection, as long as nothing more arrives
@@ -216,6 +216,22 @@ def _stored(model: HubModel) -> Path | None:
     return None
 
 
+def stored_models() -> list[HubModel]:
+    """Return the models of the hub that are in the cache, sorted."""
+    root = models_folder()
+    found = {
+        HubModel(f"{folder.parts[-3]}/{folder.parts[-2]}", name)
+        for folder in root.glob("*/*/*/")
+        for name in complete_models(os.listdir(folder))
+    }
+    return sorted(found, key=str)
+
+
+def models_folder() -> Path:
+    """Return the folder of all models of the hub in the cache."""
+    return cache_folder() / "models"
+
+
 def _is_stored(file: _File, folder: Path) -> bool:
     """Whether the whole file is there: it got its name when it was checked."""
     size = _size(folder / file.name)
@@ -223,7 +239,7 @@ def _is_stored(file: _File, folder: Path) -> bool:
 
 
 def _folder(model: HubModel) -> Path:
-    return cache_folder().joinpath("models", *model.repo.split("/"))
+    return models_folder().joinpath(*model.repo.split("/"))
 
 
 def _digest(files: list[_File]) -> str:

@@ -200,7 +200,10 @@ def test_a_model_of_the_hub_is_fetched_once_and_answers_in_the_cells_after(hub_k
     one_line(kernel.run("%backend local hf:org/nothing"), "the hub shows no model org/nothing")
     one_line(kernel.run(f"%backend local {tmp_path}/other.gguf"), "is not a GGUF file: write hf:ORG/REPO")
     one_line(kernel.run("%backend local hello"), "there is no file hello in")
-    assert "runs Real-Q4_K_M" in said(kernel.run("%backend local"))
+    shown = said(kernel.run("%backend local"))
+    assert "runs Real-Q4_K_M" in shown
+    assert "- fetched: `%backend local hf:org/Real:Real-Q4_K_M.gguf`" in shown
+    assert f"- they are in `{tmp_path}/nb_backend/models`" in shown
     assert "(the default) from the next answer on" in said(kernel.run("%backend local default"))
     assert "runs Real-Q4_K_M" in said(kernel.run(f"%backend local {file}"))
 

@@ -61,6 +61,7 @@ def test_the_default_file_is_fetched_once_with_its_progress(hub):
     assert stored() == ["Small-Q4_K_M.gguf"]
     assert fetch(MODEL) == path
     assert hub.downloads() == [None]
+    assert module.stored_models() == [HubModel(MODEL.repo, "Small-Q4_K_M.gguf")]
 
 
 @pytest.mark.parametrize("file", ["Q8_0", "Small-Q8_0.gguf", "small-q8_0"])
@@ -102,6 +103,7 @@ def test_the_next_process_continues_what_one_that_was_killed_has_left(hub):
     killed.kill()
     killed.communicate()
     assert "Small-Q4_K_M.gguf" not in stored()
+    assert module.stored_models() == []
     kept = next(module.cache_folder().rglob("*.part")).stat().st_size
     assert fetch(MODEL).read_bytes() == DATA
     assert hub.downloads() == [None, f"bytes={kept}-"]

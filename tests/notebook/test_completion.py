@@ -25,6 +25,7 @@ KNOWN = Known(
     variables=["figure", "frame"],
     models=lambda: MODELS,
     chats=lambda: ["main", "my chat"],
+    local_models=lambda: ["default", "hf:org/repo:m-Q4_K_M.gguf", "hf:"],
     image_paths=lambda start: [name for name in ("figs/", "plot.png", "two words.png") if name.startswith(start)],
 )
 
@@ -54,6 +55,8 @@ def offered(before, **known):
         ("%backend url http://local", ["http://localhost:8080"]),
         ("%backend history ", ["main", '"my chat"']),
         ("%backend reset 'm", ["'main'", "'my chat'"]),
+        ("%backend local ", ["default", "hf:org/repo:m-Q4_K_M.gguf", "hf:"]),
+        ("%backend local hf:o", ["hf:org/repo:m-Q4_K_M.gguf"]),
         ("%backend ask gpt", []),
         ("%backend key ", ["anthropic", "ollama", "--keep", "--forget"]),
         ("%backend key ollama ", ["--keep", "--forget"]),

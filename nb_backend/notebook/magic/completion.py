@@ -43,6 +43,7 @@ class Known:
     models_of: Callable[[str], Iterable[str]] = lambda service: []
     chats: Callable[[], Iterable[str]] = list
     image_paths: Callable[[str], Iterable[str]] = lambda start: []
+    local_models: Callable[[], Iterable[str]] = list
 
     def values(self, source: str, start: str) -> list[str]:
         """Return the names of a source, which ``Option.completes`` names; ``start`` is what is typed of one."""
@@ -105,6 +106,7 @@ class Completer:
             models_of=_models_of,
             chats=_chats,
             image_paths=image_paths,
+            local_models=_local_models,
         )
 
 
@@ -156,6 +158,8 @@ def candidates(before: str, known: Known) -> tuple[str, list[str]]:
             if space and service in known.services:
                 return _fitting(word.lstrip(), known.models_of(service))
             return _fitting(rest, [*known.models(), *known.services])
+        case "local":
+            return _fitting(rest, known.local_models())
         case "url":
             return _complete_url(rest, known)
         case "key":
@@ -315,6 +319,12 @@ def _models_of(service: str) -> list[str]:
         return [] if missing_key(api, api.key(Secret())) else known_models(url=service)
     except ValueError:  # a setting of the service is wrong
         return []
+
+
+def _local_models() -> list[str]:
+    from .local_model import names_of_models
+
+    return names_of_models()
 
 
 def _chats() -> list[str]:

@@ -36,7 +36,7 @@ def local_model(given: Sequence[Word]) -> Report:
     refuse_variable(given)
     name = " ".join(given)
     if not name:
-        return Report(f"the embedded backend runs {_described(process.used())}", *_who_is_asked())
+        return Report(f"the embedded backend runs {_described(process.used())}", *_stored(), *_who_is_asked())
     file = None if name == DEFAULT else _fetched(name) if name.startswith(PREFIX) else _existing(name)
     if file != process.used():
         process.use(file)
@@ -104,6 +104,22 @@ def _described(file: Path | None) -> str:
 
         return f"{NAME} (the default)"
     return f"{model_name(file.name)} ({size_of(file) / 1e9:.1f} GB)"
+
+
+def _stored() -> list[str]:
+    """Return lines about the models that were fetched before; none if there are none."""
+    from ...local.hub import models_folder, stored_models
+
+    if not (models := stored_models()):
+        return []
+    return ["", *(f"- fetched: `%backend local {model}`" for model in models), f"- they are in `{models_folder()}`"]
+
+
+def names_of_models() -> list[str]:
+    """Return what may follow ``%backend local``, for Tab: models that need no download, and the start of others."""
+    from ...local.hub import stored_models
+
+    return [DEFAULT, *map(str, stored_models()), PREFIX]
 
 
 def _who_is_asked() -> list[str]:
