@@ -9,10 +9,12 @@ from functools import partial
 from inspect import signature
 from typing import Any
 
+from .. import settings
 from ..chat.answer import Answer
 from ..chat.chat import Chat
 from ..chat.schema import Schema
 from ..providers.keywords import refuse_unknown
+from ..services import split_model
 from .awaitable import BatchCall, caller_can_await
 from .progress import choose_view
 from .runner import BatchRunner, Item, Result
@@ -89,8 +91,8 @@ def compare(
 
     The columns are ``prompt``, ``model``, ``answer`` (the text, as much as arrived), ``tokens``, ``seconds`` and
     ``error`` (the message of a failure, else ``None``); if any answer is incomplete, there is a boolean column
-    ``complete``. ``prompts`` may be a single text, and ``models`` a text with commas between the names. The other
-    arguments, and ``await``, are as for ``map``.
+    ``complete``. ``prompts`` may be a single text, and ``models`` a text with commas between the names, also of several
+    services, each of which gets its own key. The other arguments, and ``await``, are as for ``map``.
     """
     try:
         import pandas  # type: ignore[import-untyped]
@@ -102,6 +104,7 @@ def compare(
     names = [name for one in models.split(",") if (name := one.strip())] if isinstance(models, str) else [*models]
     if not names:
         raise ValueError("models is empty: name at least one model")
+    _refuse_one_key_for_several(names, chat)
     rows = read_rows([prompts] if isinstance(prompts, str | Answer) else prompts, template, images)
     filled = [(make_prompt(), row_images) for make_prompt, row_images in rows.prompts()]
     items = (Item(partial(str, prompt), row_images, name) for prompt, row_images in filled for name in names)
@@ -110,6 +113,19 @@ def compare(
     make_value = partial(_comparison, pandas, pairs)
     call = _make_call(items, len(pairs), names[0], concurrency, parsed_schema, chat, progress, make_value)
     return call.start() if caller_can_await(sys._getframe(1)) else call.wait()
+
+
+def _refuse_one_key_for_several(names: list[str], chat: dict[str, Any]) -> None:
+    """Raise ``ValueError`` if ``api_key`` would be sent to several servers."""
+    if not chat.get("api_key") or chat.get("url"):
+        return
+    has_url = settings.url() is not None
+    services = [split_model(settings.model(name), has_url=has_url)[0] for name in names]
+    if len({*services}) < 2:
+        return
+    chat.clear()  # a traceback must not show the key
+    how = [f"{one.key_variable}, or %backend key {one.name}" for one in dict.fromkeys(services) if one is not None]
+    raise ValueError(f"compare asks several servers, and api_key is for one: leave it out, and set {'; '.join(how)}")
 
 
 def _make_call(

@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pandas as pd
 import pytest
+from stand_ins import standing_in
 
 import nb_backend
 from nb_backend.local.scripted import ScriptedEngine
+from nb_backend.services import SERVICES
 
 COLUMNS = ["prompt", "model", "answer", "tokens", "seconds", "error"]
 
@@ -104,6 +107,31 @@ def test_arguments_that_cannot_be_used_are_refused_at_once(backend):
     with pytest.raises(TypeError, match="takes models"):
         nb_backend.compare("one", ["a"], model="b")
     assert backend.engine.history == []
+
+
+def test_models_of_several_services_get_their_own_keys_and_no_common_one(monkeypatch):
+    with standing_in(openai=["gpt"], anthropic=["claude"], ollama=["phi"]) as clouds:
+        clouds["ollama"].key = ""
+        for name, one in clouds.items():
+            monkeypatch.setitem(SERVICES, name, replace(SERVICES[name], url=one.url, url_variable=""))
+            monkeypatch.setenv(SERVICES[name].keys[0], one.key)
+        models = ["openai:gpt", "anthropic:claude", "ollama:phi"]
+        found = nb_backend.compare("Hi", models, progress=False)
+        assert found["answer"].tolist() == ["I am openai.", "I am anthropic.", "I am ollama."]
+        assert not any(
+            one.key and one.key in other.sent
+            for one in clouds.values()
+            for other in clouds.values()
+            if one is not other
+        )
+        with pytest.raises(ValueError, match=r"api_key is for one: leave it out, and set OPENAI_API_KEY, or %backend"):
+            nb_backend.compare("Hi", models, api_key="one-key-for-all-0123")
+        assert "one-key-for-all" not in str([one.sent for one in clouds.values()])
+        table = nb_backend.compare("Hi", ["openai:gpt"], api_key=clouds["openai"].key, progress=False)
+        assert table["answer"].tolist() == ["I am openai."]
+        answers = nb_backend.map(["Hi"], model="claude", url=clouds["anthropic"].url, api="anthropic", progress=False)
+        assert [str(one) for one in answers] == ["I am anthropic."]
+        assert [str(one) for one in nb_backend.map(["Hi"], model="openai:gpt", progress=False)] == ["I am openai."]
 
 
 def test_without_pandas_the_error_says_what_to_install():

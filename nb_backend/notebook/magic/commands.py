@@ -116,7 +116,7 @@ def list_services() -> Report:
 @_command("models [SERVICE] [WORD]", 2)
 def list_models(named: str = "", wanted: str = "") -> Report:
     """List the models of the server or of SERVICE, or those with WORD in their name."""
-    service = _listed_service(named)
+    service = find_service(named) if wanted else _listed_service(named)
     if service is None and wanted:
         close = " or ".join(closest_services(named))
         form = f"there is no service {shorten(named)!r}: did you mean {close}?" if close else ""

@@ -174,7 +174,7 @@ def _key_of(service: Service) -> str:
         return f"set, {service.key_variable}"
     if kept is not None and kept.value:
         return f"set, in {settings.KEPT}"
-    return f"not set, {' or '.join(service.keys)}" if not service.is_local else "not set"
+    return f"not set, {' or '.join(service.keys)}"
 
 
 def _answers(service: Service, answering: set[str]) -> str:
