@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
+from ..transport.json_body import encode_json
+
 _MAX_TEXTS = 1000  # deltas that are kept apart; joined, they take a tenth of the memory
+_MAX_ITEMS = 1000  # of a list in an argument that comes in pieces
+_MAX_PATH = 200  # characters of the path of such a piece
 _MADE_UP: Final = "gemini_call_"
 _PARTS: Final = frozenset(
     {
@@ -35,17 +40,26 @@ class GeminiTurn:
         """Whether they are reasoning."""
         self._parts: list[dict[str, Any]] = []
         self._has_more = False  # than text
+        self._open_call: dict[str, Any] | None = None  # whose arguments arrive in pieces
+        self._calls: list[dict[str, Any]] = []
 
     def add(self, part: dict[str, Any]) -> None:
         """Add a part of a response."""
-        text, is_thought = part.get("text"), part.get("thought") is True
+        text, is_thought, call = part.get("text"), part.get("thought") is True, part.get("functionCall")
         if isinstance(text, str) and not part.keys() - {"text", "thought"}:
             if is_thought is not self.is_thought:
                 self._close()
                 self.is_thought = is_thought
             self.add_text(text)
+        elif isinstance(call, dict) and self._open_call is not None and not call.get("name"):
+            self._go_on(self._open_call, call)
         elif not is_thought or "thoughtSignature" in part:  # a picture of a thought is not sent back
             self._close()
+            if isinstance(call, dict):
+                made = {key: value for key, value in call.items() if key not in ("partialArgs", "willContinue")}
+                self._go_on(made, call)
+                self._calls += [made] if isinstance(made.get("name"), str) and made["name"] else []
+                part = {**part, "functionCall": made}
             self._parts.append(part)
             self._has_more = self._has_more or bool(part.get("thoughtSignature") or _is_picture(part))
 
@@ -56,6 +70,26 @@ class GeminiTurn:
         if len(self._texts) > _MAX_TEXTS:
             self._joined.append("".join(self._texts))
             self._texts.clear()
+
+    def _go_on(self, made: dict[str, Any], call: dict[str, Any]) -> None:
+        """Add the arguments that have come of a call, if they come in pieces."""
+        pieces = call.get("partialArgs")
+        for piece in pieces if isinstance(pieces, list) else ():
+            if isinstance(piece, dict) and len(path := str(piece.get("jsonPath"))) <= _MAX_PATH:
+                made["args"] = _with_piece(made.get("args"), path, piece)
+        self._open_call = made if call.get("willContinue") else None
+
+    def take_calls(self, response_id: str) -> list[dict[str, Any]]:
+        """Return the function calls in OpenAI's form, once. One without an id gets one from those of the response."""
+        calls, self._calls = self._calls, []
+        return [
+            {
+                "id": str(call.get("id") or made_up_id(response_id, number)),
+                "type": "function",
+                "function": {"name": call["name"], "arguments": encode_json(call.get("args") or {}).decode()},
+            }
+            for number, call in enumerate(calls, 1)
+        ]
 
     def take_state(self) -> list[dict[str, Any]]:
         """Return the parts, once; an empty list if none has a signature or is a picture.
@@ -73,6 +107,28 @@ class GeminiTurn:
         self._joined.clear()
         self._texts.clear()
         self.is_thought = False
+
+
+def _with_piece(value: Any, path: str, piece: dict[str, Any]) -> Any:
+    """Return a value with a piece of an argument at a path like ``$.city`` or ``$.stops[0].name``."""
+    found = _step.match(path.removeprefix("$"))
+    if not found:
+        text = piece.get("stringValue")
+        if isinstance(text, str):
+            return value + text if isinstance(value, str) else text
+        return next((piece[key] for key in ("numberValue", "boolValue") if key in piece), None)
+    rest = path.removeprefix("$")[found.end() :]
+    if found["index"] is None:
+        name = found["name"] or found["quoted"] or ""
+        holder = dict(value) if isinstance(value, dict) else {}
+        return {**holder, name: _with_piece(holder.get(name), rest, piece)}
+    items, index = [*value] if isinstance(value, list) else [], min(int(found["index"]), _MAX_ITEMS)
+    items += [None] * (index + 1 - len(items))
+    items[index] = _with_piece(items[index], rest, piece)
+    return items
+
+
+_step = re.compile(r"\.?(?:(?P<name>[^.\[\]]+)|\[(?P<index>\d{1,6})\]|\[['\"](?P<quoted>.*?)['\"]\])")
 
 
 def _is_picture(part: dict[str, Any]) -> bool:

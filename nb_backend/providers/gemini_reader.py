@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 from ..events import RawResponse, event_of
 from ..media.sniff import data_uri
 from ..media.sound import wav
-from ..transport.json_body import encode_json
-from .gemini_parts import GeminiTurn, made_up_id
+from .gemini_parts import GeminiTurn
 from .gemini_sources import sources_of
 from .reader import ResponseReader
 from .sources import SourceList
@@ -59,8 +58,6 @@ class GeminiReader(ResponseReader):
         self._response_id = ""
         self._turn = GeminiTurn()
         self._reasoning_end = ""
-        self._calls: list[dict[str, Any]] = []
-        self._call_count = 0
         self._audio: list[bytes] = []
         self._audio_type = ""
         self._sources = SourceList()
@@ -159,7 +156,7 @@ class GeminiReader(ResponseReader):
         audio, self._audio = self._audio, []
         if audio:
             found.append(RawResponse(type="audio", audio=_sound(audio, self._audio_type)))
-        calls, self._calls = self._calls, []
+        calls = self._turn.take_calls(self._response_id)
         if whole and calls:
             found.append(RawResponse(type="tool_calls", tool_calls=calls))
         state = self._turn.take_state()
@@ -194,8 +191,7 @@ class GeminiReader(ResponseReader):
         if isinstance(text, str) and text:
             self._has_answered = True
             yield self._reasoning(text) if is_thought else RawResponse(type="content", content=text)
-        if isinstance(call := part.get("functionCall"), dict):
-            self._add_call(call)
+        self._has_answered = self._has_answered or "functionCall" in part
         if isinstance(blob := part.get("inlineData"), dict) and not is_thought:
             yield from self._blob(str(blob.get("mimeType") or ""), blob.get("data"))
         if isinstance(file := part.get("fileData"), dict) and not is_thought:
@@ -216,16 +212,6 @@ class GeminiReader(ResponseReader):
             text = f"\n\n{text}"
         self._reasoning_end = text[-1]
         return RawResponse(type="reasoning", token=text)
-
-    def _add_call(self, call: dict[str, Any]) -> None:
-        """Add a function call; if it has no id, its id is made of that of the response and its number."""
-        if not isinstance(name := call.get("name"), str) or not name:
-            return
-        self._call_count += 1
-        id_ = str(call.get("id") or made_up_id(self._response_id, self._call_count))
-        arguments = encode_json(call.get("args") or {}).decode()
-        self._calls.append({"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}})
-        self._has_answered = True
 
     def _blob(self, kind: str, data: Any) -> Iterable[RawResponse]:
         if not isinstance(data, str) or not data:

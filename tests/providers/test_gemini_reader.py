@@ -118,6 +118,24 @@ class TestToolCalls:
         assert ids == [call["id"] for call in read(*body)[0][0]["tool_calls"]]
         assert len({*ids}) == 2
 
+    def test_arguments_in_pieces_are_joined(self):
+        """Vertex sends them so, if ``streamFunctionCallArguments`` is set."""
+        pieces = [
+            {"name": "f", "id": "1", "willContinue": True},
+            {"partialArgs": [{"jsonPath": "$.city", "stringValue": "Ro", "willContinue": True}], "willContinue": True},
+            {"partialArgs": [{"jsonPath": "$.city", "stringValue": "me"}], "willContinue": True},
+            {"partialArgs": [{"jsonPath": "$.stops[1].at", "numberValue": 7}], "willContinue": True},
+            {"partialArgs": [{"jsonPath": "$['a b']", "boolValue": True}, {"jsonPath": "$.n", "nullValue": None}]},
+        ]
+        first, *others = [{"functionCall": piece} for piece in pieces]
+        signed = response({**first, "thoughtSignature": "S"})
+        events, _ = read(signed, *map(response, others), response({"functionCall": {"name": "g"}}, **STOP))
+        args = {"city": "Rome", "stops": [None, {"at": 7}], "a b": True, "n": None}
+        one, two = (call["function"] for call in events[0]["tool_calls"])
+        assert (json.loads(one["arguments"]), two["arguments"]) == (args, "{}")
+        call = {"functionCall": {"name": "f", "id": "1", "args": args}, "thoughtSignature": "S"}
+        assert events[1]["state"] == [call, {"functionCall": {"name": "g"}}]
+
     def test_there_are_none_if_the_body_broke_off(self):
         events, failure = read(response({"functionCall": {"name": "f"}}), whole=False)
         assert events == []
@@ -380,7 +398,22 @@ class TestErrors:
 
 
 KEYS = (
-    *("candidates", "content", "parts", "text", "thought", "thoughtSignature", "functionCall", "name", "args", "id"),
+    *(
+        "partialArgs",
+        "willContinue",
+        "jsonPath",
+        "stringValue",
+        "candidates",
+        "content",
+        "parts",
+        "text",
+        "thought",
+        "thoughtSignature",
+        "functionCall",
+        "name",
+        "args",
+        "id",
+    ),
     *("inlineData", "mimeType", "data", "fileData", "fileUri", "executableCode", "code", "language", "toolCall"),
     *("codeExecutionResult", "outcome", "finishReason", "finishMessage", "index", "groundingMetadata", "web", "uri"),
     *("groundingChunks", "retrievedContext", "urlContextMetadata", "urlMetadata", "retrievedUrl", "citationMetadata"),
