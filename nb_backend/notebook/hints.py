@@ -54,9 +54,16 @@ def _is_here(url: str) -> bool:
     return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
 
 
+def _servers_found() -> set[str]:
+    """Return the names of the servers that have answered so far; an answer has to end whatever came of the look."""
+    if _look is None or not _look.future.done() or _look.future.cancelled() or _look.future.exception():
+        return set()
+    return _look.future.result()
+
+
 def _take_hints() -> list[str]:
     """Return the hints that were not shown yet."""
-    found = _look.future.result() if _look is not None and _look.future.done() else set()
+    found = _servers_found()
     hints: dict[str, str] = {
         name: f"{SERVICES[name].title} runs on this machine: `%%backend {name}:MODEL` asks it"
         for name in SERVERS

@@ -35,17 +35,25 @@ async def _answers(service: Service) -> bool:
             StreamSession({}, connect_timeout=TIMEOUT, idle_timeout=TIMEOUT) as session,
         ):
             found = await session.get_json(url)
-    except AuthError:
-        return service.name in _MAY_WANT_A_KEY
-    except (BackendError, TimeoutError, ValueError):
+    except BackendError as error:
+        if service.name == "ollama":
+            return error.status is not None
+        return isinstance(error, AuthError) and service.name in _MAY_WANT_A_KEY
+    except (TimeoutError, ValueError):
         return False
+    if service.name == "ollama":  # nobody else has its port; without any model, its list is null
+        return True
     if not isinstance(found, dict):
         return False
-    return "version" in found if is_g4f else _is_list_of(found.get("data"), _OWNERS.get(service.name))
+    return "version" in found if is_g4f else _is_list(found, service.name)
 
 
-def _is_list_of(models: Any, owner: str | None) -> bool:
-    """Whether this is a list of models, of this owner if one is given."""
+def _is_list(found: dict[str, Any], name: str) -> bool:
+    """Whether this is a list of models of the service with this name."""
+    models = found.get("data")
     if not isinstance(models, list):
         return False
-    return owner is None or any(isinstance(one, dict) and one.get("owned_by") == owner for one in models)
+    if name == "llamacpp" and isinstance(found.get("models"), list):  # which only llama.cpp has beside ``data``
+        return True
+    owners = [one.get("owned_by") for one in models if isinstance(one, dict)]
+    return name not in _OWNERS or _OWNERS[name] in owners

@@ -40,6 +40,11 @@ def test_an_answer_does_not_wait_for_servers_which_the_next_one_mentions(look):
     assert hints.hints_for(stream())() == []
 
 
+def test_an_answer_ends_whatever_came_of_the_look(look):
+    look.set_exception(RuntimeError("the loop is closed"))
+    assert hints.hints_for(stream())() == []
+
+
 def test_a_key_is_mentioned_once_and_never_its_value(look, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     first = "OPENAI_API_KEY is set: `%%backend openai:MODEL` asks OpenAI"

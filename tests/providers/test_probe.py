@@ -19,7 +19,6 @@ from nb_backend.providers.probe import answering
 from nb_backend.services import SERVICES
 
 LIST = {"object": "list", "data": [{"id": "llama3.2:1b", "object": "model", "owned_by": "library"}]}
-LLAMA = {"models": [{"name": "m"}], "object": "list", "data": [{"id": "m", "object": "model", "owned_by": "llamacpp"}]}
 VERSION = {"version": "8.8", "latest_version": "8.8"}
 
 
@@ -56,12 +55,13 @@ def at(url: str, *names: str) -> list[Any]:
 @pytest.mark.parametrize(
     ("answers", "found"),
     [
-        ({"/v1/models": LIST}, {"ollama", "lmstudio", "litellm"}),
-        ({"/v1/models": {"object": "list", "data": []}}, {"ollama", "lmstudio", "litellm"}),
-        ({"/v1/models": LLAMA}, {"ollama", "lmstudio", "litellm", "llamacpp"}),
-        ({"/v1/models": {"data": [{"id": "m", "owned_by": "vllm"}]}}, {"ollama", "lmstudio", "litellm", "vllm"}),
+        ({"/v1/models": LIST}, {"lmstudio", "litellm"}),
+        ({"/v1/models": {"object": "list", "data": []}}, {"lmstudio", "litellm"}),
+        ({"/v1/models": {"data": [{"id": "m", "owned_by": "llamacpp"}]}}, {"lmstudio", "litellm", "llamacpp"}),
+        ({"/v1/models": {"models": [], "data": []}}, {"lmstudio", "litellm", "llamacpp"}),
+        ({"/v1/models": {"data": [{"id": "m", "owned_by": "vllm"}]}}, {"lmstudio", "litellm", "vllm"}),
         ({"/v1/models": 401}, {"lmstudio", "vllm", "litellm"}),
-        ({"/backend-api/v2/version": VERSION, "/v1/models": LIST}, {"g4f", "ollama", "lmstudio", "litellm"}),
+        ({"/backend-api/v2/version": VERSION, "/v1/models": LIST}, {"g4f", "lmstudio", "litellm"}),
         ({"/backend-api/v2/version": VERSION, "/v1/models": 401}, {"g4f", "lmstudio", "vllm", "litellm"}),
         ({"/backend-api/v2/version": 401}, set()),
         ({"/v1/models": 500}, set()),
@@ -72,8 +72,18 @@ def at(url: str, *names: str) -> list[Any]:
 )
 async def test_a_server_is_known_by_its_answer(server, answers, found):
     server.answers = answers
-    asked = at(server.url, "ollama", "lmstudio", "llamacpp", "vllm", "litellm", "g4f")
+    asked = at(server.url, "lmstudio", "llamacpp", "vllm", "litellm", "g4f")
     assert await answering(asked) == found
+
+
+@pytest.mark.parametrize("answer", [LIST, {"object": "list", "data": None}, 404, 500])
+async def test_whatever_answers_at_the_port_of_ollama_is_ollama(server, answer):
+    server.answers = {"/v1/models": answer}
+    assert await answering(at(server.url, "ollama")) == {"ollama"}
+
+
+async def test_the_server_of_llama_cpp_is_known(server, llama_server):
+    assert await answering(at(llama_server, "llamacpp", "vllm", "g4f")) == {"llamacpp"}
 
 
 async def test_no_key_is_sent_and_nobody_else_is_asked(server, monkeypatch):
@@ -86,7 +96,7 @@ async def test_no_key_is_sent_and_nobody_else_is_asked(server, monkeypatch):
 
 async def test_the_embedded_backend_is_not_taken_for_another_server():
     with serving(ScriptedEngine()) as backend:
-        assert await answering(at(backend.url, "llamacpp", "g4f", "ollama")) == set()
+        assert await answering(at(backend.url, "llamacpp", "g4f")) == set()
 
 
 async def test_one_that_says_nothing_or_is_not_there_does_not_keep_the_others(server, monkeypatch):
