@@ -200,24 +200,27 @@ def find_key(argument: Secret, url: str | None, service: Service | None) -> tupl
         return secret(argument), "api_key"
     asked = {*urls(url)}
     named = os.environ.get("NB_BACKEND_URL") or ""
-    of_environment = _environment_key(), _environment_variable()
+    of_environment = Secret(_environment_key())
     if service is not None and all(map(service.has_url, asked)):
         found, origin = find_service_key(service)
-        if of_environment[0] and origin != TYPED and not find_service(named) and asked == {*_parsed(named)}:
-            return secret(Secret(of_environment[0])), of_environment[1]
+        if of_environment.value and origin != TYPED and not find_service(named) and asked == {*_parsed(named)}:
+            return secret(of_environment), _environment_variable()
         if found.value:
             return found, origin
     if not (own := _parsed(_named_urls(None))):
         return Secret(), ""
     if current.api_key and asked <= {*own}:
         return secret(Secret(current.api_key)), TYPED
-    if of_environment[0] and asked <= {*(_parsed(named) or own)}:
-        return secret(Secret(of_environment[0])), of_environment[1]
+    if of_environment.value and asked <= {*(_parsed(named) or own)}:
+        return secret(of_environment), _environment_variable()
     return Secret(), ""
 
 
 def service_key(service: Service) -> Secret:
-    """Return the key of a service: what ``%backend key SERVICE`` has set, else that of the environment or keyring."""
+    """Return the key of a service: what ``%backend key SERVICE`` has set, else that of the environment or keyring.
+
+    The keyring is not asked here: see ``ask_keyring``.
+    """
     return find_service_key(service)[0]
 
 
@@ -227,35 +230,36 @@ def find_service_key(service: Service) -> tuple[Secret, str]:
         return secret(found), TYPED
     if (found := secret(Secret(os.environ.get(service.key_variable)), service.key_variable)).value:
         return found, service.key_variable
-    found = secret(kept_key(service))
+    found = secret(current.kept_keys.get(service.name) or Secret())
     return found, KEPT if found.value else ""
 
 
-def may_wait_for_keyring(service: Service) -> bool:
-    """Whether the key of a service would be looked up in the system keyring, which may ask the user to unlock it."""
+def wants_keyring(service: Service) -> bool:
+    """Whether the system keyring has to be asked for the key of a service, as nothing else has it."""
     given = current.keys.get(service.name) or Secret(os.environ.get(service.key_variable))
-    return not given.value and service.name not in current.kept_keys and has_keyring()
+    return not given.value and service.name not in current.kept_keys and bool(service.keys) and has_keyring()
 
 
-def kept_key(service: Service) -> Secret:
-    """Return the key that the system keyring has for a service, looked up once in a process; no error is raised."""
-    with _keyring_lock:  # two look-ups would ask the user twice
-        if service.name not in current.kept_keys:
-            current.kept_keys[service.name] = _look_up(service.name) if service.keys and has_keyring() else Secret()
-        return current.kept_keys[service.name]
+def ask_keyring(service: Service) -> None:
+    """Get the key of a service from the system keyring, if it is wanted, once in a process; no error is raised.
+
+    This may wait for the user to unlock it, so it is done when a service is asked, and not for a list.
+    """
+    with _keyring_lock:  # two threads would ask the user twice
+        if wants_keyring(service):
+            current.kept_keys[service.name] = _look_up(service.name)
 
 
 def has_keyring() -> bool:
     """Whether the package ``keyring`` is installed."""
-    return "keyring" in sys.modules or find_spec("keyring") is not None
+    return sys.modules.get("keyring") is not None or find_spec("keyring") is not None
 
 
 def _look_up(name: str) -> Secret:
     try:
         import keyring  # type: ignore[import-not-found]
 
-        found = keyring.get_password(KEYRING_SERVICE, name)
-        return Secret(found if isinstance(found, str) else None)
+        return Secret(keyring.get_password(KEYRING_SERVICE, name))
     except Exception:  # there is no keyring on this machine, or it stays locked
         return Secret()
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
+import threading
 from dataclasses import replace
+from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from wire_server import CHUNKED, LAST_CHUNK, WireServer, chunk
 
-from nb_backend import Chat, services, settings
+from nb_backend import AuthError, Chat, services, settings
 from nb_backend.providers.registry import DIALECTS, resolve
 from nb_backend.services import SERVICES, closest_services, find_service, service_of_url, split_model
 from nb_backend.settings import Secret
@@ -214,6 +218,104 @@ def test_a_key_with_a_line_break_is_refused_and_names_its_variable(monkeypatch):
     with pytest.raises(ValueError, match="OPENAI_API_KEY contains a line end") as refusal:
         key("openai:gpt-5.4")
     assert "a\nb" not in str(refusal.value)
+
+
+def test_the_key_of_the_environment_precedes_that_of_the_service_whose_url_is_set(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "key-of-openai")
+    monkeypatch.setenv("NB_BACKEND_API_KEY", "key-of-the-url")
+    monkeypatch.setenv("NB_BACKEND_URL", "https://api.openai.com/v1")
+    assert key("m") == key("m", url="https://api.openai.com/v1") == "key-of-the-url"
+    assert key("openai:m") == "key-of-the-url"
+    settings.current.keys["openai"] = Secret("typed-key")
+    assert key("m") == "typed-key"
+    settings.current.keys.clear()
+    monkeypatch.setenv("NB_BACKEND_URL", "openai")
+    assert key("m") == "key-of-openai"
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert key("m") == "key-of-the-url"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_forgotten"),
+    [
+        ("http://host/v1", "http://host/v2", False),
+        ("http://host/v1 http://other/v1", "http://other/v1", False),
+        (None, "http://host/v1", False),
+        ("http://host/v1", "http://other/v1", True),
+        ("http://host/v1", "https://host/v1", True),
+        ("http://host:1/v1", "http://host:2/v1", True),
+        ("http://host/v1", "http://host/v1 http://other/v1", True),
+        ("http://host/v1", None, True),
+        ("http://host/v1", "openai", True),
+    ],
+)
+def test_a_typed_key_is_forgotten_with_its_server(before, after, is_forgotten):
+    settings.current.url, settings.current.api, settings.current.api_key = before, "gemini", "typed-key"
+    assert settings.change_url(after) is is_forgotten
+    assert settings.current.api_key == (None if is_forgotten else "typed-key")
+    assert (settings.current.url, settings.current.api) == (after, None)
+
+
+# -- the system keyring
+
+
+class Keyring(ModuleType):
+    """A stand-in of the package; ``get_password`` calls ``on_look_up`` first."""
+
+    def __init__(self, on_look_up=lambda: None) -> None:
+        super().__init__("keyring")
+        self.on_look_up, self.looked_up = on_look_up, []
+
+    def get_password(self, service: str, user: str) -> str | None:
+        self.looked_up.append((service, user))
+        self.on_look_up()
+        return "key-of-the-keyring" if user == "groq" else None
+
+
+GROQ_ANSWER = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}
+
+
+async def test_the_keyring_is_asked_last_and_once_and_the_loop_goes_on_meanwhile(monkeypatch, wire_server: WireServer):
+    loop_went_on = threading.Event()
+    keyring = Keyring(lambda: loop_went_on.wait(10))
+    monkeypatch.setitem(sys.modules, "keyring", keyring)
+    for name in ("groq", "mistral"):
+        monkeypatch.setitem(services.SERVICES, name, replace(SERVICES[name], url=f"{wire_server.url}/{name}/v1"))
+    wire_server.answer(CHUNKED + chunk(b"data: " + json.dumps(GROQ_ANSWER).encode() + b"\n\n") + LAST_CHUNK)
+    assert [settings.service_key(one).value for one in services.SERVICES.values()] == [None] * len(SERVICES)
+    assert keyring.looked_up == []
+    asked = asyncio.ensure_future(Chat("groq:llama").ask("Hello"))
+    while not keyring.looked_up:  # noqa: ASYNC110  its thread has no event of this loop
+        await asyncio.sleep(0.001)
+    loop_went_on.set()  # this line runs although the look-up has not ended
+    await asked
+    await Chat("groq:llama").ask("Hello")
+    for _ in range(2):
+        with pytest.raises(AuthError, match="Mistral needs a key"):
+            await Chat("mistral:large").ask("Hello")
+    assert keyring.looked_up == [("nb_backend", "groq"), ("nb_backend", "mistral")]
+    sent = [one.header("Authorization") for one in wire_server.requests]
+    assert sent == ["Bearer key-of-the-keyring"] * 2
+    assert "key-of-the-keyring" in settings.known_keys()
+    assert "key-of-the-keyring" not in repr(settings.current)
+    monkeypatch.setattr(settings, "current", settings.Settings())
+    monkeypatch.setenv("GROQ_API_KEY", "key-of-groq")
+    await Chat("groq:llama").ask("Hello")
+    assert wire_server.requests[-1].header("Authorization") == "Bearer key-of-groq"
+    assert len(keyring.looked_up) == 2
+
+
+def test_a_keyring_that_fails_or_is_missing_is_no_key(monkeypatch):
+    def fail() -> None:
+        raise RuntimeError("No recommended backend was available")
+
+    monkeypatch.setitem(sys.modules, "keyring", Keyring(fail))
+    settings.ask_keyring(SERVICES["groq"])
+    assert settings.service_key(SERVICES["groq"]).value is None
+    monkeypatch.setattr(settings, "current", settings.Settings())
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    settings.ask_keyring(SERVICES["groq"])
+    assert settings.service_key(SERVICES["groq"]).value is None
 
 
 # -- which dialect

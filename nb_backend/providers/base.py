@@ -173,8 +173,8 @@ class AsyncGeneratorProvider:
     @classmethod
     async def find_key(cls, given: settings.Secret) -> settings.Secret:
         """Return the key of a request. The system keyring is asked in a thread, as it may wait for the user."""
-        if not given.value and cls.service is not None and settings.may_wait_for_keyring(cls.service):
-            await asyncio.to_thread(settings.kept_key, cls.service)
+        if not given.value and cls.service is not None and settings.wants_keyring(cls.service):
+            await asyncio.to_thread(settings.ask_keyring, cls.service)
         return cls.key(given)
 
     @classmethod
@@ -245,7 +245,7 @@ class AsyncGeneratorProvider:
         the same host may belong to somebody else.
         """
         given, api_key = settings.Secret(api_key), None
-        server, session = await cls.connect(cls.key(given), "image/*", key_in_header=True)
+        server, session = await cls.connect(await cls.find_key(given), "image/*", key_in_header=True)
         url = same_origin_url(server, address)
         if url is None or "/backend-api/" in unquote(url).casefold():
             raise ValueError(f"this is not the address of a file on {server}")

@@ -29,7 +29,7 @@ RESET = (
 )
 KEYRING = """
 import types
-def keyring_of(error=None):
+def keyring_of(error=None, stores=True):
     ring = types.ModuleType("keyring"); ring.kept = {}; ring.looked_up = []
     def get_password(service, user):
         ring.looked_up.append((service, user))
@@ -37,7 +37,7 @@ def keyring_of(error=None):
         return ring.kept.get((service, user))
     def set_password(service, user, password):
         if error: raise error
-        ring.kept[service, user] = password
+        if stores: ring.kept[service, user] = password
     def delete_password(service, user):
         del ring.kept[service, user]
     ring.get_password, ring.set_password, ring.delete_password = get_password, set_password, delete_password
@@ -62,8 +62,8 @@ def kernel(clouds: dict[str, StandIn]) -> Iterator[Kernel]:
     kernel = Kernel(manager, client)
     urls = {name: one.url for name, one in clouds.items()}
     setup = (
-        "%load_ext nb_backend\nimport os, sys\nfrom dataclasses import replace\nfrom nb_backend import chats, settings\n"
-        "from nb_backend.services import SERVICES\n"
+        "%load_ext nb_backend\nimport os, sys\nfrom dataclasses import replace\n"
+        "from nb_backend import chats, settings\nfrom nb_backend.services import SERVICES\n"
         f"for name, url in {urls!r}.items():\n"
         "    SERVICES[name] = replace(SERVICES[name], url=url, url_variable='')\n"
         f"keys = {keys!r}\n{KEYRING}"
@@ -319,7 +319,7 @@ class TestKeys:
         run = typing(kernel, "%backend key gemini --keep", clouds["gemini"].key)
         assert said(run) == "the key of Gemini is set, and kept in the system keyring"
         assert kernel.run("[*sys.modules['keyring'].kept]").result == "[('nb_backend', 'gemini')]"
-        kernel.run("settings.current = settings.Settings()")  # as another process
+        kernel.run("settings.current = settings.Settings(); sys.modules['keyring'].looked_up.clear()")  # another process
         said(kernel.run("%backend services"))
         assert kernel.run("sys.modules['keyring'].looked_up").result == "[]"  # a list unlocks nothing
         for _ in range(2):
@@ -343,6 +343,9 @@ class TestKeys:
         kernel.run("settings.current = settings.Settings()")
         one_line(kernel.run("%%backend gemini:gemini-3\nHi"), "Gemini needs a key")
         assert "did not remove it" in said(kernel.run("%backend key gemini --forget"))
+        kernel.run("keyring_of(stores=False)")
+        run = typing(kernel, "%backend key gemini --keep", clouds["gemini"].key)
+        assert said(run).endswith("in this process only: the system keyring stores nothing on this machine")
 
 
 def tab(kernel: Kernel, before: str) -> list[str]:

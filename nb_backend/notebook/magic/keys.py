@@ -73,6 +73,8 @@ def _kept(service: Service, key: settings.Secret) -> str:
         import keyring  # type: ignore[import-not-found]
 
         keyring.set_password(settings.KEYRING_SERVICE, service.name, key.value or "")
+        if keyring.get_password(settings.KEYRING_SERVICE, service.name) != key.value:
+            return f" in this process only: {settings.KEPT} stores nothing on this machine"
     except Exception as error:
         return f" in this process only: {settings.KEPT} did not store it ({_reason(error, key)})"
     settings.current.kept_keys[service.name] = key

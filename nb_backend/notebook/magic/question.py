@@ -23,6 +23,7 @@ from ...media.convert import attach
 from ...media.files import path_of
 from ...media.from_object import figure_of
 from ...media.source import is_address
+from ...services import split_model
 from ...text import shorten
 from ..cell.formats import FormatError, json_of
 from ..prompt.expression import names_read
@@ -129,6 +130,7 @@ def question(options: Options, text: str, shell: InteractiveShell, names: dict[s
     something cannot be sent.
     """
     chat = Chat() if options.once else chats.unlisted(options.chat)
+    _ask_keyring(options)
     names = prompt_names(shell, names)
     prompt = Prompt(text) if options.raw else fill_in(text, names)
     typed, text, images = text, prompt.text, prompt.images
@@ -138,6 +140,13 @@ def question(options: Options, text: str, shell: InteractiveShell, names: dict[s
         raise ValueError("there is nothing to ask: write the prompt below this line, or after %backend ask")
     schema = _schema_of(options.schema, names) if options.schema else None
     return Question(options, chat, text, [*images.values()], prompt.remarks, typed=typed, schema=schema)
+
+
+def _ask_keyring(options: Options) -> None:
+    """Get the keys of the services from the system keyring, if it has to be asked: here an interrupt ends the wait."""
+    for name in options.models or [options.model or ""]:
+        if (service := split_model(settings.model(name))[0] or settings.service()) is not None:
+            settings.ask_keyring(service)
 
 
 def continuing(options: Options, shell: InteractiveShell) -> Question:

@@ -90,6 +90,8 @@ def state() -> list[str]:
     try:
         api, model = resolve(settings.model())
         urls = settings.urls(api.url)
+        if api.service is not None:
+            settings.ask_keyring(api.service)
         key, origin = settings.find_key(settings.Secret(), api.url, api.service)
     except ValueError as error:  # a setting is wrong, or a server needs a model
         return [f"- server: {error}", f"- model: {settings.model() or 'not set'}", "- key: not set"]
