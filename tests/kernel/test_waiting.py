@@ -1,4 +1,4 @@
-"""A cell whose server asks it to wait: the cell shows the reason, and an interrupt ends the wait."""
+"""A cell whose server asks it to wait, or pauses: the cell shows why, and an interrupt ends the wait."""
 
 from __future__ import annotations
 
@@ -47,3 +47,25 @@ def test_a_wait_that_is_too_long_is_an_error_that_says_when(kernel, asked):
     asked.answer(busy(3000))
     one_line(kernel.run(CELL), "503 (loading the model): ask again in 50 minutes")
     assert len(asked.requests) == 1
+
+
+def test_an_answer_that_the_server_pauses_is_one_answer(kernel, asked):
+    assert kernel.run(f"%backend url {asked.url}/v1/messages").error is None
+    page = {"type": "web_search_result", "url": "https://example.org/news", "title": "News"}
+    for text, reason in (("Let me look. ", "pause_turn"), ("All is well.", "end_turn")):
+        blocks = [
+            {"type": "text", "text": text},
+            {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}},
+            {"type": "web_search_tool_result", "tool_use_id": "s", "content": [page]},
+        ]
+        starts = [{"type": "content_block_start", "index": at, "content_block": one} for at, one in enumerate(blocks)]
+        end = {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": 21}}
+        asked.answer(stream(*starts, end))
+    run = kernel.run(CELL)
+    assert run.error is None
+    shown = run.markdown[-1]
+    assert shown.startswith("Let me look. All is well.")
+    assert shown.count("https://example.org/news") == 1
+    assert "42 tokens" in shown
+    assert [len(request.json["messages"]) for request in asked.requests] == [1, 2]
+    assert kernel.run("_.complete, _.finish_reason").result == "(True, 'end_turn')"
