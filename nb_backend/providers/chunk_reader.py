@@ -122,7 +122,8 @@ class ChunkReader(ResponseReader):
 
     def _translated(self, chunk: RawResponse) -> Iterable[RawResponse]:
         choices = [one for one in _dicts(chunk.get("choices")) if self._is_ours(one)]
-        told = chunk.get("error")
+        x_groq = chunk.get("x_groq")
+        told = chunk.get("error") or (x_groq.get("error") if isinstance(x_groq, dict) else None)
         if not told and (not choices or chunk.get("base_resp")):
             told = find_error(chunk.get_dict())
             if not (choices or told or chunk.get("usage")) and (message := find_message(chunk.get_dict())):

@@ -12,11 +12,13 @@ from itertools import islice
 
 from ..events import RawResponse
 
-# DeepSeek R1, Qwen, QwQ, GLM, Nemotron and Hermes; prompted models; Gemma and Gemini; Magistral; Seed; Kimi-VL
+# DeepSeek R1, Qwen, QwQ, GLM, Nemotron and Hermes; prompted models; Gemma and Gemini; Amazon Bedrock; Magistral; Seed;
+# Kimi-VL
 _TAGS = {
     "<think>": "</think>",
     "<thinking>": "</thinking>",
     "<thought>": "</thought>",
+    "<reasoning>": "</reasoning>",
     "[THINK]": "[/THINK]",
     "<seed:think>": "</seed:think>",
     "◁think▷": "◁/think▷",

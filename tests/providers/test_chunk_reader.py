@@ -127,6 +127,14 @@ def test_an_error_in_a_choice_that_looks_like_the_one_before_is_read():
     assert "it broke" in str(reader.error(None))
 
 
+def test_why_groq_stopped_an_answer_is_read():
+    reader = ChunkReader("http://server")
+    for more in ({}, {"x_groq": {"id": "r", "error": "over capacity"}}):
+        reader.feed(b"data: %s\n\n" % json.dumps(chunk({"content": "a"}, **more)).encode())
+    reader.feed(b"data: [DONE]\n\n")
+    assert "over capacity" in str(reader.error(None))
+
+
 def test_a_delta_that_is_a_text():
     assert said(chunk("a"), chunk("b"), STOP) == ("ab", "")
 
