@@ -48,7 +48,7 @@ class LazyEngine:
             self._prepare(fetch=False)
 
     async def stream(self, body: Body) -> AsyncGenerator[Event, None]:
-        """Yield the events of the answer, after ``progress`` events if the weights have to be fetched."""
+        """Yield the events of the answer, after ``progress`` events if weights have to be fetched or a file loaded."""
         refuse_media(self.name, body)
         engine = None
         while engine is None:
@@ -76,6 +76,8 @@ class LazyEngine:
     async def _progress(self, loading: Future[LlamaEngine | None]) -> AsyncGenerator[Event, None]:
         waiting = asyncio.wrap_future(loading)
         try:
+            if self._file and not loading.done():  # a large file takes a while; the default one is there in a second
+                yield {"type": "progress", "progress": {"label": f"Loading {self.name}"}}
             while not waiting.done():
                 if self._fetched is not None:
                     done, total = self._fetched

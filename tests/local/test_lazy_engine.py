@@ -96,11 +96,14 @@ async def test_a_client_that_leaves_during_a_fetch_does_not_stop_it(monkeypatch)
     assert await staying == "ok"
 
 
-async def test_a_model_file_is_named_by_its_stem(tmp_path):
+async def test_a_model_file_is_named_by_its_stem_also_while_it_is_loaded(tmp_path):
     path = tmp_path / "My Model-1B.gguf"
     path.symlink_to(real_weights())
-    events = await answer(LazyEngine(path), question(max_tokens=1))
+    model = LazyEngine(path)
+    loading, *events = await answer(model, question(max_tokens=1))
+    assert loading == {"type": "progress", "progress": {"label": "Loading My Model-1B"}}
     assert events[0]["provider"]["name"] == events[-1]["model"] == "My Model-1B"
+    assert (await answer(model, question(max_tokens=1)))[0]["type"] == "provider"
 
 
 async def test_a_model_file_that_cannot_be_loaded_fails_every_request(tmp_path):
