@@ -72,6 +72,11 @@ class Service:
         return next(filter(os.environ.get, self.keys), next(iter(self.keys), ""))
 
     @property
+    def runs_models(self) -> bool:
+        """Whether it runs models itself, on this machine, and does not pass requests on to another service."""
+        return self.is_local and self.name not in ("g4f", "litellm")
+
+    @property
     def lists_its_models(self) -> bool:
         """Whether its list has the names that it takes; Azure takes names of deployments."""
         return self.name != "azure"

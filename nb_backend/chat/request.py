@@ -78,10 +78,14 @@ class Request:
         """Ask for an answer that fits a schema, and return the request itself, which must not be sent yet.
 
         The system prompt has the schema, and with ``formatted`` so has the field ``response_format``, which a server
-        may refuse: it is then asked again without the field.
+        may refuse: it is then asked again without the field. Engines on this machine hold a model to all of a schema,
+        so they get it as it is; services get its strict form.
         """
+        service = self.provider.service
+        is_engine = self.url is None or (service is not None and service.runs_models)
+        form = schema.original_format if is_engine else schema.response_format
         self.schema, self.system = schema, schema.instructions(self.system)
-        self.params = {**self.params, _FORMAT: schema.response_format} if formatted else _plain(self.params)
+        self.params = {**self.params, _FORMAT: form} if formatted else _plain(self.params)
         self._fields_by_dialect = {}
         return self
 

@@ -317,6 +317,24 @@ def test_with_a_cache_the_second_answer_is_replayed_too(backend, tmp_path, monke
     assert len(backend.engine.history) == 2
 
 
+@pytest.mark.parametrize(
+    ("chat", "is_strict"),
+    [
+        ({}, False),
+        ({"model": "ollama:llama3.2:1b"}, False),
+        ({"model": "vllm:m"}, False),
+        ({"url": "http://127.0.0.1:9/v1"}, True),
+        ({"model": "litellm:m"}, True),
+        ({"model": "openai:m"}, True),
+    ],
+)
+def test_an_engine_on_this_machine_gets_the_schema_as_it_is_and_a_service_its_strict_form(chat, is_strict):
+    request = nb_backend.Chat(**chat).request("Hi?").expect(Schema(Review))
+    sent = request.params["response_format"]["json_schema"]
+    assert sent.get("strict", False) is is_strict
+    assert (sent["schema"] == Review.model_json_schema()) is not is_strict
+
+
 def test_the_cache_knows_a_request_by_the_schema_as_it_was_given():
     """Answers that were stored before schemas had a strict form are found, and so are those of another strict form."""
     schema = Schema(SCHEMA)

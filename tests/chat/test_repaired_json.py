@@ -15,6 +15,7 @@ from nb_backend.batch.progress import NoProgress
 from nb_backend.chat.json_answer import readings
 from nb_backend.chat.repaired_json import repaired
 from nb_backend.chat.schema import Schema
+from nb_backend.notebook.cell.formats import FormatError, json_of
 
 REMARK = "the JSON was repaired by json-repair"
 
@@ -86,6 +87,15 @@ def test_valid_json_comes_first_and_an_incomplete_answer_is_not_repaired():
 
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+
+
+@pytest.mark.usefixtures("json_repair")
+def test_the_value_of_a_cell_is_repaired_too():
+    answer = Answer(text="Sure:\n```json\n{'a': [1, 2,]}\n```", complete=True)
+    assert json_of(answer) == {"a": [1, 2]}
+    assert answer.remarks == [REMARK]
+    with pytest.raises(FormatError, match="the answer is not JSON"):
+        json_of(Answer(text='{"a": [1, 2', complete=True))
 
 
 @pytest.mark.usefixtures("json_repair")

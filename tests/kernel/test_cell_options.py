@@ -184,6 +184,19 @@ def test_an_answer_that_does_not_fit_is_asked_for_once_more_and_both_stay(kernel
     assert kernel.run("out.text, len(chats['again'].messages)").result == "('never', 4)"
 
 
+def test_outside_every_chat_it_is_asked_for_once_more_too_and_a_failure_keeps_the_first_answer(kernel, engine):
+    kernel.run(REVIEW)
+    engine.enqueue("no")
+    engine.enqueue('{"n": 1}')
+    assert kernel.run("%%backend --once --schema SCHEMA\nhi").error is None
+    assert [one["role"] for one in engine.history[-1]["messages"]] == ["system", "user", "assistant", "user"]
+    engine.enqueue("no")
+    engine.enqueue({"type": "error", "error": "E", "message": "it broke"})
+    run = kernel.run("%%backend -c half --schema SCHEMA -o out\nhi")
+    assert run.error == ("ServerError", "ServerError: it broke")
+    assert kernel.run("out.text, len(chats['half'].messages)").result == "('no', 2)"
+
+
 def test_a_schema_that_the_server_refuses_is_left_out(kernel, engine):
     kernel.run(REVIEW)
     engine.enqueue({"type": "error", "error": "E", "message": "response_format is not supported"})
