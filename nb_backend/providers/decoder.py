@@ -53,10 +53,11 @@ class EventDecoder:
         if len(self.start) < _START_BYTES:
             self.start += chunk[: _START_BYTES - len(self.start)]
         events: list[RawResponse] = []
-        if self._is_within_event and (end := _end_of_event(chunk)):
+        is_within = self._is_within_event
+        if is_within and (end := _end_of_event(chunk)):
             self._decode_lines(self._lines.feed(chunk[:end]), events)
-            chunk = chunk[end:]
-        if chunk and not (self._is_within_event or self._json_events.done):
+            chunk, is_within = chunk[end:], self._is_within_event
+        if chunk and not (is_within or self._json_events.done):
             chunk = self._fast_path.decode(chunk, events)
         if chunk:
             self._decode_lines(self._lines.feed(chunk), events)

@@ -19,8 +19,9 @@ from .json_events import ERROR_NAME_BYTES, JsonEvents, NamedText, any_exceeds_de
 
 _MAX_TEXT = 2**16  # bytes; a longer text is mostly one long line, which is not searched again with each chunk
 _MAX_HELD = 2**12  # bytes of an incomplete event that are decoded again with the next chunk
+_FEW = 4  # events that are decoded one by one in less time than together
+_LF, _CR = b"\n\r"
 _FIRST_BYTES = (b"{", b"e", b"d")  # of a JSON line, of ``event:`` and of ``data:``
-_start_of_event = re.compile(rb"(?:event: ([^\r\n]*+)\r?\n)?data: ")
 _named_event = re.compile(rb"^(?:event: ([^\n]*+)\n)?data: ([^\n]*+)\n\n", re.MULTILINE)
 _type_of = itemgetter("type")
 
@@ -49,7 +50,7 @@ class FastPath:
                 return text
             self.used = True
             text = text[end:]
-        if _is_incomplete_event(text) and not self._json_events.done:
+        if text and _is_incomplete_event(text) and not self._json_events.done:
             self.held, text = text, b""
         return text
 
@@ -65,14 +66,14 @@ class FastPath:
             if not (found := _named(text, end, line_end)):
                 return False
             self._json_events.decode(found, events)
-        elif self._json_events.pending_surrogates or self._json_events.held or not _load_all(name, objects, events):
+        elif len(objects) < _FEW or self._json_events.is_amid_a_text or not _load_all(name, objects, events):
             self._json_events.decode(zip(repeat(name), objects), events)
         return True
 
 
 def _is_incomplete_event(text: bytes) -> bool:
-    """Whether the text is empty, or the start of an event that would give nothing if it ended here."""
-    if text[:1] not in (b"", *_FIRST_BYTES) or len(text) > _MAX_HELD:
+    """Whether the text is the start of an event that would give nothing if it ended here."""
+    if text[:1] not in _FIRST_BYTES or len(text) > _MAX_HELD:
         return False
     text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     newlines = text.count(b"\n")
@@ -89,10 +90,12 @@ def _alike(text: bytes, end: int, line_end: bytes) -> tuple[bytes | None, list[b
         found = text[: end - size].split(line_end)
         is_alike = text.count(line_end + b"{", 0, end) == len(found) - 1
         return None, found if is_alike and (size == 1 or _are_lines(found, line_end)) else []
-    if not (start := _start_of_event.match(text)):
+    name_end = text.find(line_end) if text.startswith(b"event: ") else -size
+    start, name = text[: name_end + size + 6], text[7 : max(name_end, 7)]
+    if not start.endswith(b"data: ") or (size == 2 and not _are_lines([name], line_end)):
         return None, []
-    found = text[start.end() : end - 2 * size].split(line_end * 2 + start[0])
-    return start[1] or b"", found if _are_lines(found, line_end) else []
+    found = text[len(start) : end - 2 * size].split(line_end * 2 + start)
+    return name, found if _are_lines(found, line_end) else []
 
 
 def _named(text: bytes, end: int, line_end: bytes) -> list[NamedText]:

@@ -41,6 +41,11 @@ class JsonEvents:
         self.held: list[NamedText] = []
         self._pieces = JsonPieces()
 
+    @property
+    def is_amid_a_text(self) -> bool:
+        """Whether a character or an object has begun that a further text completes."""
+        return bool(self.pending_surrogates or self.held)
+
     def decode(self, named_texts: Iterable[NamedText], events: list[RawResponse]) -> None:
         """Append the events of the texts; a name is the ``type`` of an object that has none."""
         texts = iter(named_texts)

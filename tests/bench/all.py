@@ -49,10 +49,12 @@ def main(*names: str) -> None:
     """Run the named scripts, or all but those on request; the earlier results of the others stay."""
     before = RESULTS.read_text() if RESULTS.exists() else ""
     parts = dict(re.findall(r"<!-- (\w+) -->\n(.*?)(?=<!-- \w+ -->|\Z)", before, re.DOTALL))
+    is_new = not before or not names or not {*names} <= {*ON_REQUEST}
+    head = f"{about()}\n" if is_new else before.partition("<!-- ")[0]
     for name in names or SCRIPTS:
         parts[name] = measured(name) + "\n"
         written = "".join(f"<!-- {each} -->\n{parts[each]}" for each in (*SCRIPTS, *ON_REQUEST) if each in parts)
-        RESULTS.write_text(f"{about()}\n{written}".rstrip() + "\n")
+        RESULTS.write_text(f"{head}{written}".rstrip() + "\n")
 
 
 if __name__ == "__main__":

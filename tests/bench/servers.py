@@ -247,7 +247,7 @@ def table(server: Server) -> list[Row]:
         if rows[-1].refusal.startswith("ProtocolError"):
             rows.append(asyncio.run(asked(server, dialect, stream=False)))
     for row in rows:
-        fields = [server.name, server.version, row.dialect, cell(row.models, 40), cell(row.text, 40), str(row.pieces)]
+        fields = [server.name, server.version, row.dialect, cell(row.models, 60), cell(row.text, 40), str(row.pieces)]
         fields += [row.tokens, row.finish, row.at_limit, cell(row.refusal, 120)]
         print("|", " | ".join(fields), "|", flush=True)
     return rows
