@@ -37,7 +37,7 @@ async def _answers(service: Service) -> bool:
             found = await session.get_json(url)
     except BackendError as error:
         if service.name == "ollama":
-            return error.status is not None
+            return error.status > 0
         return isinstance(error, AuthError) and service.name in _MAY_WANT_A_KEY
     except (TimeoutError, ValueError):
         return False

@@ -319,7 +319,9 @@ class TestKeys:
         run = typing(kernel, "%backend key gemini --keep", clouds["gemini"].key)
         assert said(run) == "the key of Gemini is set, and kept in the system keyring"
         assert kernel.run("[*sys.modules['keyring'].kept]").result == "[('nb_backend', 'gemini')]"
-        kernel.run("settings.current = settings.Settings(); sys.modules['keyring'].looked_up.clear()")  # another process
+        kernel.run(
+            "settings.current = settings.Settings(); sys.modules['keyring'].looked_up.clear()"
+        )  # another process
         said(kernel.run("%backend services"))
         assert kernel.run("sys.modules['keyring'].looked_up").result == "[]"  # a list unlocks nothing
         for _ in range(2):

@@ -108,7 +108,8 @@ async def test_one_that_says_nothing_or_is_not_there_does_not_keep_the_others(se
         assert not asking.done()
         asking.cancel()
         monkeypatch.setattr(probe, "TIMEOUT", 0.1)
-        assert await answering([mute, *at("http://127.0.0.1:9", "vllm")]) == set()
+        (mute_ollama,) = at(mute.url.removesuffix("/v1"), "ollama")
+        assert await answering([mute, mute_ollama, *at("http://127.0.0.1:9", "vllm", "ollama")]) == set()
     monkeypatch.delenv("AZURE_OPENAI_ENDPOINT", raising=False)
     assert await answering([SERVICES["azure"]]) == set()
 
