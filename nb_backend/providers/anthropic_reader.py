@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from ..events import RawResponse, event_of
@@ -17,6 +17,30 @@ MAX_PARTS = 10
 _PAUSES = ("pause_turn", "compaction")  # stop reasons after which the same turn goes on
 _MAX_BLOCKS = 10_000  # more in one answer are ignored
 _COUNTS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+
+
+class Run(NamedTuple):
+    """Deltas of one type and one block, which mostly follow each other, and the events that they become."""
+
+    delta_type: str = ""
+    block: int = -1  # its index
+    key: str = ""  # of the text in the delta
+    event_type: str = ""  # "" for no event
+    event_key: str = ""
+    texts: list[str] = []  # noqa: RUF012  of the block; nothing is added to the default, whose type no delta has
+
+
+_RUNS = {
+    "text_delta": ("text", "content", "content"),
+    "thinking_delta": ("thinking", "reasoning", "token"),
+    "input_json_delta": ("partial_json", "", ""),
+}
+"""For each type of delta the key of its text, and the type and the key of its event."""
+
+
+def _run(block: Block, index: int, delta_type: str) -> Run:
+    key, event_type, event_key = _RUNS[delta_type]
+    return Run(delta_type, index, key, event_type, event_key, block.pieces.setdefault(key, []))
 
 
 class MessageReader(ResponseReader):
@@ -41,9 +65,8 @@ class MessageReader(ResponseReader):
         self._sources = SourceList()
         self._has_reasoned = False  # in an earlier block
         self._has_called = False  # whether a block has begun that a second request would repeat
-        self._text_index: int | None = None  # of the block whose deltas are texts
+        self._run = Run()
         self._has_ended = False  # a stop reason has come
-        self._block_texts: list[str] = []
         self.paused = False
         """Whether this part has ended with a pause, after which the turn goes on."""
         self.container: str | None = None
@@ -85,38 +108,35 @@ class MessageReader(ResponseReader):
     def translate(self, events: list[RawResponse]) -> list[RawResponse]:
         """Return the events in the form of g4f's backend API."""
         found: list[RawResponse] = []
-        add, index, texts = found.append, self._text_index, self._block_texts
+        add = found.append
+        kind, index, key, event_type, event_key, texts = self._run
         for event in events:
             data = event._data
-            try:  # nearly all events are a delta of a text; a function call for each would take a third longer
+            try:  # nearly all events go on with a text; a function call for each would take a third longer
                 delta = data["delta"]
-                if (
-                    delta["type"] == "text_delta"
-                    and data["index"] == index
-                    and type(text := delta["text"]) is str
-                    and text
-                ):
+                if delta["type"] == kind and data["index"] == index and type(text := delta[key]) is str and text:
                     texts.append(text)
-                    event._data = {"type": "content", "content": text}
-                    add(event)
+                    if event_type:
+                        event._data = {"type": event_type, event_key: text}
+                        add(event)
                     continue
             except (KeyError, TypeError):
                 pass
             found += self._translated(event)
-            index, texts = self._text_index, self._block_texts
+            kind, index, key, event_type, event_key, texts = self._run
         if len(texts) > MAX_TEXTS:
             texts[:] = ["".join(texts)]
         return found
 
     def _translated(self, event: RawResponse) -> Iterable[RawResponse]:
-        data = event.get_dict()
+        data = event._data
         match event.type:
             case "content_block_delta":
                 return self._delta(data.get("index"), data.get("delta"))
             case "content_block_start":
                 return self._start(data.get("index"), data.get("content_block"))
             case "content_block_stop":
-                self._text_index = None
+                self._run = Run()
             case "message_start":
                 return self._begin(data.get("message"))
             case "message_delta":
@@ -135,7 +155,7 @@ class MessageReader(ResponseReader):
         blocks = message.get("content")
         for index, block in enumerate(blocks if isinstance(blocks, list) else []):
             yield from self._start(index, block)
-        self._text_index = None
+        self._run = Run()
         usage = message.get("usage")
         if isinstance(usage, dict) and not message.get("stop_reason"):  # the answer has only begun
             usage = {name: value for name, value in usage.items() if name != "output_tokens"}
@@ -173,9 +193,9 @@ class MessageReader(ResponseReader):
             return
         block = self._blocks[index] = Block(given)
         kind = block.type
-        self._text_index = None
+        self._run = Run()
         if kind == "text":
-            self._text_index, self._block_texts = index, block.pieces.setdefault("text", [])
+            self._run = _run(block, index, "text_delta")
             if text := block.text("text"):
                 yield RawResponse(type="content", content=text)
             for citation in block.all_citations:
@@ -208,15 +228,19 @@ class MessageReader(ResponseReader):
                 block.add("text", text)
                 if text:
                     yield RawResponse(type="content", content=text)
+                    self._run = _run(block, index, "text_delta")
             case {"type": "thinking_delta", "thinking": str(text)}:
                 yield from self._reasoning(
                     text, is_first=not (block.pieces.get("thinking") or block.start.get("thinking"))
                 )
                 block.add("thinking", text)
+                if text:
+                    self._run = _run(block, index, "thinking_delta")
             case {"type": "signature_delta", "signature": str(text)}:
                 block.add("signature", text)
             case {"type": "input_json_delta", "partial_json": str(text)}:
                 block.add("partial_json", text)
+                self._run = _run(block, index, "input_json_delta")
             case {"type": "citations_delta", "citation": citation}:
                 block.citations.append(citation)
                 yield from self._sources_of(citation)
