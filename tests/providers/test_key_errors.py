@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -65,9 +66,16 @@ async def test_a_refused_key_is_named_by_where_it_is_from(stand_ins, monkeypatch
     settings.current.keys[name] = Secret("a-wrong-key-that-was-typed")
     error = await failure(model)
     assert str(error) == f"{service.title} refused the key that was typed ({said}): run %backend key {name} again"
+    assert leaks(error, "a-wrong-key") == []
     error = await failure(model, api_key="a-wrong-key-of-the-chat")
     assert str(error) == f"{service.title} refused api_key ({said}): pass a key that it accepts"
     assert stand_ins[name].sent.count("a-wrong-key") == 3
+
+
+def leaks(error: BaseException, key: str) -> list[str]:
+    """Return the texts of a traceback, with the variables of its frames, that have a key in them."""
+    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+    return [line for line in shown.format() if key in line]
 
 
 async def test_a_key_of_the_keyring_is_named_too(stand_ins, monkeypatch):
