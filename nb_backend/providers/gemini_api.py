@@ -12,7 +12,7 @@ from ..errors import BackendError
 from ..media.convert import attachments
 from ..transport.refusal import with_hint
 from ..typing import MediaListType, Messages
-from . import gemini_signatures, gemini_thinking
+from . import gemini_refusals, gemini_thinking
 from .base import Provider
 from .gemini_body import contents_of, with_parameters
 from .gemini_reader import GeminiReader
@@ -122,15 +122,15 @@ class GeminiApi(Provider):
     @classmethod
     def fitted(cls, url: str, body: dict[str, Any]) -> dict[str, Any]:
         """Return the body as it is sent, without the model and without what this model is known to refuse."""
-        sent = gemini_signatures.fitted(url, gemini_thinking.fitted(url, body))
+        sent = gemini_refusals.fitted(url, gemini_thinking.fitted(url, body))
         return {name: value for name, value in sent.items() if name != "model"}
 
     @classmethod
     async def learn(
         cls, url: str, body: dict[str, Any], sent: dict[str, Any], failure: BackendError, key: settings.Secret
     ) -> bool:
-        """Remember what a model refuses of thinking and of the signatures of thoughts; see ``Provider``."""
-        learned = gemini_signatures.learn(url, body, sent, failure)
+        """Remember what a model refuses of the conversation and of thinking; see ``Provider``."""
+        learned = gemini_refusals.learn(url, body, sent, failure)
         return learned or gemini_thinking.learn(url, body, sent, failure)
 
     @classmethod

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from ..events import content_text
 from ..typing import Messages
 from .gemini_parts import is_made_up, parts_of_state
-from .gemini_signatures import marked
+from .gemini_refusals import marked
 from .gemini_thinking import is_at_least_3
 from .tool_calls import parse_arguments
 

@@ -13,7 +13,7 @@ from wire_server import CHUNKED, LAST_CHUNK, WireServer, chunk, received, status
 
 from nb_backend import Chat
 from nb_backend.errors import AuthError, BackendError, RateLimitError, ServerError
-from nb_backend.providers import gemini_thinking
+from nb_backend.providers import gemini_refusals, gemini_thinking
 from nb_backend.providers.gemini_api import GeminiApi
 
 KEY = "AIzaSyTheKeyOfGemini0123456789"
@@ -31,6 +31,7 @@ def api(wire_server: WireServer) -> type[GeminiApi]:
 @pytest.fixture(autouse=True)
 def forget(monkeypatch):
     monkeypatch.setattr(gemini_thinking, "_replaced", {})
+    monkeypatch.setattr(gemini_refusals, "_takes_no_system", set())
 
 
 async def ask(api: type[GeminiApi], model: str = MODEL, **options: Any) -> tuple[list[dict], BackendError | None]:
@@ -247,6 +248,18 @@ class TestErrors:
         assert (await ask(api))[1] is None
         configs = [request.json.get("generationConfig") for request in wire_server.requests]
         assert configs == [{"thinkingConfig": {"includeThoughts": True}}, None, None]
+
+    async def test_a_model_without_a_system_prompt_gets_it_before_the_first_question(self, api, wire_server):
+        wire_server.answer(refused(400, "Developer instruction is not enabled for models/gemma-3-27b-it", "X"))
+        wire_server.answer(ANSWER)
+        messages = [{"role": "system", "content": "Be short"}, *HI]
+        for _ in range(2):
+            _, error = await received(api.create_async_generator("gemma-3-27b-it", messages, api_key=KEY))
+            assert error is None
+        first, *others = [request.json for request in wire_server.requests]
+        assert first["systemInstruction"] == {"parts": [{"text": "Be short"}]}
+        asked = {"contents": [{"role": "user", "parts": [{"text": "Be short"}, {"text": "Hi"}]}]}
+        assert others == [asked, asked]
 
     async def test_an_effort_that_a_model_does_not_take_is_one_clear_line(self, api, wire_server):
         wire_server.answer(refused(400, "The thinking budget is invalid.", "INVALID_ARGUMENT"))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nb_backend import settings
 from nb_backend.errors import BackendError, ServerError
-from nb_backend.providers import gemini_signatures, gemini_thinking
+from nb_backend.providers import gemini_refusals, gemini_thinking
 from nb_backend.providers.gemini_api import GeminiApi
 from nb_backend.providers.gemini_parts import made_up_id
 
@@ -387,8 +387,8 @@ class TestRefusedSignatures:
 
     @pytest.fixture(autouse=True)
     def forget(self, monkeypatch):
-        monkeypatch.setattr(gemini_signatures, "_refused", set())
-        monkeypatch.setattr(gemini_signatures, "_wants_mark", set())
+        monkeypatch.setattr(gemini_refusals, "_refused", set())
+        monkeypatch.setattr(gemini_refusals, "_wants_mark", set())
 
     async def sent_after(self, model: str, said: str, *messages: dict[str, Any]) -> list[dict[str, Any]]:
         made = GeminiApi.request_body(model, [*messages], None, self.KEY, {})
@@ -410,6 +410,13 @@ class TestRefusedSignatures:
         history = user("?"), asked("", ("1", "f", ""), ("2", "g", "")), result("1", ""), result("2", "")
         parts = await self.sent_after("my-own-gemini", said, *history)
         assert [part.get("thoughtSignature") for part in parts] == ["skip_thought_signature_validator", None]
+
+    @pytest.mark.parametrize("odd", [7, [7], [{}], [{"parts": 7}], [{"parts": [7]}], []])
+    async def test_contents_of_another_form_stay_as_the_user_sent_them(self, odd):
+        made = GeminiApi.request_body(FLASH_2, HI, None, self.KEY, {"extra_body": {"contents": odd}})
+        failure = ServerError("System instruction is not supported; thought signature", status=400)
+        await GeminiApi.learn(self.URL, made, GeminiApi.fitted(self.URL, made), failure, self.KEY)
+        assert GeminiApi.fitted(self.URL, made) == {"contents": odd}
 
 
 TEXTS = st.text(max_size=3)
