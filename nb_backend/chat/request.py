@@ -179,12 +179,14 @@ class Request:
         if not images and not any(one.is_image for message in self.history for one in message.get("media", ())):
             return
         from ..providers.catalog import models_with_vision, sees_images
+        from ..providers.unknown_model import as_written
 
         provider = self.params.get("provider")
         self.lacks_vision = await sees_images(self.provider, self.model, provider, api_key=self.api_key.value) is False
         if self.lacks_vision and images:
             who = (self.model or "the model") if self.url else "the embedded model"
-            raise _no_vision(who, images, models_with_vision(self.provider, provider, api_key=self.api_key.value))
+            others = models_with_vision(self.provider, provider, api_key=self.api_key.value)
+            raise _no_vision(who, images, [as_written(self.provider, name) for name in others])
 
     def send(self, trim: int) -> AsyncGenerator[RawResponse, None]:
         """Send the request without the ``trim`` oldest turns, and return the events of the answer."""

@@ -12,6 +12,7 @@ from ..text import letters_and_digits
 from ..transport.error_body import one_line
 from ..transport.refusal import STATUS_HINTS, with_hint
 from .catalog import names_listed
+from .key_errors import asked_service
 
 if TYPE_CHECKING:
     from .. import settings
@@ -97,11 +98,17 @@ async def with_close_models(
     if not listed or is_listed(model, listed):
         return None
     names = [one_line(name, [key.value or ""], 60) for name in dict.fromkeys(listed) if name.isprintable()]
-    failure.close_models = close = closest_models(model, names)
+    failure.close_models = close = [as_written(api, name) for name in closest_models(model, names)]
     if close:
         return with_hint(failure, f"did you mean {' or '.join(close)}?")
-    some = [*names[:_MAX_NAMES], *(["…"] if len(names) > _MAX_NAMES else [])]
+    some = [*(as_written(api, name) for name in names[:_MAX_NAMES]), *(["…"] if len(names) > _MAX_NAMES else [])]
     return with_hint(failure, f"the server lists {', '.join(some)}")
+
+
+def as_written(api: type[Provider], name: str) -> str:
+    """Return the name of a model as it is written for any server that is set: with its service, if it has one."""
+    service = asked_service(api)
+    return name if service is None else f"{service.name}:{name}"
 
 
 def says_unknown(failure: BackendError, model: str) -> bool:

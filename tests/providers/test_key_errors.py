@@ -115,8 +115,16 @@ async def test_an_unknown_model_says_which_there_are(stand_ins, monkeypatch, nam
     stand_in.refuses = 404, {"error": {"message": "model 'x9' not found", "type": "not_found_error"}}
     error = await failure(f"{name}:x9")
     assert isinstance(error, ServerError)
-    hint = f"the server lists {NAMES[name][0]}" if lists else f"%backend models {name} lists the models of"
+    hint = f"the server lists {name}:{NAMES[name][0]}" if lists else f"%backend models {name} lists the models of"
     assert hint in str(error)
+
+
+async def test_a_close_model_is_named_with_its_service_as_another_server_may_be_set(stand_ins, monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", stand_ins["anthropic"].key)
+    stand_ins["anthropic"].refuses = 404, {"error": {"message": "model: claud-a", "type": "not_found_error"}}
+    error = await failure("anthropic:claud-a")
+    assert str(error).endswith(": did you mean anthropic:claude-a?")
+    assert error.close_models == ["anthropic:claude-a"]
 
 
 async def test_what_is_forbidden_is_not_the_fault_of_the_key_alone(stand_ins, monkeypatch):

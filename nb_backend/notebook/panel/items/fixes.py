@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ....errors import AuthError, BackendError
 from ....providers.catalog import models_with_vision
-from ....providers.unknown_model import closest_models
+from ....providers.unknown_model import as_written, closest_models
 
 if TYPE_CHECKING:
     from ....chat.turn import Turn
@@ -36,4 +36,4 @@ def hint(turn: Turn) -> str:
 def model_with_vision(api: type[Provider], model: str, service: str | None, api_key: str | None) -> str:
     """Return a model with vision, the one whose name is the closest; "" if no list that was fetched has one."""
     names = models_with_vision(api, service, api_key=api_key)
-    return next(iter([*closest_models(model, names, 1), *names]), "")
+    return next((as_written(api, name) for name in [*closest_models(model, names, 1), *names]), "")
