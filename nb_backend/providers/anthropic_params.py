@@ -56,8 +56,10 @@ _refused: dict[tuple[str, str], set[str]] = {}  # by url and model: names of wha
 _learned_limits: dict[tuple[str, str], int] = {}
 _invalid: set[int] = set()  # signed reasoning that a server no longer accepts, as the chat before it has changed
 
-_TOO_MANY_TOKENS = re.compile(r"max_tokens: \d+ > (\d+)|max(?:imum)?_?\s?(?:allowed |output )?tokens\D{0,40}?(\d{3,})")
-_FULL_CONTEXT = re.compile(r"(\d+) \+ (\d+) > (\d+)")
+_ABOUT_THE_LIMIT = re.compile(r"max_tokens|(?:output|completion) tokens", re.IGNORECASE)
+_NUMBER = re.compile(r"(?<![\w.-])\d{3,}(?![\w-])")  # not of a model's name
+_WITH_THE_PROMPT = re.compile(r"(?P<prompt>\d+) \+ \d+ > (?P<all>\d+)|\d+ > (?P<of>\d+) - (?P<input>\d+)")
+"""How Anthropic and vLLM say that the prompt and ``max_tokens`` together exceed the context."""
 _SIGNED = re.compile(r"signature|thinking` or `redacted_thinking|thinking blocks?\b", re.IGNORECASE)
 _THINKING = re.compile(r"thinking|budget_tokens|\beffort\b", re.IGNORECASE)
 _CONTRADICTS = re.compile(r"temperature|top_p|top_k|tool_choice|max_tokens|prefill", re.IGNORECASE)
@@ -284,15 +286,15 @@ def learn(url: str, body: dict[str, Any], sent: Mapping[str, Any], failure: Back
     if failure.status not in (0, 400, 422) or isinstance(failure, AuthError) or failure.no_credit:
         return False
     text, key = str(failure), (url, str(body.get("model") or ""))
-    if (match := _FULL_CONTEXT.search(text)) and "max_tokens" in text:
-        rest = int(match[3]) - int(match[1])
-        if not _MIN_REST <= rest < int(match[2]) == sent.get("max_tokens"):
-            return False  # the chat leaves out its oldest turns
-        body["max_tokens"] = rest
-        return True
-    if match := _TOO_MANY_TOKENS.search(text):
-        limit = int(match[1] or match[2])
-        if isinstance(asked := sent.get("max_tokens"), int) and 0 < limit < asked:
+    if _ABOUT_THE_LIMIT.search(text) and isinstance(asked := sent.get("max_tokens"), int):
+        if match := _WITH_THE_PROMPT.search(text):
+            rest = int(match["all"] or match["of"]) - int(match["prompt"] or match["input"])
+            if not _MIN_REST <= rest < asked:
+                return False  # the chat leaves out its oldest turns
+            body["max_tokens"] = rest
+            return True
+        numbers = map(int, _NUMBER.findall(text.partition(" (")[2]))
+        if limit := max((number for number in numbers if number < asked), default=0):
             _learned_limits[key] = limit
             return True
     if _SIGNED.search(text) and (seals := seals_in(sent["messages"])):

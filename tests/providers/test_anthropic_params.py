@@ -185,8 +185,16 @@ async def ask(server: WireServer, model: str = OLD, prompt: str = "Hi", **given:
     return [request.json for request in server.requests[known:]]
 
 
-async def test_a_limit_is_corrected_and_remembered(wire_server):
-    wire_server.answer(refused("max_tokens: 64000 > 4096, which is the maximum allowed number of output tokens for m"))
+TOO_MANY = (
+    "max_tokens: 64000 > 4096, which is the maximum allowed number of output tokens for claude-3-opus-20240229",
+    "max_tokens is too large: 64000. This model (gpt-4-2024-08-06) supports at most 4096 completion tokens.",
+    "max_tokens: Input should be less than or equal to 4096",
+)
+
+
+@pytest.mark.parametrize("message", TOO_MANY)
+async def test_a_limit_is_corrected_and_remembered(wire_server, message):
+    wire_server.answer(refused(message))
     wire_server.answer(WHOLE)
     assert [one["max_tokens"] for one in await ask(wire_server)] == [64_000, 4096]
     assert [one["max_tokens"] for one in await ask(wire_server)] == [4096]
@@ -196,8 +204,15 @@ async def test_a_limit_is_corrected_and_remembered(wire_server):
     assert [one["max_tokens"] for one in await ask(wire_server, NEW)] == [128_000]
 
 
-async def test_a_limit_that_leaves_no_room_beside_the_prompt_is_corrected_for_this_request_only(wire_server):
-    message = "input length and `max_tokens` exceed context limit: 150000 + 64000 > 200000, decrease input length"
+NO_ROOM = (
+    "input length and `max_tokens` exceed context limit: 150000 + 64000 > 200000, decrease input length",
+    "'max_tokens' is too large: 64000. This model's maximum context length is 50100 tokens and your request has 100"
+    " input tokens (64000 > 50100 - 100)",
+)
+
+
+@pytest.mark.parametrize("message", NO_ROOM)
+async def test_a_limit_that_leaves_no_room_beside_the_prompt_is_corrected_for_this_request_only(wire_server, message):
     wire_server.answer(refused(message))
     wire_server.answer(WHOLE)
     assert [one["max_tokens"] for one in await ask(wire_server)] == [64_000, 50_000]
