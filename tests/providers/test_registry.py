@@ -15,6 +15,7 @@ from wire_server import CHUNKED, LAST_CHUNK, WireServer, chunk, status
 import nb_backend
 from nb_backend import BackendApi, BackendError, Chat, OpenAIApi, RawResponse, settings
 from nb_backend.providers import catalog, registry
+from nb_backend.providers.anthropic_api import AnthropicApi
 from nb_backend.providers.base import Provider
 from nb_backend.providers.gemini_api import GeminiApi
 from nb_backend.providers.model import Model
@@ -148,6 +149,10 @@ async def test_its_answers_are_replayed_if_no_server_is_named_or_asked(
         (["https://api.perplexity.ai"], OpenAIApi),
         (["https://adb-1.2.azuredatabricks.net/serving-endpoints"], OpenAIApi),
         (["https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/l/endpoints/openapi"], OpenAIApi),
+        (["https://api.anthropic.com"], AnthropicApi),
+        (["https://api.anthropic.com/v1", "http://localhost:1/v1/messages"], AnthropicApi),
+        (["https://api.deepseek.com/anthropic"], AnthropicApi),
+        (["https://api.deepseek.com/anthropic/v1"], AnthropicApi),
         (["https://generativelanguage.googleapis.com/v1beta/openai"], OpenAIApi),
         (["https://generativelanguage.googleapis.com/v1beta"], GeminiApi),
         (["https://generativelanguage.googleapis.com/v1"], GeminiApi),
