@@ -288,6 +288,13 @@ class TestKeys:
         kernel.run("%config BackendMagics.url = 'http://localhost:1/v1'")
         assert kernel.run("settings.current.api_key is None").result == "True"
 
+    def test_a_typed_key_is_masked_in_what_is_asked_about_a_failure(self, kernel, clouds):
+        said(typing(kernel, "%backend key gemini", TYPED))
+        kernel.run("raise RuntimeError(f'denied: {settings.current.keys[\"gemini\"].value}')")
+        assert kernel.run("%backend fix ollama:mistral:7b").error is None
+        assert "denied: ***" in clouds["ollama"].asked[-1]
+        assert TYPED not in clouds["ollama"].sent
+
     @pytest.mark.parametrize(
         ("line", "words"),
         [

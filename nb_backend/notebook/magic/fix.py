@@ -87,7 +87,7 @@ class _FailurePrompt:
         self.source = source or "".join(linecache.getlines(self.cell) if self.cell_name(self.cell) else ())
         functions = (frame for frame, _ in self.frames if frame.f_code.co_flags & inspect.CO_OPTIMIZED)
         self.secrets = [*secrets_in(os.environ, shell.user_ns, *(dict(frame.f_locals) for frame in functions))]
-        self.secrets.append((settings.current.api_key or "").strip())
+        self.secrets += settings.known_keys()
 
     def text(self) -> str:
         """Return the prompt."""
