@@ -197,9 +197,15 @@ class ResponseReader:
         for event in events:
             data = event._data
             try:  # faster than ``get``; most events have a text and nothing else
-                if len(data) == 2 and data["type"] == "content" and type(text := data["content"]) is str:
-                    texts.append(text)
-                    continue
+                if len(data) == 2:
+                    kind = data["type"]
+                    if kind == "content" and type(text := data["content"]) is str:
+                        texts.append(text)
+                        continue
+                    if kind == "reasoning" and type(token := data["token"]) is str and token:
+                        texts.append("")
+                        self._has_begun = self._has_reasoning = True
+                        continue
             except KeyError:
                 pass
             self._note(event)
