@@ -85,12 +85,17 @@ def choose(model: HubModel, paths: Iterable[str]) -> list[str]:
 
 def complete_models(paths: Iterable[str]) -> dict[str, list[str]]:
     """Return the complete models among the files: all parts of each, by the path of the first one."""
-    known = {path for path in paths if path.lower().endswith(".gguf") and path.isprintable() and "\\" not in path}
+    known = {path for path in paths if is_model(path) and path.isprintable() and "\\" not in path}
     found: dict[str, list[str]] = {}
     for path in sorted(known):
-        if not any(word in path.lower() for word in _NOT_A_MODEL) and known.issuperset(parts := shards(path)):
+        if known.issuperset(parts := shards(path)):
             found.setdefault(parts[0], parts)
     return found
+
+
+def is_model(path: str) -> bool:
+    """Whether a file is a model, or a part of one, by its name."""
+    return path.lower().endswith(".gguf") and not any(word in path.lower() for word in _NOT_A_MODEL)
 
 
 def _matching(wanted: str, models: Iterable[str]) -> list[str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .engine import EngineError
-from .gguf_files import HubModel, NoSuchFileError, choose, complete_models, model_name, shards
+from .gguf_files import HubModel, NoSuchFileError, choose, complete_models, is_model, model_name, shards
 from .weights import Report, cache_folder, progress_bar
 
 RETRIES = 5  # after a broken connection, as long as nothing more arrives
@@ -68,9 +68,9 @@ def fetch(model: HubModel, report: Report = lambda done, total: None) -> Path:
         with _one_line_errors(model):
             files = _describe(model)
     except _UnreachableError:
-        if (stored := _stored(model)) is None:
+        if (path := stored(model)) is None:
             raise
-        return stored
+        return path
     folder = _folder(model) / _digest(files)
     with _one_line_errors(model, folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def _report(tell: Report, before: int, total: int, size: int) -> None:
 def _describe(model: HubModel) -> list[_File]:
     """Return the files of a model, from the hub."""
     hub = _library()
-    if model.file.lower().endswith(".gguf"):  # its list of files is not needed
+    if is_model(model.file):  # its list of files is not needed
         try:
             return [_metadata(hub, model, path) for path in shards(model.file)]
         except hub.errors.HfHubHTTPError as error:
@@ -204,7 +204,7 @@ def _check(file: _File, part: Path) -> None:
         raise HubError(f"{file.name} arrived damaged (wrong checksum) and was deleted: fetch it again")
 
 
-def _stored(model: HubModel) -> Path | None:
+def stored(model: HubModel) -> Path | None:
     """Return the file of a model that was fetched earlier; the newest one if there are several versions."""
     folders = sorted(_folder(model).glob("*/"), key=lambda folder: folder.stat().st_mtime, reverse=True)
     for folder in folders:
@@ -217,8 +217,11 @@ def _stored(model: HubModel) -> Path | None:
 
 
 def stored_models() -> list[HubModel]:
-    """Return the models of the hub that are in the cache, sorted."""
-    root = models_folder()
+    """Return the models of the hub that are in the cache, sorted; none without the packages of the extra ``local``."""
+    try:
+        root = models_folder()
+    except ImportError:
+        return []
     found = {
         HubModel(f"{folder.parts[-3]}/{folder.parts[-2]}", name)
         for folder in root.glob("*/*/*/")

@@ -200,6 +200,17 @@ def test_a_model_of_the_hub_is_fetched_once_and_answers_in_the_cells_after(hub_k
     one_line(kernel.run("%backend local hf:org/nothing"), "the hub shows no model org/nothing")
     one_line(kernel.run(f"%backend local {tmp_path}/other.gguf"), "is not a GGUF file: write hf:ORG/REPO")
     one_line(kernel.run("%backend local hello"), "there is no file hello in")
+    one_line(
+        kernel.run("%backend local hf:hello"), "'hf:hello' does not name a model on the Hugging Face hub: write hf:"
+    )
+    kernel.run("import os; os.environ['NB_BACKEND_CACHE_ONLY'] = '1'")
+    asked = len(hub.requests)
+    one_line(
+        kernel.run("%backend local hf:org/Real:Q8_0"), "NB_BACKEND_CACHE_ONLY does not allow to fetch hf:org/Real:Q8_0"
+    )
+    assert "runs Real-Q4_K_M" in said(kernel.run("%backend local hf:org/Real"))
+    assert len(hub.requests) == asked
+    kernel.run("del os.environ['NB_BACKEND_CACHE_ONLY']")
     shown = said(kernel.run("%backend local"))
     assert "runs Real-Q4_K_M" in shown
     assert "- fetched: `%backend local hf:org/Real:Real-Q4_K_M.gguf`" in shown

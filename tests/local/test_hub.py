@@ -72,6 +72,7 @@ def test_another_file_is_fetched_by_its_name_or_its_quantization(hub, file):
 def test_all_parts_are_fetched_into_one_folder_and_the_first_is_loaded(hub):
     parts = {f"Q4_K_M/Big-Q4_K_M-0000{n}-of-00002.gguf": DATA[:n] for n in (1, 2)}
     hub.repos["org/Big"] = {**parts, "mmproj-Q4_K_M.gguf": DATA}
+    assert "no file for mmproj-Q4_K_M.gguf: " in line_of(HubModel("org/Big", "mmproj-Q4_K_M.gguf"))
     for file in ("", "Q4_K_M/Big-Q4_K_M-00002-of-00002.gguf"):
         path = fetch(HubModel("org/Big", file))
         assert path.name == "Big-Q4_K_M-00001-of-00002.gguf"
@@ -245,6 +246,8 @@ def test_an_endpoint_that_is_not_an_address_is_one_line(hub, monkeypatch, endpoi
 
 
 def test_without_huggingface_hub_the_extra_is_named(hub, monkeypatch):
+    monkeypatch.setitem(sys.modules, "platformdirs", None)
+    assert module.stored_models() == []
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert line_of().endswith("pip install 'nb_backend[local]'")
 

@@ -13,7 +13,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from ... import settings
 from ...local import process
-from ...local.gguf_files import PREFIX, model_name, size_of
+from ...local.gguf_files import PREFIX, HubModel, model_name, size_of
 from ...markdown.elements import escape_line
 from ...media.files import path_of
 from ...providers.catalog import forget_models
@@ -46,6 +46,13 @@ def local_model(given: Sequence[Word]) -> Report:
 
 def _fetched(name: str) -> Path:
     """Return the file of a model of the hub, after fetching it with a progress bar."""
+    from ...local.hub import stored
+
+    model = HubModel.parse(name)
+    if settings.cache_only():
+        if (path := stored(model)) is None:
+            raise ValueError(f"NB_BACKEND_CACHE_ONLY does not allow to fetch {name}: unset it and run this once")
+        return path
     with _bar(name, get_ipython()) as report:
         return process.fetch(name, report)
 
