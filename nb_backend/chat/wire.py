@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from typing import Any
 
 from ..media.message_parts import text_parts
 from ..typing import Messages
-from .messages import LOCAL_KEYS
+from .messages import LOCAL_KEYS, metadata
 
 _NEVER_TRIMMED = frozenset({"system", "developer"})  # roles
 
@@ -21,15 +22,17 @@ def wire_messages(
 
     Empty answers and empty system prompts are left out, as servers refuse them. What the user says before and after
     an empty answer then becomes one message: nothing that the user wrote is lost, and the roles alternate, which many
-    servers require.
+    servers require. An answer has its tool calls with it as soon as the history has their results; calls without a
+    result are left out, as servers refuse them.
     """
     sent: Messages = []
+    answered = {message.get("tool_call_id") for message in messages} - {None}
     turns, unanswered = 0, False
     for message in messages:
         turns += message.get("role") == "user"
         if without and turns <= without and message.get("role") not in _NEVER_TRIMMED:
             continue
-        wire = _wire_message(message, pictures)
+        wire = _with_answered_calls(_wire_message(message, pictures), metadata(message), answered)
         if state_owner and isinstance(state := message.get("state"), dict) and state.get("owner") == state_owner:
             wire["state"] = state.get("items")
         is_picture = bool(message.get("images") and wire.get("state"))  # which its state shows to the model again
@@ -42,6 +45,16 @@ def wire_messages(
         sent.append(wire)
         unanswered = False
     return sent
+
+
+def _with_answered_calls(message: dict[str, Any], about: Mapping[str, Any], answered: Container[Any]) -> dict[str, Any]:
+    """Return a message with the tool calls that have a result: those in it, else those that its metadata has."""
+    calls = message.get("tool_calls", about.get("tool_calls"))
+    if not isinstance(calls, list):
+        return message
+    kept = [call for call in calls if isinstance(call, dict) and call.get("id") in answered]
+    others = {key: value for key, value in message.items() if key != "tool_calls"}
+    return {**others, "tool_calls": kept} if kept else others
 
 
 def _is_empty(message: dict[str, Any]) -> bool:

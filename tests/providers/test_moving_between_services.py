@@ -81,10 +81,10 @@ ANSWERS: dict[str, list[dict[str, Any]]] = {
 KEEP_STATE = {"anthropic", "gemini", "openai-responses", "openai-chat"}
 
 
-def answer_of(api: str) -> bytes:
+def answer_of(api: str, answers: dict[str, list[dict[str, Any]]] = ANSWERS) -> bytes:
     lines = [
         b"event: %s\ndata: %s\n\n" % (str(event.get("type", "message")).encode(), json.dumps(event).encode())
-        for event in ANSWERS[api]
+        for event in answers[api]
     ]
     return status("200 OK", b"".join(lines))
 
@@ -138,9 +138,8 @@ def test_everything_that_was_said_is_in_the_body_of_every_dialect(api):
     assert OPAQUE not in json.dumps(body)
 
 
-@pytest.mark.parametrize("api", DIALECTS)
-def test_a_tool_call_and_its_result_belong_together_in_every_dialect(api):
-    body = body_of(api, history())
+def call_and_result(api: str, body: dict[str, Any]) -> list[Any]:
+    """Return name and arguments of the only call, whether the result belongs to it, and whether it is the right one."""
     if api == "anthropic":
         blocks = [block for turn in body["messages"] for block in turn["content"]]
         (call,) = [block for block in blocks if block["type"] == "tool_use"]
@@ -163,8 +162,12 @@ def test_a_tool_call_and_its_result_belong_together_in_every_dialect(api):
         same = result["tool_call_id"] == call["id"]
         found = function["name"], json.loads(function["arguments"]), same, result["content"]
     *call_found, result_found = found
-    assert call_found == ["weather", {"city": "Rome"}, True]
-    assert "18 degrees" in "".join(texts_in(result_found))
+    return [*call_found, "18 degrees" in "".join(texts_in(result_found))]
+
+
+@pytest.mark.parametrize("api", DIALECTS)
+def test_a_tool_call_and_its_result_belong_together_in_every_dialect(api):
+    assert call_and_result(api, body_of(api, history())) == ["weather", {"city": "Rome"}, True, True]
 
 
 words = st.text("abc äß🙂<>&\"'\\{}", min_size=1, max_size=12).map(lambda text: f"x{text}x")
@@ -225,3 +228,66 @@ def test_a_service_gets_its_own_state_back_unless_the_text_was_edited(wire_serve
     assert OPAQUE not in edited
     assert "It is red." in edited
     assert "It is blue." not in edited
+
+
+CALLS: dict[str, list[dict[str, Any]]] = {
+    "anthropic": [
+        ANSWERS["anthropic"][0],
+        {
+            "type": "content_block_start",
+            "index": 0,
+            "content_block": {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {}},
+        },
+        {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "input_json_delta", "partial_json": '{"city": "Rome"}'},
+        },
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 1}},
+        {"type": "message_stop"},
+    ],
+    "gemini": [
+        {
+            "candidates": [
+                {
+                    "content": {
+                        "role": "model",
+                        "parts": [{"functionCall": {"name": "weather", "args": {"city": "Rome"}}}],
+                    },
+                    "finishReason": "STOP",
+                }
+            ]
+        }
+    ],
+    "openai-responses": [
+        {
+            "type": "response.output_item.done",
+            "output_index": 0,
+            "item": {
+                "type": "function_call",
+                "id": "fc",
+                "call_id": "call_1",
+                "name": "weather",
+                "arguments": '{"city": "Rome"}',
+                "status": "completed",
+            },
+        },
+        ANSWERS["openai-responses"][-1],
+    ],
+    "openai-chat": [{"choices": [{"index": 0, "delta": {"tool_calls": [CALL]}, "finish_reason": "tool_calls"}]}],
+    "g4f": [{"type": "tool_calls", "tool_calls": [CALL]}, {"type": "finish", "finish": {"reason": "tool_calls"}}],
+}
+
+
+@pytest.mark.parametrize(("before", "after"), [*permutations(CALLS, 2), *((api, api) for api in CALLS)])
+def test_a_call_of_one_service_is_sent_to_another_with_the_result_that_was_appended(wire_server, before, after):
+    wire_server.answer(answer_of(before, CALLS))
+    chat = Chat("m", url=f"{wire_server.url}/v1", api=before)
+    (call,) = chat("Weather?").tool_calls
+    chat.api = after
+    unanswered = [*texts_in(chat.request("And now?").body())]
+    assert "weather" not in unanswered
+    chat.messages.append({"role": "tool", "tool_call_id": call.id, "content": "18 degrees"})
+    body = chat.request("And now?").body()
+    assert call_and_result(after, body) == ["weather", {"city": "Rome"}, True, True]
