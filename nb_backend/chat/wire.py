@@ -48,13 +48,12 @@ def wire_messages(
 
 
 def _with_answered_calls(message: dict[str, Any], about: Mapping[str, Any], answered: Container[Any]) -> dict[str, Any]:
-    """Return a message with the tool calls that have a result: those in it, else those that its metadata has."""
-    calls = message.get("tool_calls", about.get("tool_calls"))
-    if not isinstance(calls, list):
+    """Return an answer with those of the tool calls in its metadata that have a result; what a user wrote stays."""
+    calls = about.get("tool_calls")
+    if "tool_calls" in message or not isinstance(calls, list):
         return message
     kept = [call for call in calls if isinstance(call, dict) and call.get("id") in answered]
-    others = {key: value for key, value in message.items() if key != "tool_calls"}
-    return {**others, "tool_calls": kept} if kept else others
+    return {**message, "tool_calls": kept} if kept else message
 
 
 def _is_empty(message: dict[str, Any]) -> bool:
