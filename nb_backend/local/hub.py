@@ -127,22 +127,25 @@ def _fetch_file(file: _File, folder: Path, report: Callable[[int], None]) -> Non
     """Fetch a file, check it, and only then give it its name. Other processes that want it wait."""
     from filelock import FileLock  # huggingface_hub needs it, too
 
-    part = _part(folder, file)
-    lock = Path(f"{part}.lock")
+    lock = Path(f"{_part(folder, file)}.lock")
     with FileLock(lock):
-        if _is_stored(file, folder):  # by another process
-            return
-        if not 0 < _size(part) <= file.size:
-            part.unlink(missing_ok=True)
-        needed = file.size - _size(part) + MARGIN
-        if shutil.disk_usage(folder).free < needed:
-            raise HubError(f"{folder} has less than {needed / 1e9:.1f} GB free: make room for {file.name}")
-        with part.open("ab") as opened:
-            _download(file, opened, report)
-        _check(file, part)
-        os.replace(part, folder / file.name)
+        if not _is_stored(file, folder):  # by another process
+            _fetch_alone(file, folder, report)
         with suppress(OSError):  # Windows keeps it as long as another process waits
             lock.unlink()
+
+
+def _fetch_alone(file: _File, folder: Path, report: Callable[[int], None]) -> None:
+    part = _part(folder, file)
+    if not 0 < _size(part) <= file.size:
+        part.unlink(missing_ok=True)
+    needed = file.size - _size(part) + MARGIN
+    if shutil.disk_usage(folder).free < needed:
+        raise HubError(f"{folder} has less than {needed / 1e9:.1f} GB free: make room for {file.name}")
+    with part.open("ab") as opened:
+        _download(file, opened, report)
+    _check(file, part)
+    os.replace(part, folder / file.name)
 
 
 def _download(file: _File, part: BinaryIO, report: Callable[[int], None]) -> None:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,13 @@ def test_a_new_version_on_the_hub_is_fetched(hub):
     fetch(MODEL)
     hub.repos[MODEL.repo]["Small-Q4_K_M.gguf"] = DATA[:100]
     assert fetch(MODEL).read_bytes() == DATA[:100]
+
+
+def test_several_that_want_a_model_at_the_same_time_fetch_it_once(hub):
+    with ThreadPoolExecutor(4) as pool:
+        assert len({*pool.map(fetch, [MODEL] * 4)}) == 1
+    assert hub.downloads() == [None]
+    assert stored() == ["Small-Q4_K_M.gguf"]
 
 
 # --- broken connections
