@@ -175,10 +175,10 @@ class TestCells:
 class TestTheState:
     def test_the_services_with_their_keys_and_the_local_ones_that_answer(self, kernel, clouds):
         rows = services(kernel)
-        assert rows["openai"] == "OpenAI set, OPENAI_API_KEY"
-        assert rows["gemini"] == "Gemini not set, GEMINI_API_KEY or GOOGLE_API_KEY"
-        assert rows["ollama"] == "Ollama not set, OLLAMA_API_KEY answers"
-        assert rows["lmstudio"].endswith("LM_API_TOKEN does not answer")
+        assert rows["openai"] == "set, OPENAI_API_KEY OpenAI"
+        assert rows["gemini"] == "not set, GEMINI_API_KEY Gemini"
+        assert rows["ollama"] == "not set, OLLAMA_API_KEY answers Ollama"
+        assert rows["lmstudio"].endswith("LM_API_TOKEN does not answer LM Studio")
         assert {*SERVICES} <= {*rows}
         assert [bool(one.requests) for one in clouds.values()] == [False] * 4 + [True]
 
@@ -264,7 +264,7 @@ class TestKeys:
     def test_the_key_of_a_service_is_typed_and_goes_to_the_service_only(self, kernel, clouds):
         assert said(typing(kernel, "%backend key gemini", clouds["gemini"].key)) == "the key of Gemini is set"
         assert kernel.run("%%backend gemini:gemini-3\nHi").error is None
-        assert services(kernel)["gemini"] == "Gemini set, typed"
+        assert services(kernel)["gemini"] == "set, typed Gemini"
         kernel.run("%backend url groq")
         said(typing(kernel, "%backend key", TYPED))
         assert kernel.run("[*settings.current.keys], settings.current.api_key").result == "(['gemini', 'groq'], None)"

@@ -154,11 +154,11 @@ def list_all() -> Report:
     local = [service for service in SERVICES.values() if service.is_local]
     answer = run(answering(local))
     rows = [
-        f"| {service.name}: | {service.title} | {_key_of(service)} | {_answers(service, answer)} |"
+        f"| `{service.name}:` | {_key_of(service)} | {_answers(service, answer)} | {service.title} |"
         for service in SERVICES.values()
     ]
     return Report(
-        "| write | service | key | on this machine |",
+        "| write | key | on this machine | service |",
         "| --- | --- | --- | --- |",
         *rows,
         "",
@@ -176,7 +176,7 @@ def _key_of(service: Service) -> str:
         return f"set, {service.key_variable}"
     if kept is not None and kept.value:
         return f"set, in {settings.KEPT}"
-    return f"not set, {' or '.join(service.keys)}"
+    return f"not set, {service.key_variable}"
 
 
 def _answers(service: Service, answering: set[str]) -> str:
