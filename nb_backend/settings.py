@@ -123,6 +123,8 @@ def _parse_url(url: str) -> str:
     if not _is_server_url(url):
         from .redaction import redact
 
+        if find_service(url):
+            raise ValueError(f"{url} is a service, which stands alone: name its url beside others")
         if close := closest_services(url):
             raise ValueError(f"there is no service {url!r}: did you mean {' or '.join(close)}?")
         shown = redact(url.partition("?")[0])

@@ -109,6 +109,11 @@ def test_a_wrong_name_is_close_to_a_right_one():
         settings.urls("antropic")
 
 
+def test_a_service_is_not_one_of_several_urls():
+    with pytest.raises(ValueError, match="openai is a service, which stands alone: name its url beside others"):
+        settings.urls("http://localhost:1/v1 openai")
+
+
 @pytest.mark.parametrize(
     ("host", "url"),
     [

@@ -138,7 +138,7 @@ class AsyncGeneratorProvider:
             if lessons < MAX_LESSONS and not reader.has_begun and await provider.learn(url, body, sent, failure, key):
                 lessons += 1
                 continue
-            failure = explain_refusal(provider, url, await provider.explain_error(url, failure, body, key), given)
+            failure = explain_refusal(provider, await provider.explain_error(url, failure, body, key), given)
             if reader.started and not reader.refusals:
                 raise failure
             try:
@@ -267,7 +267,7 @@ class AsyncGeneratorProvider:
             try:
                 document = await session.get_json(address, ssl=cls.ssl)
             except BackendError as error:
-                raise explain_key(cls, url, error, key) from None
+                raise explain_key(cls, error, key) from None
         with suppress(AttributeError, KeyError, TypeError):
             return read(document)
         failure = not_an_answer(url, encode_json(document), session.secrets)

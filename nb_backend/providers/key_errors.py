@@ -64,7 +64,7 @@ def needs_model(service: Service) -> str:
     return f"name a model of {service.title}: {name}:MODEL; %backend models {name} lists them"
 
 
-def explain_refusal(api: type[Asking], url: str, failure: BackendError, given: settings.Secret) -> BackendError:
+def explain_refusal(api: type[Asking], failure: BackendError, given: settings.Secret) -> BackendError:
     """Return the failure of a request to a server; its next step is the one for the service that was asked.
 
     ``given`` is the key that the caller has passed, if any.
@@ -72,10 +72,10 @@ def explain_refusal(api: type[Asking], url: str, failure: BackendError, given: s
     service = asked_service(api)
     if service is not None and failure.status == 404 and str(failure).endswith(f": {STATUS_HINTS[404]}"):
         return with_hint(failure, f"%backend models {service.name} lists the models of {service.title}")
-    return explain_key(api, url, failure, given)
+    return explain_key(api, failure, given)
 
 
-def explain_key(api: type[Asking], url: str, failure: BackendError, given: settings.Secret) -> BackendError:
+def explain_key(api: type[Asking], failure: BackendError, given: settings.Secret) -> BackendError:
     """Return the failure; if it is due to the key or to the account, it names the service and the key's variable."""
     service = asked_service(api)
     if failure.no_credit:
@@ -84,18 +84,18 @@ def explain_key(api: type[Asking], url: str, failure: BackendError, given: setti
         return failure
     origin = _origin(api, given)
     if service is None:
-        return _of_a_url(failure, url, origin)
+        return _of_a_url(failure, origin)
     said = without_hint(failure)
     if found := _ANSWERED.fullmatch(said):
         said = found["said"]
     if not origin:
         failure.args = (f"{needs_key(service)} ({said})",)
-    else:
-        title = service.title
-        refused = f"{title} refused the request" if failure.status == _FORBIDDEN else f"{title} refused"
-        named = {"api_key": "api_key", settings.TYPED: "the key that was typed"}.get(origin, f"the key in {origin}")
-        with_key = f"{refused} with {named}" if failure.status == _FORBIDDEN else f"{refused} {named}"
-        failure.args = (f"{with_key} ({said.rstrip('.')}): {_again(service, origin)}",)
+        return failure
+    is_forbidden = failure.status == _FORBIDDEN
+    named = {"api_key": "api_key", settings.TYPED: "the key that was typed"}.get(origin, f"the key in {origin}")
+    refused = f"{service.title} refused {'the request with ' if is_forbidden else ''}{named} ({said.rstrip('.')})"
+    next_step = _again(service, origin)
+    failure.args = (f"{refused}: {f'check what its account may do, or {next_step}' if is_forbidden else next_step}",)
     return failure
 
 
@@ -120,7 +120,7 @@ def _credit(service: Service, origin: str) -> str:
     return f"check the plan and the balance of your account at {service.title}{of}"
 
 
-def _of_a_url(failure: AuthError, url: str, origin: str) -> AuthError:
+def _of_a_url(failure: AuthError, origin: str) -> AuthError:
     """Return the failure of a server that is not a service; it says if the key of another server was not sent."""
     if origin:
         return failure

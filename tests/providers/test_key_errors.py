@@ -131,8 +131,8 @@ async def test_what_is_forbidden_is_not_the_fault_of_the_key_alone(stand_ins, mo
     monkeypatch.setenv("GROQ_API_KEY", stand_ins["groq"].key)
     stand_ins["groq"].refuses = 403, {"error": {"message": "This project may not use the model."}}
     assert str(await failure("groq:llama")) == (
-        "Groq refused the request with the key in GROQ_API_KEY (This project may not use the model): set it again, or"
-        " run %backend key groq"
+        "Groq refused the request with the key in GROQ_API_KEY (This project may not use the model): check what its"
+        " account may do, or set it again, or run %backend key groq"
     )
 
 
