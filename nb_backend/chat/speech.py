@@ -43,7 +43,8 @@ def describe_sound(audio: Attachment) -> str:
 
 def player(audio: Attachment) -> dict[str, str]:
     """Return a player as data of an output; a line of text if the sound is too large for an output."""
-    line = f"[{describe_sound(audio)}: it is in .audio of the answer]"
+    line = describe_sound(audio)
     if len(audio.uri) > MAX_SHOWN:
-        return {"text/plain": line}
-    return {"text/html": f'<audio controls src="{audio.uri}"></audio>', "text/plain": line}
+        play = "IPython.display.Audio(answer.audio.data) plays it"
+        return {"text/plain": f"[{line}, too large for an output: {play}]"}
+    return {"text/html": f'<audio controls src="{audio.uri}"></audio>', "text/plain": f"[{line}]"}

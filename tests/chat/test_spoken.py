@@ -132,7 +132,8 @@ def test_sound_that_is_too_large_for_an_output_or_an_answer(monkeypatch):
     long = data_uri(wav(bytes(1_600_000)), "audio/wav")
     audio = speech.spoken(long)
     assert audio is not None
-    assert speech.player(audio) == {"text/plain": "[spoken 33.3 s: it is in .audio of the answer]"}
+    play = "IPython.display.Audio(answer.audio.data) plays it"
+    assert speech.player(audio) == {"text/plain": f"[spoken 33.3 s, too large for an output: {play}]"}
     monkeypatch.setattr(speech, "MAX_BYTES", 1_000_000)
     answer = Answer()
     answer.add(RawResponse(type="audio", audio=long))
