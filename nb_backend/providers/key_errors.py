@@ -10,9 +10,10 @@ import re
 from typing import ClassVar, Protocol
 
 from .. import settings
-from ..errors import AuthError, BackendError
+from ..errors import AuthError, BackendError, ConnectionFailed
 from ..redaction import is_secret_name
 from ..services import Service
+from ..transport.errors import START_SERVER
 from ..transport.refusal import STATUS_HINTS, with_hint, without_hint
 
 
@@ -76,10 +77,16 @@ def explain_refusal(api: type[Asking], failure: BackendError, given: settings.Se
 
 
 def explain_key(api: type[Asking], failure: BackendError, given: settings.Secret) -> BackendError:
-    """Return the failure; if it is due to the key or to the account, it names the service and the key's variable."""
+    """Return the failure; if it is due to the key or to the account, it names the service and the key's variable.
+
+    If nobody answers, it says what to do about this service.
+    """
     service = asked_service(api)
     if failure.no_credit:
         return failure if service is None else with_hint(failure, _credit(service, _origin(api, given)))
+    if service is not None and isinstance(failure, ConnectionFailed):
+        start = f"start {service.title} there" if service.is_local else "check your connection to the internet"
+        failure.args = (str(failure).replace(START_SERVER, start),)
     if not isinstance(failure, AuthError):
         return failure
     origin = _origin(api, given)

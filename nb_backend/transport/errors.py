@@ -19,6 +19,7 @@ from .refusal import refusal
 _TLS_PORTS = (443, 8443)  # where a server closes a connection that does not begin with TLS
 _YEAR = 366 * 86_400.0  # seconds
 MORE_TIME = "raise idle_timeout: Chat(…, idle_timeout=600), in a notebook %config BackendMagics.idle_timeout = 600"
+START_SERVER = "start the server there, or set another url"
 _MAX_CHARS = 10_000  # of a page that are searched
 _CHALLENGED = "Cloudflare's check for browsers: use the url of the server's API, or ask from another network"
 _CHALLENGE = re.compile(r"<title>\s*(?:Just a moment\.\.\.|Attention Required! \| Cloudflare)|cf-chl-|_cf_chl_opt")
@@ -53,9 +54,7 @@ def connection_error(error: Exception, url: str) -> BackendError:
         reason = error.os_error.strerror or "no connection"
         if reason.startswith("Connect call failed") and error.os_error.errno:  # of asyncio, with the address once more
             reason = os.strerror(error.os_error.errno)
-        return ConnectionFailed(
-            f"Nobody answers at {origin} ({reason}): start the server there, or set another url", retryable=True
-        )
+        return ConnectionFailed(f"Nobody answers at {origin} ({reason}): {START_SERVER}", retryable=True)
     if isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | OSError):
         is_for_tls = origin.scheme == "http" and origin.port in _TLS_PORTS
         hint = "write its url with https://" if is_for_tls else "ask again"

@@ -211,9 +211,10 @@ class TestTheState:
 
     def test_the_models_of_a_service_and_those_of_the_server(self, kernel, clouds):
         assert "claude-a" in said(kernel.run("%backend models anthropic"))
-        found = said(kernel.run("%backend models openai mini"))
-        assert "gpt-5.4-mini" in found
-        assert "gpt-5.4 " not in found
+        for line in ("openai mini", "openai:mini"):
+            found = said(kernel.run(f"%backend models {line}"))
+            assert "gpt-5.4-mini" in found
+            assert "gpt-5.4 " not in found
         kernel.run("%backend url ollama")
         assert "mistral:7b" in said(kernel.run("%backend models mistral"))  # which has no key: a word
         assert "mistral:7b" in said(kernel.run("%backend models 'mistral'"))

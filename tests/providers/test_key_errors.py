@@ -136,6 +136,15 @@ async def test_what_is_forbidden_is_not_the_fault_of_the_key_alone(stand_ins, mo
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"), [("groq", "check your connection to the internet"), ("ollama", "start Ollama there")]
+)
+async def test_a_service_that_nobody_answers_for_says_what_to_do(monkeypatch, delays, name, hint):
+    monkeypatch.setitem(SERVICES, name, replace(SERVICES[name], url="http://127.0.0.1:9/v1", url_variable=""))
+    monkeypatch.setenv("GROQ_API_KEY", "some-key-0123")
+    assert str(await failure(f"{name}:m")).endswith(f"(Connection refused): {hint}")
+
+
 async def test_the_list_of_models_says_the_same(stand_ins, monkeypatch):
     from nb_backend.providers.catalog import listed_models
 

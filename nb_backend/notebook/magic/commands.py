@@ -116,13 +116,7 @@ def list_services() -> Report:
 @_command("models [SERVICE] [WORD]", 2)
 def list_models(named: str = "", wanted: str = "") -> Report:
     """List the models of the server or of SERVICE, or those with WORD in their name."""
-    service = find_service(named) if wanted else _listed_service(named)
-    if service is None and wanted:
-        close = " or ".join(closest_services(named))
-        form = f"there is no service {shorten(named)!r}: did you mean {close}?" if close else ""
-        form = form or f"%backend models takes one word: write %backend models {shorten(named)}; a name with spaces "
-        raise ValueError(form if close else f"{form}goes in quotes")
-    wanted = wanted if service else named
+    service, word = _service_and_word(named, wanted)
     api, _ = resolve("", service.name if service else None)
     try:
         models = run(available_models(service.name if service else None))
@@ -135,26 +129,35 @@ def list_models(named: str = "", wanted: str = "") -> Report:
 
         name = f"{service.name}:MODEL" if service else "MODEL"
         return Report(f"the server is reachable{no_models(api)}. Ask one by its name with `%%backend {name}`")
-    found = [model for model in models if wanted.lower() in f"{model.provider} {model}".lower()]
+    found = [model for model in models if word.lower() in f"{model.provider} {model}".lower()]
     if not found:
-        close = " or ".join(map(_cell, closest_models(wanted, map(str, models))))
-        close = close or " or ".join(f"the service {name}" for name in closest_services(wanted))
+        close = " or ".join(map(_cell, closest_models(word, map(str, models))))
+        close = close or " or ".join(f"the service {name}" for name in closest_services(word))
         meant = f"did you mean {close}? " if close else ""
         all_ = f"%backend models {service.name}" if service else "%backend models"
-        return Report(f"no model has {_cell(wanted)!r} in its name: {meant}`{all_}` lists all")
+        return Report(f"no model has {_cell(word)!r} in its name: {meant}`{all_}` lists all")
     rows = [f"| {_cell(model)} | {_cell(model.provider)} | {_abilities(model)} |" for model in found]
     return Report("| model | provider | besides text |", "| --- | --- | --- |", *rows)
 
 
-def _listed_service(word: str) -> Service | None:
-    """Return the service whose models ``%backend models WORD`` lists; ``None`` if it searches those of the server.
+def _service_and_word(first: str, second: str) -> tuple[Service | None, str]:
+    """Return the service whose models are to be listed, ``None`` for the server, and the word in their names.
 
-    A word in quotes is searched for, and also the name of a service without a key if a server is set.
+    One word is searched for at the server that is set if it is in quotes, or the name of a service that has no key.
     """
-    service = None if isinstance(word, Word) and word.is_quoted else find_service(word)
-    if service is None or service.is_local or not settings.urls() or service == settings.service():
-        return service
-    return service if settings.service_key(service).value else None
+    before, colon, rest = first.partition(":")
+    if colon and not second and (service := find_service(before)):  # as in a cell, openai:gpt
+        return service, rest
+    service = find_service(first)
+    if second and service is None:
+        if close := " or ".join(closest_services(first)):
+            raise ValueError(f"there is no service {shorten(first)!r}: did you mean {close}?")
+        form = f"write %backend models {shorten(first)}"
+        raise ValueError(f"%backend models takes one word: {form}; a name with spaces goes in quotes")
+    if service is None or (isinstance(first, Word) and first.is_quoted):
+        return None, first
+    is_word = not (second or service.is_local or service == settings.service()) and bool(settings.urls())
+    return (None, first) if is_word and not settings.service_key(service).value else (service, second)
 
 
 @_command("use [MODEL]", None)

@@ -23,9 +23,10 @@ _MEANT: Final = {  # words that people try, and the verb that does it
     **dict.fromkeys(("new", "clear", "restart", "delete", "forget"), "reset"),
     **dict.fromkeys(("model", "list", "ls"), "models"),
     **dict.fromkeys(("set", "select", "choose", "switch"), "use"),
-    **dict.fromkeys(("server", "host", "address", "connect"), "url"),
+    **dict.fromkeys(("server", "host", "address", "connect", "api", "dialect"), "url"),
     **dict.fromkeys(("resume", "proceed"), "continue"),
     **dict.fromkeys(("login", "auth"), "key"),
+    **dict.fromkeys(("provider", "providers", "clouds"), "services"),
     **dict.fromkeys(("show", "log"), "history"),
 }
 _CLOSE: Final = 0.6  # of a word that is alone; "what" and "chats", "hello" and "help" are that close
