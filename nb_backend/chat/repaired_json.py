@@ -11,7 +11,7 @@ from contextlib import suppress
 
 _MAX_CHARS = 10_000  # json-repair takes a second for 10,000 quotes, and four times as long for twice as many
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
-_MISSING_VALUE = re.compile(r"[:,\[{]\s*,|:\s*[}\]]|\b(?:NaN|Infinity|undefined)\b")
+_MISSING_VALUE = re.compile(r"[:,\[{]\s*,|:\s*[}\]]|[:,\[]\s*-?(?:NaN|Infinity|undefined)\b")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
 _IGNORED = re.compile(r"[\s\\:,\"'`“”„‘’]+")
 _STRAY_QUOTE = re.compile(r"""(?<!\\)"['`]|['`]"|\\"(?=")""")

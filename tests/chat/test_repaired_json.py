@@ -32,6 +32,7 @@ def json_repair():
         ('{"a": 1, "b": [1, 2,],}', {"a": 1, "b": [1, 2]}),
         ("{'a': 'x', 'b': \"it's\"}", {"a": "x", "b": "it's"}),
         ("{a: 1, 'b': True, c: None, d: false}", {"a": 1, "b": True, "c": None, "d": False}),
+        ("{'a': 'NaN is undefined'}", {"a": "NaN is undefined"}),
         ('{"a": 1 "b": 2}', {"a": 1, "b": 2}),
         ('{"a": 1, // one\n "b": 2}', {"a": 1, "b": 2}),
         ('{"a": “x”}', {"a": "x"}),
