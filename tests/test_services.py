@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wire_server import CHUNKED, LAST_CHUNK, WireServer, chunk
+from wire_server import CHUNKED, LAST_CHUNK, WireServer, chunk, status
 
 from nb_backend import AuthError, Chat, services, settings
 from nb_backend.providers.registry import DIALECTS, resolve
@@ -206,6 +206,28 @@ def test_the_key_of_a_chat_does_not_go_to_another_service(monkeypatch):
     chat = Chat("anthropic:a", api_key="key-of-the-chat")
     assert chat.request("Hi", model="anthropic:b").api_key.value == "key-of-the-chat"
     assert chat.request("Hi", model="openai:b").api_key.value is None
+    monkeypatch.setattr(settings.current, "url", OTHER)
+    assert chat.request("Hi", model="a").api_key.value is None  # that model is asked at the url of the settings
+    chat.model = "openai:gpt-5.4"  # as a panel chooses it
+    assert chat.request("Hi").api_key.value is None
+    chat.use_key(Secret("another-key"))
+    assert chat.request("Hi").api_key.value == "another-key"
+    assert chat.request("Hi", model="anthropic:b").api_key.value is None
+
+
+async def test_a_list_of_models_elsewhere_is_asked_only_if_the_service_itself_is(monkeypatch, wire_server: WireServer):
+    github = replace(SERVICES["github"], models_url=f"{wire_server.url}/catalog/models")
+    monkeypatch.setitem(services.SERVICES, "github", github)
+    monkeypatch.setenv("NB_BACKEND_URL", own := f"{wire_server.url}/own/v1")
+    monkeypatch.setenv("NB_BACKEND_API_KEY", "key-of-the-url")
+    monkeypatch.setenv("GITHUB_TOKEN", "key-of-github")
+    wire_server.answer(status("200 OK", {"data": [{"id": "m"}]}))
+    assert await resolve("github:m", own)[0].get_models() == ["m"]
+    monkeypatch.setitem(services.SERVICES, "github", replace(github, url=f"{wire_server.url}/inference"))
+    monkeypatch.setenv("NB_BACKEND_URL", "")
+    assert await resolve("github:m")[0].get_models() == ["m"]
+    asked = [(one.path, one.header("Authorization")) for one in wire_server.requests]
+    assert asked == [("/own/v1/models", "Bearer key-of-the-url"), ("/catalog/models", "Bearer key-of-github")]
 
 
 def test_every_key_of_a_service_is_known_and_masked(monkeypatch):

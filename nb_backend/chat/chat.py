@@ -84,7 +84,7 @@ class Chat:
     ) -> None:
         self._api_key, api_key = settings.Secret(api_key), None  # a traceback must not show the key
         self._history = History()
-        self.model = model
+        self.model = self._key_model = model
         self.provider = provider
         self.cache = cache
         self.connect_timeout = connect_timeout
@@ -150,7 +150,7 @@ class Chat:
 
     def use_key(self, key: settings.Secret) -> None:
         """Send this key from now on, to the servers of this chat only."""
-        self._api_key = key
+        self._api_key, self._key_model = key, self.model
 
     def stream(
         self, prompt: str | Answer, images: Any = None, *, new: bool = False, keep: bool = True, **options: Any
@@ -207,7 +207,7 @@ class Chat:
         cache_folder = settings.cache(self.cache if cache is None else cache)
         timeouts = {name: settings.seconds(name, getattr(self, name)) for name in ("connect_timeout", "idle_timeout")}
         name = settings.model(model or self.model)
-        is_own = self._is_own(name)
+        is_own = self._is_own(name, self.model)
         url, dialect = (self.url, self.api) if is_own else (None, None)
         api, name_there = resolve(name, url, dialect, **timeouts)
         if not api.has_server_state:
@@ -222,7 +222,7 @@ class Chat:
             media=[] if images is None else attachments(images),
             params=params,
             state=state,
-            api_key=self._api_key if is_own else settings.Secret(),
+            api_key=self._api_key if is_own and self._is_own(name, self._key_model) else settings.Secret(),
             cell_run=run,
             instead=instead,
             store=None if cache_folder is None else AnswerCache(cache_folder),
@@ -230,10 +230,10 @@ class Chat:
             remarks=[*remarks],
         )
 
-    def _is_own(self, model: str) -> bool:
-        """Whether a model is asked at the chat's own server, its url or its model's service, which gets its key."""
-        service, _ = split_model(model, has_url=bool(self.url))
-        return service is None or service == split_model(settings.model(self.model), has_url=bool(self.url))[0]
+    def _is_own(self, model: str, own: str | None) -> bool:
+        """Whether a model is asked where the chat's model ``own`` is: at the chat's url, or at its service."""
+        service, other = (split_model(one, has_url=bool(self.url))[0] for one in (model, settings.model(own)))
+        return service == other or (service is None and bool(self.url))
 
     async def ask(self, prompt: str | Answer, images: Any = None, **options: Any) -> Answer:
         """Send a prompt and return the complete answer; the options are those of ``stream``."""

@@ -21,6 +21,7 @@ from .base import Provider
 from .chat_fields import chat_fields
 from .chat_state import with_state
 from .chunk_reader import ChunkReader
+from .key_errors import asked_service
 from .known_hosts import known_path, takes_api_key_header
 from .model import Model
 from .model_list import read_models
@@ -145,7 +146,8 @@ class OpenAIApi(Provider):
     async def get_models(cls, provider: str | None = None, *, api_key: str | None = None) -> list[Model]:
         """Return all models that the server lists; ``vision`` is None unless the server reports it."""
         given, api_key = settings.Secret(api_key), None
-        path = (cls.service and cls.service.models_url) or "/models"
+        service = asked_service(cls)  # another server's key must not go to the service's list
+        path = (service and service.models_url) or "/models"
         return await cls.get_document(path, given, read_models)
 
 
