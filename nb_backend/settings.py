@@ -259,7 +259,7 @@ def has_keyring() -> bool:
 
 def _look_up(name: str) -> Secret:
     try:
-        import keyring  # type: ignore[import-not-found]
+        import keyring
 
         return Secret(keyring.get_password(KEYRING_SERVICE, name))
     except Exception:  # there is no keyring on this machine, or it stays locked

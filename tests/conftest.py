@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
 from itertools import zip_longest
 from typing import Any
@@ -36,6 +37,8 @@ for number, handler in ((signal.SIGINT, signal.default_int_handler), (getattr(si
         signal.signal(number, handler)
 
 
+os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"  # of kernels
+
 LONG = (
     "browser",
     "test_notebooks",
@@ -65,6 +68,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(("NB_BACKEND_", "G4F_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.setattr(settings, "current", settings.Settings())
+    monkeypatch.setitem(sys.modules, "keyring", None)  # the developer's is not asked
     monkeypatch.setattr(models, "_lists", {})
     monkeypatch.setattr(models, "_pending", {})
 

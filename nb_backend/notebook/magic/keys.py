@@ -70,7 +70,7 @@ def _typed(service: Service | None) -> settings.Secret:
 def _kept(service: Service, key: settings.Secret) -> str:
     """Store a key in the system keyring, and return what to add to the report."""
     try:
-        import keyring  # type: ignore[import-not-found]
+        import keyring
 
         keyring.set_password(settings.KEYRING_SERVICE, service.name, key.value or "")
         if keyring.get_password(settings.KEYRING_SERVICE, service.name) != key.value:
@@ -94,11 +94,15 @@ def _forget(service: Service) -> str:
 
 
 def _removed(service: Service) -> str:
+    """Remove a key from the system keyring, and return what to add to the report; ``""`` if it has none."""
     try:
         import keyring
 
         if keyring.get_password(settings.KEYRING_SERVICE, service.name) is None:
             return ""
+    except Exception:  # there is no keyring on this machine
+        return ""
+    try:
         keyring.delete_password(settings.KEYRING_SERVICE, service.name)
     except Exception as error:
         return f"; {settings.KEPT} did not remove it ({_reason(error, settings.Secret())})"
