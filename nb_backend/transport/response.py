@@ -15,7 +15,7 @@ from .connection import Connector, take_buffer
 from .errors import MORE_TIME, connection_error
 from .lines import LineDecoder
 
-MAX_CHUNK = 8 * 2**10  # bytes that ``read`` returns at most: the events of many more would start garbage collections
+MAX_CHUNK = 12 * 2**10  # bytes that ``read`` returns at most: the events of many more would start garbage collections
 MAX_ERROR_BODY = 64 * 2**10  # bytes of an error page that are read
 MAX_DRIP = 10  # how many idle timeouts a line, or a kilobyte of a line, may take to arrive
 _END_TIMEOUT = 0.1  # seconds to wait for the end of a body of which all events were read
