@@ -219,7 +219,7 @@ class MessageReader(ResponseReader):
         kind = delta.get("type")
         if (block := self._blocks.get(index)) is None:
             started = _STARTED_BY.get(str(kind))
-            if started is None:
+            if started is None or len(self._blocks) >= _MAX_BLOCKS:
                 return
             yield from self._start(index, {"type": started})
             block = self._blocks[index]

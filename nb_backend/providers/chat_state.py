@@ -22,6 +22,7 @@ class ChatState:
 
     def __init__(self) -> None:
         self._details: list[dict[str, Any]] = []
+        self._pieces: dict[str, list[str]] = {}  # of the last detail, by field
         self._reasoning: list[str] = []
         self._extra: dict[str, Any] = {}
         self._extras: dict[str, dict[str, Any]] = {}  # by the id of the call
@@ -47,6 +48,7 @@ class ChatState:
 
         ``calls`` are the tool calls of the answer, ``length`` is the number of characters of its text.
         """
+        self._close_detail()
         is_opaque = any(one.get("signature") or one.get("data") for one in self._details)
         found: dict[str, Any] = {}
         if self._details and (calls or is_opaque):
@@ -60,11 +62,23 @@ class ChatState:
     def _add_detail(self, detail: dict[str, Any]) -> None:
         last = self._details[-1] if self._details else {}
         is_piece = last and "data" not in detail and all(last.get(name) == detail.get(name) for name in _SAME)
-        if is_piece:
-            grown = {name: f"{last.get(name) or ''}{detail[name]}" for name in _GROWING if detail.get(name)}
-            self._details[-1] = last | {name: value for name, value in detail.items() if value is not None} | grown
-        elif len(self._details) < MAX_DETAILS:
-            self._details.append(detail)
+        if not is_piece and len(self._details) >= MAX_DETAILS:
+            return
+        if not is_piece:
+            self._close_detail()
+            self._details.append({**detail})
+            return
+        for name, value in detail.items():
+            if name in _GROWING and value:
+                self._pieces.setdefault(name, []).append(str(value))
+            elif name not in _GROWING and value is not None:
+                last[name] = value
+
+    def _close_detail(self) -> None:
+        """Join the pieces of the last detail; ``+=`` for each would copy the whole text each time."""
+        for name, pieces in self._pieces.items():
+            self._details[-1][name] = "".join([str(self._details[-1].get(name) or ""), *pieces])
+        self._pieces = {}
 
 
 def with_state(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ _MAX_TEXTS = 1000  # deltas that are kept apart; joined, they take a tenth of th
 _MAX_ITEMS = 1000  # of a list in an argument that comes in pieces
 _MAX_PATH = 200  # characters of the path of such a piece
 _MADE_UP: Final = "gemini_call_"
+_STEP: Final = re.compile(r"\.?(?:(?P<name>[^.\[\]]+)|\[(?P<index>\d{1,6})\]|\[['\"](?P<quoted>.*?)['\"]\])")
+"""A step of the path to an argument."""
 _PARTS: Final = frozenset(
     {
         *("text", "thought", "thoughtSignature", "functionCall", "inlineData", "executableCode"),
@@ -41,6 +43,7 @@ class GeminiTurn:
         self._parts: list[dict[str, Any]] = []
         self._has_more = False  # than text
         self._open_call: dict[str, Any] | None = None  # whose arguments arrive in pieces
+        self._open_text: tuple[str, list[str]] = ("", [])  # the path of a text in them, and its pieces
         self._calls: list[dict[str, Any]] = []
 
     def add(self, part: dict[str, Any]) -> None:
@@ -56,6 +59,7 @@ class GeminiTurn:
         elif not is_thought or "thoughtSignature" in part:  # a picture of a thought is not sent back
             self._close()
             if isinstance(call, dict):
+                self._close_call()
                 made = {key: value for key, value in call.items() if key not in ("partialArgs", "willContinue")}
                 self._go_on(made, call)
                 self._calls += [made] if isinstance(made.get("name"), str) and made["name"] else []
@@ -73,14 +77,36 @@ class GeminiTurn:
 
     def _go_on(self, made: dict[str, Any], call: dict[str, Any]) -> None:
         """Add the arguments that have come of a call, if they come in pieces."""
+        self._open_call = made
         pieces = call.get("partialArgs")
         for piece in pieces if isinstance(pieces, list) else ():
-            if isinstance(piece, dict) and len(path := str(piece.get("jsonPath"))) <= _MAX_PATH:
+            if not isinstance(piece, dict) or len(path := str(piece.get("jsonPath"))) > _MAX_PATH:
+                continue
+            text = piece.get("stringValue")
+            if path != self._open_text[0] or not isinstance(text, str):
+                self._close_text()
+            if isinstance(text, str):
+                self._open_text = path, self._open_text[1]
+                self._open_text[1].append(text)
+            else:
                 made["args"] = _with_piece(made.get("args"), path, piece)
-        self._open_call = made if call.get("willContinue") else None
+        if not call.get("willContinue"):
+            self._close_call()
+
+    def _close_call(self) -> None:
+        self._close_text()
+        self._open_call = None
+
+    def _close_text(self) -> None:
+        """Put a text that came in pieces into the open call's arguments; ``+`` for each would copy it each time."""
+        (path, pieces), made = self._open_text, self._open_call
+        if made is not None and pieces:
+            made["args"] = _with_piece(made.get("args"), path, {"stringValue": "".join(pieces)})
+        self._open_text = "", []
 
     def take_calls(self, response_id: str) -> list[dict[str, Any]]:
         """Return the function calls in OpenAI's form, once. One without an id gets one from those of the response."""
+        self._close_call()
         calls, self._calls = self._calls, []
         return [
             {
@@ -96,6 +122,7 @@ class GeminiTurn:
 
         The text alone says the same then. A picture goes back because the model is asked to change it.
         """
+        self._close_call()
         self._close()
         parts, self._parts = self._parts, []
         has_more, self._has_more = self._has_more, False
@@ -111,7 +138,7 @@ class GeminiTurn:
 
 def _with_piece(value: Any, path: str, piece: dict[str, Any]) -> Any:
     """Return a value with a piece of an argument at a path like ``$.city`` or ``$.stops[0].name``."""
-    found = _step.match(path.removeprefix("$"))
+    found = _STEP.match(path.removeprefix("$"))
     if not found:
         text = piece.get("stringValue")
         if isinstance(text, str):
@@ -126,9 +153,6 @@ def _with_piece(value: Any, path: str, piece: dict[str, Any]) -> Any:
     items += [None] * (index + 1 - len(items))
     items[index] = _with_piece(items[index], rest, piece)
     return items
-
-
-_step = re.compile(r"\.?(?:(?P<name>[^.\[\]]+)|\[(?P<index>\d{1,6})\]|\[['\"](?P<quoted>.*?)['\"]\])")
 
 
 def _is_picture(part: dict[str, Any]) -> bool:

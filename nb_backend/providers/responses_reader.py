@@ -41,6 +41,7 @@ _TEXTS: Final = {
 the whole text in the event."""
 _PART_ENDS: Final = {"content_part.done": "content", "reasoning_summary_part.done": "summary"}
 _ENDS: Final = ("completed", "incomplete", "failed", "cancelled")
+_MAX_ITEMS: Final = 1000  # of one response; what comes of more is passed on, and not kept
 _NEEDS_APPROVAL: Final = (
     'The model asks to call {name} of the MCP server {server}, which needs your approval: set "require_approval" of'
     ' this tool to "never" if you trust it'
@@ -166,15 +167,22 @@ class ResponsesReader(ResponseReader):
         """
         place, id_ = data.get("output_index"), (item or {}).get("id") or data.get("item_id")
         if type(place) is not int:
-            newest_first = [*reversed(self._items.items())]
-            places = [place for place, known in newest_first if id_ and known.id == id_ and known.kind == kind]
-            if not places and not (item and data.get("type") == "response.output_item.added"):
-                places = [place for place, known in newest_first if known.kind == kind and not known.is_done]
-            place = places[0] if places else len(self._items)
+            is_added = item and data.get("type") == "response.output_item.added"
+            place = self._place(kind, id_, is_added=bool(is_added))
         found = self._items.get(place)
         if found is None or (found.kind != kind and item):
-            found = self._items[place] = Item(kind, item or {"id": id_})
+            found = Item(kind, item or {"id": id_})
+            if place in self._items or len(self._items) < _MAX_ITEMS:
+                self._items[place] = found
         return found
+
+    def _place(self, kind: str, id_: Any, *, is_added: bool) -> int:
+        """Return the key of an item whose ``output_index`` the server does not tell, or of a new one."""
+        newest_first = [*reversed(self._items.items())]
+        places = [place for place, known in newest_first if id_ and known.id == id_ and known.kind == kind]
+        if not places and not is_added:
+            places = [place for place, known in newest_first if known.kind == kind and not known.is_done]
+        return places[0] if places else len(self._items)
 
     def _piece(self, name: str, data: dict[str, Any], *, whole: bool) -> Iterator[RawResponse]:
         """Pass on a delta of a text, or what its end adds."""
@@ -246,8 +254,8 @@ class ResponsesReader(ResponseReader):
         self._has_ended = True
         yield from self._who(response)
         output: list[Item] = []
-        for data in dicts(response.get("output")):
-            output.append(item := self._match(data, output))
+        for item, data in self._matched(dicts(response.get("output"))):
+            output.append(item)
             yield from self._done(item, data)
         output = output or [self._items[place] for place in sorted(self._items) if self._items[place].is_done]
         yield from self._heard()
@@ -281,15 +289,23 @@ class ResponsesReader(ResponseReader):
         count = usage.get("output_tokens") if isinstance(usage, dict) else None
         return "incomplete_details" not in response and type(limit) is type(count) is int and count >= limit
 
-    def _match(self, data: dict[str, Any], matched: list[Item]) -> Item:
-        """Return what is known of an item of the whole response: the one with its id, else the next of its type."""
-        kind, taken = str(data.get("type")), {*map(id, matched)}
-        free = [item for item in self._items.values() if item.kind == kind and id(item) not in taken]
-        same = [item for item in free if item.id and item.id == data.get("id")]
-        if found := same or free:
-            return found[0]
-        added = self._items[len(self._items), "at the end"] = Item(kind, data)
-        return added
+    def _matched(self, output: list[dict[str, Any]]) -> Iterator[tuple[Item, dict[str, Any]]]:
+        """Yield what is known of each item of the whole response: the one with its id, else the next of its type."""
+        free: dict[str, dict[int, Item]] = {}  # by type and identity
+        by_id: dict[tuple[str, str], Item] = {}
+        for item in self._items.values():
+            free.setdefault(item.kind, {})[id(item)] = item
+            by_id.setdefault((item.kind, item.id), item)
+        for data in output:
+            kind, id_ = str(data.get("type")), str(data.get("id") or "")
+            others = free.get(kind, {})
+            found = by_id.get((kind, id_)) if id_ else None
+            if found is None or id(found) not in others:
+                found = next(iter(others.values()), None)
+            if found is None:
+                found = self._items[len(self._items), "at the end"] = Item(kind, data)
+            others.pop(id(found), None)
+            yield found, data
 
     @property
     def has_begun(self) -> bool:

@@ -253,6 +253,13 @@ def test_what_is_unknown_is_ignored():
     assert state == [{"type": "new_block", "text": "No"}, {"type": "text", "text": " there"}]
 
 
+def test_what_belongs_to_no_block_of_too_many_is_ignored():
+    texts = [{"type": "content_block_start", "index": at, "content_block": {"type": "text"}} for at in range(10_000)]
+    late = {"type": "content_block_delta", "index": 10_000, "delta": {"type": "text_delta", "text": "x"}}
+    known = {**late, "index": 9_999}
+    assert [str(event) for event in events_of(*texts, late, known, size=10**7)] == ["x"]
+
+
 def test_deltas_whose_block_was_not_announced():
     deltas = [{"type": "thinking_delta", "thinking": "Hm"}], [{"type": "text_delta", "text": "H"}]
     found = [{"type": "content_block_delta", "index": at, "delta": one} for at, (one,) in enumerate(deltas)]

@@ -61,6 +61,11 @@ ENCRYPTED = [{"type": "reasoning.encrypted", "data": text, "index": 0} for text 
             SAYS,
             {"reasoning_details": ENCRYPTED},
         ),
+        (
+            [detail(text="H"), detail(text="m", format="anthropic"), detail(text="", signature="sig"), TEXT, END],
+            SAYS,
+            {"reasoning_details": [WHOLE]},
+        ),
         ([detail(text="Hm"), TEXT, END], SAYS, {}),  # its text alone is of no use
         (
             [detail(text="Hm"), chunk({"tool_calls": [CALL]}), END],
