@@ -8,6 +8,7 @@ import sys
 import threading
 from dataclasses import replace
 from types import ModuleType
+from unittest.mock import AsyncMock
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from wire_server import CHUNKED, LAST_CHUNK, WireServer, chunk, status
 
 from nb_backend import AuthError, Chat, services, settings
+from nb_backend.providers import catalog
 from nb_backend.providers.registry import DIALECTS, resolve
 from nb_backend.services import SERVICES, closest_services, find_service, service_of_url, split_model
 from nb_backend.settings import Secret
@@ -228,6 +230,20 @@ async def test_a_list_of_models_elsewhere_is_asked_only_if_the_service_itself_is
     assert await resolve("github:m")[0].get_models() == ["m"]
     asked = [(one.path, one.header("Authorization")) for one in wire_server.requests]
     assert asked == [("/own/v1/models", "Bearer key-of-the-url"), ("/catalog/models", "Bearer key-of-github")]
+
+
+async def test_a_service_that_lists_other_names_than_it_takes_does_not_spoil_the_other_lists(
+    monkeypatch, wire_server: WireServer
+):
+    monkeypatch.setattr(catalog, "answering", AsyncMock(return_value=set()))
+    monkeypatch.setitem(services.SERVICES, "groq", replace(SERVICES["groq"], url=f"{wire_server.url}/v1"))
+    monkeypatch.setenv("GROQ_API_KEY", "key-of-groq")
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "key-of-azure")
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://n.openai.azure.com")
+    monkeypatch.setenv("OPENAI_API_VERSION", "2024-10-21")  # each deployment has a path of its own
+    wire_server.answer(status("200 OK", {"data": [{"id": "m"}]}))
+    found, failures = await catalog.models_of_services()
+    assert ([(service.name, model) for service, model in found], failures) == ([("groq", "m")], [])
 
 
 def test_every_key_of_a_service_is_known_and_masked(monkeypatch):

@@ -95,12 +95,12 @@ async def models_of_services(without: str | None = None) -> tuple[list[tuple[Ser
     """Return the models of the services at hand, each with its service, and in words which services failed.
 
     At hand are the services on the internet whose key is set, and those on this machine that answer now, except the one
-    at the url ``without``. One that has not answered after ``NAMES_TIMEOUT`` seconds has failed; its list is there the
+    at the url ``without`` and those whose list has other names than they take. One that has not answered after ``NAMES_TIMEOUT`` seconds has failed; its list is there the
     next time.
     """
     here = await answering(one for one in SERVICES.values() if one.is_local and one.base_url != without)
     services = [one for one in SERVICES.values() if one.name in here or (not one.is_local and _has_key(one))]
-    services = [one for one in services if one.base_url != without]
+    services = [one for one in services if one.lists_its_models and one.base_url != without]
     lists = await asyncio.gather(*map(_models_of_service, services))
     found = [
         (one, model)
@@ -188,16 +188,17 @@ async def names_listed(
     fetch then goes on for the next prompt. ``fresh`` fetches a list that is cached once more, and raises
     ``ConnectionFailed`` or ``AuthError`` if nobody answers or the key is wrong.
     """
+    given, api_key = settings.Secret(api_key), None  # a traceback must not show the key
     failure: BaseException | None = None
     try:
         async with asyncio.timeout(NAMES_TIMEOUT):
             owner = None if api.lists_all_models else provider
             if fresh:
-                _, fetch = _fetch(api, CatalogKey.of(api, owner, api_key), api_key)
+                _, fetch = _fetch(api, CatalogKey.of(api, owner, given.value), given.value)
                 await _wait_for(fetch)
                 failure = None if fetch.future.cancelled() else fetch.future.exception()
             if not isinstance(failure, ConnectionFailed | AuthError):
-                return [str(model) for model in await _models_of(api, owner, api_key)]
+                return [str(model) for model in await _models_of(api, owner, given.value)]
     except Exception:  # the prompt will be sent anyway, and fail with the same reason
         return []
     raise failure.with_traceback(None)

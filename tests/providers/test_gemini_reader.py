@@ -139,7 +139,9 @@ class TestToolCalls:
     def test_arguments_whose_end_is_missing_are_those_that_came(self):
         """The next call, or the end of the body, ends them."""
         piece = {"partialArgs": [{"jsonPath": "$.city", "stringValue": "Ro"}], "willContinue": True}
-        events, _ = read(*(response({"functionCall": one}) for one in ({"name": "f"} | piece, piece) * 2), response(**STOP))
+        events, _ = read(
+            *(response({"functionCall": one}) for one in ({"name": "f"} | piece, piece) * 2), response(**STOP)
+        )
         assert [call["function"]["arguments"] for call in events[0]["tool_calls"]] == ['{"city":"RoRo"}'] * 2
 
     def test_there_are_none_if_the_body_broke_off(self):

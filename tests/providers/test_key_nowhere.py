@@ -241,6 +241,15 @@ async def test_a_call_that_is_cancelled_shows_no_key(kind, wire_server, call, se
     assert leaks(caught.value) == []
 
 
+async def test_a_list_of_models_that_a_refusal_needs_and_that_fails_shows_no_key(wire_server):
+    wire_server.answer(status("400 No", {"error": {"message": "a model is required"}}))
+    wire_server.answer(b"")
+    api = type("Api", (OpenAIApi,), {"url": f"{wire_server.url}/v1", "max_retries": 0})
+    _, error = await received(api.create_async_generator("", QUESTION, api_key=KEY))
+    assert wire_server.requests[-1].path == "/v1/models"
+    assert leaks(error) == []
+
+
 @pytest.mark.parametrize("sent", [b"", KEY.encode() * 3, status("200 OK", b"Hi")])
 async def test_a_cancellation_at_the_moment_of_the_end_logs_nothing_and_leaves_nothing(wire_server, sent, caplog):
     for steps in range(12):
