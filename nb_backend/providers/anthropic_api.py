@@ -44,11 +44,12 @@ class AnthropicApi(Provider):
 
     @classmethod
     def base_url(cls, url: str) -> str:
-        """Return the url without the path of the call; a host alone, and a known path, get the ``/v1`` of the API."""
-        base, mark, query = super().base_url(url).partition("?")
-        if not re.search(r"/v\d+$", base) and (cls.accepts(base) or not urlsplit(base).path):
-            base = f"{base}/v1"
-        return f"{base}{mark}{query}"
+        """Return the url without the path of the call, and with ``/v1`` unless it ends in a version.
+
+        So do Anthropic's own libraries, for which the urls of gateways are written.
+        """
+        base = super().base_url(url)
+        return base if re.search(r"/v\d+\w*$", base.partition("?")[0]) else cls.address(base, "/v1")
 
     @classmethod
     async def endpoint(cls, key: settings.Secret) -> tuple[str, dict[str, str]]:

@@ -108,7 +108,7 @@ def with_fields(body: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, An
     if (schema := _schema_of(given.pop("response_format", None))) is not None:
         body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
     body = _joined(body, given)
-    if "thinking" not in given:
+    if "thinking" not in given and (effort or not _excludes_thinking({**body, **(extra or {})})):
         body = with_effort(body, effort or _DEFAULT, frozenset())
         if effort not in (None, "none") and "thinking" not in body:
             raise ValueError(f"effort needs max_tokens above {_MIN_BUDGET:,}: raise it, or leave the effort out")
@@ -224,6 +224,13 @@ def with_effort(body: dict[str, Any], effort: str, refused: frozenset[str] | set
     return made | ({"output_config": config} if config else {})
 
 
+def _excludes_thinking(body: Mapping[str, Any]) -> bool:
+    """Whether the user has set a field that the API refuses beside ``thinking``."""
+    choice = body.get("tool_choice")
+    is_forced = isinstance(choice, dict) and choice.get("type") in ("any", "tool")
+    return is_forced or any(body.get(name) is not None for name in ("temperature", "top_p", "top_k"))
+
+
 def _takes_budget(name: str) -> bool:
     """Whether a model is asked with a budget first: older ones of Anthropic, and those of others."""
     return _BUDGET_ONLY.match(name) is not None or not name.startswith("claude-")
@@ -299,6 +306,9 @@ def learn(url: str, body: dict[str, Any], sent: Mapping[str, Any], failure: Back
             return True
     if _SIGNED.search(text) and (seals := seals_in(sent["messages"])):
         _invalid.update(seals)
+        return True
+    if _CONTRADICTS.search(text) and _THINKING.search(text) and _effort_of(body) == _DEFAULT:
+        del body["thinking"]  # which nobody asked for
         return True
     name = _refused_name(text, sent)
     if name is None or name in _refused.setdefault(key, set()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from .. import settings
 from ..errors import BackendError
@@ -30,6 +31,13 @@ class ResponsesApi(OpenAIApi):
     def accepts(cls, url: str) -> bool:
         """Whether a server with this base url is asked in this dialect if the user names none: the service decides."""
         return False
+
+    @classmethod
+    def base_url(cls, url: str) -> str:
+        """Return the url without the path of the call; a host alone gets the path of its API, ``/v1`` if not known."""
+        base = super().base_url(url)
+        is_whole = urlsplit(base).path or urlsplit(url).path.rstrip("/") == cls.path
+        return base if is_whole else cls.address(base, "/v1")
 
     @classmethod
     def body(cls, model: str, messages: Messages, media: MediaListType, key: settings.Secret) -> dict[str, Any]:

@@ -103,11 +103,14 @@ async def test_a_token_of_a_login_is_a_bearer_token(wire_server):
         ("http://localhost:1/v1/messages", "http://localhost:1/v1"),
         ("http://localhost:1", "http://localhost:1/v1"),
         ("http://localhost:1/", "http://localhost:1/v1"),
-        ("http://localhost:1/gate", "http://localhost:1/gate"),
+        ("http://localhost:1/gate", "http://localhost:1/gate/v1"),
+        ("http://localhost:1/gate/?a=b", "http://localhost:1/gate/v1?a=b"),
+        ("http://localhost:1/gate/v1beta", "http://localhost:1/gate/v1beta"),
     ],
 )
 def test_the_url_gets_its_version_and_loses_the_path_of_the_call(url, base):
     assert AnthropicApi.base_url(url) == base
+    assert AnthropicApi.base_url(base) == base
 
 
 async def test_without_a_url_nothing_is_sent():

@@ -143,6 +143,18 @@ def test_an_effort_beside_a_schema_and_beside_thinking():
     assert fields(NEW, effort="low", thinking={"type": "disabled"}) == {"thinking": {"type": "disabled"}}
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"temperature": 0.2}, {"top_p": 0.5}, {"extra_body": {"top_k": 3}}),
+        {"tools": [{"function": {"name": "f"}}], "tool_choice": "required"},
+    ],
+)
+def test_thinking_that_nobody_asked_for_gives_way_to_a_field_that_excludes_it(given):
+    assert "thinking" not in fields("claude-sonnet-5", **given)
+    assert fields("claude-sonnet-5", effort="low", **given)["thinking"] == SUMMARIZED
+
+
 def test_a_budget_leaves_room_for_the_answer():
     assert fields(effort="high", max_tokens=4000)["thinking"]["budget_tokens"] == 2000
     with pytest.raises(ValueError, match="effort needs max_tokens above 1,024: raise it, or leave the effort out"):
@@ -183,6 +195,13 @@ async def ask(server: WireServer, model: str = OLD, prompt: str = "Hi", **given:
     answer = await Chat(model, url=f"{server.url}/v1/messages").ask(prompt, **given)
     assert (answer.text, answer.complete) == ("Hello", True)
     return [request.json for request in server.requests[known:]]
+
+
+async def test_thinking_that_nobody_asked_for_is_left_out_where_it_is_refused_beside_another_field(wire_server):
+    wire_server.answer(refused("Prefilling is not supported when thinking is enabled"))
+    wire_server.answer(WHOLE)
+    assert ["thinking" in one for one in await ask(wire_server, "claude-sonnet-5")] == [True, False]
+    assert ["thinking" in one for one in await ask(wire_server, "claude-sonnet-5")] == [True]
 
 
 TOO_MANY = (

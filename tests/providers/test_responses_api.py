@@ -50,6 +50,25 @@ def api(wire_server: WireServer) -> type[ResponsesApi]:
     return type("Api", (ResponsesApi,), {"url": f"{wire_server.url}/v1"})
 
 
+@pytest.mark.parametrize(
+    ("url", "asked"),
+    [
+        ("http://gateway:8080", "http://gateway:8080/v1/responses"),
+        ("http://gateway:8080/", "http://gateway:8080/v1/responses"),
+        ("http://gateway:8080/api", "http://gateway:8080/api/responses"),
+        ("http://gateway:8080/v1/responses", "http://gateway:8080/v1/responses"),
+        ("http://gateway:8080/responses", "http://gateway:8080/responses"),
+        ("https://api.groq.com", "https://api.groq.com/openai/v1/responses"),
+        (
+            "https://n.openai.azure.com/openai/v1?api-version=p",
+            "https://n.openai.azure.com/openai/v1/responses?api-version=p",
+        ),
+    ],
+)
+def test_a_host_alone_is_asked_below_v1(url, asked):
+    assert Chat("m", url=url, api="openai-responses").request("Hi").url == asked
+
+
 async def ask(api: type[ResponsesApi], model: str = "m", **fields: Any) -> tuple[str, BackendError | None]:
     events, failure = await received(api.create_async_generator(model, QUESTION, **fields))
     return "".join(map(str, events)), failure
