@@ -95,8 +95,8 @@ async def models_of_services(without: str | None = None) -> tuple[list[tuple[Ser
     """Return the models of the services at hand, each with its service, and in words which services failed.
 
     At hand are the services on the internet whose key is set, and those on this machine that answer now, except the one
-    at the url ``without`` and those whose list has other names than they take. One that has not answered after ``NAMES_TIMEOUT`` seconds has failed; its list is there the
-    next time.
+    at the url ``without`` and those whose list has other names than they take. One that has not answered after
+    ``NAMES_TIMEOUT`` seconds has failed; its list is there the next time.
     """
     here = await answering(one for one in SERVICES.values() if one.is_local and one.base_url != without)
     services = [one for one in SERVICES.values() if one.name in here or (not one.is_local and _has_key(one))]

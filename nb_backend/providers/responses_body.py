@@ -54,7 +54,7 @@ def _items_of(message: Mapping[str, Any], answered: set[str]) -> list[dict[str, 
 
 
 def _spoken(text: str) -> list[dict[str, Any]]:
-    """Return what the model has said as a message of the easy form: with parts, vLLM demands ids that we do not have."""
+    """Return what the model has said as a message with a text: with parts, vLLM demands ids that we do not have."""
     return [{"type": "message", "role": "assistant", "content": text}] if text.strip() else []
 
 

@@ -191,7 +191,7 @@ class PanelController:
                 controller.refresh_vision()
 
     def set_key(self, key: settings.Secret) -> None:
-        """Use a key for the chat's server: that of its service or of the settings, as ``%backend key`` does, or its own.
+        """Use a key for the chat's server: its service's or the settings', as ``%backend key`` does, or its own.
 
         ``ValueError`` if it is not a key.
         """
