@@ -18,7 +18,7 @@ from wire_server import CHUNKED, LAST_CHUNK, WireServer, chunk, status
 from nb_backend import AuthError, Chat, services, settings
 from nb_backend.providers import catalog
 from nb_backend.providers.registry import DIALECTS, resolve
-from nb_backend.services import SERVICES, closest_services, find_service, service_of_url, split_model
+from nb_backend.services import SERVICES, closest_services, find_service, misspelt_service, service_of_url, split_model
 from nb_backend.settings import Secret
 
 CLOUDS = [
@@ -109,6 +109,14 @@ def test_a_wrong_name_is_close_to_a_right_one():
     assert closest_services("localhost") == []
     with pytest.raises(ValueError, match="there is no service 'antropic': did you mean anthropic"):
         settings.urls("antropic")
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if len(name) > 5])
+def test_a_service_that_misses_a_letter_is_the_one_that_was_meant(name):
+    assert misspelt_service(f"{name}:m") == ""
+    for at in range(1, len(name)):
+        assert misspelt_service(f"{name[:at]}{name[at + 1 :]}:m") == f"{name}:m"
+        assert misspelt_service(f"{name[:at]}{name[at + 1 :]}:7b") == ""
 
 
 def test_a_service_is_not_one_of_several_urls():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ("aiohttp", "ipywidgets", "anywidget", "xllamacpp", "markdown_it", "orjson", "tqdm", "platformdirs")
+HEAVY = ("aiohttp", "ipywidgets", "anywidget", "xllamacpp", "markdown_it", "orjson", "tqdm", "platformdirs", "keyring")
 
 SCRIPT = f"""
 import sys, socket

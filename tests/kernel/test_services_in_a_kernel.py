@@ -148,6 +148,17 @@ class TestCells:
         one_line(kernel.run(f"%%backend {line}\nHi"), words)
         assert [one.asked for one in clouds.values()] == [[]] * len(clouds)
 
+    def test_a_key_with_a_line_break_is_one_line_that_names_its_variable(self, kernel, clouds):
+        kernel.run("os.environ['OPENAI_API_KEY'] = 'the-first-half\\nthe-other'")
+        for line in ("openai:gpt-5.4", "openai:gpt-5.4 anthropic:claude-a", "openai:gpt-5.4 --dry-run"):
+            run = kernel.run(f"%%backend {line}\nHi")
+            one_line(run, "OPENAI_API_KEY contains a line end")
+            assert "half" not in run.error[1]
+        kernel.run("%backend url openai")
+        assert "OPENAI_API_KEY contains a line end" in said(kernel.run("%backend"))
+        assert "%%backend openai:gpt-5.4" not in tab(kernel, "%%backend openai:gpt")
+        assert clouds["openai"].requests == []
+
     def test_a_name_with_a_colon_that_the_server_has_is_its_model(self, kernel, clouds):
         kernel.run(f"%backend url {clouds['ollama'].url}")
         clouds["ollama"].models.append("antropic:claude-a")
