@@ -26,6 +26,7 @@ from nb_backend import BackendApi, settings
 from nb_backend.local.scripted import ScriptedEngine
 from nb_backend.providers import base
 from nb_backend.providers import catalog as models
+from nb_backend.services import SERVICES
 
 # How long an example takes says nothing on a machine with much else to do.
 hypothesis.settings.register_profile("any machine", deadline=None)
@@ -61,11 +62,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = [item for name in turns for item in files[name]]
 
 
+def _is_a_setting(name: str) -> bool:
+    """Whether an environment variable is ours, or has a key or a url of a service."""
+    ours = ("NB_BACKEND_", "G4F_", "AZURE_OPENAI_", "OPENAI_API_")
+    return name.startswith(ours) or any(name in (*one.keys, one.url_variable) for one in SERVICES.values())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _environment_of_the_developer() -> Iterator[None]:
+    """Neither tests nor the kernels that a module starts see the developer's keys, urls and other settings."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in filter(_is_a_setting, list(os.environ)):
+            patch.delenv(name)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees what the developer has set, and none leaves a setting behind."""
+    """No test sees what another one has set, nor a proxy."""
     for name in list(os.environ):
-        if name.startswith(("NB_BACKEND_", "G4F_")) or name.lower().endswith("_proxy"):
+        if _is_a_setting(name) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.setattr(settings, "current", settings.Settings())
     monkeypatch.setitem(sys.modules, "keyring", None)  # the developer's is not asked

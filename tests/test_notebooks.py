@@ -22,8 +22,7 @@ def run(path: Path, **env: str) -> nbformat.NotebookNode:
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(path.parent)}}
     client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("NB_BACKEND_", "G4F_"))}
-    client.execute(env={**inherited, **env})
+    client.execute(env={**os.environ, **env})
     return notebook
 
 

@@ -46,14 +46,6 @@ CLOUDS = [
 LOCAL = ["ollama", "lmstudio", "llamacpp", "vllm", "litellm", "g4f"]
 
 
-@pytest.fixture(autouse=True)
-def no_keys(monkeypatch):
-    """No key and no url of a service is in the environment."""
-    for service in SERVICES.values():
-        for name in (*service.keys, service.url_variable, "OPENAI_API_VERSION", "AZURE_OPENAI_API_VERSION"):
-            monkeypatch.delenv(name, raising=False)
-
-
 def test_the_table_has_each_service_with_its_source():
     assert [*SERVICES] == CLOUDS + LOCAL
     assert [one.name for one in SERVICES.values() if one.is_local] == LOCAL

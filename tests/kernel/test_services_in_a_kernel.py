@@ -55,10 +55,8 @@ def clouds() -> Iterator[dict[str, StandIn]]:
 @pytest.fixture(scope="module")
 def kernel(clouds: dict[str, StandIn]) -> Iterator[Kernel]:
     """A kernel whose services are at their stand-ins, with the keys of all but Gemini."""
-    ours = {name for one in SERVICES.values() for name in (*one.keys, one.url_variable)}
-    env = {name: value for name, value in os.environ.items() if name not in ours}
     keys = {SERVICES[name].keys[0]: one.key for name, one in clouds.items() if one.key and name != "gemini"}
-    manager, client = start_new_kernel(kernel_name="python3", env={**env, **keys})
+    manager, client = start_new_kernel(kernel_name="python3", env={**os.environ, **keys})
     kernel = Kernel(manager, client)
     urls = {name: one.url for name, one in clouds.items()}
     setup = (

@@ -17,9 +17,6 @@ from nb_backend.services import SERVICES
 @pytest.fixture(autouse=True)
 def look(monkeypatch: pytest.MonkeyPatch) -> Future[set[str]]:
     """Return the future of the look for servers, which is going on."""
-    for service in SERVICES.values():
-        for key in service.keys:
-            monkeypatch.delenv(key, raising=False)
     future: Future[set[str]] = Future()
     monkeypatch.setattr(hints, "_shown", set())
     monkeypatch.setattr(hints, "_look", SimpleNamespace(future=future))

@@ -26,13 +26,11 @@ def stand_ins() -> Iterator[dict[str, StandIn]]:
 
 @pytest.fixture(autouse=True)
 def table(stand_ins, monkeypatch) -> None:
-    """The services are at their stand-ins, without a key in the environment."""
+    """The services are at their stand-ins."""
     for name, one in stand_ins.items():
         one.refuses, one.key = None, f"key-of-{name}-0123"
         one.requests.clear()
         monkeypatch.setitem(SERVICES, name, replace(SERVICES[name], url=one.url, url_variable=""))
-        for variable in SERVICES[name].keys:
-            monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(settings, "has_keyring", lambda: False)
 
 

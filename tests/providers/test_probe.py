@@ -38,7 +38,6 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.delenv("OLLAMA_HOST", raising=False)
     monkeypatch.setattr(probe, "TIMEOUT", 20)  # a busy machine takes its time
     server, app = Server(), web.Application()
     app.router.add_get("/{path:.*}", server.answer)
@@ -110,7 +109,6 @@ async def test_one_that_says_nothing_or_is_not_there_does_not_keep_the_others(se
         monkeypatch.setattr(probe, "TIMEOUT", 0.1)
         (mute_ollama,) = at(mute.url.removesuffix("/v1"), "ollama")
         assert await answering([mute, mute_ollama, *at("http://127.0.0.1:9", "vllm", "ollama")]) == set()
-    monkeypatch.delenv("AZURE_OPENAI_ENDPOINT", raising=False)
     assert await answering([SERVICES["azure"]]) == set()
 
 
