@@ -177,7 +177,8 @@ class TestCells:
         shown = kernel.run(f"%%backend {model} -s 'Be brief' --dry-run\nWhy?").markdown[-1].replace("\\", "")
         assert f"- to: {clouds[name].url}" in shown
         assert f"- model: {named}" in shown
-        assert f"- key: {'set' if name in ('openai', 'anthropic') else 'not set'}" in shown
+        has_key = name in ("openai", "anthropic")
+        assert f"- key: {f'set, {SERVICES[name].keys[0]}' if has_key else 'not set'}\n" in shown
         assert "\nBe brief\n" in shown
         assert "\nWhy?\n" in shown
         assert [one.requests for one in clouds.values()] == [[]] * len(clouds)

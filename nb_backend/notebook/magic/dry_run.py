@@ -12,6 +12,7 @@ from ...markdown.elements import fenced
 from ...providers.openai_api import with_media
 from ...redaction import mask_json
 from ..report import EMBEDDED, Report
+from .servers import key_is_set
 
 if TYPE_CHECKING:
     from .question import Question
@@ -28,8 +29,8 @@ class DryRun(Report):
 
     def __init__(self, question: Question) -> None:
         request, options = question.request(), question.options
-        key = request.provider.key(request.api_key).value
-        keys = [*filter(None, (key, *settings.known_keys()))]
+        found, origin = settings.find_key(request.api_key, request.provider.url, request.provider.service)
+        keys = [*filter(None, (found.value, *settings.known_keys()))]
         self.body: dict[str, Any] = mask_json(request.body(), keys)
         messages = mask_json(with_media(request.messages(request.trimmed), request.media), keys)
         where = "no chat" if options.once else f"the chat {options.chat!r}"
@@ -43,7 +44,7 @@ class DryRun(Report):
             f"- parameters: {_params(self.body)}",
             f"- images: {', '.join(_code_span(one) for one in question.images) or 'none'}",
             *([f"- left out: {'; '.join(question.remarks)}"] if question.remarks else []),
-            f"- key: {'set' if key else 'not set'}",
+            f"- key: {key_is_set(origin) if found.value else 'not set'}",
             f"- part of {where}{change}",
             *(line for message in messages for line in _message(message)),
         )

@@ -11,7 +11,7 @@ from ...background import run
 from ...errors import AuthError, BackendError
 from ...providers.catalog import does_not_list, models_of, openai_url, url_hint
 from ...providers.key_errors import asked_service, missing_key
-from ...providers.registry import check_same_dialect, dialect_name, provider_named, resolve
+from ...providers.registry import DIALECTS, check_same_dialect, dialect_name, provider_named, resolve
 from ...services import SERVICES, Service, find_service
 from ...text import counted
 from ..report import EMBEDDED, Report
@@ -68,8 +68,6 @@ def _without_api(given: Sequence[Word]) -> tuple[list[Word], str | None]:
         if name == "--api":
             value = value if equals else "".join(words[at + 1 : at + 2])
             if not value or value.startswith("-"):
-                from ...providers.registry import DIALECTS
-
                 raise ValueError(f"--api needs a dialect: use one of {', '.join(DIALECTS)}")
             dialect = value
             del words[at : at + (1 if equals else 2)]
@@ -135,11 +133,16 @@ def no_models(api: type[Provider]) -> str:
     return f", but {url_hint(other)}" if other else "; it does not list its models"
 
 
-def _key_state(service: Service | None, origin: str) -> str:
+def key_is_set(origin: str) -> str:
+    """Return where a key is from, as ``settings.find_key`` names it."""
     if origin == settings.TYPED:
         return "set, typed with `%backend key`"
+    return f"set, {'in ' if origin == settings.KEPT else ''}{origin}"
+
+
+def _key_state(service: Service | None, origin: str) -> str:
     if origin:
-        return f"set, {'in ' if origin == settings.KEPT else ''}{origin}"
+        return key_is_set(origin)
     if service is not None and not service.is_local:
         return f"not set: set {service.key_variable} or run `%backend key {service.name}`"
     if settings.urls() and os.environ.get("NB_BACKEND_API_KEY"):
