@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from .. import background, settings
 from ..media.convert import attachments
-from ..providers.effort import check_effort
+from ..providers.common_fields import check_effort
 from ..providers.keywords import refuse_unknown
 from ..providers.registry import provider_named, resolve
 from ..services import split_model

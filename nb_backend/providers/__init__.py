@@ -10,7 +10,7 @@
 - ``model``          a model that a server lists
 - ``catalog``        model lists of servers, cached, and whether a model has vision
 - ``probe``          which servers on this machine answer now
-- ``effort``         how long a model reasons before it answers
+- ``common_fields``  keywords of a call that every dialect translates
 - ``unknown_model``  a model that a server does not have, and the names that are close to it
 - ``decoder``        bytes to events, line by line
 - ``fast_path``      bytes to events in the usual framings, faster

@@ -13,6 +13,7 @@ from typing import Any, Final
 from ..errors import AuthError, BackendError
 from ..transport.json_body import encode_json
 from .anthropic_body import seals_in, with_tools_marked, without_thinking
+from .common_fields import LIMITS, split_extra_body
 
 UNKNOWN_LIMIT: Final = 8192
 """``max_tokens`` for a model whose limit is not known."""
@@ -91,12 +92,10 @@ def note_limits(document: Any) -> None:
 
 def with_fields(body: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the body with the keywords of a call; ``ValueError`` if they contradict each other."""
+    fields, extra = split_extra_body(fields)
     given = {name: value for name, value in fields.items() if value is not None}
-    extra = given.pop("extra_body", None)
-    if not isinstance(extra, dict | None):
-        raise TypeError(f"extra_body has to be a dict of fields, not {type(extra).__name__}")
     model = str(body.get("model") or given.get("model") or "")
-    limits = [given.pop(name, None) for name in ("max_tokens", "max_completion_tokens", "max_output_tokens")]
+    limits = [given.pop(name, None) for name in LIMITS]
     limit = next((one for one in limits if one is not None), None)
     body = {**body, "max_tokens": max_tokens(model) if limit is None else limit}
     effort, stop = given.pop("effort", None), given.pop("stop", None)
@@ -108,11 +107,11 @@ def with_fields(body: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, An
     if (schema := _schema_of(given.pop("response_format", None))) is not None:
         body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
     body = _joined(body, given)
-    if "thinking" not in given and (effort or not _excludes_thinking({**body, **(extra or {})})):
+    if "thinking" not in given and (effort or not _excludes_thinking({**body, **extra})):
         body = with_effort(body, effort or _DEFAULT, frozenset())
         if effort not in (None, "none") and "thinking" not in body:
             raise ValueError(f"effort needs max_tokens above {_MIN_BUDGET:,}: raise it, or leave the effort out")
-    return _joined(body, extra or {})
+    return _joined(body, extra)
 
 
 def _joined(body: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..media.message_parts import text_of
+from .content_parts import dicts
 
 _SENT_BACK: Final = ("reasoning_details", "reasoning_content", "extra_content")
 _SAME: Final = ("type", "index")  # of pieces of one detail; encrypted details are whole
@@ -29,13 +30,13 @@ class ChatState:
 
     def add(self, delta: Mapping[str, Any], calls: Any) -> None:
         """Add what a delta has of it, and the pieces of its tool calls."""
-        for detail in _dicts(delta.get("reasoning_details")):
+        for detail in dicts(delta.get("reasoning_details")):
             self._add_detail(detail)
         if isinstance(text := delta.get("reasoning_content"), str):
             self.add_reasoning(text)
         if isinstance(extra := delta.get("extra_content"), dict):
             self._extra |= extra
-        for call in _dicts(calls):
+        for call in dicts(calls):
             if isinstance(extra := call.get("extra_content"), dict) and call.get("id"):
                 self._extras[str(call["id"])] = extra
 
@@ -84,8 +85,8 @@ class ChatState:
 def with_state(message: Mapping[str, Any]) -> dict[str, Any]:
     """Return a message with its state put into its fields, if text and tool calls are still those of the answer."""
     sent = {name: value for name, value in message.items() if name != "state"}
-    state = next(iter(_dicts(message.get("state"))), None)
-    calls = _dicts(message.get("tool_calls"))
+    state = next(iter(dicts(message.get("state"))), None)
+    calls = dicts(message.get("tool_calls"))
     if state is None or state.get("length") != len(text_of(message)):
         return sent
     if state.get("call_ids") != [call.get("id") for call in calls]:
@@ -97,7 +98,3 @@ def with_state(message: Mapping[str, Any]) -> dict[str, Any]:
             {**call, "extra_content": extras[call["id"]]} if call.get("id") in extras else call for call in calls
         ]
     return sent
-
-
-def _dicts(items: Any) -> list[dict[str, Any]]:
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from ..events import RawResponse, content_text, reasoning_of
 from .chat_state import ChatState
-from .content_parts import Content, decoded_sound, images_in, sound_uri
+from .content_parts import Content, decoded_sound, dicts, images_in, sound_uri
 from .reader import ResponseReader
 from .sources import SourceList
 from .stream_errors import find_error, find_message
@@ -121,7 +121,7 @@ class ChunkReader(ResponseReader):
         return {"type": "reasoning", "token": text}
 
     def _translated(self, chunk: RawResponse) -> Iterable[RawResponse]:
-        choices = [one for one in _dicts(chunk.get("choices")) if self._is_ours(one)]
+        choices = [one for one in dicts(chunk.get("choices")) if self._is_ours(one)]
         x_groq = chunk.get("x_groq")
         told = chunk.get("error") or (x_groq.get("error") if isinstance(x_groq, dict) else None)
         if not told and (not choices or chunk.get("base_resp")):
@@ -273,7 +273,3 @@ def _plain_sizes(data: dict[str, Any], choices: list[dict[str, Any]]) -> tuple[i
     (choice,) = choices
     has_more = "error" in choice or any(choice.get(key) for key in ("message", "text", "usage", *_SOURCE_KEYS))
     return (0, 0) if has_more else (len(data), len(choice))
-
-
-def _dicts(items: Any) -> list[dict[str, Any]]:
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []

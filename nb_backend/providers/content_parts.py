@@ -59,6 +59,11 @@ class Content:
         self.annotations += [part[key] for key in ("annotations", "citations") if part.get(key)]
 
 
+def dicts(items: Any) -> list[dict[str, Any]]:
+    """Return the objects of a list; an empty list for anything else."""
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
 def _parts(value: Any) -> Iterator[Any]:
     for part in (value if isinstance(value, list) else [value])[:_MAX_PARTS]:
         if isinstance(part, list):

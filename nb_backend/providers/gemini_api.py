@@ -14,6 +14,7 @@ from ..transport.refusal import with_hint
 from ..typing import MediaListType, Messages
 from . import gemini_refusals, gemini_thinking
 from .base import Provider
+from .common_fields import split_extra_body
 from .gemini_body import contents_of, with_parameters
 from .gemini_reader import GeminiReader
 from .model import Model
@@ -106,10 +107,7 @@ class GeminiApi(Provider):
         Fields of the generation's configuration go there, in snake case or camel case. The fields of the dict
         ``extra_body`` go into the body as they are. Raises ``ValueError`` if there is no model.
         """
-        fields = dict(fields)
-        extra = fields.pop("extra_body", None)
-        if not isinstance(extra, dict | None):
-            raise TypeError(f"extra_body has to be a dict of fields, not {type(extra).__name__}")
+        fields, extra = split_extra_body(fields)
         effort, model = fields.pop("effort", None), str(body.get("model") or "")
         if not model:
             raise ValueError("Gemini has no default model: name one, like gemini-2.5-flash")
@@ -117,7 +115,7 @@ class GeminiApi(Provider):
         generation = body.get("generationConfig", {})
         if "thinkingConfig" not in generation and (config := gemini_thinking.thinking_config(model, effort)):
             body["generationConfig"] = {**generation, "thinkingConfig": config}
-        return body | (extra or {})
+        return body | extra
 
     @classmethod
     def fitted(cls, url: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from ..events import content_text
 from ..typing import Messages
+from .common_fields import LIMITS
 from .gemini_parts import is_made_up, parts_of_state
 from .gemini_refusals import marked
 from .gemini_thinking import is_at_least_3
@@ -145,7 +146,7 @@ _TOP: Final = frozenset(
 )
 _THINKING: Final = frozenset({"includeThoughts", "thinkingBudget", "thinkingLevel"})
 _RENAMED: Final = {
-    **dict.fromkeys(("max_tokens", "max_completion_tokens", "max_output_tokens"), "maxOutputTokens"),
+    **dict.fromkeys(LIMITS, "maxOutputTokens"),
     "stop": "stopSequences",
     "n": "candidateCount",
 }

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from ..events import RawResponse, event_of
 from ..media.sniff import data_uri
 from ..media.sound import wav
+from .content_parts import dicts
 from .gemini_parts import GeminiTurn
 from .gemini_sources import sources_of
 from .reader import ResponseReader
@@ -31,7 +32,7 @@ _TOOLS = {
     "GOOGLE_SEARCH_WEB": "searching the web",
     "GOOGLE_SEARCH_IMAGE": "searching for images",
     "GOOGLE_MAPS": "asking Google Maps",
-    "URL_CONTEXT": "reading a page",
+    "URL_CONTEXT": "reading a web page",
     "FILE_SEARCH": "searching the files",
 }
 """Types of the service's own tools, and what the line that shows the progress says."""
@@ -114,7 +115,7 @@ class GeminiReader(ResponseReader):
         return [event_of({"type": "content", "content": text})]
 
     def _translated(self, data: dict[str, Any]) -> Iterable[RawResponse]:
-        candidates = [one for one in _dicts(data.get("candidates")) if self._is_ours(one)]
+        candidates = [one for one in dicts(data.get("candidates")) if self._is_ours(one)]
         self._response_id = str(data.get("responseId") or self._response_id)
         if isinstance(model := data.get("modelVersion"), str) and model not in ("", self._model):
             self._model = model
@@ -173,7 +174,7 @@ class GeminiReader(ResponseReader):
 
     def _candidate(self, candidate: dict[str, Any]) -> Iterable[RawResponse]:
         content = candidate.get("content")
-        for part in _dicts(content.get("parts")) if isinstance(content, dict) else []:
+        for part in dicts(content.get("parts")) if isinstance(content, dict) else []:
             self._turn.add(part)
             yield from self._part(part)
         if sources := self._sources.add(sources_of(candidate)):
@@ -271,7 +272,3 @@ def _sound(pieces: list[bytes], kind: str) -> str:
         return data_uri(data, name)
     rate = re.search(r"rate=(\d{1,6})\b", kind)
     return data_uri(wav(data, int(rate[1])) if rate else wav(data), "audio/wav")
-
-
-def _dicts(items: Any) -> list[dict[str, Any]]:
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []

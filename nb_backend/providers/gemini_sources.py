@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from .content_parts import dicts
+
 
 def sources_of(candidate: dict[str, Any]) -> list[dict[str, str]]:
     """Return the sources as objects with ``url``, ``title`` and ``text``; a document may have no address."""
@@ -49,5 +51,4 @@ def _first(fields: dict[str, Any], keys: tuple[str, ...]) -> str:
 
 
 def _items(holder: Any, key: str) -> list[dict[str, Any]]:
-    items = holder.get(key) if isinstance(holder, dict) else None
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    return dicts(holder.get(key)) if isinstance(holder, dict) else []

@@ -11,7 +11,7 @@ import re
 from typing import Any, Final
 
 from ..errors import BackendError
-from .effort import check_effort
+from .common_fields import check_effort
 
 _BUDGETS: Final = {"none": 0, "low": 1024, "medium": 8192, "high": 24_576}  # of Google's OpenAI-compatible API
 _LEAST_BUDGET: Final = 128  # of a model that always thinks

@@ -21,6 +21,7 @@ from .base import Provider
 from .chat_fields import chat_fields
 from .chat_state import with_state
 from .chunk_reader import ChunkReader
+from .common_fields import split_extra_body
 from .key_errors import asked_service
 from .known_hosts import known_path, takes_api_key_header
 from .model import Model
@@ -88,14 +89,11 @@ class OpenAIApi(Provider):
         A field that is ``None`` is left out: ``stream_options=None``. Without a stream there are no ``stream_options``.
         The fields of the dict ``extra_body`` go into the body as they are, under any name, as in the openai library.
         """
-        fields = dict(fields)
-        extra = fields.pop("extra_body", None)
-        if not isinstance(extra, dict | None):
-            raise TypeError(f"extra_body has to be a dict of fields, not {type(extra).__name__}")
+        fields, extra = split_extra_body(fields)
         service, model = cls._service(), str(body.get("model") or "")
         limit = "max_completion_tokens" if service and service.takes_max_completion_tokens else "max_tokens"
         fields = chat_fields(fields, model, effort_form=service.effort if service else "reasoning_effort", limit=limit)
-        body = {name: value for name, value in (body | fields).items() if value is not None} | (extra or {})
+        body = {name: value for name, value in (body | fields).items() if value is not None} | extra
         if not body.get("stream"):
             body.pop("stream_options", None)
         return body

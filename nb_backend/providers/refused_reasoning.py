@@ -13,8 +13,8 @@ import re
 from typing import Any, Final
 
 from ..errors import AuthError, BackendError
+from .content_parts import dicts
 from .responses_body import ENCRYPTED, SUMMARY
-from .responses_items import dicts
 
 _REFUSAL: Final = frozenset({0, 400, 403, 404, 422, 500, 501})
 _NAMES_ITEMS = re.compile(

@@ -7,7 +7,9 @@ from typing import Any, Final
 
 from ..media.message_parts import text_of, text_parts
 from ..typing import Messages
-from .responses_items import CALLS, dicts, is_output, text_of_items
+from .common_fields import LIMITS, split_extra_body
+from .content_parts import dicts
+from .responses_items import CALLS, is_output, text_of_items
 
 ENCRYPTED: Final = ["reasoning.encrypted_content"]
 """The value of ``include`` if the user has not set another: without it, reasoning cannot be sent back."""
@@ -15,7 +17,6 @@ SUMMARY: Final = "auto"
 """The value of ``summary`` in ``reasoning``: without it, a model reasons in silence."""
 
 _RESULT_IDS = ("tool_call_id", "call_id")  # of a message with the role tool, of an item
-_LIMITS = ("max_output_tokens", "max_completion_tokens", "max_tokens")
 
 
 def input_items(messages: Messages) -> list[dict[str, Any]]:
@@ -100,11 +101,9 @@ def with_parameters(body: dict[str, Any], fields: Mapping[str, Any]) -> dict[str
 
     A field that is ``None`` is left out. The fields of the dict ``extra_body`` go into the body as they are.
     """
+    fields, extra = split_extra_body(fields)
     given = {name: value for name, value in fields.items() if value is not None}
-    extra = given.pop("extra_body", None)
-    if not isinstance(extra, dict | None):
-        raise TypeError(f"extra_body has to be a dict of fields, not {type(extra).__name__}")
-    limits = [given.pop(name) for name in _LIMITS if name in given]
+    limits = [given.pop(name) for name in reversed(LIMITS) if name in given]
     if limits:
         given["max_output_tokens"] = limits[0]
     efforts = [given.pop(name) for name in ("effort", "reasoning_effort") if name in given]
@@ -118,7 +117,7 @@ def with_parameters(body: dict[str, Any], fields: Mapping[str, Any]) -> dict[str
         given["tool_choice"] = _flat(choice)
     left_out = {name for name, value in fields.items() if value is None}
     merged = {name: value for name, value in (body | given).items() if value is not None and name not in left_out}
-    return merged | (extra or {})
+    return merged | extra
 
 
 def _reasoning(given: Mapping[str, Any], efforts: Iterable[Any]) -> dict[str, Any] | None:

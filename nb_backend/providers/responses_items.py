@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .content_parts import image_address
+from .content_parts import dicts, image_address
 from .tool_calls import MAX_CALLS
 
 _BREAK: Final = "\n\n"  # between a commentary and the answer, and between paragraphs of reasoning
@@ -164,8 +164,3 @@ def is_output(item: dict[str, Any]) -> bool:
     if kind == "message":
         return item.get("role") == "assistant" and isinstance(item.get("content"), list)
     return isinstance(kind, str) and kind not in _OURS
-
-
-def dicts(items: Any) -> list[dict[str, Any]]:
-    """Return the objects of a list; an empty list for anything else."""
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []

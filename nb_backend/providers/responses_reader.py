@@ -7,14 +7,13 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..events import RawResponse, content_text
-from .content_parts import decoded_sound, image_address, sound_uri
+from .content_parts import decoded_sound, dicts, image_address, sound_uri
 from .reader import ResponseReader
 from .responses_items import (
     Item,
     Part,
     break_after,
     calls_of,
-    dicts,
     images_of,
     is_apart,
     progress_of,

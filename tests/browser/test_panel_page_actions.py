@@ -10,7 +10,7 @@ from axe import violations
 from panel_page import ANSWER, QUESTION, SETTINGS, P, PanelPage, item
 from playwright.sync_api import Page
 
-from nb_backend.providers.effort import EFFORTS
+from nb_backend.providers.common_fields import EFFORTS
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 import nb_backend
 from nb_backend import Chat
-from nb_backend.providers.effort import EFFORTS
+from nb_backend.providers.common_fields import EFFORTS
 
 WRONG = r"effort has to be none, low, medium or high, not 'extreme'"
 

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser
 
-from ...providers.effort import EFFORTS
+from ...providers.common_fields import EFFORTS
 from ...text import shorten
 from .declaration import Option, flag, option, option_of
 from .line import KEY_ON_THE_LINE, Word, refuse_key, words

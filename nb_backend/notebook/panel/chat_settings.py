@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from ... import settings
 from ...chat.chat import Chat
-from ...providers.effort import EFFORTS, check_effort
+from ...providers.common_fields import EFFORTS, check_effort
 from ...services import Service, split_model
 
 EMBEDDED = "embedded backend"

@@ -9,7 +9,7 @@ import { addFiles, cancelUpload } from "./uploads.js";
 /** What the file dialog offers: browsers do not count all of these among the images. */
 const IMAGE_FILES = "image/*,.heic,.heif,.avif,.tif,.tiff,.jp2,.jxl,.psd,.tga,.qoi,.ppm,.pgm,.pbm";
 
-/** How long a model reasons before it answers, as in providers/effort.py. */
+/** How long a model reasons before it answers, as in providers/common_fields.py. */
 const EFFORTS = ["none", "low", "medium", "high"];
 
 /** The images that will be sent with the next prompt. @param {Store} store */
