@@ -20,17 +20,23 @@ ON_REQUEST = ("servers",)  # asks servers of others, which are installed for it:
 PACKAGES = ("nb_backend", "aiohttp", "orjson", "markdown-it-py", "ipykernel", "ipython", "jupyterlab", "xllamacpp")
 
 
-def about() -> str:
-    """Return the head of RESULTS.md: the machine and the versions."""
+def machine() -> str:
+    """Return the date and the machine."""
     cpu = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
         found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
         cpu = found[1] if found else cpu
+    return f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.release()}, {os.cpu_count()} cores, {cpu}"
+
+
+def about() -> str:
+    """Return the head of RESULTS.md: the machine and the versions."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
     return (
         "# What it costs\n\nWritten by `make bench`. Ratios are medians of the ratios within one round, of rounds that "
-        "alternate in one run; a machine whose pace changes changes both sides.\n\n"
-        f"- {datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.release()}\n- {os.cpu_count()} cores, {cpu}\n"
+        "alternate in one run; a machine whose pace changes changes both sides. "
+        "A part that was measured alone names its own machine.\n\n"
+        f"- {machine()}\n"
         f"- Python {platform.python_version()}, {versions}\n"
     )
 
@@ -49,10 +55,9 @@ def main(*names: str) -> None:
     """Run the named scripts, or all but those on request; the earlier results of the others stay."""
     before = RESULTS.read_text() if RESULTS.exists() else ""
     parts = dict(re.findall(r"<!-- (\w+) -->\n(.*?)(?=<!-- \w+ -->|\Z)", before, re.DOTALL))
-    is_new = not before or not names or not {*names} <= {*ON_REQUEST}
-    head = f"{about()}\n" if is_new else before.partition("<!-- ")[0]
+    head = before.partition("<!-- ")[0] if before and names else f"{about()}\n"
     for name in names or SCRIPTS:
-        parts[name] = measured(name) + "\n"
+        parts[name] = measured(name) + (f"\n{machine()}\n\n" if names else "\n")
         written = "".join(f"<!-- {each} -->\n{parts[each]}" for each in (*SCRIPTS, *ON_REQUEST) if each in parts)
         RESULTS.write_text(f"{head}{written}".rstrip() + "\n")
 
