@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Self
-from urllib.parse import urlsplit
 
 from ..events import RawResponse, event_of
 from .anthropic_blocks import MAX_TEXTS, TOOL_USES, Block, label_of, page_of
@@ -55,8 +54,6 @@ class MessageReader(ResponseReader):
 
     def __init__(self, url: str, secrets: Sequence[str] = ()) -> None:
         super().__init__(url, secrets)
-        self._name = urlsplit(url).hostname or url
-        self._model = ""
         self._parts = 1
         self._earlier: list[Block] = []  # of the parts before this one
         self._earlier_usage: dict[str, int] = {}
@@ -150,7 +147,7 @@ class MessageReader(ResponseReader):
     def _begin(self, message: Any) -> Iterable[RawResponse]:
         if not isinstance(message, dict):
             return
-        yield from self._answers(message.get("model"))
+        yield from self.answered_by(message.get("model"))
         self._note_container(message)
         blocks = message.get("content")
         for index, block in enumerate(blocks if isinstance(blocks, list) else []):
@@ -160,14 +157,6 @@ class MessageReader(ResponseReader):
         if isinstance(usage, dict) and not message.get("stop_reason"):  # the answer has only begun
             usage = {name: value for name, value in usage.items() if name != "output_tokens"}
         yield from self._counts(usage)
-
-    def _answers(self, model: Any) -> Iterable[RawResponse]:
-        """Yield who answers, if that is new; another model may go on after the first one has declined."""
-        if isinstance(model, str) and model and model != self._model:
-            self._model = model
-            who: dict[str, Any] = {"name": self._name, "label": self._name, "url": self._url, "model": model}
-            who |= {"servers": self.servers} if self.servers > 1 else {}
-            yield RawResponse(type="provider", provider=who)
 
     def _conclude(self, data: dict[str, Any]) -> Iterable[RawResponse]:
         delta = data.get("delta")
@@ -210,8 +199,8 @@ class MessageReader(ResponseReader):
                 yield from self._sources_of(page_of(given.get("content")))
             elif kind in TOOL_USES and kind != "tool_use":
                 yield RawResponse(type="progress", progress={"label": label_of(given)})
-        elif kind == "fallback" and isinstance(to := given.get("to"), dict):
-            yield from self._answers(to.get("model"))
+        elif kind == "fallback" and isinstance(to := given.get("to"), dict):  # the first model has declined
+            yield from self.answered_by(to.get("model"))
 
     def _delta(self, index: Any, delta: Any) -> Iterable[RawResponse]:
         if type(index) is not int or not isinstance(delta, dict):

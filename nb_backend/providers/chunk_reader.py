@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from ..events import RawResponse, content_text, reasoning_of
 from .chat_state import ChatState
@@ -35,8 +34,6 @@ class ChunkReader(ResponseReader):
 
     def __init__(self, url: str, secrets: Sequence[str] = ()) -> None:
         super().__init__(url, secrets)
-        self._name = urlsplit(url).hostname or url
-        self._model = ""
         self._plain_sizes = (0, 0)  # numbers of keys of a chunk and its choice if nothing but the text has to be read
         self._index: str | None = None  # of the choice that is read
         self._sent_text = SentText()
@@ -128,11 +125,7 @@ class ChunkReader(ResponseReader):
             told = find_error(chunk.get_dict())
             if not (choices or told or chunk.get("usage")) and (message := find_message(chunk.get_dict())):
                 yield RawResponse(type="message", message=message)
-        if (model := chunk.get("model")) and model != self._model:
-            self._model = model
-            who = {"name": self._name, "label": self._name, "url": self._url, "model": model}
-            who |= {"servers": self.servers} if self.servers > 1 else {}
-            yield RawResponse(type="provider", provider=who)
+        yield from self.answered_by(chunk.get("model"))
         for choice in choices:
             yield from self._choice(choice)
         yield from self._sources_of(chunk.get_dict())

@@ -7,7 +7,6 @@ import binascii
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from ..events import RawResponse, event_of
 from ..media.sniff import data_uri
@@ -51,8 +50,6 @@ class GeminiReader(ResponseReader):
 
     def __init__(self, url: str, secrets: Sequence[str] = ()) -> None:
         super().__init__(url, secrets)
-        self._name = urlsplit(url).hostname or url
-        self._model = ""
         # number of keys of a response if nothing but its text has to be read, and whether one of them is of counts
         self._plain = (0, False)
         self._index: int | None = None  # of the candidate that is read
@@ -117,11 +114,7 @@ class GeminiReader(ResponseReader):
     def _translated(self, data: dict[str, Any]) -> Iterable[RawResponse]:
         candidates = [one for one in dicts(data.get("candidates")) if self._is_ours(one)]
         self._response_id = str(data.get("responseId") or self._response_id)
-        if isinstance(model := data.get("modelVersion"), str) and model not in ("", self._model):
-            self._model = model
-            who: dict[str, Any] = {"name": self._name, "label": self._name, "url": self._url, "model": model}
-            who |= {"servers": self.servers} if self.servers > 1 else {}
-            yield RawResponse(type="provider", provider=who)
+        yield from self.answered_by(data.get("modelVersion"))
         if isinstance(usage := data.get("usageMetadata"), dict) and usage:
             self._usage = usage
         for candidate in candidates:

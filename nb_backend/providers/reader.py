@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -37,6 +38,8 @@ class ResponseReader:
 
     def __init__(self, url: str, secrets: Sequence[str] = ()) -> None:
         self._url = url
+        self._name = urlsplit(url).hostname or url  # of the server
+        self._model = ""  # that answers
         self._secrets = secrets
         self._secret_filter = SecretFilter(secrets)
         self._decoder = EventDecoder()
@@ -160,6 +163,14 @@ class ResponseReader:
     def translate(self, events: list[RawResponse]) -> list[RawResponse]:
         """Return the events in the form of g4f's backend API; readers of other dialects override this."""
         return events
+
+    def answered_by(self, model: Any) -> list[RawResponse]:
+        """Return an event that names the model that answers, and the server; no event if it is known already."""
+        if not isinstance(model, str) or model in ("", self._model):
+            return []
+        self._model = model
+        who: dict[str, Any] = {"name": self._name, "label": self._name, "url": self._url, "model": model}
+        return [RawResponse(type="provider", provider=who | ({"servers": self.servers} if self.servers > 1 else {}))]
 
     def final_events(self, *, whole: bool) -> list[RawResponse]:
         """Return further events at the end of the body; ``whole`` says whether the body is complete."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from ..events import RawResponse, content_text
 from .content_parts import decoded_sound, dicts, image_address, sound_uri
@@ -60,8 +59,6 @@ class ResponsesReader(ResponseReader):
 
     def __init__(self, url: str, secrets: Sequence[str] = ()) -> None:
         super().__init__(url, secrets)
-        self._name = urlsplit(url).hostname or url
-        self._model = ""
         self._items: dict[Any, Item] = {}  # by output_index, or by number if the server does not tell it
         self._growing: tuple[Any, Any] = (object(), 0)  # item_id and content_index of the text that arrives
         self._part = Part()  # of this text
@@ -125,7 +122,7 @@ class ResponsesReader(ResponseReader):
     def _event(self, kind: str, data: dict[str, Any]) -> Iterator[RawResponse]:
         name, _, change = kind.rpartition(".")
         if isinstance(response := data.get("response"), dict):
-            yield from self._who(response)
+            yield from self.answered_by(response.get("model"))
             if kind in _ENDS or kind == "done":
                 status = response.get("status")
                 yield from self._response(response, status if status in _ENDS else kind)
@@ -150,13 +147,6 @@ class ResponsesReader(ResponseReader):
             self._partial_images[id(item)] = image_address(data.get("partial_image_b64"))
         elif kind in ("audio.delta", "output_audio.delta"):
             self._sound += decoded_sound(data.get("delta"))
-
-    def _who(self, response: dict[str, Any]) -> Iterator[RawResponse]:
-        if (model := response.get("model")) and isinstance(model, str) and model != self._model:
-            self._model = model
-            who: dict[str, Any] = {"name": self._name, "label": self._name, "url": self._url, "model": model}
-            who |= {"servers": self.servers} if self.servers > 1 else {}
-            yield RawResponse(type="provider", provider=who)
 
     def _item(self, data: dict[str, Any], kind: str, item: dict[str, Any] | None = None) -> Item:
         """Return the item that an event is about.
@@ -251,7 +241,7 @@ class ResponsesReader(ResponseReader):
         if self._has_ended:
             return
         self._has_ended = True
-        yield from self._who(response)
+        yield from self.answered_by(response.get("model"))
         output: list[Item] = []
         for item, data in self._matched(dicts(response.get("output"))):
             output.append(item)
