@@ -74,6 +74,7 @@ def _environment_of_the_developer() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in filter(_is_a_setting, list(os.environ)):
             patch.delenv(name)
+        patch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")  # for the kernels, if it is installed
         yield
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from driver import Kernel
+from driver import APART, Kernel, aside
 from jupyter_client.manager import start_new_kernel
 from serving import Backend, serving
 
@@ -25,7 +25,7 @@ def kernel(server: Backend) -> Iterator[Kernel]:
     env = {**os.environ, **server.env}
     manager, client = start_new_kernel(kernel_name="python3", env=env)
     kernel = Kernel(manager, client)
-    assert kernel.run("%load_ext nb_backend").error is None
+    assert kernel.run(f"%load_ext nb_backend\n{aside(APART)}").error is None
     yield kernel
     client.stop_channels()
     manager.shutdown_kernel(now=True)

@@ -13,6 +13,21 @@ from jupyter_client.manager import KernelManager
 
 TIMEOUT = 60  # seconds; only a failure takes that long
 
+APART = """
+from dataclasses import replace
+from nb_backend.services import SERVICES
+closed = "http://127.0.0.1:9/v1"
+SERVICES.update({name: replace(one, url=closed) for name, one in SERVICES.items() if one.is_local})
+"""
+"""Code after which a kernel finds no server of the machine at the default port of Ollama, LM Studio and the like."""
+
+PATIENT = f"""
+from nb_backend.providers import catalog, probe
+probe.TIMEOUT = catalog.NAMES_TIMEOUT = catalog.VISION_TIMEOUT = {TIMEOUT}
+catalog.known_models.__defaults__ = ({TIMEOUT}, None)
+"""
+"""Code after which a kernel waits for lists of models as long as a busy machine takes for them."""
+
 
 @dataclass
 class Run:
@@ -112,6 +127,11 @@ class Kernel:
                 self.manager.interrupt_kernel()
 
         return self.run(code, look, cell=cell)
+
+
+def aside(code: str) -> str:
+    """Return a line that runs this code and leaves no names in the notebook."""
+    return f"exec({code!r}, {{}})"
 
 
 def one_line(run: Run, *words: str) -> None:

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 from aiohttp import web
-from driver import Kernel, one_line
+from driver import APART, PATIENT, Kernel, aside, one_line
 from hub_server import hub_server
 from jupyter_client.manager import start_new_kernel
 from local_support import real_weights
@@ -240,8 +240,7 @@ def test_its_first_status_line_mentions_a_server_on_this_machine_and_a_key(ollam
     script.write_text(json.dumps(["hello"]))
     env = {"NB_BACKEND_SCRIPT": str(script), "OLLAMA_HOST": url, "OPENAI_API_KEY": "sk-secret"}
     for kernel in kernel_with(**env):
-        kernel.run("%load_ext nb_backend")
-        kernel.run("from nb_backend.providers import probe; probe.TIMEOUT = 60  # a busy machine takes its time")
+        kernel.run(f"%load_ext nb_backend\n{aside(APART + PATIENT)}")
         kernel.run("%backend url http://127.0.0.1:9")
         kernel.run("%%backend\nSay hello.")
         kernel.run("%backend url default")

@@ -28,8 +28,10 @@ from nb_backend import background
 
 # one thread for `asyncio.to_thread`: a pool that may grow starts another thread, with a pipe of its own to the front
 # end, whenever a call comes before the last one's thread is free again
-pool = ThreadPoolExecutor(1, thread_name_prefix="asyncio")
-background.loop().call_soon_threadsafe(background.loop().set_default_executor, pool)
+if "pool" not in globals():  # a second pool would leave the first one's thread to end whenever it pleases
+    pool = ThreadPoolExecutor(1, thread_name_prefix="asyncio")
+    pool.submit(int).result()  # its thread is there before anything is counted
+    background.loop().call_soon_threadsafe(background.loop().set_default_executor, pool)
 
 def opened(number):
     "What is open by this number; a thread may have closed it since it was listed."

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
+from driver import PATIENT, aside
 from media_support import PNG
 from test_panel_turns import page, said  # noqa: F401  a fixture
 from wire_server import FINISH, content, sse
@@ -84,7 +85,7 @@ def test_the_key_of_the_settings_is_set_if_the_chat_uses_their_server(page, engi
 
 def test_a_service_is_chosen_from_the_list_and_gets_its_own_key(page, engine, kernel, url):  # noqa: F811
     kernel.run(
-        "import os\nfrom dataclasses import replace\nfrom nb_backend import settings\n"
+        f"{aside(PATIENT)}\nfrom dataclasses import replace\nfrom nb_backend import settings\n"
         "from nb_backend.services import SERVICES\n"
         f"SERVICES['groq'] = replace(SERVICES['groq'], url='{url}/groq/v1')\n"
         f"SERVICES['mistral'] = replace(SERVICES['mistral'], url='{url}/mistral/v1')\n"

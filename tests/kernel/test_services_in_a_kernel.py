@@ -9,7 +9,7 @@ from itertools import permutations
 
 import pytest
 from by_model import columns
-from driver import TIMEOUT, Kernel, Run, one_line
+from driver import APART, PATIENT, TIMEOUT, Kernel, Run, aside, one_line
 from jupyter_client.manager import start_new_kernel
 from stand_ins import EMPTY, StandIn, standing_in
 
@@ -60,7 +60,8 @@ def kernel(clouds: dict[str, StandIn]) -> Iterator[Kernel]:
     kernel = Kernel(manager, client)
     urls = {name: one.url for name, one in clouds.items()}
     setup = (
-        "%load_ext nb_backend\nimport os, sys\nfrom dataclasses import replace\n"
+        f"%load_ext nb_backend\n{aside(APART + PATIENT)}\n"
+        "import os, sys\nfrom dataclasses import replace\n"
         "from nb_backend import chats, settings\nfrom nb_backend.services import SERVICES\n"
         f"for name, url in {urls!r}.items():\n"
         "    SERVICES[name] = replace(SERVICES[name], url=url, url_variable='')\n"
