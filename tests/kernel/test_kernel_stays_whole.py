@@ -135,6 +135,7 @@ def test_panels_that_are_closed_leave_nothing(clean, engine):
 
 
 def test_unloaded_nothing_is_left_and_loaded_again_nothing_is_double(clean, engine):
+    assert clean.run("%backend ask one", cell="a").error is None  # the first cell of a kernel opens what stays
     loaded = settled(clean)
     assert clean.run("%backend ask one", cell="a").error is None
     for code in ("%load_ext nb_backend", "%reload_ext nb_backend", "nb_backend.load_ipython_extension(get_ipython())"):
