@@ -23,6 +23,7 @@ _NO_TEXTS: Final = re.compile(r"(?:image/(?!svg)|audio/|video/)")
 _MARK: Final = {"cache_control": {"type": "ephemeral"}}
 _MARKABLE: Final = ("text", "image", "document", "tool_use", "tool_result")
 _RESULTS: Final = ("tool", "function")  # roles
+_OURS: Final = ("image", "document", "search_result", "tool_result")  # types of blocks that no answer has
 _THINKING: Final = ("thinking", "redacted_thinking")
 _NOT_IN_AN_ID = re.compile(r"[^a-zA-Z0-9_-]")
 _ATTACHED_CHARS: Final = 4000  # what an attachment counts for, if it is not a text
@@ -169,7 +170,8 @@ def _assistant_blocks(message: Mapping[str, Any], at: int, results: set[str]) ->
 
 
 def _is_block(value: Any) -> bool:
-    if not isinstance(value, dict) or not isinstance(value.get("type"), str):
+    """Whether a block can be of an answer: what a saved chat holds in place of it may be written by anybody."""
+    if not isinstance(value, dict) or not isinstance(value.get("type"), str) or value["type"] in _OURS:
         return False
     return value["type"] != "text" or isinstance(value.get("text"), str)
 

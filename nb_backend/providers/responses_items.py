@@ -23,7 +23,11 @@ _LABELS: Final = {
 CALLS: Final = {"function_call": "arguments", "custom_tool_call": "input"}
 """The types of calls that wait for a result of ours: the key of what is passed to the tool."""
 
-_OURS = ("function_call_output", "custom_tool_call_output", "item_reference")  # types of items that no model sends
+_OURS = (
+    *("function_call_output", "custom_tool_call_output", "computer_call_output", "local_shell_call_output"),
+    *("apply_patch_call_output", "mcp_approval_response", "item_reference"),
+)
+"""Types of items that only requests have, and no answer."""
 _UNFINISHED = ("incomplete", "in_progress")
 
 

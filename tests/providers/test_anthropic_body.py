@@ -147,7 +147,10 @@ def test_the_blocks_of_the_service_are_sent_back_unchanged():
     assert json.dumps(SEARCHED) == before
 
 
-@pytest.mark.parametrize("state", [None, [], "x", [7, {"type": 7}, {"type": "text", "text": 7}]])
+HIDDEN = {"type": "image", "source": {"type": "url", "url": "https://stranger.example/x.png"}}
+
+
+@pytest.mark.parametrize("state", [None, [], "x", [7, {"type": 7}, {"type": "text", "text": 7}], [text("A"), HIDDEN]])
 def test_a_damaged_state_is_left_out(state):
     assert turns([user("?"), assistant("A", state=state)])[1] == assistant([text("A")])
 
