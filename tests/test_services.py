@@ -377,6 +377,17 @@ def test_the_dialect_follows_from_the_argument_the_settings_the_service_and_the_
         Chat("m", api="morse")
 
 
+def test_a_model_of_a_service_is_asked_there_whatever_service_stands_for_the_url(monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "key-of-anthropic")
+    monkeypatch.setenv("OPENAI_API_KEY", "key-of-openai")
+    for chat in (Chat("openai:m", url="anthropic"), Chat("openai:m")):
+        request = chat.request("Hi")
+        assert request.url == "https://api.openai.com/v1/responses"
+        assert request.provider.key(request.api_key).value == "key-of-openai"
+    assert Chat("m", url="anthropic").request("Hi", model="openai:m").url == request.url
+    assert Chat("openai:m", url=SERVER).request("Hi").url == f"{SERVER}/responses"
+
+
 async def test_two_services_are_asked_with_their_own_keys(monkeypatch, wire_server: WireServer):
     text = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}
     for name, path in (("groq", "/groq/v1"), ("mistral", "/mistral/v1")):

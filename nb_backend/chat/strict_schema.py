@@ -45,6 +45,7 @@ class StrictSchema:
     def __init__(self, original: Node) -> None:
         self._original = original
         self._definitions: dict[str, Node] = {}
+        self._merges: dict[int, tuple[Node, Node]] = {}  # by id: a schema with allOf, and what it is merged to
         try:
             root = self._resolved(original)
             strict = self._node(root)
@@ -155,6 +156,11 @@ class StrictSchema:
 
     def _merged(self, schema: Node) -> Node:
         """Return one schema for ``allOf`` and what stands beside it: of objects that share no property, or of one."""
+        if id(schema) not in self._merges:  # a definition may be named many times
+            self._merges[id(schema)] = schema, self._merge(schema)
+        return self._merges[id(schema)][1]
+
+    def _merge(self, schema: Node) -> Node:
         rest = {name: value for name, value in schema.items() if name != "allOf"}
         parts = [one for one in (rest, *schema["allOf"]) if one is not True]
         for one in parts:
@@ -174,7 +180,7 @@ class StrictSchema:
             for name, inner in one.get("properties", {}).items():
                 if merged["properties"].setdefault(name, inner) != inner:
                     raise NotStrict("allOf names a property twice")
-            merged["required"] += one.get("required", [])
+            merged["required"] += [name for name in one.get("required", []) if name not in merged["required"]]
         return {**about, **merged}
 
     def _leads_to(self, name: str, wanted: str, seen: set[str]) -> bool:

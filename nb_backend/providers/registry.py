@@ -41,10 +41,10 @@ def resolve(
     """Return the provider class that asks a model, and the model's name on its server.
 
     ``named`` is the model, with its service before a colon or without one, ``url`` the server or the name of a service;
-    ``None`` is that of the settings. A service before the colon is asked at its own url, unless a ``url`` is given: the
-    model is then asked there, as that service would be. ``ValueError`` if no model follows the colon, or if a service
-    was misspelt and no server is set. ``api`` is the name of a dialect: without it the settings
-    decide, for a service its table row, else the url. ``options`` are those of ``provider_for``.
+    ``None`` is that of the settings. A service before the colon is asked at its own url, unless ``url`` is the url of a
+    server: the model is then asked there, as that service would be. ``api`` is the name of a dialect: without it the
+    settings decide, for a service its table row, else the url. ``options`` are those of ``provider_for``.
+    ``ValueError`` if no model follows the colon, or if a service was misspelt and no server is set.
     """
     has_url = bool(url) or bool(settings.url())
     service, model = split_model(named, has_url=has_url)
@@ -52,7 +52,7 @@ def resolve(
         raise ValueError(needs_model(service))
     if not has_url and (meant := misspelt_service(named)):
         raise ValueError(f"there is no service {named.partition(':')[0].strip()!r}: did you mean {meant}?")
-    if service is not None and not url:
+    if service is not None and (not url or settings.service(url) is not None):
         return provider_for(
             _with_model(service.base_url, model), api=api or service.api, service=service, **options
         ), model

@@ -279,6 +279,14 @@ def test_a_schema_that_is_nested_too_deeply_is_refused_in_one_line():
         Schema(deep)
 
 
+def test_a_definition_that_many_others_join_twice_is_merged_once():
+    """Each level would take twice the time of the one below it."""
+    joined = {f"d{at}": {"allOf": [{"$ref": f"#/$defs/d{at + 1}"}] * 2} for at in range(60)}
+    made = strict_of({"$ref": "#/$defs/d0", "$defs": {**joined, "d60": closed(a={"type": "string"})}})
+    assert made is not None
+    assert made.schema["required"] == ["a"]
+
+
 def test_all_of_joins_objects():
     base = closed(a={"type": "string"})
     made = strict_of({"allOf": [{"$ref": "#/$defs/base"}, closed(b={"type": "integer"})], "$defs": {"base": base}})

@@ -104,6 +104,8 @@ def test_a_service_is_chosen_from_the_list_and_gets_its_own_key(page, engine, ke
     assert kernel.run("[settings.current.api_key, *settings.current.keys]").result == "[None, 'mistral', 'groq']"
     assert {one["service"] for one in page.ask("models", refresh=True)["models"]} == {"", "Groq", "Mistral"}
     assert [one for one in Answers.posts if "key-of-mistral" in one] == []
+    kernel.run(f"chats['main'].url = '{url}/v1'")  # at which it asks for every model from now on
+    assert {one["service"] for one in page.ask("models", refresh=True)["models"]} == {""}
     assert KEY not in json.dumps([message["content"] for message in page.raw])
 
 

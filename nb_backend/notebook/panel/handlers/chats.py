@@ -15,6 +15,7 @@ from ....media.attachment import unique_name
 from ....providers import catalog
 from ....providers.model import Model
 from ....providers.registry import resolve
+from ....services import Service
 from ..chat_settings import apply_settings, server_name
 from ..controller import PanelController
 from ..watcher import UNNAMED, own_key
@@ -42,7 +43,7 @@ async def list_models(panel: PanelController, request: Request) -> dict[str, Any
     chat, mask = panel.chat, panel.watcher.mask
     server = settings.url(chat.url), chat.provider
     if panel.models is None or panel.models[0] != server or request.fields.get("refresh"):
-        own, (of_services, failures) = await asyncio.gather(_own_models(chat), catalog.models_of_services(server[0]))
+        own, (of_services, failures) = await asyncio.gather(_own_models(chat), _models_of_services(chat))
         if isinstance(own, BackendError):
             if not of_services:
                 raise own
@@ -69,6 +70,13 @@ async def _own_models(chat: Chat) -> list[Model] | BackendError:
         return await resolve("", chat.url, chat.api)[0].get_models(chat.provider, api_key=own_key(chat))
     except BackendError as error:
         return [] if catalog.does_not_list(error) else error
+
+
+async def _models_of_services(chat: Chat) -> tuple[list[tuple[Service, Model]], list[str]]:
+    """Return the models of the services at hand; none if the chat has a url, at which it asks for every model."""
+    if chat.url is not None and settings.service(chat.url) is None:
+        return [], []
+    return await catalog.models_of_services(settings.url(chat.url))
 
 
 async def set_settings(panel: PanelController, request: Request) -> None:
