@@ -110,8 +110,7 @@ def test_nothing_that_a_kernel_sends_or_writes_has_the_key(keyed_kernel, wire_se
     said = []
     for cell, answer in CELLS:
         for server in (wire_server, services_server):
-            server._answers.clear()
-            server.answer(answer)
+            server.answers_now(answer)
         run = keyed_kernel.run(cell)
         said.append((cell, json.dumps([run.messages, run.reply], default=str)))
     assert [cell for cell, messages in said if KEY in messages or f"{SERVICE_KEY}-" in messages] == []

@@ -95,6 +95,10 @@ class WireServer:
     def answer(self, *pieces: Piece, end: str = "close", read_body: bool = True) -> None:
         self._answers.append((pieces, end, read_body))
 
+    def answers_now(self, *pieces: Piece) -> None:
+        """Send this from now on, and nothing that was to be sent; a request may come at any moment."""
+        self._answers = deque([(pieces, "close", True)])
+
     def stop(self) -> None:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
