@@ -155,7 +155,7 @@ async def test_the_list_of_models_says_the_same(stand_ins, monkeypatch):
 
 async def test_a_key_that_was_not_sent_because_it_is_for_another_url_is_named(stand_ins, monkeypatch):
     url = stand_ins["groq"].url
-    monkeypatch.delitem(SERVICES, "groq")
+    monkeypatch.setitem(SERVICES, "groq", replace(SERVICES["groq"], url="http://elsewhere.invalid/v1"))
     error = await failure("m", url=url)
     assert str(error).endswith(": set NB_BACKEND_API_KEY to a key that it accepts, or run %backend key")
     monkeypatch.setenv("NB_BACKEND_URL", "http://elsewhere.invalid/v1")
