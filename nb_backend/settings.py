@@ -182,21 +182,15 @@ def secret(given: Secret, variable: str = "") -> Secret:
     return key
 
 
-def key_of(argument: Secret, url: str | None, service: Service | None) -> Secret:
-    """Return the key for a server: the argument, else its service's, else that of the settings if it is their server.
-
-    ``url`` may be several, separated by spaces; ``None`` is the url of the settings. The key of the environment is for
-    ``NB_BACKEND_URL``; if that is not set, for the url that was set in this process. It precedes the key of a service
-    if ``NB_BACKEND_URL`` is that url and not the name of a service. ``ValueError`` as for ``secret``.
-    """
-    return find_key(argument, url, service)[0]
-
-
 def find_key(argument: Secret, url: str | None, service: Service | None) -> tuple[Secret, str]:
-    """Return the key for a server, as ``key_of`` does, and where it is from.
+    """Return the key for a server, and where it is from.
 
-    That is the name of an environment variable, ``TYPED``, ``KEPT``, ``api_key`` for the argument, or ``""`` if there
-    is no key.
+    That is the argument, else the key of its service, else that of the settings if it is their server. ``url`` may be
+    several, separated by spaces; ``None`` is the url of the settings. The key of the environment is for
+    ``NB_BACKEND_URL``; if that is not set, for the url that was set in this process. It precedes the key of a service
+    if ``NB_BACKEND_URL`` is that url and not the name of a service. Where it is from is the name of an environment
+    variable, ``TYPED``, ``KEPT``, ``api_key`` for the argument, or ``""`` if there is no key. ``ValueError`` as for
+    ``secret``.
     """
     if argument.value:
         return secret(argument), "api_key"

@@ -199,6 +199,32 @@ def test_the_key_of_the_environment_goes_to_the_url_of_the_environment_only(monk
     assert (key(), key(url=OTHER)) == ("key-of-the-process", "key-of-the-url")
 
 
+@pytest.mark.parametrize(
+    ("url", "api"),
+    [
+        *(("http://gate:8080/v1/messages", None), ("http://gate:8080", "anthropic")),
+        ("http://gate:8080/a", "anthropic"),
+            ("http://gate:8080/v1/messages", None),
+            ("http://gate:8080", "anthropic"),
+            ("http://gate:8080/a", "anthropic"),
+        ),
+        *(("http://gate:8080/v1/responses", None), ("http://gate:8080", "openai-responses")),
+        *(("http://gate:8080/openai/chat/completions", None), ("https://api.sambanova.ai", None)),
+        ("http://gate:8080/v1beta/models/m:generateContent", None),
+        ("http://gate:8080/openai/deployments/{model}?api-version=2024-10-21", None),
+        ("http://gate:8080/v1/messages http://other:8080/v1/messages", None),
+    ],
+)
+def test_the_key_of_a_url_goes_there_whatever_is_added_to_it(monkeypatch, url, api):
+    monkeypatch.setenv("NB_BACKEND_URL", url)
+    monkeypatch.setenv("NB_BACKEND_API_KEY", "key-of-the-url")
+    assert key("m", api=api) == key("m", url=url, api=api) == "key-of-the-url"
+    for server in Chat("m", api=api).request("Hi").provider.servers():
+        assert server.key(Secret()).value == server.at(server.url).key(Secret()).value == "key-of-the-url"
+        assert server.at(OTHER).key(Secret()).value is None
+    assert key("m", url="http://gate:8080/team/v1") is None
+
+
 def test_the_key_of_a_chat_does_not_go_to_another_service(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "key-of-openai")
     chat = Chat("m", url=SERVER, api_key="key-of-the-chat")

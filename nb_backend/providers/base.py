@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl as tls
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Self, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -52,6 +52,8 @@ class AsyncGeneratorProvider:
 
     url: ClassVar[str | None] = None
     """Base url of the server; several, separated by spaces, are tried in turn; ``None``: the url of the settings."""
+    named_urls: ClassVar[Mapping[str, str]] = {}
+    """For a url that was completed, as by ``/v1``, the url that the user has set, whose key is sent."""
     ssl: ClassVar[tls.SSLContext | bool | None] = None
     """TLS options in the form that aiohttp takes; ``None``: certificates are verified."""
     headers: ClassVar[dict[str, str]] = {}
@@ -168,7 +170,13 @@ class AsyncGeneratorProvider:
     @classmethod
     def key(cls, given: settings.Secret) -> settings.Secret:
         """Return the key of a request: the given one, else that of the service or of the settings for this server."""
-        return settings.key_of(given, cls.url, cls.service)
+        return cls.key_and_origin(given)[0]
+
+    @classmethod
+    def key_and_origin(cls, given: settings.Secret) -> tuple[settings.Secret, str]:
+        """Return the key of a request, and where it is from, as ``settings.find_key`` names it."""
+        urls = " ".join(cls.named_urls.get(one, one) for one in (cls.url or "").split())
+        return settings.find_key(given, urls or None, cls.service)
 
     @classmethod
     async def find_key(cls, given: settings.Secret) -> settings.Secret:

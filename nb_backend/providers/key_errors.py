@@ -24,6 +24,11 @@ class Asking(Protocol):
     service: ClassVar[Service | None]
     headers: ClassVar[dict[str, str]]
 
+    @classmethod
+    def key_and_origin(cls, given: settings.Secret) -> tuple[settings.Secret, str]:
+        """Return the key of a request, and where it is from."""
+        ...
+
 
 _ANSWERED = re.compile(r"\S+ answered \d+(?: for \S+)? \((?P<said>.*)\)", re.DOTALL)
 _FORBIDDEN = 403  # often the account, and not the key
@@ -108,7 +113,7 @@ def explain_key(api: type[Asking], failure: BackendError, given: settings.Secret
 
 def _origin(api: type[Asking], given: settings.Secret) -> str:
     try:
-        return settings.find_key(given, api.url, api.service)[1]
+        return api.key_and_origin(given)[1]
     except ValueError:
         return ""
 

@@ -57,9 +57,10 @@ def resolve(
             _with_model(service.base_url, model), api=api or service.api, service=service, **options
         ), model
     service = service or settings.service(url)
-    urls = [_with_model(one, model) for one in settings.urls(url)]
+    set_urls = settings.urls(url)
+    urls = [_with_model(one, model) for one in set_urls]
     api = api or (settings.api() if urls else None) or (service.api if service else None)
-    return provider_for(*urls, api=api, service=service, **options), model
+    return provider_for(*urls, api=api, service=service, named=tuple(set_urls), **options), model
 
 
 def _with_model(url: str, model: str) -> str:
@@ -71,15 +72,19 @@ def _with_model(url: str, model: str) -> str:
 
 @lru_cache(maxsize=64)
 def provider_for(
-    *urls: str | None, api: str | None = None, service: Service | None = None, **options: float | None
+    *urls: str | None,
+    api: str | None = None,
+    service: Service | None = None,
+    named: tuple[str, ...] = (),
+    **options: float | None,
 ) -> type[Provider]:
     """Return a provider class that asks these servers in turn; without a url, the embedded backend.
 
     ``api`` is the name of a dialect in ``DIALECTS``; if it is not given, the urls decide. ``service`` is the row of the
-    service; if it is not given, the host of the url decides. ``options`` are attributes of the class, like
-    ``idle_timeout``; ``None`` leaves the one of the dialect. The class reports its retries and how an answer ends, and
-    leaves it to the caller to collect the text. ``ValueError`` if there is no dialect of that name, or if the urls
-    belong to different dialects.
+    service; if it is not given, the host of the url decides. ``named`` are the urls as the user has set them, if they
+    are others. ``options`` are attributes of the class, like ``idle_timeout``; ``None`` leaves the one of the dialect.
+    The class reports its retries and how an answer ends, and leaves it to the caller to collect the text. ``ValueError``
+    if there is no dialect of that name, or if the urls belong to different dialects.
     """
     given = [url for url in urls if url]
     service = service or (service_of_url(given[0]) if len(given) == 1 else None)
@@ -89,9 +94,11 @@ def provider_for(
         check_same_dialect(given)
         found = _accepting(given[0]) if given else provider_named(_FALLBACK)
     attributes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    bases = " ".join(map(found.base_url, given))
+    bases = [*map(found.base_url, given)]
     attributes |= {"reports_retries": True, "reports_ending": True, "collects_partial": False}
-    attributes |= ({"url": bases} if bases else {}) | ({"service": service} if service else {})
+    if bases:
+        attributes |= {"url": " ".join(bases), "named_urls": dict(zip(bases, named or given, strict=True))}
+    attributes |= {"service": service} if service else {}
     return type(found.__name__, (found,), attributes)
 
 

@@ -29,7 +29,7 @@ class DryRun(Report):
 
     def __init__(self, question: Question) -> None:
         request, options = question.request(), question.options
-        found, origin = settings.find_key(request.api_key, request.provider.url, request.provider.service)
+        found, origin = request.provider.key_and_origin(request.api_key)
         keys = [*filter(None, (found.value, *settings.known_keys()))]
         self.body: dict[str, Any] = mask_json(request.body(), keys)
         messages = mask_json(with_media(request.messages(request.trimmed), request.media), keys)

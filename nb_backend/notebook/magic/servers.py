@@ -90,7 +90,7 @@ def state() -> list[str]:
         urls = settings.urls(api.url)
         if api.service is not None:
             settings.ask_keyring(api.service)
-        key, origin = settings.find_key(settings.Secret(), api.url, api.service)
+        key, origin = api.key_and_origin(settings.Secret())
     except ValueError as error:  # a setting is wrong, or a server needs a model
         return [f"- server: {error}", f"- model: {settings.model() or 'not set'}", "- key: not set"]
     service = asked_service(api)

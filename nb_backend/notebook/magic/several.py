@@ -50,19 +50,19 @@ async def check_models(question: Question) -> None:
 
 async def _check_server(question: Question, names: Sequence[str], requests: Sequence[Request]) -> None:
     """Check the models that one server is asked for; ``names`` are those of all servers."""
-    api, provider, key = requests[0].provider, requests[0].params.get("provider"), requests[0].api_key.value
+    api, provider, key = requests[0].provider, requests[0].params.get("provider"), requests[0].api_key
     aliased = {split_model(settings.model(name))[1] for name in settings.current.aliases}
     named = [request.model for request in requests if request.model not in aliased]
     service = asked_service(api)
-    if (service is not None and not service.lists_its_models) or missing_key(api, api.key(requests[0].api_key)):
+    if (service is not None and not service.lists_its_models) or missing_key(api, api.key(key)):
         return  # the answers say what is wrong
     unsure = [name for name in named if name in question.options.unsure]
     like_service = [name for name in named if name in question.options.like_service]
     listed: list[str] = []
     if requests[0].url is not None:
-        listed = await names_listed(api, provider, api_key=key) if named else []
+        listed = await names_listed(api, provider, api_key=key.value) if named else []
         if not all(is_listed(name, listed) for name in (named if listed else unsure)):
-            listed = await names_listed(api, provider, api_key=key, fresh=True)  # a model may have been added
+            listed = await names_listed(api, provider, api_key=key.value, fresh=True)  # a model may have been added
     refuse_like_service(like_service, listed, are_all=len(like_service) == len(named))
     if requests[0].url is None and len(requests) > 1:
         raise ValueError(
