@@ -83,8 +83,8 @@ def provider_for(
     ``api`` is the name of a dialect in ``DIALECTS``; if it is not given, the urls decide. ``service`` is the row of the
     service; if it is not given, the host of the url decides. ``named`` are the urls as the user has set them, if they
     are others. ``options`` are attributes of the class, like ``idle_timeout``; ``None`` leaves the one of the dialect.
-    The class reports its retries and how an answer ends, and leaves it to the caller to collect the text. ``ValueError``
-    if there is no dialect of that name, or if the urls belong to different dialects.
+    The class reports its retries and how an answer ends, and leaves it to the caller to collect the text.
+    ``ValueError`` if there is no dialect of that name, or if the urls belong to different dialects.
     """
     given = [url for url in urls if url]
     service = service or (service_of_url(given[0]) if len(given) == 1 else None)
