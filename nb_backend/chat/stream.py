@@ -199,6 +199,8 @@ class AnswerStream(AsyncIterator[RawResponse]):
             self._images.fetch(self.answer.images[known:])
         if kind == "progress":
             self.turn.progress = event
+        elif self.turn.progress is not None and kind in ("content", "reasoning"):
+            self.turn.progress = None
         self._on_change(self.turn)
 
     def _next_round(self, failure: Failure) -> Round | None:

@@ -18,7 +18,8 @@ class Turn:
     """A prompt that was sent and its answer so far, for observers of the chat.
 
     When ``ended`` is true, nothing more comes. Then ``kept`` says whether the exchange is part of the history, and
-    ``error`` is what it failed with. ``progress`` is the latest ``progress`` event.
+    ``error`` is what it failed with. ``progress`` is the latest ``progress`` event, until text or reasoning
+    follows.
     """
 
     def __init__(self, request: Request, answer: Answer, stop: Callable[[], None]) -> None:

@@ -283,6 +283,10 @@ class TestSilence:
         panel.open(QUESTION, growing(P))
         assert self.line(panel) == ""
         assert self.after(panel, 8.2) == "Still waiting, 8 s"
+        panel.say("meta", item="a1", meta={"progress": "searching the web …"})
+        panel.settle()
+        assert self.line(panel) == "searching the web …"
+        panel.say("meta", item="a1", meta={"progress": ""})
         panel.say("text", item="a1", part="content", **{"from": 1}, keep=0, blocks=[P])
         panel.settle()
         assert self.line(panel) == ""

@@ -100,7 +100,7 @@ def test_the_common_prefix_of_two_texts(one, other):
     assert utf16_length(one) == len(one.encode("utf-16-le")) // 2
 
 
-ACTS = ["ask", "grow", "keep", "fail", "stop", "retry", "delete", "clear", "again", "hello", "wait"]
+ACTS = ["ask", "grow", "keep", "fail", "stop", "retry", "delete", "clear", "again", "hello", "wait", "search"]
 ACTIONS = st.lists(st.tuples(st.sampled_from(ACTS), TEXT), max_size=25)
 
 
@@ -137,6 +137,8 @@ def test_an_updated_page_shows_the_same_as_a_new_page(actions):
             failed = failed[1:]
         elif act == "wait":
             panel.now += 1
+        elif act == "search" and live:
+            live[0].progress = RawResponse(type="progress", progress={"label": text})
         elif act == "hello":
             panel.page.items = {item["id"]: item for item in panel.fresh()}
             panel.page.order = panel.items.order

@@ -119,7 +119,7 @@ def answer_content(turn: Turn, mask: Mask, error_line: Callable[[BaseException],
     has_begun = content.text or content.reasoning or answer.images or answer.audio
     content.status = "streaming" if has_begun else "waiting"
     content.can = ("copy",) if content.text else ()
-    if turn.progress is not None and not has_begun:
+    if turn.progress is not None and not turn.ended:  # a service may search the web between two texts
         progress, wait = _progress(turn.progress)
         content.progress, content.wait = safe_terminal(mask(progress)), wait
     if turn.ended:
