@@ -1,7 +1,7 @@
 """What the status line of the embedded backend's first answers mentions: better models that are at hand.
 
 Servers on this machine are looked for once, beside the first answer, which does not wait for them. Each hint is
-shown once in a kernel.
+shown once in a kernel, and only a few keys are named in one line.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Hints: TypeAlias = Callable[[], list[str]]
 
 SERVERS: Final = ("ollama", "lmstudio", "llamacpp")
+_MOST_KEYS: Final = 2  # in one line; the table of services has the rest
 _shown: set[str] = set()  # names of services
 _look: Job[set[str]] | None = None
 
@@ -64,13 +65,12 @@ def _servers_found() -> set[str]:
 def _take_hints() -> list[str]:
     """Return the hints that were not shown yet."""
     found = _servers_found()
-    hints: dict[str, str] = {
-        name: f"{SERVICES[name].title} runs on this machine: `%%backend {name}:MODEL` asks it"
-        for name in SERVERS
-        if name in found
-    }
-    for service in services_with_key():
-        hints[service.name] = f"{service.key_variable} is set: `%%backend {service.name}:MODEL` asks {service.title}"
-    new = [hint for name, hint in hints.items() if name not in _shown]
-    _shown.update(hints)
-    return new
+    local = [SERVICES[name] for name in SERVERS if name in found and name not in _shown]
+    with_key = [service for service in services_with_key() if service.name not in _shown]
+    _shown.update(service.name for service in (*local, *with_key))
+    more = len(with_key) - _MOST_KEYS
+    return [
+        *(f"{one.title} runs on this machine: `%%backend {one.name}:MODEL` asks it" for one in local),
+        *(f"{one.key_variable} is set: `%%backend {one.name}:MODEL` asks {one.title}" for one in with_key[:_MOST_KEYS]),
+        *([f"{more} more with a key: `%backend services`"] if more > 0 else []),
+    ]

@@ -51,6 +51,17 @@ def test_a_key_is_mentioned_once_and_never_its_value(look, monkeypatch):
     assert hints.hints_for(stream())() == []
 
 
+def test_a_line_names_two_keys_and_says_where_the_others_are(look, monkeypatch):
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "GROQ_API_KEY"):
+        monkeypatch.setenv(name, "sk-secret")
+    assert hints.hints_for(stream())() == [
+        "OPENAI_API_KEY is set: `%%backend openai:MODEL` asks OpenAI",
+        "ANTHROPIC_API_KEY is set: `%%backend anthropic:MODEL` asks Anthropic",
+        "2 more with a key: `%backend services`",
+    ]
+    assert hints.hints_for(stream())() == []
+
+
 @pytest.mark.parametrize("other", [stream("http://127.0.0.1:8080"), stream(is_replay=True)])
 def test_an_answer_of_a_server_or_of_the_cache_has_none_and_nothing_is_looked_for(look, monkeypatch, other):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
