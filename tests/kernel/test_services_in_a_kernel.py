@@ -225,7 +225,9 @@ class TestTheState:
         assert "- model: claude-a\n- dialect: anthropic\n- key: set, ANTHROPIC_API_KEY" in state
 
     def test_the_models_of_a_service_and_those_of_the_server(self, kernel, clouds):
-        assert "claude-a" in said(kernel.run("%backend models anthropic"))
+        listed = said(kernel.run("%backend models anthropic"))
+        assert listed.startswith("model     besides text\n")
+        assert "`%%backend anthropic:claude-a` asks one" in listed
         for line in ("openai mini", "openai:mini"):
             found = said(kernel.run(f"%backend models {line}"))
             assert "gpt-5.4-mini" in found

@@ -136,8 +136,21 @@ def list_models(named: str = "", wanted: str = "") -> Report:
         meant = f"did you mean {close}? " if close else ""
         all_ = f"%backend models {service.name}" if service else "%backend models"
         return Report(f"no model has {_cell(word)!r} in its name: {meant}`{all_}` lists all")
-    rows = [f"| {_cell(model)} | {_cell(model.provider)} | {_abilities(model)} |" for model in found]
-    return Report("| model | provider | besides text |", "| --- | --- | --- |", *rows)
+    return Report(
+        *_model_table(found), *(["", f"`%%backend {service.name}:{_cell(found[0])}` asks one"] if service else [])
+    )
+
+
+def _model_table(models: Sequence[Model]) -> list[str]:
+    """Return the rows of a table of models; services list no providers."""
+    if not any(model.provider for model in models):
+        return [
+            "| model | besides text |",
+            "| --- | --- |",
+            *(f"| {_cell(one)} | {_abilities(one)} |" for one in models),
+        ]
+    rows = [f"| {_cell(model)} | {_cell(model.provider)} | {_abilities(model)} |" for model in models]
+    return ["| model | provider | besides text |", "| --- | --- | --- |", *rows]
 
 
 def _service_and_word(first: str, second: str) -> tuple[Service | None, str]:
