@@ -132,6 +132,8 @@ async def _models_of_service(service: Service) -> list[Model] | str:
     except TimeoutError:
         return "its list of models takes long"
     except (BackendError, CancelledError) as error:
+        if isinstance(error, BackendError) and does_not_list(error):
+            return f"it does not list its models: type {service.name}:MODEL"
         return str(error) or "its list of models could not be fetched"
 
 

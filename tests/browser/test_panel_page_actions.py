@@ -348,7 +348,7 @@ def test_the_models_of_services_stand_in_groups_until_something_is_typed(panel: 
     assert picker.locator(".nbb-group").all_inner_texts() == ["Anthropic", "OpenRouter"]
     assert picker.locator(".nbb-choice").count() == 1 + 2 + 2 + 25
     said = picker.get_by_role("status").inner_text()
-    assert said == "Groq: it refused the key Type to find 35 more."
+    assert said == "Groq: it refused the key. Type to find 35 more."
     panel.page.keyboard.type("claude")
     assert picker.locator(".nbb-group").count() == 0
     assert picker.locator(".nbb-choice").first.inner_text() == "claude-sonnet-5\nAnthropic"

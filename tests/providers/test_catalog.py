@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -19,6 +20,7 @@ from nb_backend.local.scripted import ScriptedEngine
 from nb_backend.providers import catalog as models
 from nb_backend.providers.catalog import models_with_vision, names_listed, sees_images
 from nb_backend.providers.registry import provider_for
+from nb_backend.services import SERVICES
 
 ALL = "/backend-api/v2/models"
 KEY = "the-secret-key"
@@ -198,6 +200,21 @@ async def test_the_names_of_a_server_or_of_a_service_are_fetched_once(server):
 async def test_a_server_that_lists_nothing_has_no_names(server, listed):
     server.tables[ALL] = listed
     assert await names_listed(server.api) == await names_listed(server.api, fresh=True) == []
+
+
+async def test_of_the_services_at_hand_one_lists_none_and_one_fails(server, monkeypatch):
+    for name, status in (("groq", 404), ("mistral", 500)):
+        server.tables[f"/{name}/models"] = status
+        monkeypatch.setitem(SERVICES, name, replace(SERVICES[name], url=f"{server.url}/{name}"))
+    local = [name for name, one in SERVICES.items() if one.is_local]
+    for name in local:  # what listens on this machine is not of this test
+        monkeypatch.setitem(SERVICES, name, replace(SERVICES[name], url="http://127.0.0.1:1", url_variable=""))
+    monkeypatch.setattr(settings.current, "keys", {name: settings.Secret(KEY) for name in ("groq", "mistral")})
+    found, (groq, mistral) = await models.models_of_services()
+    assert found == []
+    assert groq == "Groq: it does not list its models: type groq:MODEL"
+    assert mistral.startswith("Mistral: ")
+    assert "answered 500" in mistral
 
 
 async def test_a_list_that_takes_long_is_used_for_the_next_prompt(server, monkeypatch):

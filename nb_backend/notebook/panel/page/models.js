@@ -25,6 +25,9 @@ function fewOfEach(models) {
 	return models.filter(({ service }) => (counts[service] = (counts[service] ?? 0) + 1) <= (service ? MOST_OF_A_SERVICE : MOST));
 }
 
+/** @param {string} text */
+const sentence = (text) => (/[.?!…]$/.test(text) ? text : `${text}.`);
+
 /** Choose a model: one from the server's list, or any name that the user types. @param {Store} store @param {() => void} focus */
 export function modelPicker(store, focus) {
 	/** @type {Model[] | null} */
@@ -74,7 +77,7 @@ export function modelPicker(store, focus) {
 		await store.request("models", { refresh }).then(
 			(reply) => {
 				models = reply.models;
-				message = [...(models?.some(({ service }) => !service) ? [] : ["The server does not list its models: type a name."]), ...(reply.notes ?? [])].join(" ");
+				message = [...(models?.some(({ service }) => !service) ? [] : ["The server does not list its models: type a name."]), ...(reply.notes ?? []).map(sentence)].join(" ");
 			},
 			(error) => (message = `The list could not be loaded: ${error.message}`),
 		);
