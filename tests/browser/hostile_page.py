@@ -48,6 +48,12 @@ READ = {  # what a cell and the panel show of a text
 }
 
 
+def hostile_sources(text: str, count: int = 1) -> list[dict[str, str]]:
+    """Return pages that an answer names: a hostile title, a hostile address, and so many addresses that end in it."""
+    pages = [f"https://example.org/{number or ''}{text}" for number in range(count)]
+    return [{"url": url, "title": text} for url in ("https://example.org", text, *pages)]
+
+
 def as_read(text: str) -> str:
     """Return the words that a page shows, without regard to layout."""
     return " ".join(text.split())

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from hostile import HOSTILE
-from hostile_page import PREFIXES, WATCH, converted, missing_words, new_page, requests_of
+from hostile_page import PREFIXES, WATCH, converted, hostile_sources, missing_words, new_page, requests_of
 from jupyter_page import Lab, Notebook
 from playwright.sync_api import Page
 
 from nb_backend.chat.answer import Answer
+from nb_backend.events import RawResponse
 from nb_backend.notebook.cell.notebook_view import CellView
 
 PER_CELL = 45  # outputs; JupyterLab collapses more than 50
@@ -25,6 +26,7 @@ from IPython.display import display
 for bundle in json.load(open("bundles.json"))[{0}]:
     display(bundle, raw=True)
 """
+HINT = "OPENAI_API_KEY is set: `%%backend openai:MODEL` asks OpenAI"
 END = "\n\nTHEEND"
 FORMULA = " $z$"  # added to some outputs and to the last one: when it is typeset, all output is rendered
 TYPESET = """([i, formulas]) => {
@@ -44,7 +46,7 @@ def published(answer: Answer, format: str) -> dict[str, Any]:
     """Return what a cell shows of an answer that has ended."""
     bundles: list[dict[str, Any]] = []
     shell: Any = SimpleNamespace(display_pub=SimpleNamespace(publish=lambda data, **_: bundles.append(data)))
-    CellView(shell, format).finish(answer, failed=False)
+    CellView(shell, format, hints=lambda: [HINT]).finish(answer, failed=False)
     return bundles[-1]
 
 
@@ -62,6 +64,7 @@ def shown_at_the_end() -> dict[str, str]:
     shown: dict[str, str] = {}
     for text in HOSTILE:
         everywhere = Answer(text=text, reasoning=text, provider={"label": text, "model": text}, finish_reason=text)
+        everywhere.add(RawResponse(type="sources", sources=hostile_sources(text)))
         shown[published(everywhere, "markdown")["text/markdown"]] = text
         shown[published(Answer(text=f'"{text}'), "json")["text/markdown"]] = text
     return shown
@@ -157,6 +160,7 @@ def test_harmless_text_is_readable(just_run: tuple[Seen, Path]) -> None:
     read = just_run[0].read
     missing = {text: missing_words(text, read[markdown]) for markdown, text in (AT_PREFIXES | AT_THE_END).items()}
     assert {text: words for text, words in missing.items() if words} == {}
+    assert [text for markdown, text in AT_THE_END.items() if HINT.replace("`", "") not in read[markdown]] == []
 
 
 def test_nothing_acts_when_the_notebook_is_reopened(just_run: tuple[Seen, Path], lab: Lab, page: Page) -> None:

@@ -8,12 +8,14 @@ import re
 import nbformat
 import pytest
 from hostile import HOSTILE
-from hostile_page import STEP, WATCH, converted, new_page, requests_of
+from hostile_page import STEP, WATCH, converted, hostile_sources, new_page, requests_of
 from jupyter_page import Notebook
 from playwright.sync_api import Page
 from serving import Backend
 
 from nb_backend.local.scripted import ScriptedEngine
+from nb_backend.media.sniff import data_uri
+from nb_backend.media.sound import wav
 
 PANEL = "from nb_backend import ChatPanel\nChatPanel()"
 STATE = """
@@ -22,6 +24,8 @@ pathlib.Path("state.json").write_text(json.dumps(ipywidgets.Widget.get_manager_s
 """
 ENDS = "</script><script>hit()</script> <!-- </style></textarea></title> ]]>"
 ANSWER = "\n\n".join([ENDS, *HOSTILE[:12], *HOSTILE[150:170], "The last words."])
+SOURCES = {"type": "sources", "sources": [one for text in HOSTILE[:12] for one in hostile_sources(text)]}
+SOUND = {"type": "audio", "audio": data_uri(wav(bytes(4_800)), 'audio/wav" autoplay loop onplay="hit()')}
 # elements in answers and transcripts that must not be there
 FOREIGN = """() => [...document.querySelectorAll('.jp-RenderedMarkdown, .nbb-text')].flatMap(output => [
     ...output.querySelectorAll('script, iframe, form, style, object, embed, link, base, meta, video, audio, ' +
@@ -29,6 +33,9 @@ FOREIGN = """() => [...document.querySelectorAll('.jp-RenderedMarkdown, .nbb-tex
     .map(element => element.outerHTML.slice(0, 200))"""
 CELL_LINKS = """() => [...document.querySelectorAll('.jp-RenderedMarkdown a:not(.jp-InternalAnchorLink)')]
     .map(link => [link.rel, link.target])"""
+
+PLAYERS = """() => [...document.querySelectorAll('audio, video')].map(one =>
+    [...one.attributes].map(({name, value}) => `${name}=${value.slice(0, 22)}`).sort().join(' '))"""
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +49,8 @@ def pieces(text: str) -> list[str]:
 
 def nothing_acted(page: Page, asked: list[str]) -> None:
     assert page.evaluate(FOREIGN) == []
+    page.locator("audio").wait_for(state="attached")
+    assert page.evaluate(PLAYERS) == ["controls= src=data:audio/wav;base64,"]
     assert page.evaluate("() => hits") == []
     assert asked == []
 
@@ -61,8 +70,9 @@ def opened(page: Page, address: str, own: str, *, alive: bool) -> None:
 
 
 def test_nothing_acts_in_a_cell_and_a_panel(nb: Notebook, engine: ScriptedEngine) -> None:
-    engine.enqueue(*({"type": "reasoning", "token": piece} for piece in pieces(ANSWER)), *pieces(ANSWER))
-    engine.enqueue(*({"type": "reasoning", "token": piece} for piece in pieces(ANSWER)), *pieces(ANSWER))
+    reasoning = [{"type": "reasoning", "token": piece} for piece in pieces(ANSWER)]
+    for _ in range(2):
+        engine.enqueue(*reasoning, *pieces(ANSWER), SOURCES, SOUND)
     nb.open("%load_ext nb_backend", "%%backend --once\nhi", PANEL, STATE)
     nb.page.evaluate(WATCH)
     with requests_of(nb.page, nb.lab.url) as asked:

@@ -7,17 +7,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hostile import GIF, HOSTILE
-from hostile_page import READ, STEP, WATCH, as_read, missing_words, prefixes, requests_of
+from hostile import GIF, HOSTILE, IMG
+from hostile_page import READ, STEP, WATCH, as_read, hostile_sources, missing_words, prefixes, requests_of
 from html_blocks import html_blocks
-from panel_page import PanelPage, item
+from panel_page import SETTINGS, PanelPage, item
 from playwright.sync_api import Page
 
 from nb_backend.chat.answer import Answer
 from nb_backend.chat.jsonable import plain
 from nb_backend.chat.messages import Message
+from nb_backend.chat.source_list import MAX_SHOWN
 from nb_backend.events import RawResponse
 from nb_backend.notebook.panel.error_text import error_line
+from nb_backend.notebook.panel.handlers.chats import model_choices
 from nb_backend.notebook.panel.items.arrange import FailedTurn, ItemSource, arrange_items
 from nb_backend.notebook.panel.items.content import (
     ItemContent,
@@ -27,6 +29,8 @@ from nb_backend.notebook.panel.items.content import (
 )
 from nb_backend.notebook.panel.items.image_store import ImageStore
 from nb_backend.notebook.panel.items.items import ItemList
+from nb_backend.providers.model import Model
+from nb_backend.services import SERVICES
 from nb_backend.text import safe_terminal
 
 # Shows the kernel's messages, waits for a frame, and returns for each answer its text and whatever must not be there.
@@ -92,10 +96,11 @@ class Kernel:
             self.changed.add(turn)
 
     def end(self) -> None:
-        """End the answers with a hostile model name and hostile images; every third one fails."""
+        """End the answers with a hostile model name, images and sources; the first has many. Every third one fails."""
         for number, (text, turn) in enumerate(zip(HOSTILE, self.turns, strict=True)):
             turn.answer.add(RawResponse(type="provider", provider={"label": text, "model": text}))
             turn.answer.add(RawResponse(type="content", content="", urls=["https://evil.test/i.png", GIF], alt=text))
+            turn.answer.add(RawResponse(type="sources", sources=hostile_sources(text, 1 if number else 1000)))
             turn.answer.end()
             turn.ended = turn.kept = True
             if number % 3 == 0:
@@ -174,6 +179,43 @@ def test_nothing_acts_while_it_streams_and_reloaded(panel: Watched) -> None:
     panel.page.evaluate(WATCH)
     panel.greet(*kernel.loaded())
     check_readable(panel.show([]))
+    many = panel.root.locator(".nbb-answer").first
+    assert many.locator("ol > li").count() == MAX_SHOWN
+    assert "… and 980 more" in (many.text_content() or "")
+
+
+# of a list of models: elements that must not be there, characters that nobody sees, and text that is cut off
+LISTED = """
+    const picker = panel.querySelector('.nbb-popup:popover-open'), {right} = picker.getBoundingClientRect();
+    const unseen = /[\\p{Bidi_Control}\\p{Cc}\\xad\\u200b\\u2060-\\u206f\\u{e0000}-\\u{e0fff}]/u;
+    return [...picker.querySelectorAll('[role=status], [role=status] ~ * *')]
+        .filter(node => !node.matches('p, button, span, small') || unseen.test(node.textContent.replaceAll('\\n', ''))
+            || node.getBoundingClientRect().right > right)
+        .map(node => node.outerHTML.slice(0, 200));"""
+
+
+def test_nothing_acts_in_the_list_of_models(panel: Watched) -> None:
+    """Names, labels and owners of models are hostile, and so is why a list is missing; some are very long."""
+    texts = [*HOSTILE, *(text * (10_000 // len(text)) for text in ("long", "l o n g ", "\u202elong", IMG))]
+    names = [f"m{number}" for number in range(len(texts))]
+    models = [Model.of(name, label=text, provider=text) for name, text in zip(names, texts, strict=True)]
+    models += [Model.of(text) for text in texts]
+    choices = model_choices(((service, model) for service in (None, SERVICES["groq"]) for model in models), str)
+    listed = {one["name"] for one in choices}
+    assert all(name.isprintable() and len(name) <= 300 for name in listed)  # others could not be chosen
+    assert listed >= {*names}
+    panel.open(settings=SETTINGS | {"model": IMG}, width=300)
+    panel.page.evaluate(WATCH)
+    panel.answers("models", models=choices, notes=[safe_terminal(text) for text in HOSTILE[:20]])
+    panel.button(IMG).click()
+    picker = panel.root.get_by_role("dialog", name="Model")
+    picker.locator(".nbb-choice").nth(100).wait_for()
+    for typed in ("", "long", "<", "groq:m"):
+        picker.get_by_role("textbox").fill(typed)
+        assert picker.locator(".nbb-choice").count() > 1
+        assert panel.run(LISTED) == []
+    assert panel.page.evaluate("() => hits") == []
+    assert panel.requested == []
 
 
 def test_the_text_is_readable(panel: Watched) -> None:

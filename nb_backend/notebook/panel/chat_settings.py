@@ -16,6 +16,7 @@ EMBEDDED = "embedded backend"
 PARAMETERS = ("temperature", "max_tokens", "effort")
 """The fields of ``chat.params`` that a page shows and changes; others may be of any type."""
 
+_MAX_MODEL_NAME = 300  # characters
 _MAX_SYSTEM_PROMPT = 100_000  # characters
 
 
@@ -49,6 +50,11 @@ def chat_service(chat: Chat) -> Service | None:
     return (None if chat.url and not settings.service(chat.url) else service) or settings.service(chat.url)
 
 
+def is_model_name(name: str) -> bool:
+    """Whether a page can choose a model of this name: one line of text without invisible characters."""
+    return name.isprintable() and len(name) <= _MAX_MODEL_NAME
+
+
 def apply_settings(chat: Chat, wanted: Mapping[str, Any]) -> None:
     """Set those of ``model``, ``system`` and ``PARAMETERS`` that are present; ``None`` unsets one.
 
@@ -64,7 +70,7 @@ def apply_settings(chat: Chat, wanted: Mapping[str, Any]) -> None:
 
 
 def _model(value: object) -> str | None:
-    if not isinstance(value, str | None) or not (value or "").isprintable() or len(value or "") > 300:
+    if not isinstance(value, str | None) or not is_model_name(value or ""):
         raise ValueError("the name of a model must be one line of text")
     return (value or "").strip() or None
 

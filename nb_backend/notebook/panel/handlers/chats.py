@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from .... import settings
@@ -16,13 +16,16 @@ from ....providers import catalog
 from ....providers.model import Model
 from ....providers.registry import resolve
 from ....services import Service
-from ..chat_settings import apply_settings, server_name
+from ....text import safe_terminal, truncate
+from ..chat_settings import apply_settings, is_model_name, server_name
 from ..controller import PanelController
+from ..items.content import Mask
 from ..watcher import UNNAMED, own_key
 from .page_request import Request
 
 Handler = Callable[[PanelController, Request], Awaitable[dict[str, Any] | None]]
 """Handles one type of request and returns the fields of the reply. Its exception becomes the reply's error."""
+_MAX_LABEL = 120  # characters of what a server calls a model
 
 
 async def export(panel: PanelController, request: Request) -> dict[str, Any]:
@@ -48,18 +51,29 @@ async def list_models(panel: PanelController, request: Request) -> dict[str, Any
             if not of_services:
                 raise own
             failures, own = [f"{server_name(chat)}: {own}", *failures], []
-        listed = [
-            {
-                "name": mask(f"{service.name}:{one}" if service else str(one)),
-                "provider": mask(one.provider) if service is None else "",
-                "label": mask(one.label),
-                "vision": one.vision,
-                "service": service.title if service else "",
-            }
-            for service, one in [*((None, one) for one in own), *of_services]
-        ]
+        listed = model_choices([*((None, one) for one in own), *of_services], mask)
         panel.models = server, {"models": listed, "notes": [mask(one) for one in failures]}
     return panel.models[1]
+
+
+def model_choices(models: Iterable[tuple[Service | None, Model]], mask: Mask) -> list[dict[str, Any]]:
+    """Return models as a page lists them, without those whose names cannot be chosen; no service: the chat's server."""
+    return [
+        {
+            "name": name,
+            "provider": _in_list(mask(one.provider)) if service is None else "",
+            "label": _in_list(mask(one.label)),
+            "vision": one.vision,
+            "service": service.title if service else "",
+        }
+        for service, one in models
+        if is_model_name(name := mask(f"{service.name}:{one}" if service else str(one)))
+    ]
+
+
+def _in_list(text: str) -> str:
+    """Return what a server calls a model or its owner, in one short line without invisible characters."""
+    return truncate(" ".join(safe_terminal(text).split()), _MAX_LABEL)
 
 
 async def _own_models(chat: Chat) -> list[Model] | BackendError:
