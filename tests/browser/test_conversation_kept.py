@@ -100,8 +100,10 @@ class Used(Notebook):
         self.shows_last(text)
 
     def shows_last(self, text: str) -> None:
+        """Wait until the last answer that is done is this text. The question is done as soon as it is shown."""
         self.page.wait_for_function(
-            "text => [...document.querySelectorAll('.nbb-done .nbb-bubble')].at(-1)?.innerText.trim() === text",
+            "text => [...document.querySelectorAll('.nbb-answer.nbb-done .nbb-bubble')]"
+            ".at(-1)?.innerText.trim() === text",
             arg=text,
         )
 

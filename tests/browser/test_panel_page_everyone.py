@@ -64,7 +64,9 @@ def test_axe_finds_nothing(panel: PanelPage, state: str, theme: str, width: int)
 @pytest.mark.parametrize("name", ["Settings", "gpt-4o", "More", "Attach an image", "chat"])
 def test_axe_finds_nothing_in_menus_and_dialogs(panel: PanelPage, name: str, theme: str) -> None:
     panel.open(QUESTION, ANSWER, theme=theme)
-    panel.answers("models", models=[{"name": "m", "provider": "p", "label": "M", "vision": True, "service": ""}])
+    model = {"name": "m", "provider": "p", "label": "M", "vision": True, "service": ""}
+    grouped = [model | {"name": f"{name.lower()}:m", "vision": None, "service": name} for name in ("Groq", "Mistral")]
+    panel.answers("models", models=[model, *grouped], notes=["Gemini: it refused the key"])
     chat = {
         "name": "chat 2",
         "title": "Why?",
