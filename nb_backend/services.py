@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
@@ -332,6 +331,8 @@ def service_of_url(url: str | None) -> Service | None:
 
 def closest_services(word: str, most: int = 2) -> list[str]:
     """Return the names of services that a wrong name was probably meant for, the best first."""
+    from difflib import get_close_matches  # only for a wrong name, and services are loaded with the magics
+
     names = {name: one.name for one in SERVICES.values() for name in (one.name, *one.aliases)}
     found = get_close_matches(word.strip().lower(), names, most, 0.72)
     return [*dict.fromkeys(names[name] for name in found)]
