@@ -63,10 +63,8 @@ def kernel(clouds: dict[str, StandIn]) -> Iterator[Kernel]:
         f"%load_ext nb_backend\n{aside(APART + PATIENT)}\n"
         "import os, sys\nfrom dataclasses import replace\n"
         "from nb_backend import chats, settings\nfrom nb_backend.services import SERVICES\n"
-        f"urls = {urls!r}\nfor name in SERVICES:\n"
-        "    if name in urls or SERVICES[name].is_local:  # a server of the developer is not asked\n"
-        "        url = urls.get(name, 'http://127.0.0.1:9/v1')\n"
-        "        SERVICES[name] = replace(SERVICES[name], url=url, url_variable='')\n"
+        f"for name, url in {urls!r}.items():\n"
+        "    SERVICES[name] = replace(SERVICES[name], url=url, url_variable='')\n"
         f"keys = {keys!r}\n{KEYRING}"
     )
     assert kernel.run(setup).error is None
