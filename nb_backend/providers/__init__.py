@@ -5,7 +5,7 @@
 - ``openai_api``     the dialect of OpenAI's chat completions
 - ``gemini_api``     the dialect of Google's Gemini API; its body, reader and sources are in ``gemini_…``
 - ``responses_api``  the dialect of OpenAI's responses; its body, reader and items are in ``responses_…``
-- ``anthropic_api``  the dialect of Anthropic's Messages API; its body, reader and blocks are in ``anthropic_…``
+- ``anthropic_api``  the dialect of Anthropic's Messages API; its body, reader and refusals are in ``anthropic_…``
 - ``registry``       the table of dialects, and the provider class for a server
 - ``model``          a model that a server lists
 - ``catalog``        model lists of servers, cached, and whether a model has vision

@@ -11,7 +11,7 @@ from .. import settings
 from ..errors import BackendError
 from ..media.convert import attachments
 from ..typing import MediaListType, Messages
-from . import anthropic_params as params
+from . import anthropic_params, anthropic_refusals
 from .anthropic_body import split_system, turns, with_cache_marks
 from .anthropic_reader import MessageReader
 from .base import Provider
@@ -78,7 +78,7 @@ class AnthropicApi(Provider):
 
         A field that is ``None`` is left out. The fields of the dict ``extra_body`` go into the body as they are.
         """
-        return params.with_fields(body, fields)
+        return anthropic_params.with_fields(body, fields)
 
     @classmethod
     def accepted(cls, body: dict[str, Any]) -> str:
@@ -88,14 +88,14 @@ class AnthropicApi(Provider):
     @classmethod
     def fitted(cls, url: str, body: dict[str, Any]) -> dict[str, Any]:
         """Return the body without what the model is known to refuse."""
-        return params.fitted(url, body)
+        return anthropic_refusals.fitted(url, body)
 
     @classmethod
     async def learn(
         cls, url: str, body: dict[str, Any], sent: dict[str, Any], failure: BackendError, key: settings.Secret
     ) -> bool:
         """Remember the limits of a model and the form in which it takes an effort or a schema; see ``Provider``."""
-        return params.learn(url, body, sent, failure)
+        return anthropic_refusals.learn(url, body, sent, failure)
 
     @classmethod
     async def explain_error(
@@ -132,5 +132,5 @@ class AnthropicApi(Provider):
 
 
 def _read_models(document: Any) -> list[Model]:
-    params.note_limits(document)
+    anthropic_params.note_limits(document)
     return read_models(document)

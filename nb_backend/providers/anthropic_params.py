@@ -1,18 +1,12 @@
-"""Parameters in the form of Anthropic's Messages API, and what a model of a server has refused of them.
-
-What was refused is remembered while this process runs, so that only one request fails.
-"""
+"""Parameters in the form of Anthropic's Messages API."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..errors import AuthError, BackendError
-from ..transport.json_body import encode_json
-from .anthropic_body import seals_in, with_tools_marked, without_thinking
+from .anthropic_body import with_tools_marked
 from .common_fields import LIMITS, split_extra_body
 
 UNKNOWN_LIMIT: Final = 8192
@@ -47,24 +41,12 @@ _THINKS_BY_DEFAULT: Final = re.compile(r"claude-(?!opus-4|sonnet-4|haiku-4|[2-4]
 """Models that reason unless they are told not to, and do not show it unless they are told to."""
 BUDGETS: Final = {"low": 2048, "medium": 8192, "high": 16_384}
 """Tokens of reasoning for each effort, for models that take a budget."""
-_DEFAULT: Final = "default"  # effort, if the user has not chosen one
+DEFAULT_EFFORT: Final = "default"
+"""The effort if the user has not chosen one."""
 _SHOWN: Final = {"type": "adaptive", "display": "summarized"}
 _MIN_BUDGET: Final = 1024
-_MIN_REST: Final = 1024  # tokens that have to be left for an answer
 
 _known_limits: dict[str, int] = {}  # by model, from a list of models
-_refused: dict[tuple[str, str], set[str]] = {}  # by url and model: names of what is refused
-_learned_limits: dict[tuple[str, str], int] = {}
-_invalid: set[int] = set()  # signed reasoning that a server no longer accepts, as the chat before it has changed
-
-_ABOUT_THE_LIMIT = re.compile(r"max_tokens|(?:output|completion) tokens", re.IGNORECASE)
-_NUMBER = re.compile(r"(?<![\w.-])\d{3,}(?![\w-])")  # not of a model's name
-_WITH_THE_PROMPT = re.compile(r"(?P<prompt>\d+) \+ \d+ > (?P<all>\d+)|\d+ > (?P<of>\d+) - (?P<input>\d+)")
-"""How Anthropic and vLLM say that the prompt and ``max_tokens`` together exceed the context."""
-_SIGNED = re.compile(r"signature|thinking` or `redacted_thinking|thinking blocks?\b", re.IGNORECASE)
-_THINKING = re.compile(r"thinking|budget_tokens|\beffort\b", re.IGNORECASE)
-_CONTRADICTS = re.compile(r"temperature|top_p|top_k|tool_choice|max_tokens|prefill", re.IGNORECASE)
-_FORMAT = re.compile(r"output_config|output_format|json.?schema|structured output|schema", re.IGNORECASE)
 
 
 def known_name(model: str) -> str:
@@ -108,7 +90,7 @@ def with_fields(body: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, An
         body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
     body = _joined(body, given)
     if "thinking" not in given and (effort or not _excludes_thinking({**body, **extra})):
-        body = with_effort(body, effort or _DEFAULT, frozenset())
+        body = with_effort(body, effort or DEFAULT_EFFORT, frozenset())
         if effort not in (None, "none") and "thinking" not in body:
             raise ValueError(f"effort needs max_tokens above {_MIN_BUDGET:,}: raise it, or leave the effort out")
     return _joined(body, extra)
@@ -195,7 +177,7 @@ def with_effort(body: dict[str, Any], effort: str, refused: frozenset[str] | set
     ``refused`` are names of forms: ``adaptive``, ``display``, ``effort``, ``budget``, ``disabled``.
     """
     name = known_name(str(body.get("model") or ""))
-    if effort == _DEFAULT:
+    if effort == DEFAULT_EFFORT:
         is_shown = _THINKS_BY_DEFAULT.match(name) and refused.isdisjoint(("adaptive", "display"))
         others = {key: value for key, value in body.items() if key != "thinking"}
         return others | ({"thinking": dict(_SHOWN)} if is_shown else {})
@@ -243,7 +225,7 @@ def _budget(effort: str, limit: Any) -> int | None:
     return max(_MIN_BUDGET, limit // 2) if limit > _MIN_BUDGET else None
 
 
-def _effort_of(body: Mapping[str, Any]) -> str | None:
+def effort_of(body: Mapping[str, Any]) -> str | None:
     """Return the effort that a body was made with, ``None`` if its fields are not in a form of ours."""
     config = body.get("output_config")
     effort = config.get("effort") if isinstance(config, dict) else None
@@ -253,97 +235,7 @@ def _effort_of(body: Mapping[str, Any]) -> str | None:
         case {"type": "adaptive"} if isinstance(effort, str):
             return effort
         case known if known == _SHOWN:
-            return _DEFAULT
+            return DEFAULT_EFFORT
         case {"type": "enabled", "budget_tokens": int(budget)}:
             return next((one for one, tokens in BUDGETS.items() if budget <= tokens), "high")
     return None
-
-
-# --- what a model refuses
-
-
-def fitted(url: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Return the body as this model of this server accepts it, as far as that is known; the argument stays the same."""
-    key = (url, str(body.get("model") or ""))
-    if _invalid:
-        body = {**body, "messages": without_thinking(body["messages"], _invalid)}
-    if limit := _learned_limits.get(key):
-        given = body.get("max_tokens")
-        body = {**body, "max_tokens": min(given, limit) if isinstance(given, int) else limit}
-    refused = _refused.get(key, set())
-    if not (refused or limit):
-        return body
-    if (effort := _effort_of(body)) is not None:
-        body = with_effort(body, effort, refused)
-    if (name := _format_name(body)) is not None and name in refused:
-        config = {name: value for name, value in body["output_config"].items() if name != "format"}
-        body = {name: value for name, value in body.items() if name != "output_config"}
-        body |= {"output_config": config} if config else {}
-    if "cache_control" in refused:
-        body = _without_marks(body)
-    return body
-
-
-def learn(url: str, body: dict[str, Any], sent: Mapping[str, Any], failure: BackendError) -> bool:
-    """Remember what a failure says about refused fields; return whether to ask again.
-
-    ``body`` is the body of this call, which is changed if only this call is concerned.
-    """
-    if failure.status not in (0, 400, 422) or isinstance(failure, AuthError) or failure.no_credit:
-        return False
-    text, key = str(failure), (url, str(body.get("model") or ""))
-    if _ABOUT_THE_LIMIT.search(text) and isinstance(asked := sent.get("max_tokens"), int):
-        if match := _WITH_THE_PROMPT.search(text):
-            rest = int(match["all"] or match["of"]) - int(match["prompt"] or match["input"])
-            if not _MIN_REST <= rest < asked:
-                return False  # the chat leaves out its oldest turns
-            body["max_tokens"] = rest
-            return True
-        numbers = map(int, _NUMBER.findall(text.partition(" (")[2]))
-        if limit := max((number for number in numbers if number < asked), default=0):
-            _learned_limits[key] = limit
-            return True
-    if _SIGNED.search(text) and (seals := seals_in(sent["messages"])):
-        _invalid.update(seals)
-        return True
-    if _CONTRADICTS.search(text) and _THINKING.search(text) and _effort_of(body) == _DEFAULT:
-        del body["thinking"]  # which nobody asked for
-        return True
-    name = _refused_name(text, sent)
-    if name is None or name in _refused.setdefault(key, set()):
-        return False
-    _refused[key].add(name)
-    return fitted(url, body) != sent
-
-
-def _refused_name(text: str, sent: Mapping[str, Any]) -> str | None:
-    """Return the name of what a failure refuses, if it was sent and there is another form."""
-    if "cache_control" in text and b"cache_control" in encode_json(sent):
-        return "cache_control"
-    thinking = sent.get("thinking")
-    kind = thinking.get("type") if isinstance(thinking, dict) else None
-    has_effort = "effort" in (sent.get("output_config") or {})
-    if _CONTRADICTS.search(text):
-        return None  # the user has to choose
-    if _THINKING.search(text) and _effort_of(sent) is not None:
-        if isinstance(thinking, dict) and "display" in thinking and "display" in text:
-            return "display"
-        if kind == "adaptive" and has_effort and "effort" in text and "thinking" not in text:
-            return "effort"
-        return {"adaptive": "adaptive", "enabled": "budget", "disabled": "disabled"}.get(str(kind))
-    if has_effort and "effort" in text:
-        return "effort"
-    return _format_name(sent) if _FORMAT.search(text) else None
-
-
-def _format_name(body: Mapping[str, Any]) -> str | None:
-    """Return a name for the schema of a body, as a model may refuse one schema and accept another."""
-    config = body.get("output_config")
-    given = config.get("format") if isinstance(config, dict) else None
-    return f"format {hashlib.sha256(encode_json(given)).hexdigest()}" if given else None
-
-
-def _without_marks(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_marks(item) for name, item in value.items() if name != "cache_control"}
-    return [*map(_without_marks, value)] if isinstance(value, list) else value

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 from ..events import RawResponse, event_of
 from ..media.sniff import data_uri
 from ..media.sound import wav
-from .content_parts import dicts
+from .content_parts import decoded_sound, dicts
 from .gemini_parts import GeminiTurn
 from .gemini_sources import sources_of
 from .reader import ResponseReader
@@ -214,7 +212,7 @@ class GeminiReader(ResponseReader):
         if kind.startswith("image/"):
             yield from self._image(f"data:{kind};base64,{standard}")
         elif kind.startswith("audio/"):
-            self._audio.append(_decoded(standard))
+            self._audio += decoded_sound(standard + "=" * (-len(standard) % 4))
             self._audio_type = kind
             self._has_answered = True
 
@@ -249,13 +247,6 @@ def _block_message(feedback: Any) -> dict[str, Any] | None:
 
 def _is_image(file: dict[str, Any]) -> bool:
     return str(file.get("mimeType") or "").startswith("image/")
-
-
-def _decoded(text: str) -> bytes:
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError):
-        return b""
 
 
 def _sound(pieces: list[bytes], kind: str) -> str:

@@ -10,7 +10,7 @@ from .. import settings
 from ..errors import BackendError
 from ..media.convert import attachments
 from ..typing import MediaListType, Messages
-from . import refused_reasoning
+from . import responses_refusals
 from .openai_api import OpenAIApi, with_media
 from .responses_body import ENCRYPTED, input_items, with_parameters
 from .responses_reader import ResponsesReader
@@ -54,14 +54,14 @@ class ResponsesApi(OpenAIApi):
     @classmethod
     def fitted(cls, url: str, body: dict[str, Any]) -> dict[str, Any]:
         """Return the body without what this server is known to refuse."""
-        return refused_reasoning.fitted(url, super().fitted(url, body))
+        return responses_refusals.fitted(url, super().fitted(url, body))
 
     @classmethod
     async def learn(
         cls, url: str, body: dict[str, Any], sent: dict[str, Any], failure: BackendError, key: settings.Secret
     ) -> bool:
         """Remember that a model does not reason, or sums up nothing, or that the only model has to be named."""
-        if refused_reasoning.learn(url, sent, failure):
+        if responses_refusals.learn(url, sent, failure):
             return True
         return await super().learn(url, body, sent, failure, key)
 

@@ -10,6 +10,7 @@ from wire_server import WireServer, status
 from nb_backend import Chat, settings
 from nb_backend.errors import ServerError
 from nb_backend.providers import anthropic_params as params
+from nb_backend.providers import anthropic_refusals as refusals
 from nb_backend.providers.anthropic_api import AnthropicApi
 
 NEW, OLD = "claude-opus-4-8", "claude-sonnet-4-5"
@@ -166,9 +167,10 @@ def test_a_budget_leaves_room_for_the_answer():
 
 @pytest.fixture(autouse=True)
 def _nothing_learned(monkeypatch):
-    for name in ("_refused", "_learned_limits", "_known_limits"):
-        monkeypatch.setattr(params, name, {})
-    monkeypatch.setattr(params, "_invalid", set())
+    monkeypatch.setattr(params, "_known_limits", {})
+    monkeypatch.setattr(refusals, "_refused", {})
+    monkeypatch.setattr(refusals, "_learned_limits", {})
+    monkeypatch.setattr(refusals, "_invalid", set())
 
 
 def refused(message: str) -> bytes:
