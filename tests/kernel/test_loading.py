@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 HEAVY = ("aiohttp", "ipywidgets", "anywidget", "xllamacpp", "markdown_it", "orjson", "tqdm", "platformdirs", "keyring")
+HEAVY += ("huggingface_hub", "filelock", "json_repair", "difflib")
 
 SCRIPT = f"""
 import sys, socket
