@@ -209,10 +209,10 @@ def _id(given: Any, at: int, number: int) -> str:
 def _result_ids(messages: Messages, at: int) -> set[str]:
     """Return the ids of the calls whose results follow the message at this place at once."""
     found: set[str] = set()
-    for number, message in enumerate(messages[at + 1 :]):
-        if message.get("role") not in _RESULTS:
+    for place in range(at + 1, len(messages)):  # a slice would copy the rest of the chat for each answer
+        if messages[place].get("role") not in _RESULTS:
             break
-        found.add(_id(message.get("tool_call_id"), at, number))
+        found.add(_id(messages[place].get("tool_call_id"), at, place - at - 1))
     return found
 
 

@@ -26,10 +26,6 @@ _HOST = "generativelanguage.googleapis.com"
 _VERTEX = "aiplatform.googleapis.com"
 _CALL = re.compile(r"/(?:models|tunedModels)(?:/[^/]*)?$")  # with the model and the verb, or without
 _MAX_PAGES = 20  # of the list of models
-_NO_ATTACHMENTS = re.compile(
-    r"\b(?:image|audio|video|vision|modality)\b.{0,80}\bnot (?:enabled|supported)|not support (?:image|audio|video)",
-    re.IGNORECASE,
-)
 
 
 class GeminiApi(Provider):
@@ -140,8 +136,6 @@ class GeminiApi(Provider):
             return unknown
         if gemini_thinking.wants_no_effort(body, failure):
             return with_hint(failure, "choose another effort (--effort), or leave it out")
-        if failure.status == 400 and _NO_ATTACHMENTS.search(str(failure)):
-            return with_hint(failure, "name a model that takes such attachments, or ask without them")
         return with_refused_parameter(failure, body)
 
     @classmethod
