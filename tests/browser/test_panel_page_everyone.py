@@ -29,6 +29,7 @@ IMAGE = {
 }
 LINES = "<p>" + "\n".join(f"line {number}" for number in range(30)) + "</p>"
 FIXES = [{"label": "Did you mean gpt-4o?", "model": "gpt-4o"}, {"label": "Enter a key", "model": ""}]
+SPOKEN = '<p><audio controls data-picture="k" aria-label="Spoken answer"></audio></p>'
 QUEUE = {
     "waits": "error",
     "prompts": [
@@ -40,6 +41,7 @@ STATES = {
     "empty": ((), {}),
     "streaming": ((QUESTION, item("a1", "assistant", P, status="streaming", can=[], reasoning=[P])), {}),
     "waiting": ((QUESTION, item("a1", status="waiting", can=[], progress="waiting 2 s, the server is busy")), {}),
+    "spoken": ((QUESTION, item("a1", "assistant", P, SPOKEN)), {}),
     "long": ((item("q1", "user", LINES), ANSWER), {}),
     "failed": ((QUESTION, item("a1", "assistant", P, status="failed", error="It fell over.", fixes=FIXES)), {}),
     "stopped": ((QUESTION, item("a1", "assistant", P, status="stopped")), {"queue": QUEUE}),

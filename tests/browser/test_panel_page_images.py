@@ -234,3 +234,9 @@ def test_images_of_a_question_are_shown(panel: PanelPage) -> None:
     panel.open(QUESTION | {"images": [picture]}, item("a1", "assistant", P))
     assert panel.asked("picture")["key"] == "k"
     assert panel.root.get_by_role("img", name="plot.png").count() == 1
+
+
+def test_the_sound_of_a_spoken_answer_is_requested_when_it_is_in_view(panel: PanelPage) -> None:
+    player = '<p><audio controls data-picture="k" aria-label="Spoken answer"></audio></p>'
+    panel.open(QUESTION, item("a1", "assistant", P, player))
+    assert panel.asked("picture")["key"] == "k"

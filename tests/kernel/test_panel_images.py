@@ -12,6 +12,9 @@ from PIL import Image
 from png import png_of_size
 from test_panel_turns import open_page, page, said  # noqa: F401  a fixture
 
+from nb_backend.media.sniff import data_uri
+from nb_backend.media.sound import wav
+
 MEGA = 2**20
 SHOWN = "from IPython.display import Image, display\ndisplay(Image(bytes.fromhex({!r})))"
 
@@ -124,6 +127,16 @@ def test_images_of_an_answer_are_requested_by_key(page, engine, kernel):  # noqa
     assert page.picture(key) == PNG
     assert 'class="nbb-remote" href="https://example.org/x.png"' in text_of(answer)
     assert page.refused("picture", key="none") == "this image is no longer available"
+
+
+def test_the_sound_of_a_spoken_answer_is_requested_like_an_image(page, engine, kernel):  # noqa: F811
+    sound = wav(bytes(2 * 2400))
+    engine.enqueue({"type": "audio", "audio": data_uri(sound, "audio/wav")}, "Good morning.")
+    answer = page.turn("say it")
+    text, player = answer["content"]
+    assert text == "<p>Good morning.</p>"
+    (key,) = re.findall(r'<p><audio controls data-picture="([^"]+)" aria-label="Spoken answer"></audio></p>', player)
+    assert page.picture(key) == sound
 
 
 def test_a_second_page_sees_the_attached_images(page, engine, kernel):  # noqa: F811

@@ -52,6 +52,7 @@ class ItemContent:
     addresses: Mapping[str, str] = field(default_factory=dict)
     alts: Mapping[str, str] = field(default_factory=dict)
     sources: list[Source] = field(default_factory=list)
+    sound: Attachment | None = None
     fixes: list[dict[str, str]] = field(default_factory=list)
     version: tuple[int, int] | None = None
     fold: str = ""
@@ -150,7 +151,7 @@ def _final_status(answer: Answer, mask: Mask) -> tuple[str, str]:
 def _add_answer(content: ItemContent, answer: Answer, mask: Mask) -> None:
     content.reasoning = mask(answer.reasoning)
     content.addresses, content.alts = answer.image_targets(), dict(answer.alts)
-    content.sources = masked(answer.sources, mask)
+    content.sources, content.sound = masked(answer.sources, mask), answer.audio
 
 
 def _progress(event: RawResponse) -> tuple[str, float | None]:

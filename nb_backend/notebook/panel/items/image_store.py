@@ -1,4 +1,4 @@
-"""The images of a panel's items, by the keys with which a page requests them."""
+"""The images and sounds of a panel's items, by the keys with which a page requests them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ImageStore:
         return image
 
     def data(self, key: object) -> tuple[bytes, str]:
-        """Return the bytes and the media type of an image. ``ValueError`` if it is gone or no browser shows it."""
+        """Return bytes and media type of an image or a sound. ``ValueError`` if it is gone or no browser shows it."""
         image = self._images.get(key) if isinstance(key, str) else None
         if image is None:
             raise ValueError("this image is no longer available")
@@ -52,7 +52,7 @@ class ImageStore:
             media_type, data = parse_data_uri(uri)
         except ValueError:
             media_type, data = "", b""
-        if media_type not in BITMAPS:
+        if media_type not in BITMAPS and not media_type.startswith("audio/"):
             raise ValueError("this image cannot be shown here")
         return data, media_type
 

@@ -69,11 +69,18 @@ class RenderedItem:
             else:
                 renderer.finish(text)
             images_below = renderer.unshown_images(content.alts) if part == "content" and content.alts else []
-            below = sources_html(content.sources) if part == "content" else []
+            below = [*self._player(content), *sources_html(content.sources)] if part == "content" else []
             self._blocks[part] = [*renderer.blocks, *images_below, *below]
         if not content.is_growing:  # nothing more arrives: free the memory of the renderers
             self._renderers = {part: self._new_renderer() for part in PARTS}
         self.content, self.is_stale = content, False
+
+    def _player(self, content: ItemContent) -> list[str]:
+        """Return the player of a spoken answer as a block; the page requests the sound as it does an image."""
+        if content.sound is None:
+            return []
+        key = self._keep_image(content.sound.uri)
+        return [f'<p><audio controls data-picture="{key}" aria-label="Spoken answer"></audio></p>']
 
     @property
     def html_size(self) -> int:

@@ -18,9 +18,9 @@ function parse(html = "", store) {
 		caption.append(button("Copy", "copy", null, ".wide.copy"));
 		if (insertable) caption.append(button("Insert code", "plus", null, ".wide.cell"));
 	}
-	for (const image of nodes.querySelectorAll("img")) {
-		const url = store.pictures.get(image.dataset.picture ?? "");
-		if (url) image.src = url;
+	for (const shown of /** @type {NodeListOf<Shown>} */ (nodes.querySelectorAll("img, audio"))) {
+		const url = store.pictures.get(shown.dataset.picture ?? "");
+		if (url) shown.src = url;
 		store.hasPictures = true;
 	}
 	for (const link of nodes.querySelectorAll("a")) {

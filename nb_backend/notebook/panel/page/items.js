@@ -229,7 +229,7 @@ export function transcript(store, insert) {
 		}
 		for (const [id, view] of views) if (!items.has(id)) view.node.remove(), views.delete(id);
 		if (store.refocus) refocusVersions(store, views.get(order[store.refocus.at])?.node);
-		if (store.hasPictures) for (const image of list.querySelectorAll("img[data-picture]:not([src])")) visible.observe(image);
+		if (store.hasPictures) for (const image of list.querySelectorAll("[data-picture]:not([src])")) visible.observe(image);
 		keys.show();
 		const grows = [...items.values()].some(isGrowing);
 		if (!grows) clearInterval(clock), (clock = 0);
@@ -245,7 +245,7 @@ export function transcript(store, insert) {
 	/** @param {IntersectionObserverEntry[]} entries */
 	const appeared = (entries) => {
 		for (const { isIntersecting, target } of entries) {
-			if (isIntersecting) visible.unobserve(target), void store.loadPicture(/** @type {HTMLImageElement} */ (target));
+			if (isIntersecting) visible.unobserve(target), void store.loadPicture(/** @type {Shown} */ (target));
 		}
 	};
 

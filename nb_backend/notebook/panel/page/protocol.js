@@ -5,6 +5,7 @@
  *
  * @typedef {{name: string, type: string, size: number, width: number, height: number, note?: string}} ImageInfo
  * @typedef {ImageInfo & {id: string, thumbnail: string}} Attached  an image of the draft
+ * @typedef {HTMLImageElement | HTMLAudioElement} Shown  what loads its bytes by the request `picture`
  * @typedef {ImageInfo & {key: string, filled?: boolean}} Picture  an image of an item; the request `picture` returns its bytes. A `filled` one is the value of a {{ }} in the text
  * @typedef {ImageInfo & {key: string, cell: string, thumbnail: string}} Figure  an image that a cell shows
  * @typedef {{label: string, model: string}} Fix  a button that repairs a failed turn: another model, or with "" a key

@@ -338,7 +338,7 @@ export class Store {
 		void this.attempt("remove", { image: id });
 	}
 
-	/** Load a picture of an item and show it; each is requested once. @param {HTMLImageElement} image */
+	/** Load a picture or a sound of an item and show it; each is requested once. @param {Shown} image */
 	async loadPicture(image) {
 		const { picture: key = "" } = image.dataset;
 		if (!this.pictures.has(key)) {
@@ -347,7 +347,8 @@ export class Store {
 			if (parts) this.pictures.set(key, URL.createObjectURL(new Blob(parts, { type })));
 			else this.pictures.delete(key), image.classList.add("nbb-lost");
 			for (const { node } of this.views)
-				for (const other of node.querySelectorAll("img")) if (parts && other.dataset.picture === key) void this.loadPicture(other);
+				for (const other of /** @type {NodeListOf<Shown>} */ (node.querySelectorAll("img, audio")))
+					if (parts && other.dataset.picture === key) void this.loadPicture(other);
 		}
 		const url = this.pictures.get(key);
 		if (url) image.src = url;
