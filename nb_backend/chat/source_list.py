@@ -55,7 +55,8 @@ def _shown(sources: Iterable[Source]) -> Iterator[tuple[str, str, str]]:
     """Yield title, address and host of the first sources; no address if it is not safe, no host if the title has it."""
     for source, _ in zip(sources, range(MAX_SHOWN), strict=False):
         url, host = safe_destination(source.url) or ("", "")
-        title = " ".join((source.title or source.url.partition("://")[2] or source.url).split())
+        named = source.title if source.title != source.url else ""  # some services repeat the address
+        title = " ".join((named or source.url.partition("://")[2] or source.url).split())
         is_in_title = title == host or title.startswith(f"{host}/")
         yield truncate(title, _MAX_TITLE_CHARS), url if host else "", "" if is_in_title else host
 

@@ -30,6 +30,11 @@ def test_the_list():
     assert (sources_markdown([]), sources_html([]), sources_text([])) == ("", [], "")
 
 
+def test_an_address_as_the_title_is_shown_once():
+    source = Source("https://example.org/a?b=c", "https://example.org/a?b=c", "")
+    assert sources_markdown([source]).endswith("1. [example.org/a?b=c](https://example.org/a?b=c)")
+
+
 def test_only_the_first_are_shown():
     many = [Source(f"https://e.example/{at}") for at in range(50)]
     assert sources_markdown(many).count("https://") == MAX_SHOWN
