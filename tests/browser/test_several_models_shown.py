@@ -11,7 +11,7 @@ import pytest
 from axe import violations
 from by_model import ByModel
 from hostile import HOSTILE
-from hostile_page import PREFIXES, WATCH, converted, missing_words, new_page, requests_of
+from hostile_page import PREFIXES, WATCH, converted, hostile_sources, missing_words, new_page, requests_of
 from jupyter_page import Lab, Notebook
 from playwright.sync_api import Page
 from serving import Backend, serving
@@ -19,6 +19,7 @@ from test_hostile_cell import END, FORMULA, LOADED, PER_CELL, SHOW, SHOWN, TYPES
 
 from nb_backend.chat.answer import Answer
 from nb_backend.errors import ServerError
+from nb_backend.events import RawResponse
 from nb_backend.notebook.cell.columns import side_by_side
 from nb_backend.notebook.cell.section import AnswerSection
 
@@ -198,6 +199,7 @@ def ended(text: str) -> str:
     """Return what a column shows of an interrupted answer if all texts of the server are hostile."""
     section = AnswerSection(name=text)
     answer = Answer(text=text, reasoning=text, provider={"label": text, "model": text}, finish_reason=text)
+    answer.add(RawResponse(type="sources", sources=hostile_sources(text)))
     section.end(answer, True, ServerError(text))
     return section.markdown(live=False)
 
