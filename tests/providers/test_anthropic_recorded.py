@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from clouds import WITHOUT, cuts, recordings
+from clouds import WITHOUT, cuts, read_with, recordings
 
-from nb_backend import Answer
 from nb_backend.providers.anthropic_reader import MessageReader
 
 RECORDED = recordings("anthropic")
@@ -20,29 +19,12 @@ TOKENS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_token
 
 def read(pieces: Iterable[bytes]) -> dict[str, Any]:
     """Return what the reader makes of a body."""
-    reader, answer = MessageReader("https://api.anthropic.com/v1"), Answer()
-    states: list[Any] = []
-    for piece in pieces:
-        for event in reader.feed(piece) or ():
-            answer.add(event)
-            states += [event.state] if event.type == "state" else []
-    for event in reader.end(whole=True):
-        answer.add(event)
-        states += [event.state] if event.type == "state" else []
-    failure = reader.error(None)
-    answer.add(reader.ending())
-    answer.end(failed=failure is not None)
+    answer, events, said = read_with(MessageReader("https://api.anthropic.com/v1"), pieces)
     return {
-        "text": answer.text,
-        "reasoning": answer.reasoning,
-        "calls": [(call.id, call.name, call.arguments) for call in answer.tool_calls],
+        **said,
         "sources": [source.url for source in answer.sources],
-        "tokens": (answer.input_tokens, answer.output_tokens, answer.cached_tokens),
-        "complete": answer.complete,
         "finish": answer.finish_reason,
-        "model": answer.model,
-        "state": states,
-        "failed": failure is not None,
+        "state": [event.state for event in events if event.type == "state"],
     }
 
 

@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from clouds import WITHOUT, cuts, recordings
+from clouds import WITHOUT, cuts, read_with, recordings
 
 from nb_backend import Answer
-from nb_backend.events import RawResponse
 from nb_backend.providers.gemini_reader import GeminiReader
 
 RECORDED = recordings("gemini")
@@ -19,33 +18,13 @@ pytestmark = pytest.mark.skipif(not RECORDED, reason=WITHOUT)
 
 def read(pieces: Iterable[bytes]) -> dict[str, Any]:
     """Return what the reader makes of a body."""
-    reader, answer = GeminiReader("https://server.example/v1beta"), Answer()
-    events: list[RawResponse] = []
-    for piece in pieces:
-        events += reader.feed(piece) or ()
-    events += reader.end(whole=True)
-    for event in events:
-        answer.add(event)
-    failure = reader.error(None)
-    answer.add(reader.ending())
-    answer.end(failed=failure is not None)
+    answer, events, said = read_with(GeminiReader("https://server.example/v1beta"), pieces)
+    states = [event.state for event in events if event.type == "state"]
     return {
-        "text": answer.text,
-        "reasoning": answer.reasoning,
-        "calls": [(call.id, call.name, call.arguments) for call in answer.tool_calls],
+        **said,
         "sources": [(source.url, source.title, source.text) for source in answer.sources],
         "images": [*map(str, answer.images)],
-        "tokens": (answer.input_tokens, answer.output_tokens, answer.cached_tokens),
-        "complete": answer.complete,
-        "model": answer.model,
-        "signatures": [
-            part["thoughtSignature"]
-            for event in events
-            if event.type == "state"
-            for part in event.state
-            if "thoughtSignature" in part
-        ],
-        "failed": failure is not None,
+        "signatures": [part["thoughtSignature"] for state in states for part in state if "thoughtSignature" in part],
         "order": [event.type for event in events if event.type in ("tool_calls", "state", "finish")],
     }
 

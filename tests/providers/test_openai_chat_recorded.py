@@ -8,9 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from clouds import WITHOUT, cuts, recordings
+from clouds import WITHOUT, cuts, read_with, recordings
 
-from nb_backend import Answer
 from nb_backend.providers.chunk_reader import ChunkReader
 
 RECORDED = recordings("openai-chat")
@@ -19,28 +18,8 @@ pytestmark = pytest.mark.skipif(not RECORDED, reason=WITHOUT)
 
 def read(pieces: Iterable[bytes]) -> dict[str, Any]:
     """Return what the reader makes of a body."""
-    reader, answer = ChunkReader("http://server.example/v1"), Answer()
-    for piece in pieces:
-        for event in reader.feed(piece) or ():
-            answer.add(event)
-        if reader.done:
-            break
-    for event in reader.end(whole=True):
-        answer.add(event)
-    failure = reader.error(None)
-    answer.add(reader.ending())
-    answer.end(failed=failure is not None)
-    return {
-        "text": answer.text,
-        "reasoning": answer.reasoning,
-        "calls": [(call.id, call.name, call.arguments) for call in answer.tool_calls],
-        "sources": [source.url for source in answer.sources],
-        "images": [*map(str, answer.images)],
-        "tokens": (answer.input_tokens, answer.output_tokens, answer.cached_tokens),
-        "complete": answer.complete,
-        "model": answer.model,
-        "failed": failure is not None,
-    }
+    answer, _, said = read_with(ChunkReader("http://server.example/v1"), pieces)
+    return {**said, "sources": [source.url for source in answer.sources], "images": [*map(str, answer.images)]}
 
 
 def documented(body: bytes) -> dict[str, Any]:
