@@ -11,6 +11,7 @@ Packages, from top to bottom; each imports only from those below it, and all of 
 ``batch``         many prompts: ``map``, ``compare``
 ``notebook``      Jupyter: the magics, the cell's output, the panel
 ``chat``          a chat: history, request, answer, cache, transcript
+``tools``         functions that a model may call
 ``providers``     a class for each dialect that servers speak
 ``local``         the embedded backend, a server process of its own
 ``markdown``      untrusted Markdown made safe
@@ -24,7 +25,6 @@ Modules:
 ``settings``      url, API key, model and cache, and where each comes from
 ``typing``        type aliases of the public signatures
 ``background``    the event loop that all streams share
-``files``         atomic file writes
 ``capture``       what takes the displays of a cell: ``%%capture``, output widgets
 ``redaction``     secrets in texts, masked
 ``text``          text that is safe to show
@@ -41,6 +41,7 @@ from ._version import __version__ as __version__
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from . import tools as tools
     from .batch.api import compare as compare
     from .batch.api import map as map
     from .chat.answer import Answer as Answer
@@ -60,6 +61,9 @@ if TYPE_CHECKING:
     from .notebook.panel.widget import ChatPanel as ChatPanel
     from .providers.backend_api import BackendApi as BackendApi
     from .providers.openai_api import OpenAIApi as OpenAIApi
+    from .providers.tool_calls import ToolCall as ToolCall
+    from .tools.step import ToolStep as ToolStep
+    from .tools.tool import tool as tool
 
 _MODULES = {
     "Answer": "chat",
@@ -76,22 +80,32 @@ _MODULES = {
     "RawResponse": "events",
     "ServerError": "errors",
     "TimedOut": "errors",
+    "ToolCall": "providers.tool_calls",
+    "ToolStep": "tools.step",
     "attach": "media",
     "chats": "chat.named_chats",
     "compare": "batch.api",
     "map": "batch.api",
     "to_data_uri": "media",
+    "tool": "tools.tool",
+    "tools": "tools",
 }
 
-# without ``map``, so that ``from nb_backend import *`` does not replace Python's own
-__all__ = [*sorted(_MODULES.keys() - {"map"}), "__version__", "load_ipython_extension", "unload_ipython_extension"]
+# ``from nb_backend import *`` does not replace Python's own ``map``, and brings no module
+__all__ = [
+    *sorted(_MODULES.keys() - {"map", "tools"}),
+    "__version__",
+    "load_ipython_extension",
+    "unload_ipython_extension",
+]
 
 
 def __getattr__(name: str) -> Any:
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f".{module}", __name__), name)
+    found = import_module(f".{module}", __name__)
+    value = globals()[name] = found if name == module else getattr(found, name)
     return value
 
 

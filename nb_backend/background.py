@@ -10,9 +10,11 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
@@ -21,6 +23,10 @@ T = TypeVar("T")
 POLL_SECONDS = 0.1
 """How often a waiter wakes up: some waits cannot be interrupted (on Windows, and in ipykernel's idle loop)."""
 
+user_thread: ContextVar[Callable[[Callable[[], Any]], Awaitable[Any]] | None] = ContextVar("user_thread", default=None)
+"""Runs a function on the thread of the user's code, where no job waits: see ``on_user_thread``."""
+
+_current_job: ContextVar[Job[Any] | None] = ContextVar("nb_backend_job", default=None)
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _loops_of_parent: list[asyncio.AbstractEventLoop | None] = []
@@ -39,6 +45,7 @@ class Job(Generic[T]):
         self._work = work
         self._task: asyncio.Task[T] | None = None
         self._on_poll = on_poll or (lambda: None)
+        self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()  # for the thread that waits
         self.future: Future[T] = Future()
         if start:
             loop().call_soon_threadsafe(self._start)
@@ -72,7 +79,7 @@ class Job(Generic[T]):
         try:
             while not ended.done():
                 await asyncio.wait([ended], timeout=POLL_SECONDS)
-                self._on_poll()
+                self._poll()
         except (KeyboardInterrupt, asyncio.CancelledError):
             self.cancel()
             await asyncio.wait([ended])
@@ -84,13 +91,30 @@ class Job(Generic[T]):
         ended = threading.Event()
         self.future.add_done_callback(lambda _: ended.set())
         while not ended.wait(POLL_SECONDS):
-            self._on_poll()
+            self._poll()
             if interrupts:
                 interrupts.clear()
                 self.cancel()
 
+    def _poll(self) -> None:
+        self._on_poll()
+        while self._calls:
+            function, future = self._calls.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = function()
+            except KeyboardInterrupt:
+                future.set_exception(RuntimeError("interrupted"))
+                raise
+            except BaseException as error:  # it belongs to the job
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
     def _start(self) -> asyncio.Task[T]:
         if self._task is None:
+            _current_job.set(self)
             self._task = asyncio.get_running_loop().create_task(self._work)
             self._task.add_done_callback(self._settle)
         return self._task
@@ -122,6 +146,24 @@ def run(work: Coroutine[Any, Any, T], *, nested: bool = False) -> T:
         work.close()
         raise
     return Job(work, start=False).wait()
+
+
+async def on_user_thread(function: Callable[[], T]) -> T:
+    """Run a function on the thread that waits for this coroutine, and return its result.
+
+    That is the thread of the cell, or of the synchronous call. In a coroutine that the user's own loop runs, it is this
+    thread. ``RuntimeError`` if no thread waits. An interrupt of the function cancels the job.
+    """
+    if (run_there := user_thread.get()) is not None:
+        result: T = await run_there(function)
+        return result
+    if not is_on_loop():
+        return function()
+    if (job := _current_job.get()) is None:
+        raise RuntimeError("no thread of the user waits for this")
+    future: Future[T] = Future()
+    job._calls.append((function, future))
+    return await asyncio.wrap_future(future)
 
 
 def check_may_block() -> None:

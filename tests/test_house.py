@@ -135,7 +135,7 @@ def test_the_public_names():
     assert nb_backend.__all__ == [
         *("Answer", "Attachment", "AuthError", "BackendApi", "BackendError", "Chat", "ChatPanel", "ConnectionFailed"),
         *("OpenAIApi", "ProtocolError", "RateLimitError", "RawResponse", "ServerError", "TimedOut"),
-        *("attach", "chats", "compare", "to_data_uri"),
+        *("ToolCall", "ToolStep", "attach", "chats", "compare", "to_data_uri", "tool"),
         *("__version__", "load_ipython_extension", "unload_ipython_extension"),
     ]
     for name in nb_backend.__all__:

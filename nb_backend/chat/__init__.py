@@ -14,8 +14,10 @@
 ``request``        one request, ready to send: messages, parameters, server
 ``stream``         ``AnswerStream``: the events of an answer
 ``rounds``         whether an answer needs another request
+``tool_rounds``    the rounds of an answer that ended in tool calls
 ``context_limit``  whether a request exceeds the model's context
 ``answer``         ``Answer``: text, images, usage, status line
+``answer_images``  the images of an answer by their addresses
 ``source_list``    the sources of an answer as a list
 ``token_counts``   token counts under the names of all services
 ``text_buffer``    text attribute that collects deltas
@@ -30,6 +32,8 @@
 ``cache``          answers in a folder
 ``recording``      an answer as the cache stores it
 ``transcript``     a chat as a JSON file
+``saved_chat``     the part of ``Chat`` that saves, exports and shows it
+``atomic_files``   atomic file writes
 ``export``         a chat as Markdown and as a notebook
 ``jsonable``       values as JSON data
 """

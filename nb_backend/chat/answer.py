@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from ..events import RawResponse, content_text, finish_reason, reasoning_text, urls_of
-from ..markdown.data_uris import MAX_LIVE_BYTES, is_bitmap, shorten_data_uris
+from ..markdown.data_uris import MAX_LIVE_BYTES, shorten_data_uris
 from ..markdown.elements import incomplete_note, join_blocks
+from ..markdown.fences import code_blocks
 from ..markdown.images import answer_markdown
 from ..media.attachment import Attachment
 from ..media.message_parts import text_of
@@ -18,19 +19,21 @@ from ..providers.sources import Source, SourceList
 from ..providers.think_tags import split_unopened
 from ..providers.tool_calls import ToolCall, ToolCallCollector, describe_calls
 from ..text import counted, duration, safe_terminal, truncate
+from ..tools.step import OPEN, ToolStep
+from .answer_images import AnswerImages
 from .images import ImageUrl
 from .messages import metadata, without_turns
 from .provider_label import provider_label, without_login
 from .speech import describe_sound, left_out, spoken
 from .text_buffer import TextAttribute
-from .token_counts import CACHED, input_count, merged_usage, output_count, token_count
+from .token_counts import CACHED, added_usage, input_count, merged_usage, output_count, token_count
+from .tool_rounds import ToolRound, rounds_of, split_text
 
-MAX_ADDRESSES = 1000  # more image addresses in one answer are ignored
 _MAX_REMARKS = 3  # in the status line
 
 
 @dataclass(repr=False)
-class Answer:
+class Answer(AnswerImages):
     """Answer of a model. ``str()`` is its text; in a notebook it shows itself as Markdown.
 
     ``provider`` says who answered (``name``, ``label``, ``model``). ``usage`` holds the token counts as the server
@@ -38,8 +41,9 @@ class Answer:
     itself, if the server sent it or the text contains it. The list is complete when the answer has ended. ``audio`` is
     the sound of a spoken answer, an ``Attachment``; the text is what was said.
 
-    ``tool_calls`` lists the functions that the model wants to be called, ``sources`` the pages that it names, in the
-    order of first mention. ``input_tokens``, ``output_tokens`` and ``cached_tokens`` are read from ``usage``.
+    ``steps`` lists the calls of tools that were carried out or refused, ``tool_calls`` those that are left to you.
+    ``sources`` lists the pages that the answer names, in the order of first mention. ``input_tokens``,
+    ``output_tokens`` and ``cached_tokens`` are read from ``usage``.
 
     ``seconds`` is the time from the request to the end, ``first_token_seconds`` to the first text or reasoning.
     ``complete`` is true if the server said that the answer is whole, by its finish reason or an end mark, and sent
@@ -80,6 +84,10 @@ class Answer:
     state: list[Any] = field(default_factory=list, repr=False, compare=False)  # what the service wants back, opaque
     _sources: SourceList = field(default_factory=SourceList, compare=False)
     _tool_calls: ToolCallCollector = field(default_factory=ToolCallCollector, compare=False)
+    _rounds: list[ToolRound] = field(default_factory=list, compare=False)
+    _before: tuple[int, int, int] = field(default=(0, 0, 0), compare=False)  # how much the rounds before have brought
+    _usage: dict[str, Any] = field(default_factory=dict, compare=False)  # of this round
+    _earlier_usage: dict[str, Any] = field(default_factory=dict, compare=False)  # of the rounds before
     # text that is held back, as it may be the start of a tag; None once the text is closed
     _pending: str | None = field(default="", compare=False)
 
@@ -105,6 +113,7 @@ class Answer:
             remarks=[one for one in remarks if isinstance(one, str)] if isinstance(remarks, list) else [],
             recorded=str(known.get("recorded") or ""),
             _failed=bool(known.get("failed")),
+            _rounds=rounds_of(message),
         )
         answer._restore_ending(known)
         answer._restore_images(message.get("images") or {})
@@ -119,8 +128,19 @@ class Answer:
 
     @property
     def tool_calls(self) -> list[ToolCall]:
-        """The calls that the model asks for, with their arguments as dicts; see ``ToolCall`` for damaged ones."""
+        """The calls that the model asks for and that were not carried out; see ``ToolCall`` for damaged arguments."""
         return [*map(ToolCall.of, self._tool_calls.calls())]
+
+    @property
+    def steps(self) -> list[ToolStep]:
+        """The calls of tools that were carried out or refused, in the order of the calls."""
+        return [step for one in self._rounds for step in one.steps]
+
+    @property
+    def rounds(self) -> list[tuple[str, list[ToolStep]]]:
+        """The text in parts, each with the steps that follow it; none follows the last part."""
+        texts = split_text(self.text, self._rounds)
+        return [*zip(texts, (one.steps for one in self._rounds), strict=False), (texts[-1], [])]
 
     @property
     def sources(self) -> list[Source]:
@@ -173,7 +193,8 @@ class Answer:
             self.provider = {**self.provider, **who}
             self.model = str(who.get("model") or self.model)
         elif kind == "usage" and isinstance(usage := event.get("usage"), dict):
-            self.usage = dict(usage) if event.get("so_far") else merged_usage(self.usage, usage)
+            self._usage = dict(usage) if event.get("so_far") else merged_usage(self._usage, usage)
+            self.usage = added_usage(self._earlier_usage, self._usage) if self._rounds else self._usage
         elif kind == "finish":
             if self.finish_reason is None or is_done(self.finish_reason):  # the first reason that cuts it counts
                 self.finish_reason = finish_reason(event)
@@ -183,23 +204,65 @@ class Answer:
             self._sources.add(event.get("sources"))
         elif kind == "state" and isinstance(state := event.get("state"), list):
             self.state += state
+        elif kind == "step":
+            self._set_step(event)
         elif kind == "audio":
             self.audio = spoken(event.get("audio"))
             self.remarks = self.remarks if self.audio else [*self.remarks, left_out(event.get("audio"))]
         elif kind == "pending":
             self._pending = content_text(event.get("content"))
         elif kind == "ending":
-            self._has_end_mark, self._damaged_lines = event.get("marked") is True, int(event.get("damaged") or 0)
+            self._has_end_mark = event.get("marked") is True
+            self._damaged_lines += int(event.get("damaged") or 0)
         self.seconds = time.monotonic() - self._started
         if self.first_token_seconds is None and (text or reasoning):
             self.first_token_seconds = self.seconds
 
+    def _set_step(self, event: RawResponse) -> None:
+        number, at, step = event.get("round"), event.get("at"), event.get("step")
+        if type(number) is not int or type(at) is not int or not isinstance(step, dict):
+            return
+        if number >= len(self._rounds):
+            self._begin_round()
+        status = step.get("status")
+        self._rounds[-1].set(at, replace(ToolStep.of(step), status=status if status in OPEN else "done"))
+
+    def _begin_round(self) -> None:
+        """Close what the model has said before its calls: the next text, finish reason and state are those after it."""
+        self.__dict__["text"].grow(self._pending or "")
+        self._pending = "" if self._pending is not None else None
+        said = split_text(self.text, self._rounds)[-1]
+        if parts := split_unopened(said, has_reasoning=len(self.reasoning) > self._before[1]):
+            self.text = self.text.removesuffix(said) + parts[1]
+            self.reasoning, said = f"{self.reasoning}{parts[0]}", parts[1]
+        self._rounds.append(ToolRound(said, self.state))
+        self.state, self.finish_reason, self._has_end_mark = [], None, False
+        self._tool_calls = ToolCallCollector()
+        self._earlier_usage, self._usage = self.usage, {}
+        self._before = len(self.text), len(self.reasoning), len(self.images)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the server has said that what it sent is all, by its finish reason or an end mark."""
+        return self._has_end_mark if self.finish_reason is None else is_done(self.finish_reason)
+
+    @property
+    def tool_rounds(self) -> list[ToolRound]:
+        """The rounds that ended in tool calls, for the next request."""
+        return self._rounds
+
+    @property
+    def round_has_begun(self) -> bool:
+        """Whether the round that goes on has brought text, reasoning or an image."""
+        return self._before != (len(self.text), len(self.reasoning), len(self.images))
+
     def end(self, *, stopped: bool = False, failed: bool = False) -> None:
         """Set the time and how the answer ended, and close its text."""
+        for one in self._rounds:
+            one.stop("stopped by the user" if stopped else "the answer ended before it")
         self.seconds = time.monotonic() - self._started
         self.stopped, self._failed = stopped, failed
-        is_whole = self._has_end_mark if self.finish_reason is None else is_done(self.finish_reason)
-        self.complete = is_whole and not (stopped or failed or self._damaged_lines)
+        self.complete = self.is_whole and not (stopped or failed or self._damaged_lines)
         self._just_ended = self.finish_reason is None and not (self._has_end_mark or stopped or failed)
         self.close_text()
 
@@ -260,48 +323,6 @@ class Answer:
         elif self.finish_reason is not None:
             self.complete = is_done(self.finish_reason) and not (self.stopped or self._failed)
 
-    def _restore_images(self, images: Mapping[str, str]) -> None:
-        """Restore the images from what ``stored_images`` returned."""
-        for address, target in images.items():
-            image = ImageUrl(address if target.startswith("data:") else target)
-            image = self._addresses.setdefault(image, image)
-            self._addresses[address] = image
-            if is_bitmap(target):
-                image.data_uri = target
-                self._alts[address] = ""
-        self.images += dict.fromkeys(self._addresses.values())
-
-    def _note_image(self, address: str) -> bool:
-        """Add an image by its address. Whether it is now in ``images``: there is a limit."""
-        if address not in self._addresses and len(self._addresses) < MAX_ADDRESSES:
-            from ..transport.routing import same_origin_url
-
-            known = self._cached_images.get(address, "data:")
-            full = same_origin_url(self._server, address) or (address if known.startswith("data:") else known)
-            if full not in self._addresses:
-                image = ImageUrl(full)
-                at_hand = self._cached_images.get(full, full)
-                image.data_uri = at_hand if is_bitmap(at_hand) else None
-                self.images.append(image)
-                self._addresses[full] = image
-            self._addresses[address] = self._addresses[full]
-        return address in self._addresses
-
-    @property
-    def alts(self) -> Mapping[str, str]:
-        """Alt texts of the images that came beside the text, by address."""
-        return self._alts
-
-    def image_targets(self) -> dict[str, str]:
-        """Return what each image address stands for, a full address or a data URI, as ``safe_markdown`` takes it."""
-        return {url: image.data_uri or url if url == image else str(image) for url, image in self._addresses.items()}
-
-    def stored_images(self) -> dict[str, str]:
-        """Return the image targets that a saved message needs beside its text; ``{}`` if no image is at hand."""
-        beside_text = {url for url in self._alts if is_bitmap(url)}
-        stored = {url: target for url, target in self.image_targets().items() if url != target or url in beside_text}
-        return stored if any(map(is_bitmap, stored.values())) else {}
-
     def to_markdown(self, *, live: bool = False, growing: bool = False) -> str:
         """Return the answer as safe Markdown with its images.
 
@@ -328,14 +349,6 @@ class Answer:
 
 
 Answer.__module__ = "nb_backend.chat"  # its public home, which pickles and IPython's formatters name
-
-
-def code_blocks(text: str) -> list[tuple[str, str]]:
-    """Return the language (the first word after the fence, in small letters) and the content of each fenced block."""
-    from markdown_it import MarkdownIt
-
-    fences = [token for token in MarkdownIt("commonmark").parse(text) if token.type == "fence"]
-    return [("".join(token.info.split()[:1]).lower(), token.content.removesuffix("\n")) for token in fences]
 
 
 def summarize(answer: Answer, *, failed: bool, without: Collection[str] = ()) -> str:

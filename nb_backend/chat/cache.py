@@ -33,10 +33,10 @@ from typing import Any
 
 from .. import debug, settings
 from ..events import RawResponse, finish_reason
-from ..files import replace
 from ..markdown.data_uris import is_bitmap
 from ..providers.finish_reasons import is_done
 from .answer import Answer
+from .atomic_files import replace
 from .jsonable import plain
 from .recording import RECORDED, CachedAnswer, cache_key
 

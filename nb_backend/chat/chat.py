@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 from .. import background, settings
 from ..media.convert import attachments
@@ -16,29 +16,32 @@ from ..providers.keywords import refuse_unknown
 from ..providers.registry import provider_named, resolve
 from ..services import split_model
 from ..text import truncate
+from ..tools.consent import Approve, Consents, check_approve
+from ..tools.tool import Tool, as_tools
 from ..typing import Messages
 from .answer import Answer
 from .cache import AnswerCache
 from .cell_run import CellRun, cell_run
 from .cell_run import from_cell as from_cell
 from .history import History
-from .messages import Message, describe_length, metadata, new_turn_id, opening_words, system_prompt
+from .messages import Message, describe_length, new_turn_id, opening_words, system_prompt
 from .observers import Observers
 from .prompt_text import prompt_text, system_text
 from .removals import Kind, Removal
 from .reply import reply_message
 from .request import Request
+from .rounds import MAX_STEPS
+from .saved_chat import SavedChat
 from .stream import AnswerStream
-from .transcript import Transcript
 from .turn import Turn
 
 MAX_TITLE = 100  # characters
 _OPTIONS = frozenset(
-    {"model", "system", "provider", "new", "keep", "instead", "cache", "refresh", "remarks"}
+    {"model", "system", "provider", "new", "keep", "instead", "cache", "refresh", "remarks", "tools", "act"}
 )  # of a prompt
 
 
-class Chat:
+class Chat(SavedChat):
     """Chat with a model.
 
     >>> chat = Chat("gpt-4o", system="Answer in one sentence.")
@@ -56,6 +59,11 @@ class Chat:
     answers are stored there, and the same request is answered from it the next time; ``True`` means the folder of the
     settings (see ``settings.cache``). ``connect_timeout`` is the seconds until the connection is open, 10 by default,
     and ``idle_timeout`` the seconds without data after which an answer fails, 120 by default.
+
+    ``tools`` are functions that the model may call, at most ``max_steps`` times in a row: functions with annotations
+    and a docstring, ``tool(…)``, and those of ``nb_backend.tools``. Your own functions run when the model calls them;
+    ``run`` and tools with ``approve=True`` ask first. ``approve`` decides instead: a function of the ``ToolCall`` that
+    returns a bool, "always" or "never".
 
     ``messages`` is the history, a list of dicts of ``role`` and ``content``, which you may change. A failed exchange is
     not in it; a stopped answer has ``"stopped": True``. ``nb_backend.chat.messages`` lists the other keys.
@@ -80,6 +88,9 @@ class Chat:
         connect_timeout: float | None = None,
         idle_timeout: float | None = None,
         effort: str | None = None,
+        tools: Iterable[Any] | None = None,
+        max_steps: int = MAX_STEPS,
+        approve: Approve = None,
         **params: Any,
     ) -> None:
         self._api_key, api_key = settings.Secret(api_key), None  # a traceback must not show the key
@@ -100,6 +111,11 @@ class Chat:
             provider_named(api)
         self._system = system_text(system)
         self._title: str | None = None
+        self.tools: list[Any] = as_tools(tools or [])
+        self.max_steps = max_steps
+        self.approve = check_approve(approve)
+        if type(max_steps) is not int or max_steps < 0:
+            raise ValueError(f"max_steps must be a whole number from 0 on, not {max_steps!r}")
 
     @property
     def messages(self) -> Messages:
@@ -179,6 +195,8 @@ class Chat:
         cache: bool | str | os.PathLike[str] | None = None,
         refresh: bool = False,
         remarks: Iterable[str] = (),
+        tools: Iterable[Any] | None = None,
+        act: bool = False,
         **params: Any,
     ) -> Request:
         """Build the request that ``stream`` would send, without sending it.
@@ -191,13 +209,16 @@ class Chat:
         ``instead`` is a message of ``messages`` to ask again: as soon as there is an answer, its turn has a new
         version, and the old one is kept with everything after it. Raises ``ValueError`` if it is no longer there.
         ``cache`` is as for ``Chat``. With ``refresh`` or ``instead``, a stored answer is not replayed, and the new one
-        replaces it. ``remarks`` say what was left out of the prompt ("df: 20 of 200 rows sent"); the answer repeats
-        them.
+        replaces it. ``tools`` are those of this prompt, beside those of the chat; with ``act``, the calls of a stored
+        answer are carried out again. ``remarks`` say what was left out of the prompt ("df: 20 of 200 rows sent"); the
+        answer repeats them.
         """
         refuse_unknown(params, "a prompt")
         refuse_unknown({**self.params}, "chat.params")
         params = {**({"provider": self.provider} if self.provider else {}), **self.params, **params}
         check_effort(params.get("effort"))
+        tools = as_tools(_distinct([*params.pop("tools", ()), *self.tools, *(tools or ())]))
+        params |= {"tools": [one.schema if isinstance(one, Tool) else one for one in tools]} if tools else {}
         prompt = prompt_text(prompt)
         system = system_text(system)
         run = cell_run.get()
@@ -228,6 +249,10 @@ class Chat:
             store=None if cache_folder is None else AnswerCache(cache_folder),
             refresh=refresh or instead is not None,
             remarks=[*remarks],
+            tools={one.wire_name: one for one in tools if isinstance(one, Tool)},
+            max_steps=self.max_steps,
+            consents=Consents(self.approve),
+            act=act,
         )
 
     def _is_own(self, model: str, own: str | None) -> bool:
@@ -328,55 +353,12 @@ class Chat:
             Observers.of(self).notify(None)
         return added
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the chat to a JSON file that only its owner may read. The file has no key and no url."""
-        self._transcript().save(path)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], *, url: str | None = None, api_key: str | None = None) -> Self:
-        """Return the chat that ``save`` wrote. Raises ``ValueError`` if the file is damaged or of another kind.
-
-        The url is never read from a file: somebody else's file could have your key sent to their server.
-        """
-        saved = Transcript.load(path)
-        chat = cls(saved.model, url=url, api_key=api_key, provider=saved.provider, system=saved.system)
-        about = saved.about or [{} for _ in saved.messages]
-        chat.params, chat.messages = saved.params, [*map(Message, saved.messages, about)]
-        chat.title = saved.title
-        chat._history.add_versions(saved.versions, chat.messages)
-        return chat
-
-    def export(self, path: str | os.PathLike[str]) -> None:
-        """Write the chat for people: as Markdown (``.md``), or as a notebook that asks it again (``.ipynb``)."""
-        from . import export
-
-        export.write(self._transcript(), path)
-
     def __repr__(self) -> str:
         model = settings.model(self.model)
         return f"<Chat{f' with {model}' if model else ''}: {describe_length(self.messages)}>"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_history": copy.copy(self._history)}  # also a shallow copy has a history of its own
-
-    def _repr_markdown_(self) -> str:
-        from .export import to_markdown
-
-        return to_markdown(self._transcript(), level=4)
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        from ..markdown.data_uris import shorten_data_uris
-        from ..text import safe_terminal
-
-        printer.text(safe_terminal(shorten_data_uris(self._repr_markdown_())))
-
-    def _transcript(self) -> Transcript:
-        keys = [settings.secret(self._api_key).value, *settings.known_keys()]
-        messages = [*self.messages]
-        about = [metadata(message) for message in messages]
-        versions = self._history.versions_to_data()
-        parts = (self.model, self.provider, self._system, self.params, messages, about, self._title, versions)
-        return Transcript(*parts).without(*keys)
 
     def _commit(self, request: Request, new: bool, answer: Answer, states: dict[str, Any]) -> None:
         """Add a prompt and its answer to the history."""
@@ -394,3 +376,8 @@ class Chat:
             provider=str(answer.provider.get("name") or ""),
             requested=request.params.get("provider"),
         )
+
+
+def _distinct(tools: list[Any]) -> list[Any]:
+    """Return the tools, each object once."""
+    return [*{id(one): one for one in tools}.values()]

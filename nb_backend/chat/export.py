@@ -7,7 +7,6 @@ import os
 import re
 from typing import Any
 
-from ..files import write as write_file
 from ..markdown.data_uris import is_bitmap, shorten_data_uris
 from ..markdown.elements import code_span, escape_line
 from ..markdown.images import answer_markdown
@@ -16,6 +15,7 @@ from ..media.message_parts import text_of
 from ..providers.sources import SourceList
 from ..text import safe_terminal
 from .answer import Answer
+from .atomic_files import write as write_file
 from .messages import Message, without_turns
 from .source_list import sources_markdown
 from .speech import describe_sound, player, spoken

@@ -9,6 +9,7 @@ A *turn* is a user message with all that answers it. A message may carry these l
 ``media``    the attachments, a list of ``Attachment``
 ``state``    what the service wants back unchanged, and whose it is: ``{"owner": text, "items": list}``; opaque
 ``images``   what the image addresses in an answer stand for, as ``safe_markdown`` takes it
+``rounds``   the rounds of an answer that called tools: the text before the calls, and the steps; see ``tool_rounds``
 ``speech``   the sound of a spoken answer, a data URI
 """
 
@@ -22,7 +23,7 @@ from ..media.message_parts import text_of
 from ..text import counted
 from ..typing import Messages
 
-LOCAL_KEYS = frozenset({"stopped", "trimmed", "cell", "system", "media", "images", "state", "speech"})
+LOCAL_KEYS = frozenset({"stopped", "trimmed", "cell", "system", "media", "images", "state", "speech", "rounds"})
 _TITLE_LENGTH = 58  # characters, without the ellipsis
 
 

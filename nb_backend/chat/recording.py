@@ -20,7 +20,7 @@ from .jsonable import plain, without_secrets
 from .messages import LOCAL_KEYS
 
 RECORDED = frozenset(
-    {"provider", "tool_calls", "sources", "audio", "finish", "usage", "suggestions", "title", "state"}
+    {"provider", "tool_calls", "sources", "audio", "finish", "usage", "suggestions", "title", "state", "step"}
 )  # event types stored as is
 _CONTENT = frozenset({"content", "reasoning", "tool_calls", "audio"})
 _line = re.compile(r"[^\n]*\n|[^\n]+")
@@ -82,8 +82,13 @@ class EventRecorder:
             self._events.append({**event.get_dict(), "content": str(event)})
         elif event.type == "usage" and event.get("so_far"):
             self._usage = event.get_dict()
+        elif event.type == "step" and event.step["status"] != "done":
+            return
         elif event.type in RECORDED:
             self._close()
+            if event.type == "step" and self._usage:
+                self._events.append(self._usage)
+                self._usage = None
             self._events.append(event.get_dict())
 
     @property

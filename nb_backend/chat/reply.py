@@ -15,5 +15,6 @@ def reply_message(answer: Answer, state_owner: str) -> Message:
     local = {"stopped": answer.stopped, "trimmed": answer.trimmed, "images": answer.stored_images()}
     local |= {"speech": answer.audio.uri} if answer.audio else {}
     local |= {"state": {"owner": state_owner, "items": answer.state}} if answer.state else {}
+    local |= {"rounds": [one.to_json(state_owner) for one in answer._rounds]}
     fields = {"role": "assistant", "content": answer.text, **{key: value for key, value in local.items() if value}}
     return Message(fields, about)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -12,14 +12,18 @@ from ..media.message_parts import text_of
 from ..media.resize import is_reduced
 from ..redaction import is_worth_hiding
 from ..text import error_summary, shorten
+from ..tools.consent import Consents
 from ..typing import MediaListType, Messages
 from .cell_run import CellRun
-from .messages import trimmed_turns
+from .messages import count_turns, trimmed_turns
+from .rounds import MAX_STEPS, Asked
+from .tool_rounds import ToolRound, round_messages
 from .wire import wire_messages
 
 if TYPE_CHECKING:
     from ..events import RawResponse
     from ..providers.base import Provider
+    from ..tools.tool import Tool
     from .answer import Answer
     from .cache import AnswerCache
     from .images import ImageFetcher
@@ -33,11 +37,14 @@ _FORMAT: Final = "response_format"  # the field of a request that has a schema
 class Request:
     """One request. No repr and no ``body`` of it contains the key.
 
-    ``question`` is the new message, ``history`` the messages before it, with their local keys. ``state`` is what the
+    ``question`` is the new message, ``history`` those before it, with their local keys. ``state`` is what the
     server wants back. ``cell_run`` is the cell run that asks, ``instead`` the message that ``question`` replaces.
     ``lacks_vision`` is true if the model is known to have no vision: images of earlier messages are then not sent.
     ``store`` is the cache for the answer; with ``refresh`` the answer is put there, but not taken from there.
-    ``remarks`` say what was left out of the question. ``schema`` is what the answer must fit: see ``expect``.
+    ``tools`` are those that can be carried out, by the names that are sent, at most ``max_steps`` rounds of them;
+    ``consents`` decides about their calls. With ``act``, the calls of a stored answer are carried out again. ``rounds``
+    are those of the answer so far. ``remarks`` say what was left out of the question. ``schema`` is what the answer
+    must fit: see ``expect``.
     """
 
     provider: type[Provider]
@@ -56,6 +63,11 @@ class Request:
     refresh: bool = False
     remarks: list[str] = field(default_factory=list)
     schema: Schema | None = None
+    tools: Mapping[str, Tool] = field(default_factory=dict)
+    max_steps: int = MAX_STEPS
+    consents: Consents = field(default_factory=Consents)
+    act: bool = False
+    rounds: list[ToolRound] = field(default_factory=list)
     _fields_by_dialect: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -72,6 +84,11 @@ class Request:
         """Return the messages as they are sent, without the ``trim`` oldest turns."""
         owner = self.provider.state_owner() if self.provider.keeps_state else None
         messages = [*self._instructions, *self.history, self.question]
+        if self.rounds:
+            messages[-1] = {**self.question, "media": self.media}
+            for one in self.rounds:
+                state = {"owner": owner, "items": one.state} if one.state else None
+                messages += round_messages(one, one.text, state)
         return wire_messages(messages, trim, pictures=not self.lacks_vision, state_owner=owner)
 
     def expect(self, schema: Schema, *, formatted: bool = True) -> Self:
@@ -88,6 +105,14 @@ class Request:
         self.params = {**self.params, _FORMAT: form} if formatted else _plain(self.params)
         self._fields_by_dialect = {}
         return self
+
+    @property
+    def asked(self) -> Asked:
+        """What decides whether the answer needs another request."""
+        functions = (one.get("function") for one in self.params.get("tools") or () if isinstance(one, dict))
+        names = {str(one.get("name")) for one in functions if isinstance(one, dict)}
+        turns = count_turns(self.history)
+        return Asked(turns, self.is_formatted, self.tools, names - self.tools.keys(), self.max_steps)
 
     @property
     def is_formatted(self) -> bool:
@@ -191,7 +216,8 @@ class Request:
     def send(self, trim: int) -> AsyncGenerator[RawResponse, None]:
         """Send the request without the ``trim`` oldest turns, and return the events of the answer."""
         messages, fields = self.messages(trim), self._fields(trim)
-        return self.provider.create_async_generator(self.model, messages, self._media(), self.api_key.value, **fields)
+        media = None if self.rounds else self._media()
+        return self.provider.create_async_generator(self.model, messages, media, self.api_key.value, **fields)
 
     def body(self) -> dict[str, Any]:
         """Return the body of the request without the key. Raises ``ValueError`` for an image that cannot be sent."""
@@ -222,7 +248,7 @@ class Request:
 
     def _fields(self, trim: int) -> dict[str, Any]:
         # a state that holds more turns than are sent would exceed the context as well
-        continues = self.state is not None and trim == self.trimmed
+        continues = self.state is not None and trim == self.trimmed and not self.rounds
         return {**({"conversation": self.state} if continues else {}), **self.params}
 
 

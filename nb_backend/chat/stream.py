@@ -6,15 +6,19 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendError
 from ..events import RawResponse, ServerChanged
+from ..tools.calls import carry_out
+from ..tools.step import ToolStep
+from ..tools.tool import wire_name
 from .answer import Answer
-from .messages import count_turns
 from .recording import CachedAnswer, EventRecorder
-from .rounds import Failure, Round, next_round
+from .rounds import Failure, Round, is_out_of_steps, next_round
+from .tool_rounds import BREAK, step_event
 from .turn import Turn
 
 if TYPE_CHECKING:
@@ -36,6 +40,9 @@ class AnswerStream(AsyncIterator[RawResponse]):
     If the server says that the request exceeds the model's context, and nothing of an answer has arrived, half of the
     turns are trimmed and the request is sent again. An event of type ``trimmed``, with the number of ``turns`` left
     out, comes before the server's own events.
+
+    If the model calls tools of the request, they are carried out, and the answer goes on with their results. An event
+    of type ``step`` comes whenever a call changes.
 
     If the request's cache has the answer, it is replayed and no server is asked. An event of type ``replayed``, with
     the time of the answer (``recorded``), comes first. A complete answer is put into the cache.
@@ -62,7 +69,6 @@ class AnswerStream(AsyncIterator[RawResponse]):
         self._request = request
         self._on_finish = on_finish
         self._on_change = on_change
-        self._turns = count_turns(request.history)
         self._server_states: dict[str, Any] = {}
         self._images = request.image_fetcher()
         self._events: AsyncGenerator[RawResponse, None] | None = None  # set by the first request
@@ -70,6 +76,8 @@ class AnswerStream(AsyncIterator[RawResponse]):
         self._recorder = EventRecorder() if request.store else None
         self._announce_trim = self.answer.trimmed > 0
         self._held_back: RawResponse | None = None  # error event that another round will repair
+        self._break_is_due = False  # between the texts before and after tool calls
+        self._after_break: RawResponse | None = None  # the first text of a round, behind the break before it
         self._state = State.NEW
         self._stop_requested = False
         self._interrupted = False
@@ -147,6 +155,10 @@ class AnswerStream(AsyncIterator[RawResponse]):
             self._finish(complete=True)
             raise StopAsyncIteration
         kind = event.type
+        if self._break_is_due and kind == "content" and str(event).strip():
+            self._break_is_due = False
+            if self.answer.text:
+                self._after_break, event = event, RawResponse(type="content", content=BREAK)
         if kind == "error" and self._next_round(event) is not None:
             self._held_back = event
             return None
@@ -164,6 +176,9 @@ class AnswerStream(AsyncIterator[RawResponse]):
         if self._announce_trim:
             self._announce_trim = False
             return RawResponse(type="trimmed", turns=self.answer.trimmed)
+        if self._after_break is not None:
+            event, self._after_break = self._after_break, None
+            return event
         try:
             event = await anext(events)
         except StopAsyncIteration:
@@ -184,7 +199,7 @@ class AnswerStream(AsyncIterator[RawResponse]):
         else:
             self._announce_trim = self._cached.trimmed > 0
             self._cached.prepare(self.answer)
-            self._events = self._cached.replay()
+            self._events = self._act_again(self._cached) if self._request.act else self._cached.replay()
         return self._events
 
     def _handle_event(self, event: RawResponse) -> None:
@@ -197,6 +212,8 @@ class AnswerStream(AsyncIterator[RawResponse]):
             self._recorder.add(event)
         if len(self.answer.images) > known and self._state is State.STREAMING and not self._cached:
             self._images.fetch(self.answer.images[known:])
+        if kind == "step":
+            self._break_is_due = not self._cached
         if kind == "progress":
             self.turn.progress = event
         elif self.turn.progress is not None and kind in ("content", "reasoning"):
@@ -206,23 +223,72 @@ class AnswerStream(AsyncIterator[RawResponse]):
     def _next_round(self, failure: Failure) -> Round | None:
         if self._events is None or self._state is not State.STREAMING:
             return None
-        failure, is_formatted = self._held_back or failure, self._request.is_formatted
-        return next_round(self.answer, failure, self._turns, is_formatted=is_formatted)
+        if self._cached is not None:
+            return None
+        return next_round(self.answer, self._held_back or failure, self._request.asked)
 
     def _start_next_round(self, failure: Failure) -> bool:
         """Send another request if the answer needs one. Whether it did."""
         following = self._next_round(failure)
         if following is None:
+            if failure is None and not self._cached and is_out_of_steps(self.answer, self._request.asked):
+                self.answer.add(RawResponse(type="finish", finish={"reason": "max_steps"}))
             return False
+        if following.calls:
+            self._events = self._carry_out_and_ask(following)
+            return True
         if following.drops_format:
             self._request.drop_format()
         self._announce_trim = following.trim > self.answer.trimmed
         self.answer.trimmed = following.trim
         self._server_states = {}
         self._held_back = None
-        self._recorder = self._recorder and EventRecorder()
+        if not self.answer.steps:
+            self._recorder = self._recorder and EventRecorder()
         self._events = self._request.send(following.trim)
         return True
+
+    async def _carry_out_and_ask(self, following: Round) -> AsyncGenerator[RawResponse, None]:
+        """Carry out the calls, and send their results."""
+        request, number = self._request, len(self.answer.tool_rounds)
+        self._server_states = {}
+        async with aclosing(carry_out(following.calls, request.tools, request.consents)) as steps:
+            async for at, step in steps:
+                yield step_event(number, at, step)
+        request.rounds = [*self.answer.tool_rounds]
+        async with aclosing(request.send(following.trim)) as events:
+            async for event in events:
+                yield event
+
+    async def _act_again(self, cached: CachedAnswer) -> AsyncGenerator[RawResponse, None]:
+        """Replay a stored answer, and carry out its calls again."""
+        calls: dict[int, ToolStep] = {}
+        number = -1
+
+        async def carried_out() -> AsyncGenerator[RawResponse, None]:
+            asked = [calls[at].call for at in sorted(calls)]
+            asked = [replace(call, name=wire_name(call.name)) for call in asked]
+            async with aclosing(carry_out(asked, self._request.tools, self._request.consents)) as steps:
+                async for at, step in steps:
+                    yield step_event(number, at, step)
+            calls.clear()
+
+        async with aclosing(cached.replay()) as events:
+            async for event in events:
+                if event.type == "step":
+                    if calls and event.round != number:
+                        async for one in carried_out():
+                            yield one
+                    number = event.round
+                    calls[event.at] = ToolStep.of(event.step)
+                    continue
+                if calls:
+                    async for one in carried_out():
+                        yield one
+                yield event
+        if calls:
+            async for one in carried_out():
+                yield one
 
     async def _fetch_images(self) -> None:
         """Wait for the images of the complete answer."""
@@ -263,7 +329,7 @@ class AnswerStream(AsyncIterator[RawResponse]):
         self._images.cancel()
         if complete:
             self._store()
-        if not failed and self._on_finish is not None and (self.answer.text or not stopped):
+        if not failed and self._on_finish is not None and (self.answer.text or self.answer.steps or not stopped):
             self.turn.kept = True
             self._on_finish(self.answer, self._server_states)
         self.turn.error = error if failed else None

@@ -73,6 +73,18 @@ def merged_usage(before: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[st
     return {**before, **{name: value for name, value in usage.items() if value or name not in before}}
 
 
+def added_usage(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the usage of two requests of one answer: the counts are added, other values are those of the second."""
+    added: dict[str, Any] = {**first, **second}
+    for name in first.keys() & second.keys():
+        one, other = first[name], second[name]
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            added[name] = added_usage(one, other)
+        elif all(isinstance(value, int | float) and not isinstance(value, bool) for value in (one, other)):
+            added[name] = one + other
+    return added
+
+
 def _counts(usage: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[int]:
     places = [usage, *(usage[key] for key in (*_DETAILS, *_NESTED) if isinstance(usage.get(key), Mapping))]
     for place in places:

@@ -19,9 +19,9 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, Self
 
-from ..files import write
 from ..media.attachment import Attachment
 from ..typing import Messages
+from .atomic_files import write
 from .jsonable import plain, without_secrets
 from .versions import MAX_VERSIONS
 

@@ -8,6 +8,7 @@ from typing import Any
 from ..media.message_parts import text_parts
 from ..typing import Messages
 from .messages import LOCAL_KEYS, metadata
+from .tool_rounds import expanded
 
 _NEVER_TRIMMED = frozenset({"system", "developer"})  # roles
 
@@ -23,12 +24,12 @@ def wire_messages(
     Empty answers and empty system prompts are left out, as servers refuse them. What the user says before and after
     an empty answer then becomes one message: nothing that the user wrote is lost, and the roles alternate, which many
     servers require. An answer has its tool calls with it as soon as the history has their results; calls without a
-    result are left out, as servers refuse them.
+    result are left out, as servers refuse them. The rounds of an answer become messages of their own.
     """
     sent: Messages = []
     answered = {message.get("tool_call_id") for message in messages} - {None}
     turns, unanswered = 0, False
-    for message in messages:
+    for message in (part for one in messages for part in expanded(one)):
         turns += message.get("role") == "user"
         if without and turns <= without and message.get("role") not in _NEVER_TRIMMED:
             continue

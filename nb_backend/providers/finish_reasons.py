@@ -62,6 +62,8 @@ def describe(reason: str) -> str:
     plain = _plain(reason)
     if plain in _DONE:
         return "asks for a tool" if plain in _TOOLS else ""
+    if plain == "maxsteps":
+        return "stopped at the limit of tool calls (max_steps)"
     word = truncate(" ".join(reason.split()), 60)
     detail = "" if plain in _USUAL else f" ({word})"
     if plain in _LIMIT:

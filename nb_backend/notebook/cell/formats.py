@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...chat.answer import Answer, code_blocks
+from ...chat.answer import Answer
 from ...chat.json_answer import readings
 from ...chat.schema import Schema, SchemaError
+from ...markdown.fences import code_blocks
 from ...text import safe_terminal
 
 if TYPE_CHECKING:

@@ -1,0 +1,31 @@
+"""Tools: functions that a model may call, with the user's consent.
+
+``tool``      ``Tool``, and ``tool()``, which makes one of a function
+``step``      ``ToolStep``: a call that was carried out or refused
+``calls``     carries out the calls of an answer
+``consent``   who decides whether a call may run
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .consent import Consent as Consent
+    from .step import ToolStep as ToolStep
+    from .tool import Tool as Tool
+    from .tool import tool as tool
+
+_HOMES = {"Consent": "consent", "Tool": "tool", "ToolStep": "step", "tool": "tool"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

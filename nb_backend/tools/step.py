@@ -1,0 +1,85 @@
+"""``ToolStep``: a tool call that was carried out or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self, TypeAlias
+
+from ..media.attachment import Attachment
+from ..providers.tool_calls import ToolCall
+from ..transport.json_body import encode_json
+
+Status: TypeAlias = Literal["asking", "running", "done"]
+OPEN = ("asking", "running")
+"""The status of a step that has not ended."""
+
+
+@dataclass(frozen=True)
+class ToolStep:
+    """A call of a tool and what came of it.
+
+    ``result`` is the text that the tool returned, at most 20 kB, ``images`` the pictures. ``error`` is why there is no
+    result, in one line: the tool failed, the call was refused, or the answer was stopped; else ``None``. ``approved``
+    says what the user was asked: ``True`` or ``False``, and ``None`` if no question was needed. ``seconds`` is how long
+    the tool ran. ``status`` is "done", or "asking" and "running" while the answer streams.
+    """
+
+    call: ToolCall
+    result: str = ""
+    error: str | None = None
+    approved: bool | None = None
+    seconds: float = 0.0
+    images: list[Attachment] = field(default_factory=list)
+    status: Status = "done"
+
+    @property
+    def content(self) -> str:
+        """The text that the model gets."""
+        return self.result if self.error is None else f"Error: {self.error}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the step as JSON data, with its images as attachments."""
+        return {
+            "id": self.call.id,
+            "name": self.call.name,
+            "arguments": self.call.unparsed or encode_json(self.call.arguments).decode(),
+            "result": self.result,
+            "error": self.error,
+            "approved": self.approved,
+            "seconds": round(self.seconds, 3),
+            **({"images": self.images} if self.images else {}),
+            **({"status": self.status} if self.status != "done" else {}),
+        }
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Self:
+        """Return the step that ``to_json`` wrote. What is missing or damaged is left out."""
+        function = {"name": _text(data.get("name")), "arguments": _text(data.get("arguments"))}
+        error, approved, seconds = data.get("error"), data.get("approved"), data.get("seconds")
+        images = data.get("images")
+        return cls(
+            ToolCall.of({"id": _text(data.get("id")), "function": function}),
+            _text(data.get("result")),
+            error if isinstance(error, str) else None,
+            approved if isinstance(approved, bool) else None,
+            float(seconds) if isinstance(seconds, int | float) and 0 <= seconds < 1e9 else 0.0,
+            [*_attachments(images)] if isinstance(images, list) else [],
+        )
+
+
+def _attachments(images: list[Any]) -> list[Attachment]:
+    found = []
+    for one in images:
+        if isinstance(one, Attachment):
+            found.append(one)
+        elif isinstance(one, list | tuple) and len(one) in (2, 3) and all(isinstance(part, str) for part in one):
+            try:
+                found.append(Attachment(*one))
+            except ValueError:  # a path, for example: somebody else's file must not make us send it
+                continue
+    return found
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
