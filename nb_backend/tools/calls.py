@@ -24,7 +24,8 @@ from .tool import Tool
 MAX_AT_A_TIME = 8  # calls that run at the same time; the others wait for them
 MAX_CALLS = 64  # of one request; more are not carried out
 _MAX_ERROR = 500  # characters
-Note: TypeAlias = Callable[[ToolStep], None]
+Note: TypeAlias = Callable[[ToolStep], asyncio.Event]
+"""Says that a step has changed; the event is set once that was taken."""
 
 
 async def carry_out(
@@ -32,15 +33,20 @@ async def carry_out(
 ) -> AsyncGenerator[tuple[int, ToolStep], None]:
     """Carry out calls, and yield each step whenever it changes, with the index of its call.
 
-    ``tools`` are listed by the names that were sent. Questions to the user come one after the other, in the order of
-    the calls. A call that fails, that is refused, that names no tool or has wrong arguments is a step with an error.
-    If the generator is left early, nothing waits for the calls that still run.
+    ``tools`` are listed by the names that were sent. Questions to the user come one after the other, each once its step
+    "asking" was taken, so that a view shows what is asked about. A call that fails, that is refused, that names no tool
+    or has wrong arguments is a step with an error. If the generator is left early, nothing waits for the calls that
+    still run.
     """
-    changed: asyncio.Queue[tuple[int, ToolStep]] = asyncio.Queue()
+    changed: asyncio.Queue[tuple[int, ToolStep, asyncio.Event]] = asyncio.Queue()
     asking, running = asyncio.Lock(), asyncio.Semaphore(MAX_AT_A_TIME)
 
     def note(at: int) -> Note:
-        return lambda step: changed.put_nowait((at, step))
+        def put(step: ToolStep) -> asyncio.Event:
+            changed.put_nowait((at, step, taken := asyncio.Event()))
+            return taken
+
+        return put
 
     tasks = [
         asyncio.create_task(_carry_out_one(call, at, tools, consents, asking, running, note(at)))
@@ -49,9 +55,10 @@ async def carry_out(
     try:
         left = len(tasks)
         while left:
-            at, step = await changed.get()
+            at, step, taken = await changed.get()
             left -= step.status == "done"
             yield at, step
+            taken.set()
     finally:
         for task in tasks:
             task.cancel()
@@ -79,8 +86,8 @@ async def _carry_out_one(
             raise _CallError("the arguments are not a JSON object")
         arguments = _checked(tool, call)
         if tool.approve:
-            note(replace(step, status="asking"))
             async with asking:
+                await note(replace(step, status="asking")).wait()  # the user sees what is asked about
                 consent = await consents.decide(step.call, tool)
             if consent is not None:
                 step = replace(step, approved=consent.approved)

@@ -47,6 +47,19 @@ async def test_painting_takes_a_third_of_the_time_at_the_most(waits, cost, pause
     assert waits.waits == pytest.approx([0.0, pause])  # the first word does not wait
 
 
+async def test_flush_shows_at_once_what_waits_for_a_repaint(waits):
+    shown = []
+    shell = SimpleNamespace(display_pub=SimpleNamespace(publish=lambda **sent: shown.append(sent["data"])))
+    view = notebook_view.CellView(shell)
+    view.flush()
+    assert len(shown) == 1  # nothing waits
+    answer = Answer()
+    answer.add(WORD)
+    view.update(WORD, answer)
+    view.flush()
+    assert "word" in shown[-1]["text/markdown"]
+
+
 class Front:
     """A front end: its outputs in their order, how often each was painted, and how many characters were sent."""
 

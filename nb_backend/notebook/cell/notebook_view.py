@@ -111,6 +111,12 @@ class CellView:
         if self._sections[at].tick():
             self._paint_soon()
 
+    def flush(self) -> None:
+        """Repaint now if a repaint is due."""
+        if self._repaint is not None:
+            self._repaint.cancel()
+            self._paint()
+
     def finish(self, answer: Answer, failed: bool, at: int = 0, error: Exception | None = None) -> None:
         """End an answer; once all have ended, show them for good, with their records in the output's metadata."""
         section = self._sections[at]

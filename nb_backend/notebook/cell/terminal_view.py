@@ -60,6 +60,9 @@ class TerminalView:
             self._silent_line = f"[{'; '.join(filter(None, lines))}]"[: shutil.get_terminal_size().columns - 1]
             print_safely(self._silent_line)
 
+    def flush(self) -> None:
+        """Do nothing: everything is printed when it arrives."""
+
     def finish(self, answer: Answer, failed: bool, at: int = 0, error: Exception | None = None) -> None:
         """End the line, and print the status line."""
         if not self._sections[at].ended:

@@ -28,6 +28,9 @@ class View(Protocol):
     def tick(self, at: int = 0) -> None:
         """Show how long nothing has arrived; called each second."""
 
+    def flush(self) -> None:
+        """Show now what waits for the next repaint: before the user is asked, for example."""
+
     def finish(self, answer: Answer, failed: bool, at: int = 0, error: Exception | None = None) -> None:
         """Show the final answer; a second call for the same answer changes nothing."""
 
