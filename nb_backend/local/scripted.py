@@ -26,7 +26,8 @@ class ScriptedEngine:
     - an exception: raised
 
     ``provider`` comes before the steps, ``finish`` and ``usage`` (a token for each text) after them, unless a step is
-    such an event. An ``error`` or ``auth`` step replaces ``finish`` and ``usage``.
+    such an event. The finish reason is ``tool_calls`` if a step is such an event. An ``error`` or ``auth`` step
+    replaces ``finish`` and ``usage``.
 
     If nothing is enqueued, the answer is ``default_steps``. Without these it repeats the last prompt, word by word, and
     describes the attachments: ``fig.png: image/png, 640×480, 12,345 bytes``.
@@ -66,7 +67,7 @@ class ScriptedEngine:
                 async for event in events:
                     yield event
             if not types & self.endings:
-                yield finish_event("stop")
+                yield finish_event("tool_calls" if "tool_calls" in types else "stop")
             if "usage" not in types and not types & {"error", "auth"}:
                 yield usage_event(self.name, _count_words(body), sum(isinstance(step, str) for step in steps))
         except (GeneratorExit, asyncio.CancelledError):

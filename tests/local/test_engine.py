@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from local_support import answer, question, real_weights, text
+from scripted_calls import tool_call
 from wait import PATIENCE, until
 
 from nb_backend.local import llama
@@ -334,3 +335,12 @@ async def test_an_answer_that_is_closed_counts_as_stopped():
     waiting.cancel()
     await asyncio.wait({waiting})
     assert engine.stopped == 2
+
+
+async def test_scripted_calls_end_the_answer_with_their_reason():
+    engine = ScriptedEngine()
+    engine.enqueue("I look. ", tool_call("look", names=["df"]), tool_call("cells"))
+    events = await answer(engine, question())
+    calls = [call["function"] for event in events if event["type"] == "tool_calls" for call in event["tool_calls"]]
+    assert calls == [{"name": "look", "arguments": '{"names": ["df"]}'}, {"name": "cells", "arguments": "{}"}]
+    assert [event["finish"]["reason"] for event in events if event["type"] == "finish"] == ["tool_calls"]

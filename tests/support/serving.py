@@ -96,7 +96,7 @@ def _lists_its_models(engine: ScriptedEngine) -> Any:
 
 
 def openai_app(engine: ScriptedEngine) -> web.Application:
-    """Return an OpenAI server, which sends text, reasoning, finish, usage and errors of a script as chunks."""
+    """Return an OpenAI server, which sends text, reasoning, tool calls, finish, usage and errors of a script as chunks."""
 
     async def completions(request: web.Request) -> web.StreamResponse:
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
@@ -125,6 +125,8 @@ def chunk_of(event: Any) -> dict[str, Any]:
         chunk["choices"] = [{"delta": {"content": event["content"]}}]
     elif event["type"] == "reasoning":
         chunk["choices"] = [{"delta": {"reasoning_content": event["token"]}}]
+    elif event["type"] == "tool_calls":
+        chunk["choices"] = [{"delta": {"tool_calls": event["tool_calls"]}}]
     elif event["type"] == "finish":
         chunk["choices"] = [{"delta": {}, "finish_reason": event["finish"]["reason"]}]
     elif event["type"] == "usage":
