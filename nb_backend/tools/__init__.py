@@ -4,6 +4,9 @@
 ``step``      ``ToolStep``: a call that was carried out or refused
 ``calls``     carries out the calls of an answer
 ``consent``   who decides whether a call may run
+``schema``    the JSON schema of a function, and ``docstring``, what its docstring says about each argument
+``results``   what a tool returned, as text and images
+``values``    a value as text or image, also for prompts: tables by ``table_text``, HTML by ``html_text``
 """
 
 from __future__ import annotations

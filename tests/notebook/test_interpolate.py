@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from nb_backend import Answer, attach
 from nb_backend.notebook.prompt.expression import expressions
 from nb_backend.notebook.prompt.interpolate import Prompt, PromptError, render
-from nb_backend.notebook.prompt.values import LONGEST_VALUE
+from nb_backend.tools.values import LONGEST_VALUE
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 JPEG = b"\xff\xd8\xff\xe0" + bytes(20)

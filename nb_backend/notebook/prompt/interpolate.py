@@ -31,9 +31,9 @@ from urllib.parse import urlsplit
 
 from ...media.attachment import Attachment, file_name, unique_name
 from ...text import truncate
+from ...tools.table_text import ShortenedText
+from ...tools.values import show
 from .expression import Expression, expressions
-from .table_text import ShortenedText
-from .values import show
 
 RAISED = (Exception, SystemExit, GeneratorExit)
 """The exceptions of an expression that are reported in one line; an interrupt is not one of them."""

@@ -1,4 +1,4 @@
-"""Write a value of the notebook into a prompt, as text or as an image.
+"""Write a value of the notebook as text for a model, or as an image: into a prompt, and as the result of a tool.
 
 The first rule that fits decides:
 
@@ -29,11 +29,11 @@ from functools import cache
 from traceback import format_exception_only
 from typing import Any
 
-from ...markdown.data_uris import shorten_data_uris
-from ...media.attachment import Attachment
-from ...media.convert import attach
-from ...media.from_object import figure_of, is_of, picture_of
-from ...media.sniff import media_type
+from ..markdown.data_uris import shorten_data_uris
+from ..media.attachment import Attachment
+from ..media.convert import attach
+from ..media.from_object import figure_of, is_of, picture_of
+from ..media.sniff import media_type
 from .html_text import html_text
 from .table_text import ShortenedText, exact_numbers, table_text
 

@@ -1,4 +1,4 @@
-"""Write a table into a prompt: its shape, its dtypes, and a Markdown table of at most 20 rows and columns.
+"""Write a table as text for a model: its shape, its dtypes, and a Markdown table of at most 20 rows and columns.
 
 The text of a table of which less is sent is a ``ShortenedText``.
 """
@@ -8,14 +8,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from threading import RLock
 from typing import Any, Self
 
-from ...media.from_object import is_of
-from ...media.tables import column_values, read_table
-from ...text import counted, float_text, truncate
+from ..media.from_object import is_of
+from ..media.tables import column_values, read_table
+from ..text import counted, float_text, truncate
 
 _MAX_CELL = 80  # characters
 _EDGE = 10  # rows, or columns, shown at either end of a table
+_PATIENCE = 2  # seconds
+_print_options = RLock()  # those of numpy and pandas belong to all threads: two that restore them would mix them up
 
 
 class ShortenedText(str):
@@ -141,15 +144,24 @@ def _cell(value: Any, plain: Callable[[Any], str]) -> str:
 
 @contextmanager
 def exact_numbers() -> Iterator[None]:
-    """Make numpy, pandas and polars print floats with all digits, also inside of a list, a dict or a cell."""
-    with ExitStack() as stack:
-        if numpy := sys.modules.get("numpy"):
-            stack.enter_context(numpy.printoptions(threshold=1000, formatter={"float_kind": _number}))
-        if pandas := sys.modules.get("pandas"):
-            stack.enter_context(pandas.option_context("display.float_format", _number))
-        if polars := sys.modules.get("polars"):
-            stack.enter_context(polars.Config(fmt_float="full"))
+    """Make numpy, pandas and polars print floats with all digits, also inside of a list, a dict or a cell.
+
+    If another thread prints for seconds, as an object that hangs does, the options stay as they are.
+    """
+    if not _print_options.acquire(timeout=_PATIENCE):
         yield
+        return
+    try:
+        with ExitStack() as stack:
+            if numpy := sys.modules.get("numpy"):
+                stack.enter_context(numpy.printoptions(threshold=1000, formatter={"float_kind": _number}))
+            if pandas := sys.modules.get("pandas"):
+                stack.enter_context(pandas.option_context("display.float_format", _number))
+            if polars := sys.modules.get("polars"):
+                stack.enter_context(polars.Config(fmt_float="full"))
+            yield
+    finally:
+        _print_options.release()
 
 
 def _number(value: Any) -> str:

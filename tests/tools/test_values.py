@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from IPython.display import HTML, JSON
 
-from nb_backend.notebook.prompt import table_text
-from nb_backend.notebook.prompt.html_text import html_text
 from nb_backend.notebook.prompt.interpolate import PromptError, render
+from nb_backend.tools import table_text
+from nb_backend.tools.html_text import html_text
 
 NAN = float("nan")
 ID = 1234567890123.0
