@@ -1,0 +1,293 @@
+"""The loop of tool calls in each dialect, against scripted servers on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from tool_dialects import APIS, KEEP_STATE, LIMIT, MODEL, OPAQUE, Call, answer_of, body_of, told
+from wire_server import WireServer, status
+
+from nb_backend import Chat
+from nb_backend.errors import BackendError
+from nb_backend.tools import Tool
+
+each_dialect = pytest.mark.parametrize("api", APIS)
+
+
+def tool_of(function: Any, name: str = "") -> Tool:
+    """Return a function as a tool with a written schema, which needs no pydantic."""
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    return Tool(name or function.__name__, "Return something.", schema, function)
+
+
+def weather(city: str = "") -> str:
+    return f"18 degrees in {city}"
+
+
+def chat_of(server: WireServer, api: str, *tools: Any, **options: Any) -> Chat:
+    given = [one if isinstance(one, Tool | dict) else tool_of(one) for one in tools or (weather,)]
+    return Chat(MODEL, url=server.url, api=api, tools=given, **options)
+
+
+ROME = Call("call_a", "weather", {"city": "Rome"})
+OSLO = Call("call_b", "weather", {"city": "Oslo"})
+Q = ("user", "How warm is it?")
+
+
+def asked_of(call: Call) -> tuple[Any, ...]:
+    return ("call", call.id, call.name, call.arguments)
+
+
+@each_dialect
+async def test_one_call(wire_server, api):
+    wire_server.answer(answer_of(api, "I look.", ROME))
+    wire_server.answer(answer_of(api, "It is warm."))
+    answer = await chat_of(wire_server, api).ask(Q[1])
+    assert answer.text == "I look.\n\nIt is warm."
+    assert [(step.call.name, step.result, step.error) for step in answer.steps] == [
+        ("weather", "18 degrees in Rome", None)
+    ]
+    assert answer.complete
+    assert (answer.input_tokens, answer.output_tokens) == (20, 10)
+    first, second = (request.json for request in wire_server.requests)
+    assert told(api, first) == [Q]
+    assert told(api, second) == [
+        Q,
+        ("assistant", "I look."),
+        asked_of(ROME),
+        ("result", "call_a", "18 degrees in Rome"),
+    ]
+    assert second["tools"] == first["tools"]
+
+
+@each_dialect
+async def test_parallel_calls_run_at_the_same_time(wire_server, api):
+    both = asyncio.Barrier(2)
+
+    async def waits(city: str) -> str:
+        await both.wait()
+        return city
+
+    wire_server.answer(answer_of(api, "", ROME, OSLO))
+    wire_server.answer(answer_of(api, "Done."))
+    answer = await chat_of(wire_server, api, tool_of(waits, "weather")).ask(Q[1])
+    assert (answer.text, [step.result for step in answer.steps]) == ("Done.", ["Rome", "Oslo"])
+    assert told(api, wire_server.requests[1].json) == [
+        Q,
+        asked_of(ROME),
+        asked_of(OSLO),
+        ("result", "call_a", "Rome"),
+        ("result", "call_b", "Oslo"),
+    ]
+
+
+@each_dialect
+async def test_a_chain_of_three_belongs_to_the_history(wire_server, api):
+    calls = [Call(f"call_{at}", "weather", {"city": f"City {at}"}) for at in range(3)]
+    for at, call in enumerate(calls):
+        wire_server.answer(answer_of(api, f"Text {at}." if at != 1 else "", call))
+    wire_server.answer(answer_of(api, "The end."))
+    chat = chat_of(wire_server, api)
+    answer = await chat.ask(Q[1])
+    assert answer.text == "Text 0.\n\nText 2.\n\nThe end."
+    assert [text for text, _ in answer.rounds] == ["Text 0.", "", "Text 2.", "The end."]
+    rounds = [
+        ("assistant", "Text 0."),
+        asked_of(calls[0]),
+        ("result", "call_0", "18 degrees in City 0"),
+        asked_of(calls[1]),
+        ("result", "call_1", "18 degrees in City 1"),
+        ("assistant", "Text 2."),
+        asked_of(calls[2]),
+        ("result", "call_2", "18 degrees in City 2"),
+    ]
+    assert told(api, wire_server.requests[3].json) == [Q, *rounds]
+    await chat.ask("And now?")
+    assert told(api, wire_server.requests[4].json) == [Q, *rounds, ("assistant", "The end."), ("user", "And now?")]
+
+
+@pytest.mark.parametrize("api", KEEP_STATE)
+async def test_the_opaque_state_goes_back_unchanged(wire_server, api):
+    wire_server.answer(answer_of(api, "I look.", ROME, OSLO, reasons=True))
+    wire_server.answer(answer_of(api, "", Call("call_c", "weather", {"city": "Bonn"}), reasons=True))
+    wire_server.answer(answer_of(api, "It is warm."))
+    chat = chat_of(wire_server, api)
+    await chat.ask(Q[1])
+    await chat.ask("And now?")
+    sent = [json.dumps(request.json).count(OPAQUE) for request in wire_server.requests]
+    each = 2 if api == "anthropic" else 1  # the thinking and a redacted one
+    assert sent == [0, each, 2 * each, 2 * each]
+    followed = [request.json for request in wire_server.requests[1:3]]
+    if api == "openai-chat":
+        details = [{"type": "reasoning.encrypted", "data": OPAQUE}]
+        assert [one["messages"][1]["reasoning_details"] for one in followed] == [details] * 2
+    elif api == "openai-responses":
+        assert all(one["include"] == ["reasoning.encrypted_content"] and not one["store"] for one in followed)
+        assert [item["type"] for item in followed[0]["input"]] == [
+            *("message", "reasoning", "message", "function_call", "function_call"),
+            *("function_call_output", "function_call_output"),
+        ]
+    elif api == "anthropic":
+        kinds = [block["type"] for block in followed[0]["messages"][1]["content"]]
+        assert kinds == ["thinking", "redacted_thinking", "text", "tool_use", "tool_use"]
+        assert followed[0]["messages"][1]["content"][0] == {"type": "thinking", "thinking": "Hm", "signature": OPAQUE}
+    else:
+        parts = followed[0]["contents"][1]["parts"]
+        assert [part.get("thoughtSignature") for part in parts] == [None, OPAQUE, None]
+
+
+@each_dialect
+async def test_a_failing_an_unknown_and_a_badly_called_tool_do_not_end_the_answer(wire_server, api):
+    def fails(city: str) -> str:
+        raise KeyError("secret\npath")
+
+    bad = "[1]" if api != "gemini" else {"town": "Rome"}  # whose arguments are always an object
+    wire_server.answer(
+        answer_of(api, "", Call("a", "fails", {"city": "Rome"}), Call("b", "unknown", {}), Call("c", "weather", bad))
+    )
+    wire_server.answer(answer_of(api, "I am sorry."))
+    answer = await chat_of(wire_server, api, fails, weather).ask(Q[1])
+    assert (answer.text, answer.complete) == ("I am sorry.", True)
+    results = [one[1:] for one in told(api, wire_server.requests[1].json) if one[0] == "result"]
+    assert [id_ for id_, _ in results] == ["a", "b", "c"]
+    assert all(text.startswith("Error: ") and "\n" not in text for _, text in results)
+    assert results[1][1] == "Error: there is no tool 'unknown'; the tools are fails, weather"
+
+
+@each_dialect
+async def test_an_endless_loop_ends_at_the_limit_of_steps(wire_server, api):
+    wire_server.answer(answer_of(api, "Again.", ROME))
+    answer = await chat_of(wire_server, api, max_steps=3).ask(Q[1])
+    assert (len(wire_server.requests), len(answer.steps), answer.complete) == (4, 3, False)
+    assert "max_steps" in answer.summary
+    assert [call.name for call in answer.tool_calls] == ["weather"]
+
+
+@each_dialect
+@pytest.mark.parametrize("stopped", ["first text", "tool", "second text"])
+async def test_a_stop_keeps_what_was_said_and_done(wire_server, api, stopped):
+    started, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def waits(city: str) -> str:
+        started.set()
+        if stopped == "tool":
+            await asyncio.Event().wait()
+        return city
+
+    first, second = body_of(api, "I look.", ROME, OSLO), body_of(api, "It is warm.")
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+    cut = first.index(b"I look.") + first[first.index(b"I look.") :].index(b"\n\n") + 2
+    wire_server.answer(
+        head, first[:cut] if stopped == "first text" else first, end="stall" if stopped == "first text" else "close"
+    )
+    cut = second.index(b"It is warm.") + second[second.index(b"It is warm.") :].index(b"\n\n") + 2
+    wire_server.answer(head, second[:cut], end="stall")
+    chat = chat_of(wire_server, api, tool_of(waits, "weather"))
+    stream = chat.stream(Q[1])
+
+    async def read() -> None:
+        async for _ in stream:
+            text = stream.answer.text
+            if (stopped == "first text" and text) or (stopped == "second text" and "warm" in text):
+                stream.stop()
+
+    reading = asyncio.create_task(read())
+    if stopped == "tool":
+        await started.wait()
+        stream.stop()
+    await reading
+    answer = stream.answer
+    assert answer.stopped
+    assert not answer.complete
+    assert answer.text == ("I look." if stopped != "second text" else "I look.\n\nIt is warm.")
+    expected = {"first text": [], "tool": ["stopped by the user"] * 2, "second text": [None, None]}[stopped]
+    assert [step.error for step in answer.steps] == expected
+    wire_server.answers_now(answer_of(api, "Yes."))
+    await chat.ask("And now?")
+    asked = told(api, wire_server.requests[-1].json)
+    calls = [] if stopped == "first text" else [asked_of(ROME), asked_of(OSLO)]
+    text = "Error: stopped by the user"
+    results = [("result", "call_a", "Rome" if stopped == "second text" else text)]
+    results.append(("result", "call_b", "Oslo" if stopped == "second text" else text))
+    last = [("assistant", "It is warm.")] if stopped == "second text" else []
+    expected_history = [Q, ("assistant", "I look."), *calls, *(results if calls else []), *last, ("user", "And now?")]
+    assert asked == expected_history
+
+
+@each_dialect
+async def test_calls_of_an_answer_that_was_cut_off_are_left_to_the_caller(wire_server, api):
+    wire_server.answer(answer_of(api, "I look.", ROME, reason=LIMIT[api]))
+    answer = await chat_of(wire_server, api).ask(Q[1])
+    assert (answer.steps, answer.complete, len(wire_server.requests)) == ([], False, 1)
+    assert "token limit" in answer.summary
+
+
+@each_dialect
+async def test_calls_of_an_answer_that_broke_off_are_not_carried_out(wire_server, api):
+    called = []
+    ending = 2 if api in ("openai-responses", "gemini") else 3  # events and an empty piece after those of the calls
+    events = body_of(api, "I look.", ROME).split(b"\n\n")[:-ending]
+    wire_server.answer(status("200 OK", b"\n\n".join([*events, b""]), content_type="text/event-stream"))
+    chat = chat_of(wire_server, api, tool_of(lambda city: called.append(city), "weather"))
+    stream = chat.stream(Q[1])
+    with suppress(BackendError):
+        await stream.drain()
+    assert (called, stream.answer.steps, stream.answer.complete) == ([], [], False)
+    assert stream.answer.text == "I look."
+
+
+@each_dialect
+async def test_a_refusal_in_the_second_round_is_retried_and_the_steps_stay(wire_server, api):
+    called = []
+    wire_server.answer(answer_of(api, "I look.", ROME))
+    wire_server.answer(status("429 Too Many Requests", {"error": {"message": "slow down"}}, retry_after="0"))
+    wire_server.answer(answer_of(api, "It is warm."))
+    chat = chat_of(wire_server, api, tool_of(lambda city: called.append(city) or "18", "weather"))
+    answer = await chat.ask(Q[1])
+    assert (answer.text, called) == ("I look.\n\nIt is warm.", ["Rome"])
+    assert wire_server.requests[1].body == wire_server.requests[2].body
+
+
+@each_dialect
+async def test_a_second_round_that_exceeds_the_context_leaves_out_the_oldest_turns(wire_server, api):
+    chat = chat_of(wire_server, api)
+    for at in range(2):
+        chat.messages += [{"role": "user", "content": f"Old {at}"}, {"role": "assistant", "content": f"Answer {at}"}]
+    wire_server.answer(answer_of(api, "I look.", ROME))
+    too_long = {"error": {"message": "This model's maximum context length is 8192 tokens", "type": "invalid"}}
+    wire_server.answer(status("400 Bad Request", too_long))
+    wire_server.answer(answer_of(api, "It is warm."))
+    answer = await chat.ask(Q[1])
+    assert (answer.text, answer.trimmed, len(answer.steps)) == ("I look.\n\nIt is warm.", 1, 1)
+    asked = told(api, [one for one in wire_server.requests if one.body][2].json)
+    assert asked[:2] == [("user", "Old 1"), ("assistant", "Answer 1")]
+    assert asked[-1] == ("result", "call_a", "18 degrees in Rome")
+
+
+@each_dialect
+async def test_a_stored_run_is_shown_again_without_a_request_and_a_call(wire_server, api, tmp_path):
+    called = []
+    wire_server.answer(answer_of(api, "I look.", ROME, OSLO, reasons=True))
+    wire_server.answer(answer_of(api, "", Call("call_c", "weather", {"city": "Bonn"})))
+    wire_server.answer(answer_of(api, "It is warm."))
+
+    def seen(city: str) -> str:
+        called.append(city)
+        return f"{city} {len(called)}"
+
+    def fresh() -> Chat:
+        return chat_of(wire_server, api, tool_of(seen, "weather"), cache=tmp_path / "cache")
+
+    first, again = await fresh().ask(Q[1]), await fresh().ask(Q[1])
+    assert again.replayed
+    assert (len(wire_server.requests), sorted(called)) == (3, ["Bonn", "Oslo", "Rome"])
+    assert again.rounds == first.rounds
+    assert (again.text, again.usage, again.complete) == (first.text, first.usage, True)
+    acted = await fresh().ask(Q[1], act=True)
+    assert (len(wire_server.requests), len(called)) == (3, 6)
+    assert [step.result.split()[0] for step in acted.steps] == ["Rome", "Oslo", "Bonn"]
+    assert acted.text == first.text
