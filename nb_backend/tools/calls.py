@@ -19,7 +19,7 @@ from ..text import shorten
 from .consent import Consents
 from .results import result_of
 from .step import ToolStep
-from .tool import Tool
+from .tool import Tool, ToolFailed
 
 MAX_AT_A_TIME = 8  # calls that run at the same time; the others wait for them
 MAX_CALLS = 64  # of one request; more are not carried out
@@ -102,6 +102,8 @@ async def _carry_out_one(
         raise
     except _CallError as error:
         step = replace(step, error=_masked(str(error)))
+    except ToolFailed as error:
+        step = replace(step, error=_masked(str(error)), seconds=time.monotonic() - started)
     except BaseException as error:
         step = replace(step, error=describe_failure(error), seconds=time.monotonic() - started)
     note(step)
@@ -170,5 +172,5 @@ def _masked(text: str) -> str:
     return shorten(mask(text, settings.known_keys()), _MAX_ERROR)
 
 
-class _CallError(Exception):
+class _CallError(ToolFailed):
     """A call that has no result, in one line for the model."""

@@ -11,6 +11,10 @@ from typing import Any, Literal
 _MAX_WIRE_NAME = 64  # characters; OpenAI and Gemini refuse longer ones
 
 
+class ToolFailed(Exception):
+    """Why a call has no result, in one line for the model; the name of this class is not a part of it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Tool:
     """A function that a model may call; ``tool`` makes one of a Python function.
