@@ -17,7 +17,7 @@ from ..typing import MediaListType, Messages
 from .cell_run import CellRun
 from .messages import count_turns, trimmed_turns
 from .rounds import MAX_STEPS, Asked
-from .tool_rounds import ToolRound, round_messages
+from .tool_rounds import ToolRound, round_messages, rounds_of
 from .wire import wire_messages
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class Request:
     act: bool = False
     rounds: list[ToolRound] = field(default_factory=list)
     _fields_by_dialect: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
+    _is_vision_known: bool = field(default=False, repr=False, compare=False)
 
     @property
     def trimmed(self) -> int:
@@ -201,17 +202,31 @@ class Request:
         Raises ``ValueError``, which names models with vision, if it has none and ``media`` contains images.
         """
         images = [one.name for one in self.media if one.is_image]
-        if not images and not any(one.is_image for message in self.history for one in message.get("media", ())):
+        if not images and not any(map(_has_picture, self.history)):
             return
-        from ..providers.catalog import models_with_vision, sees_images
-        from ..providers.unknown_model import as_written
-
-        provider = self.params.get("provider")
-        self.lacks_vision = await sees_images(self.provider, self.model, provider, api_key=self.api_key.value) is False
+        await self._ask_for_vision()
         if self.lacks_vision and images:
+            from ..providers.catalog import models_with_vision
+            from ..providers.unknown_model import as_written
+
+            provider = self.params.get("provider")
             who = (self.model or "the model") if self.url else "the embedded model"
             others = models_with_vision(self.provider, provider, api_key=self.api_key.value)
             raise _no_vision(who, images, [as_written(self.provider, name) for name in others])
+
+    async def add_rounds(self, rounds: list[ToolRound]) -> None:
+        """Set the rounds of the answer so far. If a tool returned the first image, ask whether the model has vision."""
+        self.rounds = rounds
+        if any(step.images for step in rounds[-1].steps):
+            await self._ask_for_vision()
+
+    async def _ask_for_vision(self) -> None:
+        if self._is_vision_known:
+            return
+        from ..providers.catalog import sees_images
+
+        provider, self._is_vision_known = self.params.get("provider"), True
+        self.lacks_vision = await sees_images(self.provider, self.model, provider, api_key=self.api_key.value) is False
 
     def send(self, trim: int) -> AsyncGenerator[RawResponse, None]:
         """Send the request without the ``trim`` oldest turns, and return the events of the answer."""
@@ -250,6 +265,13 @@ class Request:
         # a state that holds more turns than are sent would exceed the context as well
         continues = self.state is not None and trim == self.trimmed and not self.rounds
         return {**({"conversation": self.state} if continues else {}), **self.params}
+
+
+def _has_picture(message: Mapping[str, Any]) -> bool:
+    """Whether a message of the history has an image, or the result of a tool in it has one."""
+    if any(one.is_image for one in message.get("media", ())):
+        return True
+    return "rounds" in message and any(step.images for one in rounds_of(message) for step in one.steps)
 
 
 def _no_vision(model: str, images: list[str], with_vision: list[str]) -> ValueError:

@@ -255,7 +255,7 @@ class AnswerStream(AsyncIterator[RawResponse]):
         async with aclosing(carry_out(following.calls, request.tools, request.consents)) as steps:
             async for at, step in steps:
                 yield step_event(number, at, step)
-        request.rounds = [*self.answer.tool_rounds]
+        await request.add_rounds([*self.answer.tool_rounds])
         async with aclosing(request.send(following.trim)) as events:
             async for event in events:
                 yield event

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from ..events import RawResponse
 from ..media.message_parts import content_part
+from ..providers.tool_results import IS_ERROR
 from ..tools.step import ToolStep
 from ..tools.tool import wire_name
 from ..transport.json_body import encode_json
@@ -102,7 +103,10 @@ def round_messages(one: ToolRound, text: str, state: Any = None) -> Messages:
     for step in one.steps:
         name, arguments = wire_name(step.call.name), step.call.unparsed or encode_json(step.call.arguments).decode()
         calls.append({"id": step.call.id, "type": "function", "function": {"name": name, "arguments": arguments}})
-        results.append({"role": "tool", "tool_call_id": step.call.id, "name": name, "content": _content(step)})
+        failed = {IS_ERROR: True} if step.error is not None else {}
+        results.append(
+            {"role": "tool", "tool_call_id": step.call.id, "name": name, "content": _content(step), **failed}
+        )
     asked: dict[str, Any] = {"role": "assistant", "content": text, "tool_calls": calls}
     return [{**asked, "state": state} if isinstance(state, dict) else asked, *results]
 

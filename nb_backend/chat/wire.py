@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import Any
 
-from ..media.message_parts import text_parts
+from ..media.message_parts import text_of, text_parts
+from ..providers.tool_results import RESULTS
 from ..typing import Messages
 from .messages import LOCAL_KEYS, metadata
 from .tool_rounds import expanded
@@ -19,7 +20,8 @@ def wire_messages(
     """Return the messages as they are sent: without local keys, and without the oldest ``without`` turns.
 
     System and developer messages are never trimmed. Attachments become content parts of their message again; with
-    ``pictures=False`` images are left out. An answer keeps its ``state``, as a list, if it belongs to ``state_owner``.
+    ``pictures=False`` images are left out, and those of a tool are replaced by words. An answer keeps its ``state``, as
+    a list, if it belongs to ``state_owner``.
 
     Empty answers and empty system prompts are left out, as servers refuse them. What the user says before and after
     an empty answer then becomes one message: nothing that the user wrote is lost, and the roles alternate, which many
@@ -81,8 +83,21 @@ def _wire_message(message: dict[str, Any], pictures: bool) -> dict[str, Any]:
         from ..markdown.data_uris import shorten_data_uris
 
         sent["content"] = shorten_data_uris(text)  # a model cannot read base64 as an image
+    if message.get("role") in RESULTS and not pictures:
+        sent["content"] = _without_pictures(sent.get("content"))
     if media:
         from ..media.message_parts import content_part
 
         sent["content"] = [*(content_part(one.uri, one.name) for one in media), *text_parts(message.get("content"))]
     return sent
+
+
+def _without_pictures(content: Any) -> Any:
+    """Return the result of a tool with words in place of its pictures."""
+    if not isinstance(content, list):
+        return content
+    kept = [part for part in content if not (isinstance(part, dict) and part.get("type") == "image_url")]
+    if not (left := len(content) - len(kept)):
+        return content
+    what = "a picture" if left == 1 else f"{left} pictures"
+    return "\n\n".join([*map(text_of, ({"content": [part]} for part in kept)), f"({what}, which you cannot see)"])

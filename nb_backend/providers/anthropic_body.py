@@ -7,11 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from ..media.message_parts import text_parts
 from ..media.sniff import parse_data_uri
 from ..text import shorten
 from ..transport.json_body import encode_json
 from ..typing import Messages
 from .tool_calls import parse_arguments
+from .tool_results import IS_ERROR
+from .tool_results import RESULTS as _RESULTS
 
 Block = dict[str, Any]
 
@@ -22,7 +25,6 @@ _IMAGES: Final = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _NO_TEXTS: Final = re.compile(r"(?:image/(?!svg)|audio/|video/)")
 _MARK: Final = {"cache_control": {"type": "ephemeral"}}
 _MARKABLE: Final = ("text", "image", "document", "tool_use", "tool_result")
-_RESULTS: Final = ("tool", "function")  # roles
 _OURS: Final = ("image", "document", "search_result", "tool_result")  # types of blocks that no answer has
 _THINKING: Final = ("thinking", "redacted_thinking")
 _NOT_IN_AN_ID = re.compile(r"[^a-zA-Z0-9_-]")
@@ -219,13 +221,23 @@ def _result_ids(messages: Messages, at: int) -> set[str]:
 def _result_blocks(message: Mapping[str, Any], id_: str, open_calls: dict[str, str]) -> list[Block]:
     """Return the result of a call, which is then no longer open; one of a call that was not sent becomes a text."""
     content = message.get("content")
-    blocks = [*_blocks(content)]
+    blocks = [block for part in text_parts(content) for block in _result_part(part)]
     if id_ not in open_calls:
         return blocks
     result: Block = {"type": "tool_result", "tool_use_id": open_calls.pop(id_)}
+    if message.get(IS_ERROR) is True:
+        result["is_error"] = True
     if blocks:
         result["content"] = content if isinstance(content, str) else blocks
     return [result]
+
+
+def _result_part(part: Any) -> Iterator[Block]:
+    """Yield a part of a result; a file that the API does not take becomes a text, as the answer is already going on."""
+    try:
+        yield from _blocks([part])
+    except ValueError as error:
+        yield {"type": "text", "text": f"({error})"}
 
 
 # --- content parts and attachments

@@ -15,6 +15,7 @@ from .base import Provider
 from .catalog import openai_url, url_hint
 from .model import Model
 from .model_list import read_models
+from .tool_results import with_pictures_apart
 from .unknown_model import with_close_models
 
 _OTHER_DIALECT = (
@@ -73,6 +74,7 @@ class BackendApi(Provider):
         """Return the body in g4f's form, with ``media`` as ``[[data URI, file name], ...]``."""
         pairs = [(data, name) for data, name in media or []]
         uris = [[one.uri, name and one.name] for one, (_, name) in zip(attachments(pairs), pairs, strict=True)]
+        messages = with_pictures_apart(messages)
         return {"model": model, "messages": messages, "media": None if media is None else uris, "api_key": key}
 
     @classmethod

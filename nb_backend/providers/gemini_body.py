@@ -15,9 +15,15 @@ from .gemini_parts import is_made_up, parts_of_state
 from .gemini_refusals import marked
 from .gemini_thinking import is_at_least_3
 from .tool_calls import parse_arguments
+from .tool_results import IS_ERROR, RESULTS
 
 _TYPES: Final = {"audio/mpeg": "audio/mp3", "video/quicktime": "video/mov", "application/json": "text/plain"}
 """Media types that the service calls otherwise, or takes as text only."""
+_IN_RESULTS: Final = frozenset({"image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"})
+"""Media types that a result of Gemini 3 can contain; other models and types have them beside the results.
+
+Source: https://ai.google.dev/gemini-api/docs/function-calling, "Multimodal function responses".
+"""
 _SPECIAL_FILES: Final = ("youtube.com", "youtu.be", "generativelanguage.googleapis.com")
 
 
@@ -31,16 +37,21 @@ def contents_of(messages: Messages, model: str) -> dict[str, Any]:
     contents: list[dict[str, Any]] = []
     system: list[dict[str, Any]] = []
     names: dict[str, str] = {}  # of the functions that were called, by the id of the call
+    beside: list[dict[str, Any]] = []  # pictures of results, which follow all results of a round
     for message in messages:
         role = message.get("role")
+        if beside and role not in RESULTS:
+            contents[-1]["parts"] += beside
+            beside = []
         if role in ("system", "developer"):
             system += [part for part in _parts_of_content(message.get("content")) if part.get("text")]
             continue
         if role == "assistant":
             names |= _names_of_calls(message)
             parts = _model_parts(message, model, answered)
-        elif role in ("tool", "function"):
-            parts = _result_parts(message, names)
+        elif role in RESULTS:
+            result, files = _result_of(message, names, model)
+            parts, beside = [result], beside + files
         else:
             parts = [*_parts_of_content(message.get("content"))]
         sent = "model" if role == "assistant" else "user"
@@ -48,6 +59,8 @@ def contents_of(messages: Messages, model: str) -> dict[str, Any]:
             contents[-1]["parts"] += parts
         elif parts:
             contents.append({"role": sent, "parts": parts})
+    if beside:
+        contents[-1]["parts"] += beside
     return {"contents": contents} | ({"systemInstruction": {"parts": system}} if system else {})
 
 
@@ -120,14 +133,35 @@ def _model_parts(message: Mapping[str, Any], model: str, answered: set[str]) -> 
     return marked({"parts": parts})["parts"] if is_at_least_3(model) else parts
 
 
-def _result_parts(message: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the result of a function; pictures in it go beside it."""
+def _result_of(
+    message: Mapping[str, Any], names: Mapping[str, str], model: str
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the result of a function, and what goes beside it: pictures that it cannot contain."""
     id_ = str(message.get("tool_call_id") or "")
     name = names.get(id_) or message.get("name") or id_
-    parts = [*_parts_of_content(message.get("content"))]
-    text = "\n\n".join(str(part["text"]) for part in parts if "text" in part)
-    result = {"name": name, "response": {"result": text}} | ({"id": id_} if id_ and not is_made_up(id_) else {})
-    return [{"functionResponse": result}, *(part for part in parts if "text" not in part)]
+    texts, inside, beside = [], [], []
+    for part in _result_contents(message.get("content")):
+        if "text" in part:
+            texts.append(str(part["text"]))
+        elif is_at_least_3(model) and part.get("inlineData", {}).get("mimeType") in _IN_RESULTS:
+            inside.append(part)
+        else:
+            beside.append(part)
+    if beside:
+        beside.insert(0, {"text": f"Returned by {name}:"})
+    about = "error" if message.get(IS_ERROR) is True else "result"
+    result = {"name": name, "response": {about: "\n\n".join(texts)}}
+    result |= ({"parts": inside} if inside else {}) | ({"id": id_} if id_ and not is_made_up(id_) else {})
+    return {"functionResponse": result}, beside
+
+
+def _result_contents(content: Any) -> Iterator[dict[str, Any]]:
+    """Yield the parts of a result; a file that the service does not take becomes a text: the answer is going on."""
+    for part in content if isinstance(content, list) else [content]:
+        try:
+            yield from _parts_of_content([part])
+        except ValueError as error:
+            yield {"text": f"({error})"}
 
 
 _GENERATION: Final = frozenset(

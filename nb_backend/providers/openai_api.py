@@ -28,6 +28,7 @@ from .model import Model
 from .model_list import read_models
 from .other_dialect import with_missing_path
 from .reader import ResponseReader
+from .tool_results import with_pictures_apart
 from .unknown_model import with_close_models
 
 
@@ -73,6 +74,7 @@ class OpenAIApi(Provider):
     def body(cls, model: str, messages: Messages, media: MediaListType, key: settings.Secret) -> dict[str, Any]:
         """Return the body of a streamed chat completion, with ``media`` as content parts of the last user message."""
         messages = with_media([*map(with_state, messages)], attachments((data, name) for data, name in media or []))
+        messages = with_pictures_apart(messages)
         service = cls._service()
         usage = {} if service and not service.takes_stream_options else {"stream_options": refused_fields.USAGE}
         return {"model": model, "messages": messages, "stream": True, **usage}

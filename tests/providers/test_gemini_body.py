@@ -115,6 +115,7 @@ class TestContents:
         parts = contents(user("?"), asked("", ("1", "look", "{}")), result("1", shown))[-1]["parts"]
         assert parts == [
             {"functionResponse": {"name": "look", "response": {"result": "See"}, "id": "1"}},
+            {"text": "Returned by look:"},
             {"inlineData": {"mimeType": "image/png", "data": URI.partition(",")[2]}},
         ]
 

@@ -8,14 +8,30 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from image_serving import PNG, uri
 from tool_dialects import APIS, KEEP_STATE, LIMIT, MODEL, OPAQUE, Call, answer_of, body_of, told
 from wire_server import WireServer, status
 
 from nb_backend import Chat
 from nb_backend.errors import BackendError
-from nb_backend.tools import Tool
+from nb_backend.media.attachment import Attachment
+from nb_backend.providers import catalog
+from nb_backend.tools import Tool, calls
 
 each_dialect = pytest.mark.parametrize("api", APIS)
+PICTURE = uri(PNG).partition(",")[2]
+
+
+@pytest.fixture
+def sees(monkeypatch):
+    """What is known about the vision of the model, in a list; no server is asked for it."""
+    known: list[bool | None] = [None]
+
+    async def sees_images(*given: Any, **options: Any) -> bool | None:
+        return known[0]
+
+    monkeypatch.setattr(catalog, "sees_images", sees_images)
+    return known
 
 
 def tool_of(function: Any, name: str = "") -> Tool:
@@ -170,7 +186,7 @@ async def test_an_endless_loop_ends_at_the_limit_of_steps(wire_server, api):
 @each_dialect
 @pytest.mark.parametrize("stopped", ["first text", "tool", "second text"])
 async def test_a_stop_keeps_what_was_said_and_done(wire_server, api, stopped):
-    started, goes_on = asyncio.Event(), asyncio.Event()
+    started = asyncio.Event()
 
     async def waits(city: str) -> str:
         started.set()
@@ -216,6 +232,83 @@ async def test_a_stop_keeps_what_was_said_and_done(wire_server, api, stopped):
     last = [("assistant", "It is warm.")] if stopped == "second text" else []
     expected_history = [Q, ("assistant", "I look."), *calls, *(results if calls else []), *last, ("user", "And now?")]
     assert asked == expected_history
+
+
+class TestPictures:
+    """Pictures that tools return go to the model as pictures, after or inside the results of their round."""
+
+    @pytest.fixture(autouse=True)
+    def _tools_draw(self, monkeypatch):
+        picture = Attachment(uri(PNG), "plot.png")
+        monkeypatch.setattr(calls, "result_of", lambda value: (value, [picture] if "Rome" in value else []))
+
+    async def _rounds(self, server, api, **options):
+        server.answer(answer_of(api, "", ROME, OSLO))
+        server.answer(answer_of(api, "A plot."))
+        chat = chat_of(server, api)
+        await chat.ask("Draw", **options)
+        await chat.ask("And now?")
+        posts = [one.json for one in server.requests if one.body]
+        return posts[1], posts[2]
+
+    @pytest.mark.parametrize("api", ["openai-responses", "anthropic", "gemini"])
+    async def test_results_contain_them(self, wire_server, api, sees):
+        second, third = await self._rounds(wire_server, api)
+        results = [("result", "call_a", "18 degrees in Rome", 1), ("result", "call_b", "18 degrees in Oslo")]
+        assert told(api, second)[3:] == results
+        assert told(api, third)[3:5] == results
+
+    @pytest.mark.parametrize("api", ["g4f", "openai-chat"])
+    async def test_they_follow_results_that_are_texts(self, wire_server, api, sees):
+        second, third = await self._rounds(wire_server, api)
+        results = [
+            ("result", "call_a", "18 degrees in Rome\n\n(the picture follows)"),
+            ("result", "call_b", "18 degrees in Oslo"),
+            ("user", "The picture that weather returned:", 1),
+        ]
+        assert told(api, second)[3:] == results
+        assert told(api, third)[3:] == [*results, ("assistant", "A plot."), ("user", "And now?")]
+
+    @each_dialect
+    async def test_the_files_of_the_question_stay_with_the_question(self, wire_server, api, sees):
+        second, _ = await self._rounds(wire_server, api, images=[Attachment(uri(PNG), "mine.png")])
+        assert told(api, second)[0] == ("user", "Draw", 1)
+        assert second.get("media") is None
+        assert json.dumps(second).count(PICTURE) == 2
+
+    @each_dialect
+    async def test_a_model_without_vision_gets_words(self, wire_server, api, sees):
+        sees[0] = False
+        for body in await self._rounds(wire_server, api):
+            assert PICTURE not in json.dumps(body)
+            shown = [one for one in told(api, body) if one[:2] == ("result", "call_a")]
+            assert shown == [("result", "call_a", "18 degrees in Rome\n\n(a picture, which you cannot see)")]
+
+    async def test_an_older_model_of_gemini_gets_them_after_all_results(self, wire_server, sees):
+        wire_server.answer(answer_of("gemini", "", ROME, OSLO))
+        wire_server.answer(answer_of("gemini", "A plot."))
+        await Chat("gemini-2.5-flash", url=wire_server.url, api="gemini", tools=[tool_of(weather)]).ask("Draw")
+        parts = wire_server.requests[1].json["contents"][-1]["parts"]
+        kinds = [next(iter(part)) for part in parts]
+        assert kinds == ["functionResponse", "functionResponse", "text", "inlineData"]
+        assert parts[2]["text"] == "Returned by weather:"
+
+    async def test_a_file_that_the_service_does_not_take_becomes_words(self, wire_server, monkeypatch, sees):
+        drawing = Attachment("data:image/bmp;base64,AAAA", "a.bmp")
+        monkeypatch.setattr(calls, "result_of", lambda value: (value, [drawing]))
+        second, _ = await self._rounds(wire_server, "anthropic")
+        assert "cannot be sent" in json.dumps(second)
+
+
+async def test_a_failed_step_is_marked_where_the_dialect_has_a_mark(wire_server):
+    def fails(city: str) -> str:
+        raise ValueError("no such city")
+
+    wire_server.answer(answer_of("anthropic", "", ROME, Call("b", "other", {})))
+    wire_server.answer(answer_of("anthropic", "Sorry."))
+    await chat_of(wire_server, "anthropic", tool_of(fails, "weather"), tool_of(weather, "other")).ask(Q[1])
+    results = wire_server.requests[1].json["messages"][-1]["content"]
+    assert [one.get("is_error") for one in results] == [True, None]
 
 
 @each_dialect

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from wire_server import status
@@ -228,7 +229,7 @@ def _told_items(body: dict[str, Any]) -> list[tuple[Any, ...]]:
 def _told_blocks(body: dict[str, Any]) -> list[tuple[Any, ...]]:
     found: list[tuple[Any, ...]] = []
     roles = [message["role"] for message in body["messages"]]
-    assert all(first != second for first, second in zip(roles, roles[1:], strict=False)), "the roles alternate"
+    assert all(first != second for first, second in pairwise(roles)), "the roles alternate"
     for message in body["messages"]:
         texts = [block["text"] for block in message["content"] if block["type"] == "text"]
         pictures = sum(block["type"] == "image" for block in message["content"])
@@ -241,9 +242,8 @@ def _told_blocks(body: dict[str, Any]) -> list[tuple[Any, ...]]:
                 found.append(_counted("result", block["tool_use_id"], text, pictures=shown))
         if texts or pictures:
             found.append(_counted(message["role"], "\n".join(texts), pictures=pictures))
-        for block in message["content"]:
-            if block["type"] == "tool_use":
-                found.append(("call", block["id"], block["name"], block["input"]))
+        uses = [block for block in message["content"] if block["type"] == "tool_use"]
+        found += [("call", block["id"], block["name"], block["input"]) for block in uses]
     return found
 
 
@@ -260,9 +260,8 @@ def _told_contents(body: dict[str, Any]) -> list[tuple[Any, ...]]:
                 found.append(_counted("result", result.get("id", ""), text, pictures=shown))
         if texts or pictures:
             found.append(_counted(role, "\n".join(texts), pictures=pictures))
-        for part in content["parts"]:
-            if call := part.get("functionCall"):
-                found.append(("call", call.get("id", ""), call["name"], call["args"]))
+        calls = [part["functionCall"] for part in content["parts"] if "functionCall" in part]
+        found += [("call", call.get("id", ""), call["name"], call["args"]) for call in calls]
     return found
 
 
