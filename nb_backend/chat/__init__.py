@@ -33,6 +33,7 @@
 ``recording``      an answer as the cache stores it
 ``transcript``     a chat as a JSON file
 ``saved_chat``     the part of ``Chat`` that saves, exports and shows it
+``mcp_tools``      the part of ``Chat`` that connects to MCP servers
 ``atomic_files``   atomic file writes
 ``export``         a chat as Markdown and as a notebook
 ``jsonable``       values as JSON data

@@ -24,6 +24,7 @@ from .cache import AnswerCache
 from .cell_run import CellRun, cell_run
 from .cell_run import from_cell as from_cell
 from .history import History
+from .mcp_tools import McpTools
 from .messages import Message, describe_length, new_turn_id, opening_words, system_prompt
 from .observers import Observers
 from .prompt_text import prompt_text, system_text
@@ -41,7 +42,7 @@ _OPTIONS = frozenset(
 )  # of a prompt
 
 
-class Chat(SavedChat):
+class Chat(McpTools, SavedChat):
     """Chat with a model.
 
     >>> chat = Chat("gpt-4o", system="Answer in one sentence.")

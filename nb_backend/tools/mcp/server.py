@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakSet
 
+import httpx2
 from mcp import types
 from mcp.client import Client
 from mcp.shared.exceptions import MCPError
@@ -71,8 +72,9 @@ class McpServer:
     left out. A server that has ended starts again with the next call. ``close`` ends it.
     """
 
-    def __init__(self, name: str, target: Target) -> None:
+    def __init__(self, name: str, target: Target, close: Callable[[str], None]) -> None:
         self.name = name
+        self._close = close
         self.tools: list[Tool] = []
         self.target = target
         self._listing = Listing(name)
@@ -97,9 +99,7 @@ class McpServer:
 
     def close(self) -> None:
         """End the server. Its tools are taken out of the chats that have them."""
-        from . import disconnect
-
-        disconnect(self.name)
+        self._close(self.name)
 
     def give_to(self, chat: Any) -> None:
         """Add the tools to the list ``tools`` of a chat, and keep it as the server lists them."""
@@ -272,6 +272,8 @@ class McpServer:
             return error.error.message or f"error {error.error.code}"
         if isinstance(error, TransportError | ToolFailed):
             return str(error)
+        if isinstance(error, httpx2.TransportError):
+            return f"{self.target} does not answer ({shorten(str(error) or type(error).__name__)})"
         return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
