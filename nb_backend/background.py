@@ -26,6 +26,11 @@ POLL_SECONDS = 0.1
 user_thread: ContextVar[Callable[[Callable[[], Any]], Awaitable[Any]] | None] = ContextVar("user_thread", default=None)
 """Runs a function on the thread of the user's code, where no job waits: see ``on_user_thread``."""
 
+
+class NobodyWaits(RuntimeError):
+    """No thread of the user waits for what asks for it."""
+
+
 _current_job: ContextVar[Job[Any] | None] = ContextVar("nb_backend_job", default=None)
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -46,6 +51,7 @@ class Job(Generic[T]):
         self._task: asyncio.Task[T] | None = None
         self._on_poll = on_poll or (lambda: None)
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()  # for the thread that waits
+        self._is_awaited = False
         self.future: Future[T] = Future()
         if start:
             loop().call_soon_threadsafe(self._start)
@@ -60,6 +66,7 @@ class Job(Generic[T]):
         An interrupt cancels the job and is raised once the job has ended: as ``KeyboardInterrupt``, or as
         ``CancelledError`` inside a coroutine whose loop turns interrupts into cancellations.
         """
+        self._is_awaited = True
         with _note_interrupts_of_loop() as interrupts:
             try:
                 loop().call_soon_threadsafe(self._start)
@@ -75,6 +82,7 @@ class Job(Generic[T]):
 
         A cancellation of the waiter (or an interrupt) cancels the job and is raised once the job has ended.
         """
+        self._is_awaited = True
         ended = asyncio.wrap_future(self.future)
         try:
             while not ended.done():
@@ -96,6 +104,14 @@ class Job(Generic[T]):
                 interrupts.clear()
                 self.cancel()
 
+    async def on_waiting_thread(self, function: Callable[[], Any]) -> Any:
+        """Run a function on the thread that waits for the job; ``NobodyWaits`` if there is none."""
+        if not self._is_awaited or self.future.done():
+            raise NobodyWaits("no thread of the user waits for this")
+        future: Future[Any] = Future()
+        self._calls.append((function, future))
+        return await asyncio.wrap_future(future)
+
     def _poll(self) -> None:
         self._on_poll()
         while self._calls:
@@ -105,7 +121,8 @@ class Job(Generic[T]):
             try:
                 result = function()
             except KeyboardInterrupt:
-                future.set_exception(RuntimeError("interrupted"))
+                self.cancel()
+                future.set_exception(asyncio.CancelledError())
                 raise
             except BaseException as error:  # it belongs to the job
                 future.set_exception(error)
@@ -123,6 +140,8 @@ class Job(Generic[T]):
         self._start().cancel()
 
     def _settle(self, task: asyncio.Task[T]) -> None:
+        for _, future in self._calls:
+            future.cancel()
         if task.cancelled():
             self.future.set_exception(asyncio.CancelledError())
         elif (error := task.exception()) is not None:
@@ -152,18 +171,36 @@ async def on_user_thread(function: Callable[[], T]) -> T:
     """Run a function on the thread that waits for this coroutine, and return its result.
 
     That is the thread of the cell, or of the synchronous call. In a coroutine that the user's own loop runs, it is this
-    thread. ``RuntimeError`` if no thread waits. An interrupt of the function cancels the job.
+    thread. ``NobodyWaits`` if no thread waits. An interrupt of the function cancels what waits for it.
     """
+    result: T
     if (run_there := user_thread.get()) is not None:
-        result: T = await run_there(function)
-        return result
-    if not is_on_loop():
-        return function()
-    if (job := _current_job.get()) is None:
-        raise RuntimeError("no thread of the user waits for this")
-    future: Future[T] = Future()
-    job._calls.append((function, future))
-    return await asyncio.wrap_future(future)
+        result = await run_there(function)
+    elif not is_on_loop():
+        try:
+            result = function()
+        except KeyboardInterrupt:  # it would end the user's loop
+            raise asyncio.CancelledError from None
+    elif (job := _current_job.get()) is not None:
+        result = await job.on_waiting_thread(function)
+    else:
+        raise NobodyWaits("no thread of the user waits for this")
+    return result
+
+
+@contextmanager
+def raised_interrupts() -> Iterator[None]:
+    """Raise an interrupt at once: in a cell that awaits, ipykernel would only cancel the next ``await``."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+    finally:
+        if before is not None:  # None is a handler that was not installed from Python
+            signal.signal(signal.SIGINT, before)
 
 
 def check_may_block() -> None:

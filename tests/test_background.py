@@ -13,7 +13,7 @@ import threading
 import pytest
 
 from nb_backend import background
-from nb_backend.background import Job, run
+from nb_backend.background import Job, NobodyWaits, on_user_thread, run
 
 
 async def double(number: int) -> int:
@@ -253,3 +253,47 @@ def test_in_a_process_of_its_own(backend, script, printed):
     )
     assert (done.stderr, done.returncode) == ("", 0)
     assert done.stdout.splitlines() == printed
+
+
+class TestOnUserThread:
+    def test_a_function_runs_on_the_thread_that_waits(self):
+        assert run(on_user_thread(threading.current_thread)) is threading.current_thread()
+
+    def test_an_interrupt_of_the_function_cancels_the_job(self):
+        ended: list[str] = []
+
+        async def work() -> None:
+            try:
+                await on_user_thread(interrupt)
+            except asyncio.CancelledError:
+                ended.append("cancelled")
+                raise
+
+        def interrupt() -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run(work())
+        assert ended == ["cancelled"]
+
+    async def test_an_interrupt_in_the_loop_of_the_user_is_a_cancellation(self):
+        def interrupt() -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(asyncio.CancelledError):
+            await on_user_thread(interrupt)
+
+    def test_a_job_for_which_nobody_waits_says_so(self):
+        with pytest.raises(NobodyWaits):
+            Job(on_user_thread(threading.current_thread)).future.result(10)
+
+    def test_what_outlives_its_job_is_not_left_waiting(self):
+        async def work() -> asyncio.Task[threading.Thread]:
+            await asyncio.sleep(0)
+            return asyncio.create_task(on_user_thread(threading.current_thread))
+
+        async def outcome(task: asyncio.Task[threading.Thread]) -> BaseException | None:
+            await asyncio.wait([task])
+            return None if task.cancelled() else task.exception()
+
+        assert isinstance(run(outcome(run(work()))), NobodyWaits | None)

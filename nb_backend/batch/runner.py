@@ -210,6 +210,7 @@ class BatchRunner:
 
     async def _consume(self, stream: AnswerStream, result: Result) -> None:
         result.answer = stream.answer
+        stream.turn.request.consents.asker = None  # nobody answers the questions of many prompts
         async with aclosing(stream):
             async for _ in stream:
                 pass

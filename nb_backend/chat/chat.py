@@ -16,6 +16,7 @@ from ..providers.keywords import refuse_unknown
 from ..providers.registry import provider_named, resolve
 from ..services import split_model
 from ..text import truncate
+from ..tools.asking import ask_in_cell
 from ..tools.consent import Approve, Consents, check_approve
 from ..tools.tool import Tool, as_tools
 from ..typing import Messages
@@ -252,7 +253,7 @@ class Chat(McpTools, SavedChat):
             remarks=[*remarks],
             tools={one.wire_name: one for one in tools if isinstance(one, Tool)},
             max_steps=self.max_steps,
-            consents=Consents(self.approve),
+            consents=Consents(self.approve, ask_in_cell, run),
             act=act,
         )
 

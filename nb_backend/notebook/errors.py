@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from .. import settings
+from ..background import raised_interrupts
 from ..capture import is_shown, shown_stop
 
 if TYPE_CHECKING:
@@ -56,19 +56,15 @@ def report_interrupt(question: Question) -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise an interrupt at once: in a cell that awaits, ipykernel would only cancel the next ``await``."""
+    """Raise an interrupt at once, as one line, while nothing has been sent."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        yield
+        with raised_interrupts():
+            yield
     except KeyboardInterrupt as interrupt:
         raise _shown(interrupt, "stopped; nothing was sent") from None
-    finally:
-        if before is not None:  # None is a handler that was not installed from Python
-            signal.signal(signal.SIGINT, before)
 
 
 def _shown(interrupt: BaseException, line: str) -> BaseException:

@@ -3,7 +3,7 @@
 ``tool``      ``Tool``, and ``tool()``, which makes one of a function
 ``step``      ``ToolStep``: a call that was carried out or refused
 ``calls``     carries out the calls of an answer
-``consent``   who decides whether a call may run
+``consent``   who decides whether a call may run, and ``asking``, which asks the user in a cell
 ``schema``    the JSON schema of a function, and ``docstring``, what its docstring says about each argument
 ``results``   what a tool returned, as text and images
 ``values``    a value as text or image, also for prompts: tables by ``table_text``, HTML by ``html_text``

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -36,9 +37,9 @@ async def carry_out(
     ``tools`` are listed by the names that were sent. Questions to the user come one after the other, each once its step
     "asking" was taken, so that a view shows what is asked about. A call that fails, that is refused, that names no tool
     or has wrong arguments is a step with an error. If the generator is left early, nothing waits for the calls that
-    still run.
+    still run. An interrupt of a question is a ``CancelledError``.
     """
-    changed: asyncio.Queue[tuple[int, ToolStep, asyncio.Event]] = asyncio.Queue()
+    changed: asyncio.Queue[tuple[int, ToolStep, asyncio.Event] | None] = asyncio.Queue()
     asking, running = asyncio.Lock(), asyncio.Semaphore(MAX_AT_A_TIME)
 
     def note(at: int) -> Note:
@@ -52,10 +53,14 @@ async def carry_out(
         asyncio.create_task(_carry_out_one(call, at, tools, consents, asking, running, note(at)))
         for at, call in enumerate(calls)
     ]
+    for task in tasks:
+        task.add_done_callback(lambda task: changed.put_nowait(None) if task.cancelled() else None)
     try:
         left = len(tasks)
         while left:
-            at, step, taken = await changed.get()
+            if (change := await changed.get()) is None:
+                raise asyncio.CancelledError  # an interrupt of the question
+            at, step, taken = change
             left -= step.status == "done"
             yield at, step
             taken.set()
@@ -87,12 +92,12 @@ async def _carry_out_one(
         arguments = _checked(tool, call)
         if tool.approve:
             async with asking:
-                await note(replace(step, status="asking")).wait()  # the user sees what is asked about
-                consent = await consents.decide(step.call, tool)
-            if consent is not None:
-                step = replace(step, approved=consent.approved)
-                if not consent.approved:
-                    raise _CallError(f"refused{consent.reason and f': {consent.reason}'}")
+                if (consent := consents.settled(step.call, tool)) is None:
+                    await note(replace(step, status="asking")).wait()  # the user sees what is asked about
+                    consent = await consents.decide(step.call, tool)
+            step = replace(step, approved=consent.approved)
+            if not consent.approved:
+                raise _CallError(consent.reason)
         async with running:
             note(replace(step, status="running"))
             started = time.monotonic()
@@ -111,7 +116,7 @@ async def _carry_out_one(
 
 def _checked(tool: Tool, call: ToolCall) -> dict[str, Any]:
     try:
-        return tool.check(call.arguments)
+        return tool.check(deepcopy(call.arguments))  # what is shown stays what was asked for
     except ValueError as error:
         raise _CallError(f"wrong arguments: {error}") from None
 

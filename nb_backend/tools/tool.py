@@ -22,7 +22,8 @@ class Tool:
     ``parameters`` is the JSON schema of the arguments, an object. ``function`` gets them by name; it may be a coroutine
     function. With ``approve`` the user is asked before each call. ``check`` returns the arguments as the function takes
     them; it raises ``ValueError`` in one line, for the model, if they do not fit. ``scope`` is how long the answer
-    "always" counts: for this tool until the kernel ends ("session"), or within one run of a cell ("cell").
+    "always" counts: for this tool until the kernel ends ("session"), or within one run of a cell ("cell"). ``origin``
+    says which server the tool is from, and how that is reached; "" for a function of this process.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Tool:
     approve: bool = False
     check: Callable[[dict[str, Any]], dict[str, Any]] = field(default=lambda arguments: arguments, repr=False)
     scope: Literal["session", "cell"] = "session"
+    origin: str = ""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself."""
