@@ -7,6 +7,7 @@
 ``engine``  what an engine is, and the events that it yields
 ``llama``  the engine that runs a model with llama.cpp
 ``special_tokens``  the special tokens of a model, written as text
+``gguf_metadata``  what a model's file says about it
 ``lazy_engine``  the engine that fetches and loads its model on first use
 ``weights``  the file of the default model
 ``gguf_files``  which file of a repository on the Hugging Face hub is meant

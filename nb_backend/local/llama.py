@@ -18,6 +18,7 @@ import orjson
 
 from .engine import Body, EngineError, Event, finish_event, provider_event, usage_event
 from .gguf_files import size_of
+from .gguf_metadata import takes_tools
 from .special_tokens import special_tokens
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ SMALL_MODEL = 300_000_000
 MAX_TOKEN_BYTES = 128
 # Seconds without a sign of life, after which llama.cpp is taken for stuck: a grammar can make it loop forever.
 STUCK_AFTER = 300.0
+_UNSEEN = "(a file that you cannot read: you read text only)"  # in place of the picture that a tool returned
 SOCKET_PATH_MAX = 100  # bytes; operating systems allow 104 to 108
 
 PARAMETERS = frozenset(
@@ -68,6 +70,10 @@ class PromptTooLongError(EngineError):
     """The chat does not fit into the model's context."""
 
 
+class NoToolsError(EngineError):
+    """The request has tools, and the chat template of the model has no place for them."""
+
+
 class EngineStuckError(EngineError):
     """llama.cpp will never answer again, until its process is restarted."""
 
@@ -94,6 +100,8 @@ class LlamaEngine:
         ``sampling`` are the defaults of parameters that a request does not set, in place of llama.cpp's own.
         """
         self.name = name or path.stem
+        self._path = path
+        self._takes_tools: bool | None = None  # not known until a request has tools
         self._sampling = sampling or {}
         self._is_small = _is_small(path)
         self._server = _load(path, parallel)
@@ -107,6 +115,8 @@ class LlamaEngine:
         refuse_media(self.name, body)
         if len(orjson.dumps(body["messages"])) > CONTEXT * MAX_TOKEN_BYTES:
             raise _too_long(self.name, f"more than {CONTEXT}", CONTEXT)
+        if body.get("tools") and body.get("tool_choice") != "none":
+            await self._refuse_tools_in_vain()
         loop = asyncio.get_running_loop()
         chunks: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         client_left = threading.Event()
@@ -148,6 +158,16 @@ class LlamaEngine:
                     f"{self.name} has sent nothing for {STUCK_AFTER:g} seconds and is stuck (a grammar or schema can "
                     "do that): the embedded backend ends now, ask again and a new one starts"
                 )
+
+    async def _refuse_tools_in_vain(self) -> None:
+        """Raise ``NoToolsError`` if the model cannot know of tools: llama.cpp would leave them out without a word."""
+        if self._takes_tools is None:
+            self._takes_tools = await asyncio.to_thread(takes_tools, self._path)
+        if not self._takes_tools:
+            raise NoToolsError(
+                f"{self.name} was not made to call tools: leave the tools out, or ask another model "
+                "(%backend local hf:ORG/REPO, or NB_BACKEND_URL)"
+            )
 
     def _request(self, body: Body) -> dict[str, Any]:
         """Return the request for llama.cpp. With ``return_progress`` it can be stopped while it reads the prompt."""
@@ -204,8 +224,8 @@ class _Translation:
 
 
 def refuse_media(name: str, body: Body) -> None:
-    """Raise ``TextOnlyError`` if the request has anything but text."""
-    contents = [message.get("content") for message in body["messages"]]
+    """Raise ``TextOnlyError`` if the user sends anything but text. What a tool returned must not end the answer."""
+    contents = [message.get("content") for message in body["messages"] if message["role"] != "tool"]
     parts = [part for content in contents if isinstance(content, list) for part in content]
     if body.get("media") or any(part.get("type") != "text" for part in parts):
         raise TextOnlyError(
@@ -219,7 +239,8 @@ def _with_one_text(message: dict[str, Any]) -> dict[str, Any]:
     content = message.get("content")
     if not isinstance(content, list):
         return message
-    return {**message, "content": "\n".join(part.get("text", "") for part in content)}
+    unread = _UNSEEN if message["role"] == "tool" else ""
+    return {**message, "content": "\n".join(part.get("text", unread) for part in content)}
 
 
 def _load(path: Path, parallel: int) -> xllamacpp.Server:

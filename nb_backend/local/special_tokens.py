@@ -7,18 +7,15 @@ begin another one. xllamacpp has no call that reads a part of a prompt as text o
 
 from __future__ import annotations
 
-import mmap
 import re
-import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from .gguf_metadata import read_fields
+
 ZERO_WIDTH_SPACE = "\u200b"
 
-# The format of GGUF files: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
-_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # bytes of a value, by its type
-_STRING, _ARRAY = 8, 9
 _TOKENS, _TYPES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
 _SPECIAL_TYPES = frozenset({2, 3})  # unknown and control; llama.cpp reads user-defined tokens (4) in any text
 # llama.cpp takes a few tokens for special by their names, also if the file calls them normal
@@ -55,60 +52,11 @@ class SpecialTokens:
 
 def special_tokens(path: Path) -> SpecialTokens:
     """Read the special tokens of the model in a GGUF file; none if the file has no vocabulary, or is not one."""
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return SpecialTokens(_special(*_vocabulary(data)))
-    except (OSError, ValueError, struct.error):  # llama.cpp will say what is wrong with it
-        return SpecialTokens(())
+    vocabulary = read_fields(path, (_TOKENS, _TYPES))
+    return SpecialTokens(_special(vocabulary.get(_TOKENS, []), vocabulary.get(_TYPES, [])))
 
 
-def _special(tokens: list[str], types: tuple[int, ...]) -> Iterator[str]:
+def _special(tokens: list[str], types: list[int]) -> Iterator[str]:
     for at, token in enumerate(tokens):
         if (at < len(types) and types[at] in _SPECIAL_TYPES) or _SPECIAL_NAME.fullmatch(token):
             yield token
-
-
-def _vocabulary(data: mmap.mmap) -> tuple[list[str], tuple[int, ...]]:
-    """Return the tokens, and the type of each."""
-    magic, version, _, count = struct.unpack_from("<4sIQQ", data, 0)
-    if magic != b"GGUF" or version < 2:
-        raise ValueError("not a GGUF file of version 2 or later")
-    tokens: list[str] = []
-    types: tuple[int, ...] = ()
-    at = 24
-    for _ in range(count):
-        key, at = _string(data, at)
-        (kind,) = struct.unpack_from("<I", data, at)
-        at += 4
-        if kind == _STRING:
-            _, at = _string(data, at)
-        elif kind != _ARRAY:
-            at += _size(kind)
-        else:
-            kind, length = struct.unpack_from("<IQ", data, at)
-            at += 12
-            if kind == _STRING:
-                for _ in range(length):
-                    text, at = _string(data, at)
-                    if key == _TOKENS:
-                        tokens.append(text)
-            else:
-                types = struct.unpack_from(f"<{length}i", data, at) if key == _TYPES else types
-                at += length * _size(kind)
-        if tokens and types:
-            break
-    return tokens, types
-
-
-def _string(data: mmap.mmap, at: int) -> tuple[str, int]:
-    (length,) = struct.unpack_from("<Q", data, at)
-    end = at + 8 + length
-    if end > len(data):
-        raise ValueError("the file is cut")
-    return data[at + 8 : end].decode("utf-8", "replace"), end
-
-
-def _size(kind: int) -> int:
-    if kind not in _SIZES:
-        raise ValueError("a type of values that is not known")
-    return int(_SIZES[kind])

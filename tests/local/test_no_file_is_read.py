@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from local_support import TOKEN, posix, question, real_weights, serving
+from local_support import TOKEN, let_models_take_tools, posix, question, real_weights, serving
 from wait import PATIENCE
 
 from nb_backend.local.lazy_engine import LazyEngine
@@ -77,15 +77,18 @@ def naming(path: Path) -> Iterator[dict[str, Any]]:
         yield question(json_schema={"$ref": name})
         yield question(json_schema={"$ref": f"{name}#/a", "$id": name, "$schema": name})
         yield question(response_format={"type": "json_schema", "json_schema": {"schema": {"$ref": name}}})
-        yield question(tools=[{"type": "function", "function": {"name": "f", "parameters": {"$ref": name}}}])
+        tools = [{"type": "function", "function": {"name": "f", "parameters": {"$ref": name}}}]
+        yield question(tools=tools)
+        yield question(tools=tools, tool_choice="required")
         yield question("{% include '" + name + "' %}{{ open('" + name + "').read() }}")
 
 
 @posix
 @pytest.mark.parametrize("real", [False, True], ids=["scripted", "llama.cpp"])
-async def test_no_body_has_a_file_read(trap, real):
+async def test_no_body_has_a_file_read(trap, real, monkeypatch):
     if real:
         real_weights()
+        let_models_take_tools(monkeypatch)
     engine = LazyEngine() if real else ScriptedEngine()
     bodies = list(naming(trap))
     async with serving(engine) as url, aiohttp.ClientSession(url, headers=KEY) as client:

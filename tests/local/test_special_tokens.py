@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from local_support import answer, question, real_weights
+from local_support import answer, gguf, question, real_weights
 
 from nb_backend.local import llama
 from nb_backend.local.llama import LlamaEngine
@@ -17,24 +16,6 @@ from nb_backend.local.special_tokens import ZERO_WIDTH_SPACE, SpecialTokens, spe
 
 OF_SMOLLM2 = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<repo_name>", "<file_sep>", "<jupyter_start>")
 CONTROL, NORMAL, USER_DEFINED, UNKNOWN, BYTE = 3, 1, 4, 2, 6
-
-
-def text(value: str) -> bytes:
-    return struct.pack("<Q", len(value.encode())) + value.encode()
-
-
-def gguf(tokens: dict[str, int], *, tokens_first: bool = True, version: int = 3) -> bytes:
-    """Build the beginning of a GGUF file with these tokens and their types."""
-    fields = [
-        text("general.name") + struct.pack("<I", 8) + text("a model"),
-        text("a.number") + struct.pack("<If", 6, 0.5),
-        text("an.array") + struct.pack("<IIQ", 9, 10, 2) + bytes(16),
-    ]
-    names = struct.pack("<IIQ", 9, 8, len(tokens)) + b"".join(map(text, tokens))
-    types = struct.pack("<IIQ", 9, 5, len(tokens)) + struct.pack(f"<{len(tokens)}i", *tokens.values())
-    vocabulary = [text("tokenizer.ggml.tokens") + names, text("tokenizer.ggml.token_type") + types]
-    fields += vocabulary if tokens_first else reversed(vocabulary)
-    return struct.pack("<4sIQQ", b"GGUF", version, 0, len(fields)) + b"".join(fields) + bytes(100)
 
 
 def found_in(path: Path, data: bytes) -> frozenset[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
-from local_support import QUESTION, TOKEN, events_of, question, real_weights, serving
+from local_support import QUESTION, TOKEN, events_of, let_models_take_tools, question, real_weights, serving
 from wait import PATIENCE, until
 
 from nb_backend import BackendApi
@@ -196,7 +196,10 @@ HOSTILE: list[dict[str, Any]] = [
     *({"response_format": {"type": "json_schema", "json_schema": value}} for value in (5, {}, {"schema": []})),
     *({"response_format": {"type": value}} for value in (5, "xml", None)),
     *({"tools": [value]} for value in ({}, {"type": "x"}, {"type": "function"}, {"type": "function", "function": 5})),
-    {"tools": [{"type": "function", "function": FUNCTION}], "tool_choice": "required"},
+    *(
+        {"tools": [{"type": "function", "function": function}], "tool_choice": "required"}
+        for function in (FUNCTION, *({"name": "f", "parameters": schema} for schema in SCHEMAS[::3]))
+    ),
     {"tool_choice": "whatever"},
     {"logit_bias": {"99999999": 5, "-1": 5, "5": 1e308, "x" * 100_000: -5, "": None}},
     {"logit_bias": [[2**31, 5], [-(2**31), 5], [5, True], [], [1, 2, 3], [None, None], "x"]},
@@ -207,8 +210,9 @@ HOSTILE: list[dict[str, Any]] = [
 ]
 
 
-async def test_what_the_model_refuses_is_one_line_and_it_goes_on_answering():
+async def test_what_the_model_refuses_is_one_line_and_it_goes_on_answering(monkeypatch):
     real_weights()
+    let_models_take_tools(monkeypatch)
     bodies = [question(max_tokens=2) | hostile for hostile in HOSTILE]
     bodies += [question(max_tokens=2) | {"messages": [message]} for message in MESSAGES]
     async with serving(LazyEngine()) as url, aiohttp.ClientSession(url, headers=KEY) as client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import struct
 import subprocess
 import sys
 import zipfile
@@ -17,8 +18,10 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from tool_template import TEMPLATE
 from wait import PATIENCE
 
+from nb_backend.local import llama
 from nb_backend.local.app import create_app, create_runner
 from nb_backend.local.process import Address
 
@@ -87,6 +90,38 @@ def real_weights() -> Path:
     """Return the real model's file, in the user's cache whatever a test has set; fetched if it is not there."""
     command = [sys.executable, "-m", "nb_backend.local", "fetch"]
     return Path(subprocess.check_output(command, env=_ENVIRONMENT, text=True).strip())
+
+
+def let_models_take_tools(patch: pytest.MonkeyPatch) -> None:
+    """Load models from now on with a chat template that has a place for tools, as those of larger models have."""
+
+    def with_template(*args: Any) -> Any:
+        params = parameters(*args)
+        params.chat_template = TEMPLATE
+        return params
+
+    parameters = llama._parameters
+    patch.setattr(llama, "_parameters", with_template)
+    patch.setattr(llama, "takes_tools", lambda path: True)
+
+
+def gguf(tokens: dict[str, int], *, tokens_first: bool = True, version: int = 3, **texts: str) -> bytes:
+    """Build the beginning of a GGUF file with these tokens and their types, and with texts; "__" is a dot in a name."""
+    fields = [
+        _text("general.name") + struct.pack("<I", 8) + _text("a model"),
+        _text("a.number") + struct.pack("<If", 6, 0.5),
+        _text("an.array") + struct.pack("<IIQ", 9, 10, 2) + bytes(16),
+    ]
+    names = struct.pack("<IIQ", 9, 8, len(tokens)) + b"".join(map(_text, tokens))
+    types = struct.pack("<IIQ", 9, 5, len(tokens)) + struct.pack(f"<{len(tokens)}i", *tokens.values())
+    vocabulary = [_text("tokenizer.ggml.tokens") + names, _text("tokenizer.ggml.token_type") + types]
+    fields += vocabulary if tokens_first else reversed(vocabulary)
+    fields += [_text(name.replace("__", ".")) + struct.pack("<I", 8) + _text(value) for name, value in texts.items()]
+    return struct.pack("<4sIQQ", b"GGUF", version, 0, len(fields)) + b"".join(fields) + bytes(100)
+
+
+def _text(value: str) -> bytes:
+    return struct.pack("<Q", len(value.encode())) + value.encode()
 
 
 def wheel(folder: Path, members: dict[str, bytes | Path]) -> Path:

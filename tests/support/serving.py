@@ -96,7 +96,7 @@ def _lists_its_models(engine: ScriptedEngine) -> Any:
 
 
 def openai_app(engine: ScriptedEngine) -> web.Application:
-    """Return an OpenAI server, which sends text, reasoning, tool calls, finish, usage and errors of a script as chunks."""
+    """Return an OpenAI server, which sends the events of a script as chunks: also calls, usage and errors."""
 
     async def completions(request: web.Request) -> web.StreamResponse:
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
