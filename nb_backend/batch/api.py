@@ -15,6 +15,7 @@ from ..chat.chat import Chat
 from ..chat.schema import Schema
 from ..providers.keywords import refuse_unknown
 from ..services import split_model
+from ..tools.tool import as_tools
 from .awaitable import BatchCall, caller_can_await
 from .progress import choose_view
 from .runner import BatchRunner, Item, Result
@@ -59,6 +60,9 @@ def map(
     table, it returns a table with the schema's columns, a column ``error`` if any prompt failed, and a boolean
     column ``complete`` if any answer is incomplete. A list of objects has the attribute ``complete``, a Series has
     ``attrs["complete"]``: a bool for each prompt. The model is asked once more if its answer does not fit the schema.
+
+    ``tools`` are functions that the model may call, as for ``Chat``. Nobody is asked here: a call that needs consent is
+    refused, unless ``approve`` decides about it.
 
     In a coroutine, or in a cell with an ``await``, the requests start at once and the call returns what can be awaited;
     if it is used without ``await``, it waits by itself. An interrupt ends all requests. The same call again sends only
@@ -142,6 +146,8 @@ def _make_call(
         raise ValueError(f"concurrency is {concurrency!r}: it has to be a whole number of at least 1")
     if not isinstance(url := chat.get("url"), str | None):
         chat = {**chat, "url": [*url]}  # an iterator could be read only once, and each chat reads it
+    if chat.get("tools") is not None:
+        chat = {**chat, "tools": as_tools(chat["tools"])}  # a schema is made once, not for each prompt
     request = Chat(model, **chat).request("")  # raises now what would fail for every item
     batch = BatchRunner(items, total, concurrency=concurrency, schema=schema, chat=chat)
     has_cache = request.store is not None

@@ -18,7 +18,7 @@ from ..services import split_model
 from ..text import truncate
 from ..tools.asking import ask_in_cell
 from ..tools.consent import Approve, Consents, check_approve
-from ..tools.tool import Tool, as_tools
+from ..tools.tool import Tool, as_tools, joined
 from ..typing import Messages
 from .answer import Answer
 from .cache import AnswerCache
@@ -90,7 +90,7 @@ class Chat(McpTools, SavedChat):
         connect_timeout: float | None = None,
         idle_timeout: float | None = None,
         effort: str | None = None,
-        tools: Iterable[Any] | None = None,
+        tools: Any = None,
         max_steps: int = MAX_STEPS,
         approve: Approve = None,
         **params: Any,
@@ -113,7 +113,7 @@ class Chat(McpTools, SavedChat):
             provider_named(api)
         self._system = system_text(system)
         self._title: str | None = None
-        self.tools: list[Any] = as_tools(tools or [])
+        self.tools: list[Any] = as_tools(tools)
         self.max_steps = max_steps
         self.approve = check_approve(approve)
         if type(max_steps) is not int or max_steps < 0:
@@ -197,7 +197,7 @@ class Chat(McpTools, SavedChat):
         cache: bool | str | os.PathLike[str] | None = None,
         refresh: bool = False,
         remarks: Iterable[str] = (),
-        tools: Iterable[Any] | None = None,
+        tools: Any = None,
         act: bool = False,
         **params: Any,
     ) -> Request:
@@ -219,7 +219,7 @@ class Chat(McpTools, SavedChat):
         refuse_unknown({**self.params}, "chat.params")
         params = {**({"provider": self.provider} if self.provider else {}), **self.params, **params}
         check_effort(params.get("effort"))
-        tools = as_tools(_distinct([*params.pop("tools", ()), *self.tools, *(tools or ())]))
+        tools = joined(params.pop("tools", None), self.tools, tools)
         params |= {"tools": [one.schema if isinstance(one, Tool) else one for one in tools]} if tools else {}
         prompt = prompt_text(prompt)
         system = system_text(system)
@@ -378,8 +378,3 @@ class Chat(McpTools, SavedChat):
             provider=str(answer.provider.get("name") or ""),
             requested=request.params.get("provider"),
         )
-
-
-def _distinct(tools: list[Any]) -> list[Any]:
-    """Return the tools, each object once."""
-    return [*{id(one): one for one in tools}.values()]

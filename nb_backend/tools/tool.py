@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from types import FunctionType
 from typing import Any, Literal
 
+from ..text import truncate
+
 _MAX_WIRE_NAME = 64  # characters; OpenAI and Gemini refuse longer ones
+_MAX_DESCRIPTION = 1024  # characters; models of OpenAI and Azure refuse longer ones
 
 
 class ToolFailed(Exception):
@@ -47,7 +51,8 @@ class Tool:
     @property
     def schema(self) -> dict[str, Any]:
         """The tool as chat completions take it; other dialects translate it."""
-        about = {"name": self.wire_name, "description": self.description, "parameters": self.parameters}
+        description = truncate(self.description, _MAX_DESCRIPTION)
+        about = {"name": self.wire_name, "description": description, "parameters": self.parameters}
         return {"type": "function", "function": about}
 
 
@@ -62,42 +67,80 @@ def tool(
 
     >>> chat = Chat(tools=[tool(delete_rows, approve=True)])
 
-    ``approve=True`` asks the user before each call. Without ``function``, it returns a decorator.
+    ``approve=True`` asks the user before each call. Without ``function``, it returns a decorator. Raises ``TypeError``
+    or ``ValueError`` in one line if a model cannot call the function.
     """
+    if name is not None and not (isinstance(name, str) and name.isprintable() and re.search(r"\w", name)):
+        raise ValueError(f"{name!r} cannot be the name of a tool: use letters and digits")
     if function is None:
         return lambda one: tool(one, name=name, description=description, approve=approve)
     if isinstance(function, Tool):
-        changed = {"name": name or function.name, "description": description or function.description}
-        return Tool(**{**vars(function), **changed, "approve": approve or function.approve})
-    from .schema import parameters_of
+        described = function.description if description is None else description
+        asks = approve or function.approve
+        return replace(function, name=name or function.name, description=described, approve=asks)
+    if not callable(function):
+        raise TypeError(f"a tool is a function, not {type(function).__name__}: give the function itself")
+    from .schema import name_of, parameters_of
 
-    parameters, check, about = parameters_of(function)
-    return Tool(
-        name=name or str(getattr(function, "__name__", type(function).__name__)),
-        description=about if description is None else description,
-        parameters=parameters,
-        function=function,
-        approve=approve,
-        check=check,
-    )
+    own_name = name or name_of(function)
+    if own_name.startswith("<"):
+        raise ValueError(f"a tool needs a name, and {own_name} is not one: tool(function, name=…)")
+    parameters, check, about = parameters_of(function, own_name)
+    described = about if description is None else description
+    return Tool(own_name, described, parameters, function, approve=approve, check=check)
 
 
-def as_tools(given: Iterable[Any]) -> list[Any]:
+def as_tools(given: Any) -> list[Any]:
     """Return functions as tools; tools, and dicts in a service's own form, stay as they are.
 
-    ``TypeError`` for anything else, ``ValueError`` if two tools have the same name.
+    ``given`` is one of these, several, or ``None``. A function that was defined again, as cells do when they run again,
+    replaces the one before it. ``TypeError`` for anything else, ``ValueError`` if two tools have the same name.
     """
-    if isinstance(given, str | bytes | dict) or not isinstance(given, Iterable):
-        given = [given]
-    tools = []
-    for one in given:
+    tools: list[Any] = []
+    for one in listed(given):
         if not isinstance(one, Tool | dict) and not callable(one):
             raise TypeError(f"a tool is a function, not {type(one).__name__}: give the function itself")
-        tools.append(one if isinstance(one, Tool | dict) else tool(one))
+        if isinstance(one, dict) and any(map(callable, one.values())):
+            raise TypeError("tools are a list of functions, not a dict of them")
+        made = one if isinstance(one, Tool | dict) else tool(one)
+        same = [other for other in tools if isinstance(made, Tool) and _is_same(other, made)]
+        tools = [other for other in tools if other not in same] + [made]
     names = [one.wire_name for one in tools if isinstance(one, Tool)]
     if twice := next((name for at, name in enumerate(names) if name in names[:at]), None):
         raise ValueError(f"two tools are called {twice}: give one another name with tool(function, name=…)")
     return tools
+
+
+def joined(*groups: Any) -> list[Any]:
+    """Return several groups as the tools of one request; a later one replaces an earlier one of the same name."""
+    tools: list[Any] = []
+    for group in map(as_tools, groups):
+        names = {one.wire_name for one in group if isinstance(one, Tool)}
+        kept = [one for one in tools if not (isinstance(one, Tool) and one.wire_name in names) and one not in group]
+        tools = kept + group
+    return tools
+
+
+def listed(given: Any) -> list[Any]:
+    """Return one tool, several or ``None`` as a list."""
+    if given is None:
+        return []
+    is_one = isinstance(given, str | bytes | dict) or callable(given) or not isinstance(given, Iterable)
+    return [given] if is_one else [*given]
+
+
+def _is_same(one: Any, other: Tool) -> bool:
+    """Whether two tools have the same function, or the same one defined again, under the same name."""
+    if not isinstance(one, Tool) or one.name != other.name:
+        return False
+    home = _home(one.function)
+    return one.function == other.function or (home is not None and home == _home(other.function))
+
+
+def _home(function: Any) -> tuple[str, str] | None:
+    """Return the module and the name of a function that a module, or the notebook, defines at its top."""
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    return (module, name) if isinstance(function, FunctionType) and module and name and "<" not in name else None
 
 
 def wire_name(name: str) -> str:
