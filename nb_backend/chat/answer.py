@@ -8,10 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from ..events import RawResponse, content_text, finish_reason, reasoning_text, urls_of
-from ..markdown.data_uris import MAX_LIVE_BYTES, shorten_data_uris
-from ..markdown.elements import incomplete_note, join_blocks
+from ..markdown.data_uris import shorten_data_uris
 from ..markdown.fences import code_blocks
-from ..markdown.images import answer_markdown
 from ..media.attachment import Attachment
 from ..media.message_parts import text_of
 from ..providers.finish_reasons import describe, is_done
@@ -19,8 +17,8 @@ from ..providers.sources import Source, SourceList
 from ..providers.think_tags import split_unopened
 from ..providers.tool_calls import ToolCall, ToolCallCollector, describe_calls
 from ..text import counted, duration, safe_terminal, truncate
-from ..tools.step import OPEN, ToolStep
-from .answer_images import AnswerImages
+from ..tools.step import OPEN, ToolStep, describe_steps
+from .answer_shown import ShownAnswer
 from .images import ImageUrl
 from .messages import metadata, without_turns
 from .provider_label import provider_label, without_login
@@ -33,7 +31,7 @@ _MAX_REMARKS = 3  # in the status line
 
 
 @dataclass(repr=False)
-class Answer(AnswerImages):
+class Answer(ShownAnswer):
     """Answer of a model. ``str()`` is its text; in a notebook it shows itself as Markdown.
 
     ``provider`` says who answered (``name``, ``label``, ``model``). ``usage`` holds the token counts as the server
@@ -323,14 +321,6 @@ class Answer(AnswerImages):
         elif self.finish_reason is not None:
             self.complete = is_done(self.finish_reason) and not (self.stopped or self._failed)
 
-    def to_markdown(self, *, live: bool = False, growing: bool = False) -> str:
-        """Return the answer as safe Markdown with its images.
-
-        ``live=True`` shortens large images to a word or a link; ``growing=True`` holds back a formula that is open.
-        """
-        limit = MAX_LIVE_BYTES if live else None
-        return answer_markdown(self.text, self.image_targets(), self._alts, limit, growing=growing)
-
     def __str__(self) -> str:
         return self.text
 
@@ -339,13 +329,9 @@ class Answer(AnswerImages):
         mark = ", stopped=True" if self.stopped else ", complete=False" if self.shortcomings else ""
         return f"Answer({start!r}, model={self.model!r}{mark})"
 
-    def _repr_markdown_(self) -> str:
-        why = " · ".join(self.shortcomings)
-        return join_blocks(self.to_markdown(), incomplete_note(why)) if why else self.to_markdown()
-
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         why = " · ".join(self.shortcomings)
-        printer.text(safe_terminal(shorten_data_uris(self.text) + (f"\n\n[incomplete · {why}]" if why else "")))
+        printer.text(safe_terminal(shorten_data_uris(self.to_text()) + (f"\n\n[incomplete · {why}]" if why else "")))
 
 
 Answer.__module__ = "nb_backend.chat"  # its public home, which pickles and IPython's formatters name
@@ -357,15 +343,17 @@ def summarize(answer: Answer, *, failed: bool, without: Collection[str] = ()) ->
     With a cache it says when the model was asked, in the first run and in each replay alike. ``without`` are parts that
     the reader is told elsewhere.
     """
-    calls = answer.tool_calls
+    calls, steps = answer.tool_calls, answer.steps
     parts = []
     if answer.stopped:
         parts.append("stopped")
     if failed:
-        parts.append("broke off" if answer.text else "no answer")
-    if not (answer.stopped or failed or answer.text.strip() or answer.images or answer.audio or calls):
-        parts.append("empty answer")
+        parts.append("broke off" if answer.text or steps else "no answer")
+    if not (answer.stopped or failed or answer.rounds[-1][0].strip() or answer.images or answer.audio or calls):
+        parts.append("no text after the tool calls" if steps else "empty answer")
     parts += answer.shortcomings
+    if steps:
+        parts.append(describe_steps(steps))
     if calls:
         parts.append(describe_calls(calls))
     elif answer.finish_reason and is_done(answer.finish_reason) and (ending := describe(answer.finish_reason)):

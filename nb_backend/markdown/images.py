@@ -28,15 +28,22 @@ def answer_markdown(
     return AnswerMarkdown(addresses, alts, max_image_bytes).finish(text, growing=growing)
 
 
-def piece_markdown(texts: list[str], addresses: Mapping[str, str], alts: Mapping[str, str]) -> list[str]:
+def piece_markdown(
+    texts: list[str],
+    addresses: Mapping[str, str],
+    alts: Mapping[str, str],
+    max_image_bytes: int | None = None,
+    *,
+    growing: bool = False,
+) -> list[str]:
     """Return the same as ``answer_markdown`` for each piece of a text."""
-    writer = AnswerMarkdown(addresses, alts)
+    writer = AnswerMarkdown(addresses, alts, max_image_bytes)
     if len(texts) > 1 and any("]:" in text for text in texts):  # a later piece may define a label
         from .safe import markdown_and_images
 
         for text in texts:
             markdown_and_images(text, addresses, writer.references)
-    return [*map(writer.write, texts[:-1]), writer.finish(texts[-1])]
+    return [*map(writer.write, texts[:-1]), writer.finish(texts[-1], growing=growing)]
 
 
 class AnswerMarkdown:

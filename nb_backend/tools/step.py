@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeAlias
 
 from ..media.attachment import Attachment
 from ..providers.tool_calls import ToolCall
+from ..text import counted
 from ..transport.json_body import encode_json
 
 Status: TypeAlias = Literal["asking", "running", "done"]
@@ -66,6 +67,14 @@ class ToolStep:
             float(seconds) if isinstance(seconds, int | float) and 0 <= seconds < 1e9 else 0.0,
             [*_attachments(images)] if isinstance(images, list) else [],
         )
+
+
+def describe_steps(steps: Sequence[ToolStep]) -> str:
+    """Return for a status line how many calls there were, and what became of them: ``3 tool calls, 1 refused``."""
+    refused = sum(step.approved is False for step in steps)
+    failed = sum(step.error is not None and step.approved is not False for step in steps)
+    parts = [counted(len(steps), "tool call"), refused and f"{refused} refused", failed and f"{failed} failed"]
+    return ", ".join(part for part in parts if part)
 
 
 def _attachments(images: list[Any]) -> list[Attachment]:
