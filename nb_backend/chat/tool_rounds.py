@@ -97,11 +97,14 @@ def expanded(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def round_messages(one: ToolRound, text: str, state: Any = None) -> Messages:
-    """Return the messages of a round: the calls, with the opaque state, and a result for each of them."""
+    """Return the messages of a round: the calls, with the opaque state, and a result for each of them.
+
+    Arguments that the model damaged are sent as ``{}``: servers of open models refuse what they cannot parse.
+    """
     calls = []
     results: Messages = []
     for step in one.steps:
-        name, arguments = wire_name(step.call.name), step.call.unparsed or encode_json(step.call.arguments).decode()
+        name, arguments = wire_name(step.call.name), encode_json(step.call.arguments).decode()
         calls.append({"id": step.call.id, "type": "function", "function": {"name": name, "arguments": arguments}})
         failed = {IS_ERROR: True} if step.error is not None else {}
         results.append(

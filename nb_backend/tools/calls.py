@@ -88,7 +88,7 @@ async def _carry_out_one(
         if tool is None:
             raise _CallError(f"there is no tool {shorten(call.name)!r}; the tools are {', '.join(tools) or 'none'}")
         if call.unparsed:
-            raise _CallError("the arguments are not a JSON object")
+            raise _CallError(f"the arguments are not a JSON object: {shorten(call.unparsed, 100)}")
         arguments = _checked(tool, call)
         if tool.approve:
             async with asking:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from local_support import TOKEN, answer, let_models_take_tools, question, real_weights, serving
 
-from nb_backend import Chat
+from nb_backend import Chat, ToolCall, ToolStep
+from nb_backend.chat.tool_rounds import ToolRound, round_messages
 from nb_backend.errors import ServerError
 from nb_backend.local import llama
 from nb_backend.local.llama import LlamaEngine
@@ -55,6 +56,13 @@ async def test_a_picture_that_a_tool_returned_does_not_end_the_answer(engine):
     assert [event["type"] for event in events][-2:] == ["finish", "usage"]
     sent = engine._request({"messages": messages})["messages"][-1]["content"]
     assert sent == "drawn\n(a file that you cannot read: you read text only)"
+
+
+async def test_a_call_with_damaged_arguments_does_not_end_the_answer(engine):
+    step = ToolStep(ToolCall("1", "add", {}, unparsed='{"a": 2, "b"'), error="the arguments are not a JSON object")
+    asked = [*question("Add")["messages"], *round_messages(ToolRound(_steps={0: step}), "")]
+    events = await answer(engine, {"messages": asked, "tools": [ADD.schema], "max_tokens": 2})
+    assert [event["type"] for event in events][-2:] == ["finish", "usage"]
 
 
 async def test_a_model_that_was_not_made_for_tools_refuses_them_in_one_line(engine, monkeypatch):
