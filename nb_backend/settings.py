@@ -9,7 +9,8 @@
 
 Where a url is expected, the name of a service stands for its url (``services.SERVICES``).
 
-``NB_BACKEND_CACHE_ONLY`` forbids all requests: what is not in the cache is an error.
+``NB_BACKEND_CACHE_ONLY`` forbids all requests: what is not in the cache is an error. ``NB_BACKEND_TOOLS=0`` forbids all
+tools, also if code of a notebook changes the variable.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ DEFAULT_CACHE = "nb_backend_cache"
 KEYRING_SERVICE = "nb_backend"  # under which the system keyring has keys; the user is the name of the service
 TYPED = "%backend key"  # as the origin of a key
 KEPT = "the system keyring"
+_OFF = ("0", "false", "no", "off")  # of an environment variable
+_tools_at_start = os.environ.get("NB_BACKEND_TOOLS", "")  # which code of a notebook cannot change
 
 
 class Secret:
@@ -70,6 +73,7 @@ class Settings:
     max_cache_bytes: int = 256 * 2**20  # of all answers in the folder together
     connect_timeout: float | None = None  # seconds until a connection is open; None: 10
     idle_timeout: float | None = None  # seconds without data after which an answer fails; None: 120
+    tools: bool = True  # whether models may call tools
 
 
 current = Settings()
@@ -373,7 +377,14 @@ def cache(argument: bool | str | os.PathLike[str] | None = None) -> Path | None:
 
 def cache_only() -> bool:
     """Whether ``NB_BACKEND_CACHE_ONLY`` forbids all requests."""
-    return os.environ.get("NB_BACKEND_CACHE_ONLY", "").strip().lower() not in ("", "0", "false", "no", "off")
+    return os.environ.get("NB_BACKEND_CACHE_ONLY", "").strip().lower() not in ("", *_OFF)
+
+
+def tools_off() -> str:
+    """Return what turns tools off, "" if they are on."""
+    if any(text.strip().lower() in _OFF for text in (_tools_at_start, os.environ.get("NB_BACKEND_TOOLS", ""))):
+        return "NB_BACKEND_TOOLS=0"
+    return "" if current.tools else "%config BackendMagics.tools = False"
 
 
 def model(argument: str | None = None) -> str:

@@ -219,7 +219,9 @@ class Chat(McpTools, SavedChat):
         refuse_unknown({**self.params}, "chat.params")
         params = {**({"provider": self.provider} if self.provider else {}), **self.params, **params}
         check_effort(params.get("effort"))
-        tools = joined(params.pop("tools", None), self.tools, tools)
+        tools, remarks = joined(params.pop("tools", None), self.tools, tools), [*remarks]
+        if tools and (off := settings.tools_off()):
+            tools, remarks = [], [*remarks, f"without tools: {off}"]
         params |= {"tools": [one.schema if isinstance(one, Tool) else one for one in tools]} if tools else {}
         prompt = prompt_text(prompt)
         system = system_text(system)
@@ -250,7 +252,7 @@ class Chat(McpTools, SavedChat):
             instead=instead,
             store=None if cache_folder is None else AnswerCache(cache_folder),
             refresh=refresh or instead is not None,
-            remarks=[*remarks],
+            remarks=remarks,
             tools={one.wire_name: one for one in tools if isinstance(one, Tool)},
             max_steps=self.max_steps,
             consents=Consents(self.approve, ask_in_cell, run),

@@ -83,6 +83,8 @@ async def _carry_out_one(
     step = ToolStep(call if tool is None else replace(call, name=tool.name))
     started = time.monotonic()
     try:
+        if off := settings.tools_off():
+            raise _CallError(f"tools are turned off by {off}")
         if at >= MAX_CALLS:
             raise _CallError(f"only {MAX_CALLS} calls are carried out at a time: call again")
         if tool is None:

@@ -50,7 +50,7 @@ class Allowed:
     """Tools about which the user has answered "always".
 
     A tool is the same one only if its name, description, schema and function are. Code that was changed, as by
-    ``%autoreload``, makes another function. A tool of an MCP server has an ``origin`` in place of a function.
+    ``%autoreload``, makes another function. Each tool that an MCP server lists has a function of its own.
     """
 
     def __init__(self) -> None:
@@ -70,9 +70,7 @@ class Allowed:
 
 
 def _identity(tool: Tool) -> tuple[Any, ...]:
-    text = tool.origin, tool.name, tool.description, encode_json(tool.parameters)
-    if tool.origin:
-        return (text,)
+    text = tool.name, tool.description, encode_json(tool.parameters)
     function = tool.function
     owner, function = (function.__self__, function.__func__) if isinstance(function, MethodType) else (None, function)
     return text, owner, function, getattr(function, "__code__", None)

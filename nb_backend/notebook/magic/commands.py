@@ -101,6 +101,7 @@ def show_state() -> Report:
         *state(),
         *([f"- aliases: {_aliases()}"] if settings.current.aliases else []),
         f"- chats: {chats}",
+        *([f"- tools: turned off by `{off}`"] if (off := settings.tools_off()) else []),
         "- more: `%backend help`, `%%backend?`",
     )
 

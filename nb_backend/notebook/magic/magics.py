@@ -21,7 +21,7 @@ from ..outputs import place
 from ..waiting import Wait, await_in_cell, block_cell, run_without_loop
 from .line import refuse_key
 from .options import parse, with_options
-from .setting_traits import DictSetting, NumberSetting, SecondsSetting, TextSetting
+from .setting_traits import DictSetting, FlagSetting, NumberSetting, SecondsSetting, TextSetting
 from .transform import cell_to_call
 
 if TYPE_CHECKING:
@@ -63,9 +63,11 @@ class BackendMagics(Magics):
     idle_timeout = SecondsSetting(
         None, allow_none=True, help="Seconds without data after which an answer fails; None: 120."
     )
+    tools = FlagSetting(True, help="Whether models may call tools; NB_BACKEND_TOOLS=0 turns them off in any case.")
     for trait in (url, api, model, aliases, max_image_side, max_image_bytes, max_cache_bytes, connect_timeout):
         trait.tag(config=True)
     idle_timeout.tag(config=True)
+    tools.tag(config=True)
     del trait
 
     def __init__(self, shell: InteractiveShell) -> None:

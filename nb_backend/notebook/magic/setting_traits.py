@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from traitlets import Dict, Float, Int, TraitError, TraitType, Unicode
+from traitlets import Bool, Dict, Float, Int, TraitError, TraitType, Unicode
 
 from ... import settings
 
@@ -47,6 +47,10 @@ def _set_url(text: str | None) -> None:
 
 class TextSetting(_Setting, Unicode[Any, Any]):
     """A setting that is a text."""
+
+
+class FlagSetting(_Setting, Bool[Any, Any]):
+    """A setting that is true or false."""
 
 
 class NumberSetting(_Setting, Int[Any, Any]):
