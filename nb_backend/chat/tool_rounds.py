@@ -41,6 +41,12 @@ class ToolRound:
             if step.status != "done":
                 self._steps[at] = ToolStep(step.call, error=why, approved=step.approved)
 
+    def ended(self, why: str) -> Self:
+        """Return a copy in which no step waits or runs; ``why`` is the error of those that do."""
+        copy = type(self)(self.text, self.state, {**self._steps})
+        copy.stop(why)
+        return copy
+
     def to_json(self, owner: str) -> dict[str, Any]:
         """Return the round as it is kept in a message; ``owner`` is whose the state is."""
         state = {"state": {"owner": owner, "items": self.state}} if self.state else {}

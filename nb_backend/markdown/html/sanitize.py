@@ -12,6 +12,7 @@ from .math import ATTRIBUTES, ELEMENTS, value_is_known
 _TAGS = frozenset({
     "p", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "div", "table", "thead", "tbody", "tr", "th",
     "td", "hr", "br", "em", "strong", "del", "code", "pre", "figure", "figcaption", "span", "a", "img",
+    "details", "summary",
 })  # fmt: skip
 _ATTRIBUTES = {
     "a": {"href", "data-remote"},
@@ -34,7 +35,9 @@ _CLASSES = {
     "li": {"nbb-task"},
     "code": {"nbb-tex", "nbb-latex"},
     "a": {"nbb-remote"},
-    "span": set(CLASSES),
+    "span": {*CLASSES, "nbb-tool", "nbb-preview", "nbb-how"},
+    "p": {"nbb-failure"},
+    "details": {"nbb-step"},
 }
 _HTTP_URL = r"https?://[A-Za-z0-9][^\s<>\"'`\\]*"
 _value_patterns = {

@@ -6,19 +6,26 @@ and a cell that awaits lets the main thread do other work in the middle of the c
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from threading import Lock
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from ..errors import interruptible
+from ...background import raised_interrupts
 from ..prompt.interpolate import describe_error
 from .comm import kernel_of
 
 T = TypeVar("T")
+ONLY_IN_CELLS = "this kernel runs code only in cells: ask with %%backend"
 _by_shell: WeakKeyDictionary[Any, BetweenCells] = WeakKeyDictionary()
+
+
+class Interrupted(ValueError):
+    """The user has interrupted the function."""
 
 
 class BetweenCells:
@@ -27,6 +34,8 @@ class BetweenCells:
     def __init__(self, shell: Any) -> None:
         self._loop = getattr(kernel_of(shell), "io_loop", None)
         self._running: list[object] = []  # cells; one may run another
+        self._at_work: Future[Any] | None = None
+        self._lock = Lock()  # for _at_work: an interrupt must not reach what runs next
         self._waiting: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         if shell is not None:
             shell.events.register("pre_run_cell", self._begin)
@@ -42,18 +51,35 @@ class BetweenCells:
         return _by_shell[shell]
 
     @property
+    def is_available(self) -> bool:
+        """Whether this kernel can run code between cells."""
+        return self._loop is not None
+
+    @property
     def is_busy(self) -> bool:
         """Whether a cell is running."""
         return bool(self._running)
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Run a function once no cell runs, and return its result. An interrupt of it is a ``ValueError``."""
+        """Run a function once no cell runs, and return its result. An interrupt of it is ``Interrupted``.
+
+        A cancellation ends the wait at once, and interrupts the function if it runs.
+        """
         if self._loop is None:
-            raise ValueError("this kernel evaluates {{ }} only in cells: ask with %%backend, or remove the braces")
+            raise ValueError(ONLY_IN_CELLS)
         future: Future[T] = Future()
         self._waiting.append((work, future))
         self._loop.add_callback(self._run_waiting)
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            self._interrupt(future)
+            raise
+
+    def _interrupt(self, future: Future[Any]) -> None:
+        with self._lock:
+            if self._at_work is future:
+                _thread.interrupt_main()
 
     def _run_waiting(self) -> None:
         while self._waiting and not self._running:
@@ -61,10 +87,15 @@ class BetweenCells:
             if not future.set_running_or_notify_cancel():
                 continue
             try:
-                with interruptible():
-                    result = work()
+                with raised_interrupts():
+                    try:
+                        self._at_work = future
+                        result = work()
+                    finally:
+                        with self._lock:
+                            self._at_work = None
             except KeyboardInterrupt:
-                future.set_exception(ValueError("stopped; nothing was sent"))
+                future.set_exception(Interrupted("stopped; nothing was sent"))
             except BaseException as error:  # it belongs to whoever waits, and not to the kernel's loop
                 # a cancellation, or a panic of Rust code, would end the task that waits without a reply to the page
                 future.set_exception(error if isinstance(error, Exception) else ValueError(describe_error(error)))

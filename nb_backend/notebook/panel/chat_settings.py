@@ -11,6 +11,7 @@ from ... import settings
 from ...chat.chat import Chat
 from ...providers.common_fields import EFFORTS, check_effort
 from ...services import Service, split_model
+from .tool_switches import tools_on
 
 EMBEDDED = "embedded backend"
 PARAMETERS = ("temperature", "max_tokens", "effort")
@@ -29,6 +30,7 @@ def settings_of(chat: Chat) -> dict[str, Any]:
         "max_tokens": _number(chat.params.get("max_tokens")),
         "effort": effort if (effort := chat.params.get("effort")) in EFFORTS else None,
         "server": server_name(chat),
+        "tools": tools_on(chat),
     }
 
 

@@ -13,13 +13,14 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from ... import settings
+from ... import background, settings
 from ...chat.chat import Chat
 from ...chat.messages import metadata
 from ...media.attachment import Attachment
 from ...providers.catalog import sees_images
 from ...providers.registry import resolve
-from .between_cells import BetweenCells
+from ...tools.tool import ToolFailed
+from .between_cells import ONLY_IN_CELLS, BetweenCells, Interrupted
 from .chat_settings import chat_service, settings_of
 from .filled_prompt import FilledPrompt, filled_prompt
 from .items.fixes import model_with_vision
@@ -29,6 +30,7 @@ from .outbox import Send
 from .page_sync import PageSync
 from .panel_state import Draft, drafts
 from .prompt_queue import PromptQueue
+from .questions import Questions
 from .saved_transcript import SavedTranscript
 from .uploads import Uploads
 from .watcher import ConversationWatcher, own_key
@@ -61,7 +63,8 @@ class PanelController:
         self._on_close = on_close
         self._vision: bool | None = None
         self._vision_model = ""  # one that has vision if the chat's has none
-        self.watcher = ConversationWatcher(name, chat, self.request_update)
+        self.questions = Questions(lambda turn: self.watcher.on_turn_changed(turn))
+        self.watcher = ConversationWatcher(name, chat, self.request_update, self.questions.about)
         self.transcript = SavedTranscript(shell, panel_id, self.watcher)
         self.cells = BetweenCells.of(shell)
         self.queue = PromptQueue(
@@ -151,8 +154,10 @@ class PanelController:
         metadata(stream.turn.request.question).update(prompt.about)
         self.watcher.register_chat()
         self.asked_turn = stream.turn
+        self.questions.ask_about(stream.turn)
 
         async def receive() -> None:
+            background.user_thread.set(self._run_for_tool)
             with suppress(Exception):  # the turn records the error, and the page shows it
                 async with aclosing(stream):
                     await stream.prepare()
@@ -161,6 +166,15 @@ class PanelController:
 
         spawn(receive())
         return stream.turn
+
+    async def _run_for_tool(self, function: Callable[[], Any]) -> Any:
+        """Run what a tool runs on the thread of the cells, once no cell runs."""
+        if not self.cells.is_available:
+            raise ToolFailed(ONLY_IN_CELLS)
+        try:
+            return await self.cells.run(function)
+        except Interrupted:
+            raise ToolFailed("interrupted by the user") from None
 
     def live_turns(self) -> set[Turn]:
         """Return the turns of the chat that have not ended."""
@@ -277,6 +291,7 @@ class PanelController:
             heir.request_update(True)
         elif self.asked_turn is not None:
             self.asked_turn.stop()
+        self.questions.close(heir.questions if heir is not None and heir.chat is self.chat else None)
         self.pages.close()
         self.watcher.close()
         self.put_draft_aside()

@@ -12,7 +12,7 @@ from ...media.attachment import Attachment
 from ..prompt.expression import expressions
 from ..prompt.interpolate import Prompt, add_named_image, fill_in
 from ..prompt.scope import prompt_names
-from .between_cells import BetweenCells
+from .between_cells import ONLY_IN_CELLS, BetweenCells
 
 _AS_TYPED = "or put \\ before the braces to send them as typed"
 
@@ -47,6 +47,8 @@ async def filled_prompt(text: str, images: list[Attachment], shell: Any, cells: 
     """
     if not has_expressions(text):
         return FilledPrompt(text, images)
+    if not cells.is_available:
+        raise ValueError(f"{ONLY_IN_CELLS}, or remove the braces")
 
     def evaluate() -> Prompt:
         with _no_new_figures():

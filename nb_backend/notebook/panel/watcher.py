@@ -26,10 +26,12 @@ from .panel_state import cell_label, failed_turns, known_failures
 if TYPE_CHECKING:
     from ...chat.removals import Removal
     from ...chat.turn import Turn
+    from .questions import Question
 
 
 UNNAMED = "(not in chats)"  # shown as the name of a Chat without one; names in ``chats`` have no parentheses
 NO_ANSWER = "no answer had arrived"
+UNFINISHED = "the answer was not finished"
 RECORD_INTERVAL = 10.0  # seconds between two records of a growing answer
 _turns_on_loop: WeakSet[Turn] = WeakSet()  # turns whose events arrive on the background loop itself
 _snapshots: WeakKeyDictionary[Turn, ItemContent] = WeakKeyDictionary()  # of the other turns, for all panels
@@ -38,15 +40,23 @@ _snapshots: WeakKeyDictionary[Turn, ItemContent] = WeakKeyDictionary()  # of the
 class ConversationWatcher:
     """Observes a chat, from ``bind`` on.
 
-    ``on_change`` is called at each change, on any thread, with whether the messages changed.
+    ``on_change`` is called at each change, on any thread, with whether the messages changed. ``asks`` returns whether
+    this panel asks about the calls of a turn, and its open question.
     """
 
-    def __init__(self, name: str, chat: Chat, on_change: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        chat: Chat,
+        on_change: Callable[[bool], None],
+        asks: Callable[[Turn], tuple[bool, Question | None]] = lambda turn: (False, None),
+    ) -> None:
         self.opened = name  # the chat that the panel was opened with
         self.name = name
         self.chat = chat
         self._own_keys = own_keys(chat)
         self._on_change = on_change
+        self._asks = asks
         self.unnamed = chat if name == UNNAMED else None  # the chat that has no name, if the panel shows one
         self._lock = Lock()
         self._changed: set[Turn] = set()
@@ -189,8 +199,16 @@ class ConversationWatcher:
         if not source.is_answer:
             return question_content(source.turn, self.mask, cell_label)
         if source.turn.ended or source.turn in _turns_on_loop:
-            return answer_content(source.turn, self.mask, self.error_line)
+            return self._with_question(source.turn, answer_content(source.turn, self.mask, self.error_line))
         return _snapshots.get(source.turn) or ItemContent("assistant", status="waiting")
+
+    def _with_question(self, turn: Turn, content: ItemContent) -> ItemContent:
+        """Add what this panel asks about a call of a turn."""
+        is_here, question = self._asks(turn)
+        if is_here and not turn.ended:
+            content.asked = "waits for your answer"
+            content.ask = None if question is None else question.fields(self.mask)
+        return content
 
     def shown_chats(self) -> dict[str, tuple[Chat, Messages]]:
         """Return the chats that were shown here and still exist, by name, each with its messages for the transcript.
@@ -223,7 +241,7 @@ class ConversationWatcher:
         if (turn.error is not None or is_from_panel) and not any(one.turn is turn for one in failed):
             messages = self.chat.messages
             known_failures(self.chat).add(turn_id(turn.request.question))
-            partial = self._as_messages(turn, time.time()) if turn.answer.text else []
+            partial = self._as_messages(turn, time.time()) if turn.answer.text or turn.answer.steps else []
             failed.append(FailedTurn(turn, messages[-1] if messages else None, partial))
 
     def _as_messages(self, turn: Turn, ended: float | None = None) -> Messages:
@@ -233,12 +251,15 @@ class ConversationWatcher:
         metadata = {**answer.metadata(), "time": seconds, "reasoning": answer.reasoning}
         if turn.error is not None:
             metadata["failed"] = self.error_line(turn.error)
-        elif not answer.text:
+        elif not (answer.text or answer.steps):
             metadata["failed"] = NO_ANSWER
         elif not turn.ended:
             metadata["stopped"] = True
         prompt = Message({**question, "media": turn.request.media}, metadata_of(question))
-        return [prompt, Message({"role": "assistant", "content": answer.text}, metadata)]
+        rounds = (
+            {"rounds": [one.ended(UNFINISHED).to_json("") for one in answer.tool_rounds]} if answer.tool_rounds else {}
+        )
+        return [prompt, Message({"role": "assistant", "content": answer.text, **rounds}, metadata)]
 
 
 def _messages(chat: Chat, describe: Callable[[Turn], Messages] | None = None) -> Messages:

@@ -10,7 +10,7 @@ import orjson
 from ...prompt.interpolate import PromptError
 from ..controller import PanelController
 from ..error_text import reply_line
-from . import attachments, chat_list, turns
+from . import attachments, chat_list, tools, turns
 from .chats import Handler, draft, export, list_models, set_key, set_settings
 from .page_request import Request
 from .restore import restore_transcript
@@ -93,6 +93,9 @@ REQUESTS: dict[str, Handler] = {
     "models": list_models,
     "set": set_settings,
     "key": set_key,
+    "tools": tools.list_tools,
+    "tool": tools.switch,
+    "consent": tools.consent,
     "upload": attachments.upload,
     "figures": attachments.list_figures,
     "attach": attachments.attach_figure,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from ....media.attachment import Attachment
 from ....media.message_parts import text_of
 from ....providers.sources import Source
 from ....text import safe_terminal
+from ....tools.step import ToolStep
 from ...progress import read_progress, read_wait
 from ..filled_prompt import about_prompt
 from .fixes import fixes, hint
@@ -37,6 +38,8 @@ class ItemContent:
 
     role: str
     text: str = ""
+    rounds: list[tuple[str, list[ToolStep]]] = field(default_factory=list)
+    """The text in parts with the steps that follow each of them, if there are steps."""
     reasoning: str = ""
     status: str = "done"
     who: str = ""
@@ -56,6 +59,11 @@ class ItemContent:
     fixes: list[dict[str, str]] = field(default_factory=list)
     version: tuple[int, int] | None = None
     fold: str = ""
+    mask: Mask = str
+    asked: str = ""
+    """Where the user is asked whether a call may run."""
+    ask: dict[str, Any] | None = None
+    """The question that this panel asks."""
 
     @property
     def is_growing(self) -> bool:
@@ -64,7 +72,7 @@ class ItemContent:
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of the page's item, except for text and images."""
-        names = ("status", "who", "progress", "wait", "error", "time", "source", "fixes", "version", "fold")
+        names = ("status", "who", "progress", "wait", "error", "time", "source", "fixes", "version", "fold", "ask")
         return {**{name: getattr(self, name) for name in names}, "can": [*self.can]}
 
 
@@ -117,12 +125,15 @@ def answer_content(turn: Turn, mask: Mask, error_line: Callable[[BaseException],
     answer = turn.answer
     content = ItemContent("assistant", mask(answer.text))
     _add_answer(content, answer, mask)
-    has_begun = content.text or content.reasoning or answer.images or answer.audio
+    has_begun = content.text or content.reasoning or answer.images or answer.audio or content.rounds
     content.status = "streaming" if has_begun else "waiting"
     content.can = ("copy",) if content.text else ()
     if turn.progress is not None and not turn.ended:  # a service may search the web between two texts
         progress, wait = _progress(turn.progress)
         content.progress, content.wait = safe_terminal(mask(progress)), wait
+    if content.rounds and not turn.ended:
+        content.asked = "asked in the cell" if turn.request.cell_run is not None else "asked in another panel"
+        content.progress = safe_terminal(mask(_running(answer.steps))) or content.progress
     if turn.ended:
         content.status, content.error = ("stopped", "") if not turn.kept else _final_status(answer, mask)
         if turn.error is not None:
@@ -150,8 +161,17 @@ def _final_status(answer: Answer, mask: Mask) -> tuple[str, str]:
 
 def _add_answer(content: ItemContent, answer: Answer, mask: Mask) -> None:
     content.reasoning = mask(answer.reasoning)
+    content.mask = mask
+    if answer.tool_rounds:
+        content.rounds = [(mask(text), steps) for text, steps in answer.rounds]
     content.addresses, content.alts = answer.image_targets(), dict(answer.alts)
     content.sources, content.sound = masked(answer.sources, mask), answer.audio
+
+
+def _running(steps: Sequence[ToolStep]) -> str:
+    """Return which tools run, in words."""
+    names = dict.fromkeys(step.call.name for step in steps if step.status == "running")
+    return _one_line(f"Running {', '.join(names)}") if names else ""
 
 
 def _progress(event: RawResponse) -> tuple[str, float | None]:

@@ -11,7 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ....chat.source_list import sources_html
-from ....markdown.html.blocks import HtmlBlocks
+from .answer_blocks import AnswerBlocks, Rounds
 from .arrange import ItemSource
 from .block_diff import diff_blocks
 from .content import ItemContent
@@ -41,8 +41,8 @@ class RenderedItem:
         self._renderers = {part: self._new_renderer() for part in PARTS}
         self._blocks: dict[str, list[str]] = {part: [] for part in PARTS}
 
-    def _new_renderer(self) -> HtmlBlocks:
-        return HtmlBlocks(addresses=self._addresses, image_key=self._keep_image)
+    def _new_renderer(self) -> AnswerBlocks:
+        return AnswerBlocks(self._addresses, self._keep_image)
 
     def _keep_image(self, uri: str) -> str:
         key = self._images.keep(uri)
@@ -62,15 +62,16 @@ class RenderedItem:
     def render(self, content: ItemContent) -> None:
         """Render the content as HTML; only the part of a text that is new takes time."""
         self._addresses.update(content.addresses)
-        for part, text in (("content", content.text), ("reasoning", content.reasoning)):
+        texts: dict[str, Rounds] = {
+            "content": content.rounds or [(content.text, [])],
+            "reasoning": [(content.reasoning, [])],
+        }
+        for part, rounds in texts.items():
             renderer = self._renderers[part]
-            if content.is_growing:
-                renderer.update(text)
-            else:
-                renderer.finish(text)
+            blocks = renderer.render(rounds, content.mask, content.asked, growing=content.is_growing)
             images_below = renderer.unshown_images(content.alts) if part == "content" and content.alts else []
             below = [*self._player(content), *sources_html(content.sources)] if part == "content" else []
-            self._blocks[part] = [*renderer.blocks, *images_below, *below]
+            self._blocks[part] = [*blocks, *images_below, *below]
         if not content.is_growing:  # nothing more arrives: free the memory of the renderers
             self._renderers = {part: self._new_renderer() for part in PARTS}
         self.content, self.is_stale = content, False

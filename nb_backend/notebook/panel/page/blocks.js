@@ -59,7 +59,8 @@ function retext(text, data = "") {
 
 /** @param {Element} old @param {Element} fresh */
 function reattribute(old, fresh) {
-	for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && !name.startsWith("data-lm")) old.removeAttribute(name);
+	const isKept = (name = "") => name.startsWith("data-lm") || (name === "open" && old.matches("details")); // the user has opened it
+	for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && !isKept(name)) old.removeAttribute(name);
 	for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
 }
 
@@ -114,7 +115,8 @@ export class Blocks {
 		const texts = [];
 		for (let [k, from] = this.#spoken; k < this.#shown.length; k++, from = 0) {
 			const block = this.node.children[k];
-			const text = block.querySelector(".nbb-code") ? "(code)" : this.#reveal.textOf(block);
+			const tool = block.querySelector(".nbb-step .nbb-tool");
+			const text = tool ? `(${tool.textContent})` : block.querySelector(".nbb-code") ? "(code)" : this.#reveal.textOf(block);
 			const ended = all || k < this.#shown.length - 1;
 			const end = ended ? text.length : /^[^]*[.!?。！？…]\s/.exec(text)?.[0].length ?? 0;
 			texts.push(text.slice(from, end));

@@ -4,6 +4,7 @@ import { button, composes, h, icon, imageDetails, menuItem, nameWithDetails, on,
 import { modelPicker } from "./models.js";
 import { queueList } from "./queue.js";
 import { KERNEL_GONE, savedDrafts, saveDraft } from "./store.js";
+import { toolSwitches } from "./tools.js";
 import { addFiles, cancelUpload } from "./uploads.js";
 
 /** What the file dialog offers: browsers do not count all of these among the images. */
@@ -103,10 +104,12 @@ function settingsDialog(store) {
 		effort: h("select", {}, ...["", ...EFFORTS].map((value) => h("option", { value }, value || number.placeholder))),
 		enter_sends: h("input", { type: "checkbox" }),
 	};
+	const tools = toolSwitches(store);
 	const opener = button("Settings", "settings");
 	const dialog = popup(opener, "dialog", "Settings", () => {
 		for (const [name, field] of Object.entries(fields)) field.value = String(store.settings[/** @type {"model"} */ (name)] ?? "");
 		fields.enter_sends.checked = store.settings.enter_sends;
+		void tools.load();
 	});
 	dialog.classList.add("nbb-settings");
 	dialog.append(
@@ -115,6 +118,7 @@ function settingsDialog(store) {
 		h("label", {}, "Maximum tokens", fields.max_tokens),
 		h("label", {}, "Effort", fields.effort),
 		h("label.check", {}, fields.enter_sends, "Enter sends"),
+		tools.node,
 	);
 	for (const [name, field] of Object.entries(fields))
 		on(field, "change", () => {

@@ -1,6 +1,7 @@
 /** The messages: one view for each item, and the list that scrolls. */
 
 import { Blocks, remoteImage } from "./blocks.js";
+import { consentForm } from "./consent.js";
 import { button, confirmed, h, imageDetails, on, relabel, timestamp, toClipboard, userText } from "./dom.js";
 import { fixButtons } from "./fixes.js";
 import { foldButton } from "./fold.js";
@@ -25,6 +26,7 @@ function itemView(store, id = "", follow) {
 	const silence = new Silence();
 	let opened = false; // by the user, who then decides whether the reasoning is open
 	let editing = false;
+	/** @type {ReturnType<typeof consentForm> | undefined} */ let question;
 	/** @type {Item | null} */
 	let before = null;
 	const node = h("article", { tabindex: -1 }, details, bubble, state, foot);
@@ -49,6 +51,7 @@ function itemView(store, id = "", follow) {
 		pictures.hidden = !images.length;
 		store.hasPictures ||= images.length > 0;
 		pictures.replaceChildren(...images.map(pictureOf));
+		if (item.ask || question) (question ??= consentForm(store, bubble)).show(item.ask);
 		showState(item);
 		showFoot(item);
 		for (const part of [state, foot]) skipByTab(part);

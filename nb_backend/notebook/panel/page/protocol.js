@@ -12,12 +12,16 @@
  * @typedef {{id: string, role: string, content: string[], reasoning: string[], images: Picture[],
  *   status: "waiting" | "streaming" | "done" | "stopped" | "incomplete" | "failed", who: string, progress: string, error: string,
  *   time: number | null, can: string[], source: string, fixes?: Fix[], wait: number | null, silent?: number,
- *   version?: [number, number] | null, fold?: string}} Item  content and reasoning are blocks of HTML;
+ *   version?: [number, number] | null, fold?: string, ask?: Ask | null}} Item  content and reasoning are blocks of HTML;
  *   `wait`: seconds until the request is sent again; `silent`: seconds since something arrived, in a whole item; `version`: which
  *   one of how many. Items with the same `fold` are a line (role "removal", its text is `who`) and the messages that it opens
+ * @typedef {{id: string, step: string, tool: string, always: string, code: string[]}} Ask  whether a call may run. The request `consent` sends `id` and
+ *   `step` back, once; `code` is all arguments as blocks of HTML, `always` the label of a box
+ * @typedef {{name: string, about: string, on: boolean, asks: boolean}} Tool
  * @typedef {{id: string, text: string}} Removal  the last one that can be undone
  * @typedef {{model: string, system: string, temperature: number | null, max_tokens: number | null,
- *   effort: string | null, enter_sends: boolean, vision: boolean | null, vision_model?: string, server: string}} Settings  vision_model: one that accepts images if this one does not
+ *   effort: string | null, enter_sends: boolean, vision: boolean | null, vision_model?: string, server: string,
+ *   tools?: string[]}} Settings  vision_model: one that accepts images if this one does not
  * @typedef {{name: string, provider: string, label: string, vision: boolean | null, service: string}} Model  service: "" for the chat's own server
  * @typedef {{id: string, text: string, images: Attached[], error: string}} Queued  a prompt that waits
  * @typedef {{prompts: Queued[], waits: "answer" | "cell" | "stopped" | "failed" | "error"}} Queue  the last three wait for the request `resume`

@@ -1,7 +1,7 @@
 /** A growing text appears a few characters in each frame, over the time until more is expected, and not in lumps. */
 
 /** What appears whole: only a text appears by characters. */
-const UNITS = "tr, math, mjx-container, .nbb-math, .nbb-remote, img, hr, br";
+const UNITS = "tr, math, mjx-container, .nbb-math, .nbb-remote, .nbb-step, img, hr, br";
 const SKIPPED = "FIGCAPTION"; // of code: its buttons are no part of the text
 const LATE = 1.25; // an update may come later than the last one did
 const SHORTEST = 60; // milliseconds

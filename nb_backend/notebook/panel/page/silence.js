@@ -18,7 +18,7 @@ export class Silence {
 
 	/** The line under what has arrived so far, or "". @param {Item} item */
 	line(item) {
-		if (!isGrowing(item)) return "";
+		if (!isGrowing(item) || item.ask) return ""; // the user is asked
 		const now = Date.now();
 		const left = Math.ceil((this.#sends - now) / 1000);
 		const seconds = Math.floor((now - Math.max(this.#heard, this.#sends)) / 1000);

@@ -3,6 +3,7 @@
 import { cellCode } from "./cell_code.js";
 import { composer } from "./composer.js";
 import { dock } from "./dock.js";
+import { questionText } from "./consent.js";
 import { composes, h, on } from "./dom.js";
 import { head } from "./head.js";
 import { transcript } from "./items.js";
@@ -18,6 +19,7 @@ export function panel(store, home) {
 	/** @type {(() => void) | undefined} */ let unfold; // set once the view is in the page
 	let pausedUntil = 0;
 	let spokenAt = 0;
+	let asked = ""; // the question that was read out
 	let before = ""; // the last item when no answer was awaited
 	let sendWhenReady = false; // the user sent before the kernel had answered
 
@@ -52,6 +54,12 @@ export function panel(store, home) {
 		if (ended) speak(last.error || `The answer is ${last.status}.`);
 	};
 
+	/** Let a screen reader read a question about a call. */
+	const speakQuestion = () => {
+		for (const { ask } of store.items.values())
+			if (ask && ask.id !== asked) (asked = ask.id), speak(`${questionText(ask)} The buttons are below the message.`);
+	};
+
 	/** Paint the view. The messages get at most a fifth of the time, however long the open block is. */
 	const paint = (now = 0) => {
 		frame = 0;
@@ -69,6 +77,7 @@ export function panel(store, home) {
 		const spent = performance.now() - start;
 		pausedUntil = spent > 3 ? now + Math.min(250, 5 * spent) : 0;
 		speakAnswer(now);
+		speakQuestion();
 	};
 
 	const changed = () => {
