@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ... import background
+from ... import background, settings
 from ...redaction import is_secret_name
 from ...text import shorten
 from ..tool import Tool, ToolFailed
@@ -43,7 +43,9 @@ def connect(
     ``env`` is sent as a bearer token. Raises ``ValueError`` in one line if an argument is wrong, or if the server does
     not start or does not list its tools.
     """
-    target, name = _target(command_or_url, env), name or _name_of(command_or_url)
+    if off := settings.tools_off():
+        raise ValueError(f"no MCP server is connected: tools are turned off by {off}")
+    target, name = _target(command_or_url, env), name or name_of(command_or_url)
     if not _NAME.fullmatch(name):
         raise ValueError(f"{shorten(name)!r} cannot name an MCP server: write letters, digits, _ and -, such as time")
     if name in _BUILT_IN:
@@ -139,7 +141,7 @@ def _token(given: Mapping[str, str]) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def _name_of(command_or_url: str | Sequence[str]) -> str:
+def name_of(command_or_url: str | Sequence[str]) -> str:
     """Return a name for a server: ``time`` for "uvx mcp-server-time", ``example`` for https://mcp.example.com/."""
     if isinstance(command_or_url, str) and is_url(command_or_url):
         labels = (urlsplit(command_or_url.strip()).hostname or "").split(".")

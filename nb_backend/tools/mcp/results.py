@@ -12,7 +12,6 @@ from mcp import types
 
 from ...media.attachment import Attachment
 from ...media.convert import attach
-from ...media.sniff import format_size
 from ...redaction import mask
 from ...text import shorten
 from ..tool import ToolFailed
@@ -48,17 +47,13 @@ def _parts(content: list[Any]) -> Iterator[str | Attachment]:
             case types.EmbeddedResource(resource=types.TextResourceContents() as resource):
                 yield resource.text
             case types.EmbeddedResource(resource=types.BlobResourceContents() as resource):
-                is_picture = (resource.mime_type or "").startswith("image/")
-                size = format_size(len(resource.blob) * 3 // 4)
-                yield (
-                    _picture(resource.blob) if is_picture else f"[{shorten(str(resource.uri), 500)}, {size}: left out]"
-                )
+                yield _file(resource)
 
 
 def _file(resource: types.BlobResourceContents) -> str | Attachment:
     if (resource.mime_type or "").startswith("image/"):
         return _picture(resource.blob)
-    return f"[{shorten(str(resource.uri), 500)}, {format_size(len(resource.blob) * 3 // 4)}: left out]"
+    return f"[{shorten(str(resource.uri), 500)}, {shorten(resource.mime_type or 'binary', 40)}: left out]"
 
 
 def _picture(data: str) -> str | Attachment:

@@ -148,18 +148,20 @@ class McpServer:
                 ready.set_result(None)
                 async with _watching(client, self._note_change):
                     await self._attend(client)
+            self._end_reason = self._reason(transport, "it has ended")
         except asyncio.CancelledError:
             self._end_reason = "it was stopped"
         except TimeoutError:
             self._end_reason = f"it does not answer: no list of tools within {START_SECONDS:.0f} s"
         except BaseException as error:
-            self._end_reason = self._describe(error)
+            self._end_reason = self._reason(transport, self._describe(error))
         finally:
             self._client = None
-            if isinstance(transport, ProcessTransport) and self._gone:
-                self._end_reason = transport.reason
             if not ready.done():
                 ready.set_exception(ToolFailed(self._line(self._end_reason)))
+
+    def _reason(self, transport: Any, otherwise: str) -> str:
+        return transport.reason if isinstance(transport, ProcessTransport) and self._gone else otherwise
 
     async def _attend(self, client: Client) -> None:
         """Wait for the end of the server or of the connection; list the tools again whenever they change."""
