@@ -76,7 +76,7 @@ def step_line(step: ToolStep) -> str:
 
 def question_text(step: ToolStep) -> str:
     """Return what consent is asked for as text: the tool, and all of its arguments, indented."""
-    lines = "\n".join(text for text, _ in _argument_texts(step.call)) or "(without arguments)"
+    lines = "\n".join(text for text, _ in argument_texts(step.call)) or "(without arguments)"
     shown = "\n".join(f"    {line}" for line in lines.split("\n"))
     return safe_terminal(f"⚙ {_name(step.call)} asks for your consent:\n\n{shown}".rstrip())
 
@@ -115,8 +115,8 @@ def _outcome(step: ToolStep) -> tuple[str, str]:
     return "→", ("nothing" if not step.result.strip() and not step.images else words) + took
 
 
-def _argument_texts(call: ToolCall) -> Iterator[tuple[str, str]]:
-    """Yield the arguments as texts, each with the language it is in."""
+def argument_texts(call: ToolCall) -> Iterator[tuple[str, str]]:
+    """Yield all arguments as texts, each with the language it is in."""
     if call.unparsed:
         yield _plain(call.unparsed), ""
         return
@@ -138,7 +138,7 @@ def _json(value: object) -> str:
 def _arguments(call: ToolCall, limit: int | None) -> Iterator[str]:
     if not (call.arguments or call.unparsed):
         yield "<small>without arguments</small>"
-    for text, language in _argument_texts(call):
+    for text, language in argument_texts(call):
         yield "\n".join(code_block(text if limit is None else _cut(text, limit), language, nested=False))
 
 

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from markdown_oracle import acting_in
 from media_support import PNG
 from PIL import Image
+from tool_answers import step, tool_answer
 
 from nb_backend import Answer, Chat, attach, to_data_uri
 from nb_backend.chat.messages import Message
+from nb_backend.chat.reply import reply_message
 from nb_backend.markdown import safe as safe_module
 from nb_backend.markdown.elements import error_note
 from nb_backend.media.sniff import data_uri
@@ -124,6 +126,41 @@ def test_a_state_that_is_as_large_as_a_picture_is_left_out_of_the_record(size, i
     (_, (restored, _)) = Record.read(record).chats["main"].described_messages()
     assert ("state" in restored) is is_kept
     assert "state" in drawn
+
+
+def test_steps_are_in_the_transcript_and_in_the_record_with_small_pictures_and_without_keys():
+    big, small = attach(noise(500), "big.png"), attach(PNG, "small.png")
+    hostile = "</details><script>x</script> [a](javascript:b) key-of-the-chat"
+    steps = [
+        step(
+            "run", arguments={"code": "plot()  # key-of-the-chat"}, result=hostile, images=[big, small], approved=True
+        ),
+        step("drop", error=f"refused: {hostile}", approved=False),
+    ]
+    asked, said = question("Draw"), reply_message(tool_answer("First.", steps, "Then *this*."), "")
+    renderer = TranscriptRenderer(lambda text: mask(text, ["key-of-the-chat"]))
+    text = renderer.markdown([asked, said])[0]
+    first, run, drop, then = (text.index(part) for part in ("First.", "<code>run", "<code>drop", "Then *this*."))
+    assert first < run < drop < then
+    assert text.count("<details>") == 2
+    assert "key-of-the-chat" not in text
+    assert acting_in(text) == []
+    shown = renderer.shown_images
+    assert [one.uri in text for one in (big, small)] == [False, True]
+    assert shown[big.uri] in text
+    record = record_of({"main": (Chat("m"), [asked, said])}, "main", shown, ["key-of-the-chat"])
+    assert "key-of-the-chat" not in str(record)
+    _, restored = [Message(*one) for one in Record.read(record).chats["main"].described_messages()]
+    again = Answer.of(restored)
+    assert [(one.call.name, one.approved, one.error is None) for one in again.steps] == [
+        ("run", True, True),
+        ("drop", False, False),
+    ]
+    assert [one.uri for one in again.steps[0].images] == [shown[big.uri], small.uri]
+    assert [one.uri for one in Answer.of(said).steps[0].images] == [big.uri, small.uri]
+    lost = record_of({"main": (Chat("m"), [asked, said])}, "main", {}, [])
+    _, restored = [Message(*one) for one in Record.read(lost).chats["main"].described_messages()]
+    assert Answer.of(restored).steps[0].images == []
 
 
 def test_a_message_is_rendered_once(monkeypatch):

@@ -15,6 +15,7 @@ from ...chat.chat import Chat
 from ...chat.merge import keyed_turns, turn_id
 from ...chat.messages import Message, metadata, time_of
 from ...chat.named_chats import chats
+from ...chat.tool_rounds import ToolRound
 from ...chat.transcript import Transcript
 from ...markdown.data_uris import shorten_images
 from ...media.attachment import Attachment
@@ -185,6 +186,8 @@ def _small_message(message: Mapping[str, Any], images: Mapping[str, str], room: 
         about["remarks"] = [*(about.get("remarks") or []), "its sound is too large for the notebook"]
     if "state" in message and len(encode_json(message["state"])) > MAX_IMAGE_BYTES:  # Gemini's holds pictures
         del small["state"]
+    if isinstance(rounds := message.get("rounds"), list):
+        small["rounds"] = [_small_round(one, images) for one in rounds if isinstance(one, dict)]
     if "images" in message:
         targets = {address: images.get(target, target) for address, target in message["images"].items()}
         small["images"] = {
@@ -195,6 +198,15 @@ def _small_message(message: Mapping[str, Any], images: Mapping[str, str], room: 
     if lost:
         about["lost"] = lost
     return Message(small, about), size
+
+
+def _small_round(data: Mapping[str, Any], images: Mapping[str, str]) -> dict[str, Any]:
+    """Return a round of an answer with small images, without those that have no place, and without a large state."""
+    made = {key: value for key, value in data.items() if key != "state" or len(encode_json(value)) <= MAX_IMAGE_BYTES}
+    steps = ToolRound.of(data).steps
+    for step in steps:
+        step.images[:] = [Attachment(images[one.uri], one.name) for one in step.images if one.uri in images]
+    return {**made, "steps": [step.to_json() for step in steps]}
 
 
 def _small_attachment(one: Attachment, images: Mapping[str, str], room: int) -> Attachment | None:

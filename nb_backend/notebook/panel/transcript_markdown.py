@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ...chat.answer import Answer
 from ...chat.export import SPEAKERS
 from ...chat.messages import metadata, time_of
+from ...chat.shown_steps import rounds_markdown
 from ...chat.source_list import masked, sources_markdown
 from ...markdown.data_uris import is_bitmap, shorten_images
 from ...markdown.elements import code_span, error_note, escape_line
@@ -19,8 +21,10 @@ from ...media.attachment import Attachment
 from ...media.message_parts import text_of
 from ...media.resize import fit_within, thumbnail
 from ...media.sniff import BITMAPS, data_uri, parse_data_uri
+from ...tools.step import ToolStep
 from ..status_line import status_line, status_markdown
 from .items.content import Mask
+from .items.steps import masked_step
 
 MAX_TOTAL_BYTES = 4 * 2**20  # of all images of a transcript
 MAX_IMAGE_BYTES = 200_000
@@ -86,6 +90,7 @@ class MessageRenderer:
             uri for uri in self._addresses.values() for _ in range(self._text.count(uri) or 1) if is_bitmap(uri)
         ]
         self.images += [one.uri for one in self._media if one.media_type.startswith("image/")]
+        self.images += [one.uri for step in self._answer.steps for one in step.images]
         self._rendered: tuple[list[str], str] | None = None  # the images that were used, and the Markdown
 
     def is_for(self, message: Mapping[str, Any]) -> bool:
@@ -116,25 +121,44 @@ class MessageRenderer:
         return [head, collapsed if reasoning.strip() else "", self._answer_text(shown_images), error, sources, footer]
 
     def _answer_text(self, shown_images: Mapping[str, str]) -> str:
-        text, addresses = self._text, {}
+        addresses, inline = {}, {}
         for number, (address, target) in enumerate(self._addresses.items()):
             if not target.startswith("data:"):
                 addresses[address] = target
             elif not address.startswith("data:"):
                 addresses[address] = shown_images.get(target, address)
             elif target in shown_images:  # the text itself contains the data URI
-                text = text.replace(address, f"image-{number}")
+                inline[address] = f"image-{number}"
                 addresses[f"image-{number}"] = shown_images[target]
         alts = {address: alt for address, alt in self._answer.alts.items() if not address.startswith("data:")}
         below = [uri for uri in self._answer.alts if uri.startswith("data:") and uri not in self._text]
         images = [f"![image]({shown_images[uri]})" if uri in shown_images else "*(an image)*" for uri in below]
-        return "\n\n".join([answer_markdown(shorten_images(text, MAX_DATA_URI), addresses, alts), *images])
+        if len(self._answer.rounds) == 1:
+            return "\n\n".join([answer_markdown(_with_words(self._text, inline), addresses, alts), *images])
+        rounds = [
+            (_with_words(self._mask(text), inline), [self._small_step(one, shown_images) for one in steps])
+            for text, steps in self._answer.rounds
+        ]
+        blocks = [block for part in rounds_markdown(rounds, addresses, alts) for block in part if block]
+        return "\n\n".join([*blocks, *images])
+
+    def _small_step(self, step: ToolStep, shown_images: Mapping[str, str]) -> ToolStep:
+        """Return a step with small pictures, without those that have no place, and without keys."""
+        small = [replace(one, uri=shown_images[one.uri]) for one in step.images if one.uri in shown_images]
+        return masked_step(replace(step, images=small), self._mask)
 
     def _attached(self, attachment: Attachment, shown_images: Mapping[str, str]) -> str:
         name = code_span(attachment.name)
         if shown := shown_images.get(attachment.uri):
             return f"![image]({shown})\n\n<small>{name}</small>"
         return f"<small>with {name}{'' if attachment.media_type else ' (a web address)'}</small>"
+
+
+def _with_words(text: str, words: Mapping[str, str]) -> str:
+    """Return a text with words in place of the data URIs of its images; others are shortened."""
+    for address, word in words.items():
+        text = text.replace(address, word)
+    return shorten_images(text, MAX_DATA_URI)
 
 
 def _scale_down(uri: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .... import settings
 from ....tools.consent import Consent
 from ..controller import PanelController
 from ..tool_switches import switch_tool, switches
@@ -15,7 +16,9 @@ _MAX_REASON = 2_000  # characters
 async def list_tools(panel: PanelController, request: Request) -> dict[str, Any]:
     """Return the tools that can be switched."""
     mask = panel.watcher.mask
-    return {"tools": [{**one, "about": mask(one["about"])} for one in switches(panel.chat, panel.shell)]}
+    off = settings.tools_off()
+    found = [{**one, "about": mask(one["about"])} for one in switches(panel.chat, panel.shell)]
+    return {"tools": found, "off": f"Tools are turned off by {off}." if off else ""}
 
 
 async def switch(panel: PanelController, request: Request) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html import escape
 from typing import Any
 
-import orjson
-
+from ....chat.shown_steps import MAX_ARGUMENTS, MAX_RESULT, argument_texts, describe_call
 from ....markdown.html.block import ImageKey, image_html
 from ....markdown.html.code import code_html
 from ....markdown.html.sanitize import clean
@@ -21,45 +21,41 @@ from ....text import duration, shorten, unicode_text, visible
 from ....tools.step import ToolStep
 
 Mask = Callable[[str], str]
-MAX_ARGUMENTS = 20_000  # characters of the arguments in a step; the question shows all of them
-MAX_RESULT = 4_000  # characters of a result
-_MAX_PREVIEW = 70  # characters of the arguments in the line of a folded step
+_CAPTIONS = {"json": "arguments", "": "arguments"}
 
 
 def step_html(step: ToolStep, mask: Mask, image_key: ImageKey | None, asked: str = "") -> str:
     """Return a step as a folded block. ``asked`` says where the user is asked, while the step waits for that."""
-    label = f'<span class="nbb-tool">{_text(mask(shown_name(step.call.name)))}</span>'
-    preview = f'<span class="nbb-preview">{_text(mask(_preview(step.call)))}</span>'
-    state = f'<span class="nbb-how">{_text(mask(state_of(step, asked)))}</span>'
-    parts = [f"<summary>{label} {preview} {state}</summary>"]
-    parts += [
-        _code(caption, language, mask(code), MAX_ARGUMENTS) for caption, language, code in arguments_of(step.call)
+    step = masked_step(step, mask)
+    name = shown_name(step.call.name)
+    arguments = describe_call(step.call).partition("(")[2].removesuffix(")")
+    parts = [
+        f'<summary><span class="nbb-tool">{_text(name)}</span> <span class="nbb-preview">{_text(arguments)}</span>'
+        f' <span class="nbb-how">{_text(state_of(step, asked))}</span></summary>'
     ]
+    parts += [_code(caption, language, code, MAX_ARGUMENTS) for caption, language, code in _arguments(step.call)]
     if step.error is not None:
-        parts.append(f'<p class="nbb-failure">{_text(mask(step.error))}</p>')
+        parts.append(f'<p class="nbb-failure">{_text(step.error)}</p>')
     elif step.result:
-        parts.append(_code("result", "", mask(step.result), MAX_RESULT))
+        parts.append(_code("result", "", step.result, MAX_RESULT))
     elif step.status == "done" and not step.images:
         parts.append("<p>It returned nothing.</p>")
-    parts += [f"<p>{image_html(one.uri, unicode_text(mask(one.name)), image_key)}</p>" for one in step.images]
+    parts += [f"<p>{image_html(one.uri, unicode_text(one.name), image_key)}</p>" for one in step.images]
     return _safe(f'<details class="nbb-step">{"".join(parts)}</details>')
 
 
 def question_html(call: ToolCall, mask: Mask) -> list[str]:
     """Return all arguments of a call as blocks, for the question whether it may run."""
-    return [_safe(_code(caption, language, mask(code))) for caption, language, code in arguments_of(call)]
+    call = masked_step(ToolStep(call), mask).call
+    return [_safe(_code(caption, language, code)) for caption, language, code in _arguments(call)]
 
 
-def arguments_of(call: ToolCall) -> list[tuple[str, str, str]]:
-    """Return the arguments of a call as caption, language and text of each block; none if there are no arguments."""
-    if call.unparsed:
-        return [("arguments", "", call.unparsed)]
-    arguments = {**call.arguments}
-    code = arguments.pop("code", None)
-    if not isinstance(code, str):
-        arguments, code = call.arguments, None
-    blocks = [("python", "python", code)] if code is not None else []
-    return [*blocks, ("arguments", "json", _json(arguments))] if arguments else blocks
+def masked_step(step: ToolStep, mask: Mask) -> ToolStep:
+    """Return a step without the keys that ``mask`` knows."""
+    call = step.call
+    call = replace(call, name=mask(call.name), arguments=_masked(call.arguments, mask), unparsed=mask(call.unparsed))
+    error = None if step.error is None else mask(step.error)
+    return replace(step, call=call, result=mask(step.result), error=error)
 
 
 def state_of(step: ToolStep, asked: str = "") -> str:
@@ -74,19 +70,22 @@ def state_of(step: ToolStep, asked: str = "") -> str:
     return " · ".join(parts)
 
 
-def _preview(call: ToolCall) -> str:
-    if call.unparsed:
-        return shorten(call.unparsed[:500], _MAX_PREVIEW)
-    if isinstance(code := call.arguments.get("code"), str) and code.strip():
-        return shorten(code.strip()[:500].splitlines()[0], _MAX_PREVIEW)
-    return shorten(", ".join(f"{name}={_json(value, 0)[:200]}" for name, value in call.arguments.items()), _MAX_PREVIEW)
+def shown_name(name: str) -> str:
+    """Return the name of a tool in which nothing looks like our own words: without spaces and hidden characters."""
+    return shorten(re.sub(r"[^\w.:/-]", "_", name), 60)
 
 
-def _json(value: Any, option: int = orjson.OPT_INDENT_2) -> str:
-    try:
-        return orjson.dumps(value, default=repr, option=option).decode()
-    except (TypeError, ValueError, RecursionError):
-        return repr(value)
+def _arguments(call: ToolCall) -> list[tuple[str, str, str]]:
+    """Return the arguments of a call as caption, language and text of each block."""
+    return [(_CAPTIONS.get(language, language), language, text) for text, language in argument_texts(call)]
+
+
+def _masked(value: Any, mask: Mask) -> Any:
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, dict):
+        return {mask(str(name)): _masked(one, mask) for name, one in value.items()}
+    return [_masked(one, mask) for one in value] if isinstance(value, list) else value
 
 
 def _code(caption: str, language: str, code: str, limit: int | None = None) -> str:
@@ -98,11 +97,6 @@ def _code(caption: str, language: str, code: str, limit: int | None = None) -> s
         f'<figure class="nbb-code"><figcaption>{escape(caption)}</figcaption>'
         f'<pre tabindex="0"><code>{shown}</code></pre></figure>{cut}'
     )
-
-
-def shown_name(name: str) -> str:
-    """Return the name of a tool in which nothing looks like our own words: without spaces and hidden characters."""
-    return shorten(re.sub(r"[^\w.:/-]", "_", name), 60)
 
 
 def _text(text: str) -> str:
