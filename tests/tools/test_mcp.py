@@ -175,7 +175,8 @@ class TestWhatAServerLists:
     """Everything that a server says is hostile; a wrong tool does not take the others with it."""
 
     def test_wrong_tools_are_left_out_with_a_line_each(self, wrong):
-        odd = "'two lines\\ufffd[31m\\ufffd'", "without a name", "without a name"
+        signs = "letters, digits and _ . / -"
+        odd = "'two lines\ufffd[31m\ufffd'", "without a name", "without a name"
         assert names(wrong) == ["right", "hidden", "last", "odd"]
         assert wrong.problems == [
             "wrong: the tool 'number' is left out: its schema is not that of an object",
