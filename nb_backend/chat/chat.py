@@ -16,8 +16,7 @@ from ..providers.keywords import refuse_unknown
 from ..providers.registry import provider_named, resolve
 from ..services import split_model
 from ..text import truncate
-from ..tools.asking import ask_in_cell
-from ..tools.consent import Approve, Consents, check_approve
+from ..tools.consent import Approve, Asker, Consents, check_approve
 from ..tools.tool import Tool, as_tools, joined
 from ..typing import Messages
 from .answer import Answer
@@ -255,7 +254,7 @@ class Chat(McpTools, SavedChat):
             remarks=remarks,
             tools={one.wire_name: one for one in tools if isinstance(one, Tool)},
             max_steps=self.max_steps,
-            consents=Consents(self.approve, ask_in_cell, run),
+            consents=Consents(self.approve, _asker() if tools else None, run),
             act=act,
         )
 
@@ -380,3 +379,9 @@ class Chat(McpTools, SavedChat):
             provider=str(answer.provider.get("name") or ""),
             requested=request.params.get("provider"),
         )
+
+
+def _asker() -> Asker:
+    from ..tools.asking import ask_in_cell  # with what shows a question; most chats have no tools
+
+    return ask_in_cell

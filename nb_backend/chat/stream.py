@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendError
 from ..events import RawResponse, ServerChanged
-from ..tools.calls import carry_out
 from ..tools.step import ToolStep
 from ..tools.tool import wire_name
 from .answer import Answer
@@ -250,6 +249,8 @@ class AnswerStream(AsyncIterator[RawResponse]):
 
     async def _carry_out_and_ask(self, following: Round) -> AsyncGenerator[RawResponse, None]:
         """Carry out the calls, and send their results."""
+        from ..tools.calls import carry_out
+
         request, number = self._request, len(self.answer.tool_rounds)
         self._server_states = {}
         async with aclosing(carry_out(following.calls, request.tools, request.consents)) as steps:
@@ -262,6 +263,8 @@ class AnswerStream(AsyncIterator[RawResponse]):
 
     async def _act_again(self, cached: CachedAnswer) -> AsyncGenerator[RawResponse, None]:
         """Replay a stored answer, and carry out its calls again."""
+        from ..tools.calls import carry_out
+
         calls: dict[int, ToolStep] = {}
         number = -1
 
