@@ -45,13 +45,19 @@ def arguments_of(call: ToolCall, tool: Tool) -> tuple[str, str]:
     return text.encode("utf-8", "backslashreplace").decode(), language
 
 
+def arguments_block(call: ToolCall, tool: Tool) -> str:
+    """Return the arguments as a block of code, in safe Markdown."""
+    text, language = arguments_of(call, tool)
+    return "\n".join(code_block(text, language, nested=False))
+
+
 def _ask(call: ToolCall, tool: Tool, model: str, is_shown: bool) -> Consent | None:
     shell = _shell_that_asks()
     if shell is None:
         return None
-    text, language = arguments_of(call, tool)
+    text, _ = arguments_of(call, tool)
     if not is_shown:
-        _show(shell, tool, text, language)
+        _show(shell, tool, text, arguments_block(call, tool))
     read = getattr(getattr(shell, "kernel", None), "raw_input", builtins.input)
     prompt = question(tool, text, model)
     try:
@@ -76,10 +82,9 @@ def _shell_that_asks() -> Any:
     return shell if sys.stdin.isatty() and sys.stdout.isatty() else None
 
 
-def _show(shell: Any, tool: Tool, text: str, language: str) -> None:
+def _show(shell: Any, tool: Tool, text: str, block: str) -> None:
     plain = safe_terminal(f"The model calls {_name(tool)}:\n\n{text}\n")
     if hasattr(shell, "kernel"):
-        block = "\n".join(code_block(text, language, nested=False))
         markdown = f"The model calls **{escape_line(_name(tool))}**:\n\n{block}"
         shell.display_pub.publish({"text/markdown": markdown, "text/plain": plain})
     else:

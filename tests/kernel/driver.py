@@ -31,10 +31,15 @@ catalog.known_models.__defaults__ = ({TIMEOUT}, None)
 
 @dataclass
 class Run:
-    """What a front end receives for a cell: the messages in their order, and the reply."""
+    """What a front end receives for a cell: the messages in their order, and the reply.
+
+    ``prompts`` are those of ``input``, ``shown_when_asked`` the Markdown that was shown by then.
+    """
 
     messages: list[dict[str, Any]] = field(default_factory=list)
     reply: dict[str, Any] = field(default_factory=dict)
+    prompts: list[str] = field(default_factory=list)
+    shown_when_asked: list[list[str]] = field(default_factory=list)
 
     def of(self, *types: str) -> list[dict[str, Any]]:
         return [message["content"] for message in self.messages if message["msg_type"] in types]
@@ -76,24 +81,34 @@ class Kernel:
         self.manager = manager
         self.client = client
 
-    def start(self, code: str, cell: str | None = None, deleted: tuple[str, ...] = ()) -> str:
+    def start(
+        self, code: str, cell: str | None = None, deleted: tuple[str, ...] = (), *, allow_stdin: bool = False
+    ) -> str:
         """Send a cell: with its id and the ids of deleted cells, as JupyterLab does, or without, as nbclient does."""
-        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}}
+        content["allow_stdin"] = allow_stdin
         metadata = {"cellId": cell, "deletedCells": [*deleted]} if cell else {}
         message = self.client.session.msg("execute_request", {**content, "stop_on_error": True}, metadata=metadata)
         self.client.shell_channel.send(message)
         message_id: str = message["header"]["msg_id"]
         return message_id
 
-    def finish(self, message_id: str, on_message: Callable[[dict[str, Any]], None] | None = None) -> Run:
+    def finish(
+        self,
+        message_id: str,
+        on_message: Callable[[dict[str, Any]], None] | None = None,
+        on_wait: Callable[[list[dict[str, Any]]], None] | None = None,
+    ) -> Run:
         run = Run()
         deadline = time.monotonic() + TIMEOUT
         while True:
             assert time.monotonic() < deadline, f"the cell did not end: {run.messages[-3:]}"
             assert self.manager.is_alive(), "the kernel died"
             try:
-                message = self.client.get_iopub_msg(timeout=1)
+                message = self.client.get_iopub_msg(timeout=0.05 if on_wait else 1)
             except Empty:
+                if on_wait:
+                    on_wait(run.messages)
                 continue
             if message["parent_header"].get("msg_id") != message_id:
                 continue
@@ -116,6 +131,26 @@ class Kernel:
         deleted: tuple[str, ...] = (),
     ) -> Run:
         return self.finish(self.start(code, cell, deleted), on_message)
+
+    def run_and_answer(self, code: str, *answers: str | Callable[[], object], cell: str | None = None) -> Run:
+        """Run a cell and answer its calls of ``input``: with a text, or by a function, as that of an interrupt."""
+        left = [*answers]
+        asked: list[tuple[str, int]] = []
+
+        def answer(messages: list[dict[str, Any]]) -> None:
+            if not left or not self.client.stdin_channel.msg_ready():
+                return
+            prompt = self.client.get_stdin_msg(timeout=TIMEOUT)["content"]["prompt"]
+            asked.append((prompt, len(messages)))
+            if isinstance(reply := left.pop(0), str):
+                self.client.input(reply)
+            else:
+                reply()
+
+        run = self.finish(self.start(code, cell, allow_stdin=True), on_wait=answer)
+        run.prompts = [prompt for prompt, _ in asked]
+        run.shown_when_asked = [Run(run.messages[:count]).markdown for _, count in asked]
+        return run
 
     def run_and_interrupt(self, code: str, when: Callable[[dict[str, Any]], bool], *, cell: str | None = None) -> Run:
         """Run a cell and interrupt it at the first message for which ``when`` holds."""

@@ -42,6 +42,10 @@ class Output:
         """Whether anything was shown."""
         return self._shown is not None
 
+    def contains(self, markdown: str) -> bool:
+        """Whether it shows this Markdown."""
+        return self._shown is not None and markdown in self._shown[0].get("text/markdown", "")
+
     def show(self, data: dict[str, str], metadata: dict[str, Any] | None = None) -> int:
         """Show this data, unless it is shown already; return the number of characters sent."""
         shown = data, metadata or {}
@@ -116,6 +120,10 @@ class CellView:
         if self._repaint is not None:
             self._repaint.cancel()
             self._paint()
+
+    def shows(self, markdown: str) -> bool:
+        """Whether the cell shows this Markdown now."""
+        return self._live and any(output.contains(markdown) for output in self._outputs)
 
     def finish(self, answer: Answer, failed: bool, at: int = 0, error: Exception | None = None) -> None:
         """End an answer; once all have ended, show them for good, with their records in the output's metadata."""

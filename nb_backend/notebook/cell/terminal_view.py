@@ -63,6 +63,10 @@ class TerminalView:
     def flush(self) -> None:
         """Do nothing: everything is printed when it arrives."""
 
+    def shows(self, markdown: str) -> bool:
+        """Return False: what is asked about is printed with the question."""
+        return False
+
     def finish(self, answer: Answer, failed: bool, at: int = 0, error: Exception | None = None) -> None:
         """End the line, and print the status line."""
         if not self._sections[at].ended:

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 from ...chat.answer import Answer
 from ...chat.stream import AnswerStream
 from ...events import RawResponse
+from ...providers.tool_calls import ToolCall
+from ...tools.asking import arguments_block, ask_in_cell
+from ...tools.consent import Asker, Consent
+from ...tools.tool import Tool
 from ..hints import Hints, no_hints
 from .notebook_view import CellView
 from .silence import ticking
@@ -31,19 +35,29 @@ class View(Protocol):
     def flush(self) -> None:
         """Show now what waits for the next repaint: before the user is asked, for example."""
 
+    def shows(self, markdown: str) -> bool:
+        """Whether this Markdown is on the page now: what the user is asked about, for example."""
+
     def finish(self, answer: Answer, failed: bool, at: int = 0, error: Exception | None = None) -> None:
         """Show the final answer; a second call for the same answer changes nothing."""
 
 
 async def show_stream(
-    stream: AnswerStream, view: View, at: int = 0, check: Callable[[Answer], Exception | None] = lambda answer: None
+    stream: AnswerStream,
+    view: View,
+    at: int = 0,
+    check: Callable[[Answer], Exception | None] = lambda answer: None,
+    name: str = "",
 ) -> Answer:
     """Show an answer while it streams, and return it. Whatever ends the stream, the text so far stays shown.
+
+    The user is asked about the calls of tools in the cell; ``name`` says whose they are, if several models answer.
 
     ``check`` returns what is wrong with an answer that has come to its end, ``None`` if it is as wanted. It is shown
     with one of several answers; a single one is the cell's to report.
     """
     failed, error = True, None
+    stream.turn.request.consents.asker = _asker(view, name)
     try:
         async with aclosing(stream):
             with ticking(lambda: view.tick(at)):
@@ -60,6 +74,16 @@ async def show_stream(
     finally:
         view.finish(stream.answer, failed, at, error)
     return stream.answer
+
+
+def _asker(view: View, name: str) -> Asker:
+    """Return what asks about a call in the cell, once the view has shown it."""
+
+    async def ask(call: ToolCall, tool: Tool) -> Consent | None:
+        view.flush()
+        return await ask_in_cell(call, tool, model=name, is_shown=view.shows(arguments_block(call, tool)))
+
+    return ask
 
 
 def view_for(

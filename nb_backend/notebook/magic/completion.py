@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult
 
@@ -42,6 +42,7 @@ class Known:
     models: Callable[[], Iterable[str]] = list
     models_of: Callable[[str], Iterable[str]] = lambda service: []
     chats: Callable[[], Iterable[str]] = list
+    tools: Callable[[], Iterable[str]] = list
     image_paths: Callable[[str], Iterable[str]] = lambda start: []
     local_models: Callable[[], Iterable[str]] = list
 
@@ -54,6 +55,8 @@ class Known:
                 return [*self.variables, *_IMAGE_WORDS, *self.image_paths(start)]
             case "variables":
                 return list(self.variables)
+            case "tools":
+                return list(self.tools())
             case "chats":
                 return list(self.chats())
         return []
@@ -94,6 +97,7 @@ class Completer:
         from .servers import names_of_services
 
         space, hidden = self._shell.user_ns, self._shell.user_ns_hidden
+        variables = sorted(name for name in list(space) if not name.startswith("_") and name not in hidden)
         return Known(
             options=declared(),
             verbs=known_verbs(),
@@ -101,10 +105,11 @@ class Completer:
             urls=_urls(),
             services=[*names_of_services()],
             dialects=_dialects,
-            variables=sorted(name for name in list(space) if not name.startswith("_") and name not in hidden),
+            variables=variables,
             models=known_models,
             models_of=_models_of,
             chats=_chats,
+            tools=lambda: _tools({name: space.get(name) for name in variables}),
             image_paths=image_paths,
             local_models=_local_models,
         )
@@ -325,6 +330,12 @@ def _local_models() -> list[str]:
     from .local_model import names_of_models
 
     return names_of_models()
+
+
+def _tools(variables: dict[str, Any]) -> list[str]:
+    from .named_tools import tool_names
+
+    return [*tool_names(variables)]
 
 
 def _chats() -> list[str]:

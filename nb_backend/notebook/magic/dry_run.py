@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ... import settings
@@ -11,14 +11,16 @@ from ...chat.messages import without_turns
 from ...markdown.elements import fenced
 from ...providers.openai_api import with_media
 from ...redaction import mask_json
+from ...tools.consent import Approve
+from ...tools.tool import Tool
 from ..report import EMBEDDED, Report
 from .servers import key_is_set
 
 if TYPE_CHECKING:
     from .question import Question
 
-_MESSAGES = ("model", "messages", "media", "system", "input", "instructions", "contents", "systemInstruction")
-"""Fields of the dialects that are not parameters, but what is said, to which model."""
+_MESSAGES = ("model", "messages", "media", "system", "input", "instructions", "contents", "systemInstruction", "tools")
+"""Fields of the dialects that are not parameters, but what is said, to which model, with which tools."""
 
 
 class DryRun(Report):
@@ -43,6 +45,7 @@ class DryRun(Report):
             *_models(options.models, request.model),
             f"- parameters: {_params(self.body)}",
             f"- images: {', '.join(_code_span(one) for one in question.images) or 'none'}",
+            *_tools(request.tools.values(), request.consents.approve),
             *([f"- left out: {'; '.join(question.remarks)}"] if question.remarks else []),
             f"- key: {key_is_set(origin) if found.value else 'not set'}",
             f"- part of {where}{change}",
@@ -62,6 +65,17 @@ def _models(named: Sequence[str], kept: str) -> Iterator[str]:
 def _params(body: dict[str, Any]) -> str:
     params = {name: value for name, value in body.items() if name not in _MESSAGES}
     return ", ".join(f"`{name} = {json.dumps(value, ensure_ascii=False)}`" for name, value in params.items()) or "none"
+
+
+def _tools(tools: Iterable[Tool], approve: Approve) -> Iterator[str]:
+    """Yield the line that lists the tools with their arguments, and says about which of them the user is asked."""
+    shown = []
+    for one in tools:
+        arguments = ", ".join(one.parameters.get("properties", ()))
+        asks = " (asks first)" if one.approve and approve is None else ""
+        shown.append(_code_span(f"{one.name}({arguments})") + asks)
+    if shown:
+        yield f"- tools: {', '.join(shown)}"
 
 
 def _code_span(text: object) -> str:

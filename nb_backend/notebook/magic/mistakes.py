@@ -33,8 +33,8 @@ _ENTITY = re.compile(
 _VARIABLE = re.compile(r"\{\{?\s*(?P<braced>[^{}]+?)\s*\}?\}|(?<!\S)\$\{?(?P<name>[^\W\d]\w*)\}?")
 _TEXT_VALUE = re.compile(r"=(?!(?:true|false|null|NaN|Infinity)\Z)[^\W\d]")  # of -p: not JSON
 # options whose values often contain spaces
-_FLAGS: Final = {"system": "-s", "param": "-p", "image": "-i", "schema": "--schema"}
-_TAKES_CODE: Final = ("image", "param", "schema")  # options whose values may contain braces
+_FLAGS: Final = {"system": "-s", "param": "-p", "image": "-i", "schema": "--schema", "tool": "-T"}
+_TAKES_CODE: Final = ("image", "param", "schema", "tool")  # options whose values may contain braces
 _IN_QUOTES = re.compile(r'"[^"]*"' r"|'[^']*'")
 _MAX_WORDS_OF_A_VALUE = 50
 _UNUSUAL: Final = "a model whose name is unusual in quotes"

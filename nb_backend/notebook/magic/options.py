@@ -97,6 +97,16 @@ class Options:
         help="an image to send with the prompt: a figure, a picture, an array, bytes, a file, an address, or a list of "
         "them. @output is what the last cell showed, @clipboard what was copied. May be repeated",
     )
+    tool: list[str] = option(
+        "-T",
+        "--tool",
+        example="population",
+        metavar="NAME",
+        action="append",
+        completes="tools",
+        help="a tool that the model may call: a function, an expression or a list of them, look, cells or run, an MCP "
+        "server or SERVER.tool. run and MCP tools ask first. May be repeated",
+    )
     chat: str = option(
         "-c",
         "--chat",
@@ -146,6 +156,7 @@ class Options:
         "--cache", help="store the answer, and replay it the next time the same is asked: see %%backend cache"
     )
     refresh: bool = flag("--refresh", help="ask again although an answer is stored, and store the new one")
+    act: bool = flag("--act", help="carry out the tool calls of a stored answer again")
     raw: bool = flag("--raw", help="send {{ expressions }} as typed, without evaluating them")
     dry_run: bool = flag("--dry-run", help="show what would be sent, and where, without sending it")
     model: str | None = None
@@ -168,6 +179,7 @@ class Options:
             "new": self.new,
             "cache": self.cache or self.refresh or None,
             "refresh": self.refresh,
+            "act": self.act,
         }
 
 

@@ -25,10 +25,12 @@ from ...media.from_object import figure_of
 from ...media.source import is_address
 from ...services import split_model
 from ...text import shorten
+from ...tools.tool import Tool, listed
 from ..cell.formats import FormatError, json_of
 from ..prompt.expression import names_read
 from ..prompt.interpolate import RAISED, Prompt, add_image, add_named_image, describe_error, evaluate, fill_in
 from ..prompt.scope import prompt_names
+from .named_tools import named_tools
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -45,15 +47,16 @@ _MAX_IMAGES_OF_A_LIST = 20
 class Question:
     """A prompt with its attachments and its chat, ready to send: nothing in it is evaluated any more.
 
-    ``remarks`` say which values were shortened. ``kept`` is true once any text of the answer is kept, ``shown`` once
-    its status line is sure to be shown. ``schema`` is what the answer must fit; ``is_retry`` is true for the prompt
-    after an answer that did not.
+    ``tools`` are those that the line names, besides those of the chat. ``remarks`` say which values were shortened.
+    ``kept`` is true once any text of the answer is kept, ``shown`` once its status line is sure to be shown. ``schema``
+    is what the answer must fit; ``is_retry`` is true for the prompt after an answer that did not.
     """
 
     options: Options
     chat: Chat
     text: str
     images: list[Attachment] = field(default_factory=list)
+    tools: list[Tool] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     kept: bool = False
     shown: bool = False
@@ -70,14 +73,18 @@ class Question:
     def stream(self, model: str | None = None) -> AnswerStream:
         """Ask the model, or one of several; only the answer of ``options.model`` continues the chat."""
         others = {"keep": False} if model not in (None, self.options.model) else {}
-        options = {**self.options.request_options(model), **others}
+        options = {**self._request_options(model), **others}
         stream = self.chat.stream(self.text, self.images, remarks=self.remarks, **options)
         self._expect(stream.turn.request)
         return stream
 
     def request(self, model: str | None = None) -> Request:
         """Return the request that ``stream`` would send."""
-        return self._expect(self.chat.request(self.text, self.images, **self.options.request_options(model)))
+        return self._expect(self.chat.request(self.text, self.images, **self._request_options(model)))
+
+    def _request_options(self, model: str | None) -> dict[str, Any]:
+        options = self.options.request_options(model)
+        return {**options, "tools": [*listed(options.get("tools")), *self.tools]}
 
     def _expect(self, request: Request) -> Request:
         return request if self.schema is None else request.expect(self.schema)
@@ -139,7 +146,10 @@ def question(options: Options, text: str, shell: InteractiveShell, names: dict[s
     if not text.strip():
         raise ValueError("there is nothing to ask: write the prompt below this line, or after %backend ask")
     schema = _schema_of(options.schema, names) if options.schema else None
-    return Question(options, chat, text, [*images.values()], prompt.remarks, typed=typed, schema=schema)
+    tools = named_tools(options.tool, names) if options.tool else []
+    if options.act and settings.cache(options.cache or options.refresh or chat.cache) is None:
+        raise ValueError("--act carries out the calls of a stored answer again, and no cache is on: add --cache")
+    return Question(options, chat, text, [*images.values()], tools, prompt.remarks, typed=typed, schema=schema)
 
 
 def _ask_keyring(options: Options) -> None:

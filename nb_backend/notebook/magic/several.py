@@ -120,7 +120,7 @@ class MultiModelRun:
     async def _ask(self, at: int, stream: AnswerStream, view: View, names: dict[str, Any]) -> None:
         place = self._places[at]
         try:
-            self.answers[place] = await show_stream(stream, view, at, self._asked[place].check)
+            self.answers[place] = await show_stream(stream, view, at, self._asked[place].check, self.models[at])
         except BackendError as error:
             self.answers[place] = error.with_traceback(None)  # whose frames would keep all objects of the cell alive
         except (TypeError, ValueError) as error:

@@ -1,0 +1,182 @@
+"""A call is asked about in the cell by ``input``: all of it is shown before, and what was typed decides."""
+
+from __future__ import annotations
+
+import pytest
+from driver import Kernel, Run, one_line
+from scripted_calls import results, tool_call
+
+TOOLS = """
+from nb_backend.tools import Tool
+ran = []
+def run_code(code):
+    ran.append(code)
+    return f"ran {code}"
+code = {"type": "object", "properties": {"code": {"type": "string"}}}
+execute = Tool("execute", "Run code.", code, run_code, approve=True, scope="cell")
+def drop_rows(**arguments):
+    ran.append(arguments)
+    return "dropped"
+drop = Tool("drop", "Drop rows.", {"type": "object"}, drop_rows, approve=True)
+free = Tool("free", "Needs no consent.", {"type": "object"}, lambda: "free")
+"""
+CODE = "import os\nos.listdir('.')  # \u202e```\nprint(2)"
+
+
+@pytest.fixture(autouse=True)
+def tools(kernel: Kernel) -> None:
+    assert kernel.run(TOOLS + "get_ipython().user_ns['ran'].clear()\n%backend reset").error is None
+
+
+def ran(kernel: Kernel) -> list[object]:
+    return eval(kernel.run("ran").result or "None")
+
+
+def report(run: Run) -> str:
+    return "\n".join(shown["data"]["text/plain"] for shown in run.of("display_data", "execute_result"))
+
+
+@pytest.mark.parametrize("prefix", ["", "%%time\n"], ids=["awaited", "waited for"])
+def test_the_whole_code_is_shown_before_the_question(kernel, engine, prefix):
+    engine.enqueue("I look. ", tool_call("execute", code=CODE))
+    engine.enqueue("Two files.")
+    run = kernel.run_and_answer(f"{prefix}%%backend -T execute\nHow many files are there?", "yes")
+    assert run.prompts == [
+        "Let the model call execute (3 lines)? [y]es, [n]o, [a]lways in this run of the cell, or write why not: "
+    ]
+    shown = "\n".join(run.shown_when_asked[0])
+    assert "```python\nimport os" in shown or "```` python\nimport os" in shown or "````python\nimport os" in shown
+    assert "os.listdir('.')  # [U+202E]```\nprint(2)" in shown
+    assert results(engine.history[-1]) == [f"ran {CODE}"]
+    assert ran(kernel) == [CODE]
+    assert "Two files." in run.markdown[-1]
+    assert run.reply["status"] == "ok"
+
+
+def test_a_no_with_a_reason_goes_to_the_model(kernel, engine):
+    engine.enqueue(tool_call("drop", rows=[3]), tool_call("drop", rows=[4]))
+    engine.enqueue("I will not.")
+    run = kernel.run_and_answer("%%backend -T drop\nDrop rows 3 and 4.", "no, use polars", "n")
+    refused = "Error: the user refused this call"
+    assert results(engine.history[-1]) == [f"{refused}: use polars", refused]
+    assert '"rows": [\n    3\n  ]' in "\n".join(run.shown_when_asked[0])
+    assert ran(kernel) == []
+
+
+def test_always_counts_for_the_session_and_for_run_within_this_run_of_the_cell(kernel, engine):
+    for _ in range(2):
+        engine.enqueue(tool_call("drop"), tool_call("execute", code="1"))
+        engine.enqueue(tool_call("drop"), tool_call("execute", code="2"))
+        engine.enqueue("Done.")
+    cell = "%%backend -T drop -T execute\nDo it."
+    first = kernel.run_and_answer(cell, "always", "a", cell="asks")
+    second = kernel.run_and_answer(cell, "y", "y", cell="asks")
+    assert len(first.prompts) == 2
+    assert [prompt.split("?")[0] for prompt in second.prompts] == ["Let the model call execute"] * 2
+    kernel.run(TOOLS)  # the functions are other ones now
+    engine.enqueue(tool_call("drop"))
+    engine.enqueue("Done.")
+    assert len(kernel.run_and_answer(cell, "y", cell="asks").prompts) == 1
+
+
+@pytest.mark.parametrize("prefix", ["", "%%time\n"], ids=["awaited", "waited for"])
+def test_an_interrupt_of_the_question_keeps_text_and_steps(kernel, engine, prefix):
+    engine.enqueue("I look first. ", tool_call("free"))
+    engine.enqueue("Then I act. ", tool_call("execute", code="1"), tool_call("execute", code="2"))
+    asking = f"{prefix}%%backend -T free -T execute -o answer\nDo it."
+    queued: list[str] = []
+
+    def interrupt() -> None:
+        queued.append(kernel.start("'queued'"))
+        kernel.manager.interrupt_kernel()
+
+    run = kernel.run_and_answer(asking, interrupt)
+    assert run.stop == ("KeyboardInterrupt", "KeyboardInterrupt: stopped; the text so far is kept")
+    assert "I look first." in run.markdown[-1]
+    assert "stopped" in run.markdown[-1]
+    assert kernel.finish(queued[0]).reply["status"] == "aborted"  # it waited, and does not run after an interrupt
+    assert kernel.run("[(one.call.name, one.result, one.error) for one in answer.steps]").result == str(
+        [("free", "free", None), ("execute", "", "stopped by the user")]
+    )
+    assert ran(kernel) == []
+
+
+@pytest.mark.parametrize("call", ["chat('Do it.')", "await chat.ask('Do it.')"])
+def test_an_ordinary_cell_asks_too(kernel, engine, call):
+    engine.enqueue(tool_call("drop", rows=[1]))
+    engine.enqueue("Done.")
+    kernel.run("import nb_backend\nchat = nb_backend.Chat(tools=[drop])")
+    run = kernel.run_and_answer(f"answer = {call}", "", "y")
+    assert run.prompts[0].startswith("Let the model call drop (5 lines)?")
+    assert run.prompts[1] == "Answer yes, no, always, or write why not: "
+    assert run.shown_when_asked[0] == ['The model calls **drop**:\n\n```json\n{\n  "rows": [\n    1\n  ]\n}\n```']
+    assert ran(kernel) == [{"rows": [1]}]
+
+    engine.enqueue("Text. ", tool_call("drop", rows=[2]))
+    stopped = kernel.run_and_answer(f"answer = {call}", kernel.manager.interrupt_kernel)
+    assert stopped.reply["status"] == "error"
+    assert kernel.run("chat.messages[-1]['stopped'], 'Text.' in chat.messages[-1]['content']").result == "(True, True)"
+    assert kernel.run("1 + 1").result == "2"
+
+
+def test_questions_of_several_models_name_them(kernel, engine):
+    engine.listed = ["llama", "gpt-4o"]
+    for _ in range(2):
+        engine.enqueue(tool_call("drop"))
+    for _ in range(2):
+        engine.enqueue("Done.")
+    run = kernel.run_and_answer("%%backend llama gpt-4o -T drop\nDo it.", "y", "n")
+    del engine.listed
+    assert sorted(prompt.split("?")[0] for prompt in run.prompts) == ["Let gpt-4o call drop", "Let llama call drop"]
+    assert len(ran(kernel)) == 1
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "%%backend -T drop\nDo it.",
+        "import nb_backend\nnb_backend.Chat(tools=[drop])('Do it.')",
+        "import nb_backend\nawait nb_backend.Chat(tools=[drop]).ask('Do it.')",
+        "import nb_backend\nnb_backend.map(['Do it.'], tools=[drop])",
+    ],
+)
+def test_where_nobody_can_answer_the_call_is_refused_and_the_cell_goes_on(kernel, engine, cell):
+    engine.enqueue(tool_call("drop"))
+    engine.enqueue("I was refused.")
+    run = kernel.run(cell)  # without stdin, as nbclient, nbconvert and papermill run cells
+    assert run.reply["status"] == "ok"
+    assert results(engine.history[-1]) == ["Error: nobody can be asked here, so this call was refused"]
+    assert ran(kernel) == []
+
+
+def test_where_an_answer_could_be_typed_but_nobody_waits_the_call_is_refused(kernel, engine):
+    cells = {
+        "a thread": "import threading, nb_backend\nchat = nb_backend.Chat(tools=[drop])\n"
+        "thread = threading.Thread(target=chat, args=['Do it.'])\nthread.start()\nthread.join()",
+        "map": "nb_backend.map(['Do it.'], tools=[drop], progress=False)",
+        "captured": "%%capture\nget_ipython().run_cell_magic('backend', '-T drop', 'Do it.')",
+    }
+    for cell in cells.values():
+        engine.enqueue(tool_call("drop"))
+        engine.enqueue("I was refused.")
+        run = kernel.run_and_answer(cell, "y")
+        assert (run.prompts, run.reply["status"]) == ([], "ok")
+        assert results(engine.history[-1]) == ["Error: nobody can be asked here, so this call was refused"]
+
+
+def test_tools_that_are_turned_off(kernel, engine):
+    off = "%config BackendMagics.tools = False"
+    kernel.run(off)
+    one_line(kernel.run("%%backend -T drop\nDo it."), f"tools are turned off by {off}: leave out -T")
+    assert f"tools: turned off by `{off}`" in report(kernel.run("%backend"))
+    kernel.run("nb_backend.chats['main'].tools = [drop]")
+    engine.enqueue("Without.")
+    run = kernel.run("%%backend\nDo it.")
+    assert "tools" not in engine.history[-1]
+    assert "without tools" in run.markdown[-1]
+    kernel.run("nb_backend.chats['main'].tools = []\n%config BackendMagics.tools = True")
+
+
+def test_a_dry_run_lists_the_tools(kernel):
+    shown = report(kernel.run("%%backend -T execute -T free --dry-run\nDo it."))
+    assert "- tools: `execute(code)` (asks first), `free()`" in shown
