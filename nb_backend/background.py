@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from functools import partial
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
@@ -32,6 +33,7 @@ class NobodyWaits(RuntimeError):
 
 
 _current_job: ContextVar[Job[Any] | None] = ContextVar("nb_backend_job", default=None)
+_in_call: ContextVar[bool] = ContextVar("nb_backend_in_call", default=False)
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _loops_of_parent: list[asyncio.AbstractEventLoop | None] = []
@@ -40,7 +42,8 @@ _loops_of_parent: list[asyncio.AbstractEventLoop | None] = []
 class Job(Generic[T]):
     """A coroutine that runs on the background loop, in the context (``contextvars``) of the thread that started it.
 
-    ``start=False`` leaves the start to ``wait``, so that an interrupt between the two cannot leave it running.
+    ``start=False`` leaves the start to ``wait``, so that an interrupt between the two cannot leave it running, and that
+    ``on_user_thread`` finds a thread that waits.
     ``on_poll`` is called by whoever waits, on the waiting thread, every ``POLL_SECONDS``.
     """
 
@@ -52,6 +55,8 @@ class Job(Generic[T]):
         self._on_poll = on_poll or (lambda: None)
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()  # for the thread that waits
         self._is_awaited = False
+        self._accepts_calls = True
+        self._wake: Callable[[], object] = lambda: None
         self.future: Future[T] = Future()
         if start:
             loop().call_soon_threadsafe(self._start)
@@ -72,7 +77,7 @@ class Job(Generic[T]):
                 loop().call_soon_threadsafe(self._start)
                 self._block(interrupts)
             except KeyboardInterrupt:
-                self.cancel()
+                self._interrupt()
                 self._block(interrupts)
                 raise
         return self.future.result()
@@ -83,23 +88,35 @@ class Job(Generic[T]):
         A cancellation of the waiter (or an interrupt) cancels the job and is raised once the job has ended.
         """
         self._is_awaited = True
-        ended = asyncio.wrap_future(self.future)
+        here, ended = asyncio.get_running_loop(), asyncio.wrap_future(self.future)
+        called = here.create_future()
+
+        def wake() -> None:
+            if not called.done():
+                called.set_result(None)
+
+        self._wake = lambda: here.call_soon_threadsafe(wake)
+        loop().call_soon_threadsafe(self._start)
         try:
             while not ended.done():
-                await asyncio.wait([ended], timeout=POLL_SECONDS)
-                self._poll()
+                self._poll()  # first, as a call may have come before ``_wake`` was set
+                await asyncio.wait([ended, called], timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                called = here.create_future() if called.done() else called
         except (KeyboardInterrupt, asyncio.CancelledError):
-            self.cancel()
+            self._interrupt()
             await asyncio.wait([ended])
             ended.exception()  # otherwise asyncio warns that nobody has retrieved it
             raise
         return ended.result()
 
     def _block(self, interrupts: list[int]) -> None:
-        ended = threading.Event()
-        self.future.add_done_callback(lambda _: ended.set())
-        while not ended.wait(POLL_SECONDS):
-            self._poll()
+        called = threading.Event()
+        self._wake = called.set
+        self.future.add_done_callback(lambda _: called.set())
+        while not self.future.done():
+            self._poll()  # first, as a call may have come before ``_wake`` was set
+            called.wait(POLL_SECONDS)
+            called.clear()
             if interrupts:
                 interrupts.clear()
                 self.cancel()
@@ -110,20 +127,33 @@ class Job(Generic[T]):
             raise NobodyWaits("no thread of the user waits for this")
         future: Future[Any] = Future()
         self._calls.append((function, future))
+        with suppress(RuntimeError):  # the loop of the waiter is closed
+            self._wake()
         return await asyncio.wrap_future(future)
+
+    def _interrupt(self) -> None:
+        """Cancel the job, and the calls that wait for this thread."""
+        self._accepts_calls = False
+        while self._calls:
+            self._calls.popleft()[1].cancel()
+        self.cancel()
 
     def _poll(self) -> None:
         self._on_poll()
         while self._calls:
             function, future = self._calls.popleft()
-            if not future.set_running_or_notify_cancel():
+            if not (self._accepts_calls and future.set_running_or_notify_cancel()):
+                future.cancel()
                 continue
             try:
-                result = function()
+                with raised_interrupts():
+                    result = function()
             except KeyboardInterrupt:
                 self.cancel()
                 future.set_exception(asyncio.CancelledError())
                 raise
+            except StopIteration as error:  # a future cannot hold it
+                future.set_exception(RuntimeError(f"StopIteration: {error}"))
             except BaseException as error:  # it belongs to the job
                 future.set_exception(error)
             else:
@@ -171,8 +201,11 @@ async def on_user_thread(function: Callable[[], T]) -> T:
     """Run a function on the thread that waits for this coroutine, and return its result.
 
     That is the thread of the cell, or of the synchronous call. In a coroutine that the user's own loop runs, it is this
-    thread. ``NobodyWaits`` if no thread waits. An interrupt of the function cancels what waits for it.
+    thread. ``NobodyWaits`` if no thread waits. An interrupt of the function cancels what waits for it, and
+    the functions that wait for the thread. A cancellation of this coroutine does not end a function that runs. The
+    function must not wait for the background loop: ``check_may_block`` refuses it.
     """
+    function = partial(_without_requests, function)
     result: T
     if (run_there := user_thread.get()) is not None:
         result = await run_there(function)
@@ -204,9 +237,19 @@ def raised_interrupts() -> Iterator[None]:
 
 
 def check_may_block() -> None:
-    """Raise ``RuntimeError`` on the background loop's own thread: a job that this thread waits for would never run."""
+    """Raise ``RuntimeError`` where a synchronous call must not wait for a job.
+
+    That is the background loop's own thread, as the job would never run, and a function that ``on_user_thread`` runs.
+    """
     if is_on_loop():
         raise RuntimeError("a synchronous call here would wait for itself: await it instead")
+    check_may_ask()
+
+
+def check_may_ask() -> None:
+    """Raise ``RuntimeError`` in a function that ``on_user_thread`` runs for an answer: it must not ask for another."""
+    if _in_call.get():
+        raise RuntimeError("code that a model runs cannot ask a model: ask in a cell of your own")
 
 
 def is_on_loop() -> bool:
@@ -253,6 +296,14 @@ def _note_interrupts_of_loop() -> Iterator[list[int]]:
         yield noted
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _without_requests(function: Callable[[], T]) -> T:
+    token = _in_call.set(True)
+    try:
+        return function()
+    finally:
+        _in_call.reset(token)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

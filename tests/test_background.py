@@ -297,3 +297,115 @@ class TestOnUserThread:
             return None if task.cancelled() else task.exception()
 
         assert isinstance(run(outcome(run(work()))), NobodyWaits | None)
+
+    """A job runs a function on the thread that waits for it."""
+
+    def both_waits(self, work):
+        """Return what a job returns to a thread that blocks, and to a loop that awaits it."""
+
+        async def awaited() -> object:
+            return await Job(work(), start=False).wait_async()
+
+        return run(work()), asyncio.run(awaited())
+
+    def test_the_function_runs_where_the_job_is_awaited_as_soon_as_it_is_asked_for(self, monkeypatch):
+        monkeypatch.setattr(background, "POLL_SECONDS", 1_000)
+
+        async def work() -> list[int]:
+            return [await background.on_user_thread(threading.get_ident) for _ in range(3)]
+
+        assert self.both_waits(work) == ([threading.get_ident()] * 3,) * 2
+
+    def test_what_the_function_raises_belongs_to_the_job(self):
+        async def work() -> list[str]:
+            found = []
+            for error in (ValueError("x"), StopIteration(1), asyncio.CancelledError()):
+
+                def fail(error: BaseException = error) -> None:
+                    raise error
+
+                with pytest.raises(BaseException) as raised:  # noqa: PT011  each of them is compared
+                    await background.on_user_thread(fail)
+                found.append(repr(raised.value))
+            return found
+
+        expected = ["ValueError('x')", "RuntimeError('StopIteration: 1')", "CancelledError()"]
+        assert self.both_waits(work) == (expected, expected)
+
+    @pytest.mark.parametrize("wait", ["block", "await"])
+    def test_an_interrupt_ends_the_function_the_functions_that_wait_and_the_job(self, wait):
+        ran, ended = [], threading.Event()
+
+        def endless() -> None:
+            ran.append("endless")
+            signal.raise_signal(signal.SIGINT)
+            threading.Event().wait(30)
+
+        async def work() -> None:
+            try:
+                await asyncio.gather(*(background.on_user_thread(one) for one in (endless, lambda: ran.append("next"))))
+            except RuntimeError:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        async def main() -> None:
+            await Job(work(), start=False).wait_async()
+
+        before = signal.getsignal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            run(work()) if wait == "block" else asyncio.run(main())
+        assert ended.is_set()
+        assert ran == ["endless"]
+        assert signal.getsignal(signal.SIGINT) is before
+
+    def test_a_function_that_waits_is_dropped_when_its_job_is_cancelled(self):
+        ran = []
+
+        async def work() -> None:
+            call = asyncio.ensure_future(background.on_user_thread(lambda: ran.append("late")))
+            await asyncio.sleep(0)
+            call.cancel()
+            raise ValueError("the job has ended")
+
+        for wait in (lambda: run(work()), lambda: asyncio.run(awaiting(work()))):
+            with pytest.raises(ValueError, match="has ended"):
+                wait()
+        assert ran == []
+
+    def test_without_a_waiting_thread_it_is_refused_and_on_the_users_own_loop_it_runs_there(self):
+        async def here() -> int:
+            return await background.on_user_thread(threading.get_ident)
+
+        assert asyncio.run(here()) == threading.get_ident()
+        with pytest.raises(RuntimeError, match="no thread of the user"):
+            asyncio.run_coroutine_threadsafe(here(), background.loop()).result(10)
+
+    def test_the_panel_runs_it_in_its_own_way(self):
+        async def elsewhere(function):
+            return "elsewhere", function()
+
+        async def work() -> object:
+            background.user_thread.set(elsewhere)
+            return await background.on_user_thread(lambda: 1)
+
+        assert run(work()) == ("elsewhere", 1)
+
+    def test_a_function_cannot_ask_a_model(self):
+        from nb_backend import Chat
+
+        def ask() -> None:
+            Chat("x")("hi")
+
+        async def work() -> None:
+            with pytest.raises(RuntimeError, match="cannot ask a model"):
+                await background.on_user_thread(ask)
+            with pytest.raises(RuntimeError, match="cannot ask a model"):
+                await background.on_user_thread(lambda: Chat("x").stream("hi"))
+
+        self.both_waits(work)
+        assert run(double(21)) == 42
+
+
+async def awaiting(work):
+    return await Job(work, start=False).wait_async()

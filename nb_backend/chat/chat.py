@@ -177,6 +177,7 @@ class Chat(McpTools, SavedChat):
         The options are those of ``request``. ``new=True`` starts the chat over as soon as there is an answer;
         ``keep=False`` leaves the history as it is.
         """
+        background.check_may_ask()
         refuse_unknown(options, "a prompt", _OPTIONS)
         request = self.request(prompt, images, new=new, **options)
         if not keep:

@@ -24,7 +24,7 @@ async def await_in_cell(work: Coroutine[Any, Any, T]) -> T:
     and is then raised as ``KeyboardInterrupt``.
     """
     try:
-        return await Job(work).wait_async()
+        return await Job(work, start=False).wait_async()
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
 
