@@ -229,15 +229,21 @@ class Answer(ShownAnswer):
         """Close what the model has said before its calls: the next text, finish reason and state are those after it."""
         self.__dict__["text"].grow(self._pending or "")
         self._pending = "" if self._pending is not None else None
-        said = split_text(self.text, self._rounds)[-1]
-        if parts := split_unopened(said, has_reasoning=len(self.reasoning) > self._before[1]):
-            self.text = self.text.removesuffix(said) + parts[1]
-            self.reasoning, said = f"{self.reasoning}{parts[0]}", parts[1]
-        self._rounds.append(ToolRound(said, self.state))
+        self._rounds.append(ToolRound(self._split_reasoning(), self.state, calls=self.tool_calls))
         self.state, self.finish_reason, self._has_end_mark = [], None, False
         self._tool_calls = ToolCallCollector()
         self._earlier_usage, self._usage = self.usage, {}
         self._before = len(self.text), len(self.reasoning), len(self.images)
+
+    def _split_reasoning(self) -> str:
+        """Separate reasoning from the text of the newest round, and return that text."""
+        said = split_text(self.text, self._rounds)[-1]
+        parts = split_unopened(said, has_reasoning=len(self.reasoning) > self._before[1])
+        if parts is None:
+            return said
+        self.text = self.text.removesuffix(said) + parts[1]
+        self.reasoning = "\n\n".join(filter(None, [self.reasoning, parts[0]]))
+        return parts[1]
 
     @property
     def is_whole(self) -> bool:
@@ -270,8 +276,7 @@ class Answer(ShownAnswer):
             return
         self.__dict__["text"].grow(self._pending)
         self._pending = None
-        if parts := split_unopened(self.text, has_reasoning=bool(self.reasoning)):
-            self.reasoning, self.text = parts[0] or self.reasoning, parts[1]
+        self._split_reasoning()
         if "![" in self.text:
             from ..markdown.safe import image_addresses  # importing it would take half the time of a first answer
 

@@ -10,6 +10,7 @@ from .. import settings
 from ..media.attachment import Attachment
 from ..media.message_parts import text_of
 from ..media.resize import is_reduced
+from ..providers.tool_calls import names_of_tools, with_free_choice
 from ..redaction import is_worth_hiding
 from ..text import error_summary, shorten
 from ..tools.consent import Consents
@@ -110,10 +111,8 @@ class Request:
     @property
     def asked(self) -> Asked:
         """What decides whether the answer needs another request."""
-        functions = (one.get("function") for one in self.params.get("tools") or () if isinstance(one, dict))
-        names = {str(one.get("name")) for one in functions if isinstance(one, dict)}
-        turns = count_turns(self.history)
-        return Asked(turns, self.is_formatted, self.tools, names - self.tools.keys(), self.max_steps)
+        others = names_of_tools(self.params.get("tools")) - self.tools.keys() if self.tools else set()
+        return Asked(count_turns(self.history), self.is_formatted, self.tools, others, self.max_steps)
 
     @property
     def is_formatted(self) -> bool:
@@ -264,7 +263,8 @@ class Request:
     def _fields(self, trim: int) -> dict[str, Any]:
         # a state that holds more turns than are sent would exceed the context as well
         continues = self.state is not None and trim == self.trimmed and not self.rounds
-        return {**({"conversation": self.state} if continues else {}), **self.params}
+        params = with_free_choice(self.params) if self.rounds else self.params
+        return {**({"conversation": self.state} if continues else {}), **params}
 
 
 def _has_picture(message: Mapping[str, Any]) -> bool:

@@ -80,7 +80,8 @@ def call_tools(answer: Answer, failure: Failure, asked: Asked) -> Round | None:
     taken: set[str] = set()
     named = []
     for at, call in enumerate(calls):
-        id_ = call.id if call.id and call.id not in taken else f"call_{len(answer.tool_rounds) + 1}_{at + 1}"
+        made_up = f"call_{asked.turns + 1}_{len(answer.tool_rounds) + 1}_{at + 1}"
+        id_ = call.id if call.id and call.id not in taken else made_up
         taken.add(id_)
         named.append(replace(call, id=id_))
     return Round(trim=answer.trimmed, calls=named)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from ..events import RawResponse
 from ..media.message_parts import content_part
+from ..providers.tool_calls import ToolCall
 from ..providers.tool_results import IS_ERROR
 from ..tools.step import ToolStep
 from ..tools.tool import wire_name
@@ -20,10 +21,14 @@ BREAK = "\n\n"
 
 @dataclass
 class ToolRound:
-    """What the model said before its calls, the calls with their results, and the opaque state of the service."""
+    """What the model said before its calls, the calls with their results, and the opaque state of the service.
+
+    ``calls`` are those that the model asked for: one that was not begun before the answer ended has no step until then.
+    """
 
     text: str = ""
     state: list[Any] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
     _steps: dict[int, ToolStep] = field(default_factory=dict)
 
     @property
@@ -37,9 +42,14 @@ class ToolRound:
 
     def stop(self, why: str) -> None:
         """End the steps that still wait or run; ``why`` is their error."""
-        for at, step in self._steps.items():
-            if step.status != "done":
-                self._steps[at] = ToolStep(step.call, error=why, approved=step.approved)
+        begun = {at: step.call for at, step in self._steps.items() if step.status != "done"}
+        waiting = {
+            at: replace(call, id=call.id or f"call_{at + 1}")
+            for at, call in enumerate(self.calls)
+            if at not in self._steps
+        }
+        for at, call in (begun | waiting).items():
+            self._steps[at] = ToolStep(call, error=why, approved=self._steps[at].approved if at in begun else None)
 
     def ended(self, why: str) -> Self:
         """Return a copy in which no step waits or runs; ``why`` is the error of those that do."""

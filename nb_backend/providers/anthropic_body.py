@@ -104,6 +104,34 @@ def with_tools_marked(tools: list[Any], system: Any) -> list[Any]:
     return [*tools[:-1], {**tools[-1], **_MARK}]
 
 
+def with_tools_of_history(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the body; without tools, those that the chat has called are declared, and none of them may be called.
+
+    Anthropic refuses a chat with calls if it has no tools.
+    """
+    if body.get("tools") or not isinstance(body.get("messages"), list):
+        return body
+    blocks = [block for turn in body["messages"] if isinstance(turn.get("content"), list) for block in turn["content"]]
+    names = dict.fromkeys(str(block.get("name")) for block in blocks if block.get("type") == "tool_use")
+    if not names:
+        return body
+    tools = [{"name": name, "input_schema": {"type": "object", "properties": {}}} for name in names]
+    return {**body, "tools": tools, "tool_choice": {"type": "none"}}
+
+
+def goes_on_without_thinking(turns: list[dict[str, Any]]) -> bool:
+    """Whether the results of calls are last, and no reasoning comes before these calls.
+
+    Another service made them, or their request had no ``thinking``. The API then takes no budget for reasoning.
+    """
+    if len(turns) < 2 or not all(isinstance(turn.get("content"), list) and turn["content"] for turn in turns[-2:]):
+        return False
+    asked, results = turns[-2]["content"], turns[-1]["content"]
+    has_results = any(isinstance(block, dict) and block.get("type") == "tool_result" for block in results)
+    first = asked[0]
+    return has_results and not (isinstance(first, dict) and first.get("type") in _THINKING)
+
+
 def without_thinking(turns: list[dict[str, Any]], seals: set[int]) -> list[dict[str, Any]]:
     """Return the turns without the reasoning that has one of these seals."""
     kept = [
@@ -181,10 +209,13 @@ def _is_block(value: Any) -> bool:
 def _without_open_calls(blocks: list[Block], answered: set[str]) -> Iterator[Block]:
     """Yield the blocks without the calls of tools that have no result."""
     results = {block.get("tool_use_id") for block in blocks}
+    known: set[Any] = set()
     for block in blocks:
         is_own = block["type"] == "tool_use"
-        if is_own and block.get("id") not in answered:
+        if is_own and (block.get("id") not in answered or block["id"] in known):
             continue
+        if is_own:
+            known.add(block["id"])
         if not is_own and block["type"].endswith("tool_use") and block.get("id") not in results:
             continue
         yield block

@@ -2,6 +2,7 @@
 
 - the largest ``max_tokens``
 - the form of thinking, of an effort or of a schema, and marks for the cache
+- calls in the chat without tools in the request
 - signed reasoning, if the chat before it has changed
 """
 
@@ -11,12 +12,16 @@ import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from ..errors import AuthError, BackendError
 from ..transport.json_body import encode_json
-from .anthropic_body import seals_in, without_thinking
+from .anthropic_body import goes_on_without_thinking, seals_in, with_tools_of_history, without_thinking
 from .anthropic_params import DEFAULT_EFFORT, effort_of, with_effort
 
+_ANTHROPIC: Final = "api.anthropic.com"
+_UNDECLARED: Final = "calls without tools"
+_WANTS_TOOLS: Final = re.compile(r"\bmust define tools\b|\btoolConfig\b.{0,40}\bmust be defined\b|`tools=` param")
 _MIN_REST: Final = 1024  # tokens that have to be left for an answer
 
 _refused: dict[tuple[str, str], set[str]] = {}  # by url and model: names of what is refused
@@ -42,16 +47,27 @@ def fitted(url: str, body: dict[str, Any]) -> dict[str, Any]:
         given = body.get("max_tokens")
         body = {**body, "max_tokens": min(given, limit) if isinstance(given, int) else limit}
     refused = _refused.get(key, set())
-    if not (refused or limit):
-        return body
-    if (effort := effort_of(body)) is not None:
+    if _UNDECLARED in refused or urlsplit(url).hostname == _ANTHROPIC:  # others may call them nevertheless
+        body = with_tools_of_history(body)
+    if (refused or limit) and (effort := effort_of(body)) is not None:
         body = with_effort(body, effort, refused)
+    body = _without_impossible_thinking(body)
+    if not refused:
+        return body
     if (name := _format_name(body)) is not None and name in refused:
         config = {name: value for name, value in body["output_config"].items() if name != "format"}
         body = {name: value for name, value in body.items() if name != "output_config"}
         body |= {"output_config": config} if config else {}
     if "cache_control" in refused:
         body = _without_marks(body)
+    return body
+
+
+def _without_impossible_thinking(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the body without a budget for reasoning if the calls whose results are last had no reasoning."""
+    match body.get("thinking"):
+        case {"type": "enabled"} if goes_on_without_thinking(body["messages"]):
+            return {name: value for name, value in body.items() if name != "thinking"}
     return body
 
 
@@ -89,6 +105,8 @@ def learn(url: str, body: dict[str, Any], sent: Mapping[str, Any], failure: Back
 
 def _refused_name(text: str, sent: Mapping[str, Any]) -> str | None:
     """Return the name of what a failure refuses, if it was sent and there is another form."""
+    if _WANTS_TOOLS.search(text) and not sent.get("tools"):
+        return _UNDECLARED
     if "cache_control" in text and b"cache_control" in encode_json(sent):
         return "cache_control"
     thinking = sent.get("thinking")

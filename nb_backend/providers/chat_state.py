@@ -82,6 +82,13 @@ class ChatState:
         self._pieces = {}
 
 
+def _are_same(known: Any, ids: list[Any]) -> bool:
+    """Whether these are the ids of the calls of a state; those that had none have been given one."""
+    if not isinstance(known, list) or len(known) != len(ids):
+        return False
+    return all(one is None or one == id_ for one, id_ in zip(known, ids, strict=True))
+
+
 def with_state(message: Mapping[str, Any]) -> dict[str, Any]:
     """Return a message with its state put into its fields, if text and tool calls are still those of the answer."""
     sent = {name: value for name, value in message.items() if name != "state"}
@@ -89,7 +96,7 @@ def with_state(message: Mapping[str, Any]) -> dict[str, Any]:
     calls = dicts(message.get("tool_calls"))
     if state is None or state.get("length") != len(text_of(message)):
         return sent
-    if state.get("call_ids") != [call.get("id") for call in calls]:
+    if not _are_same(state.get("call_ids"), [call.get("id") for call in calls]):
         return sent
     sent |= {name: state[name] for name in _SENT_BACK if name in state}
     extras = state.get("calls")

@@ -171,5 +171,8 @@ def parts_of_state(state: Any, text: str, calls: list[str]) -> list[dict[str, An
     if any(not part or part.keys() - _PARTS for part in state):
         return None
     said = "".join(str(part.get("text") or "") for part in state if part.get("thought") is not True)
-    named = [call.get("name") for part in state if isinstance(call := part.get("functionCall"), dict)]
-    return state if (said, named) == (text, calls) else None
+    made = [call for part in state if isinstance(call := part.get("functionCall"), dict)]
+    ids = [str(call["id"]) for call in made if call.get("id")]
+    if len(set(ids)) < len(ids):  # the second one was given another id
+        return None
+    return state if (said, [call.get("name") for call in made]) == (text, calls) else None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from ..errors import AuthError, BackendError
-from ..transport.refusal import with_hint
+from ..transport.refusal import NO_TOOLS, WITH_RESPONSES, with_hint
 
 _OPTIONS: Final = {"temperature": "-t", "max_tokens": "--max-tokens", "effort": "--effort"}  # of a cell
 _KEYWORDS: Final = {  # by field, in letters only
@@ -29,6 +29,8 @@ _REFUSAL: Final = frozenset({0, 400, 404, 422, 500, 501})
 def with_refused_parameter(failure: BackendError, body: Mapping[str, Any]) -> BackendError:
     """Return the failure; if it refuses a field of the body, it says in one line what to leave out."""
     text = str(failure)
+    if text.endswith((NO_TOOLS, WITH_RESPONSES)):
+        return failure
     if failure.status not in _REFUSAL or isinstance(failure, AuthError) or not _REFUSES.search(text):
         return failure
     places = [(place, name) for name in _fields(body) if (place := _place(name, failure.param, text)) is not None]

@@ -27,13 +27,27 @@ def input_items(messages: Messages) -> list[dict[str, Any]]:
     answered = {str(one) for message in messages for key in _RESULT_IDS if (one := message.get(key))}
     items: list[dict[str, Any]] = []
     custom: set[str] = set()  # ids of the calls of custom tools, whose results have a type of their own
+    renamed: dict[str, str] = {}  # the newest calls: their ids in the chat, and as sent
     for message in messages:
-        added = _items_of(message, answered)
+        added = [_with_own_id(item, renamed, len(items)) for item in _items_of(message, answered)]
         custom |= {str(item.get("call_id")) for item in added if item.get("type") == "custom_tool_call"}
         for item in added:
             is_result = item.get("type") == "function_call_output" and str(item.get("call_id")) in custom
             items.append({**item, "type": "custom_tool_call_output"} if is_result else item)
     return items
+
+
+def _with_own_id(item: dict[str, Any], renamed: dict[str, str], at: int) -> dict[str, Any]:
+    """Return an item; a call gets another id if an earlier one had the same, and so does its result.
+
+    Some servers number the calls of each response anew. ``renamed`` is changed, ``at`` differs for each message.
+    """
+    id_ = str(item.get("call_id") or "")
+    if not id_:
+        return item
+    if item.get("type") in CALLS:
+        renamed[id_] = f"{id_}_{at}" if id_ in renamed else id_
+    return {**item, "call_id": renamed.get(id_, id_)}
 
 
 def _items_of(message: Mapping[str, Any], answered: set[str]) -> list[dict[str, Any]]:
@@ -47,8 +61,8 @@ def _items_of(message: Mapping[str, Any], answered: set[str]) -> list[dict[str, 
         return [{"type": "message", "role": role, "content": [*map(_input_part, text_parts(message.get("content")))]}]
     state = dicts(message.get("state"))
     text = text_of(message)
-    calls = [item for item in state if item.get("type") in CALLS]
-    is_whole = all(str(call.get("call_id")) in answered for call in calls) and all(map(is_output, state))
+    calls = [str(item.get("call_id")) for item in state if item.get("type") in CALLS]
+    is_whole = len(set(calls)) == len(calls) and answered.issuperset(calls) and all(map(is_output, state))
     if state and is_whole and text_of_items(state) == text:
         return state
     return [*_spoken(text), *(call for call in _calls(message.get("tool_calls")) if call["call_id"] in answered)]

@@ -54,6 +54,52 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def with_free_choice(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a request that forces no call; one that does so would get nothing but calls, for ever."""
+    made = dict(fields)
+    if (choice := made.get("tool_choice")) is not None:
+        made["tool_choice"] = _free(choice)
+    for name in ("tool_config", "toolConfig"):  # of Gemini
+        if isinstance(config := made.get(name), dict):
+            made[name] = {key: _free_mode(value) for key, value in config.items()}
+    if isinstance(extra := made.get("extra_body"), dict):
+        made["extra_body"] = with_free_choice(extra)
+    return made
+
+
+def _free(choice: Any) -> Any:
+    match choice:
+        case "auto" | "none" | {"type": "auto" | "none"}:
+            return choice
+        case {"type": "allowed_tools", "allowed_tools": dict(allowed)}:
+            return {**choice, "allowed_tools": {**allowed, "mode": "auto"}}
+        case {"type": "allowed_tools"}:
+            return {**choice, "mode": "auto"}
+        case {"disable_parallel_tool_use": alone}:  # of Anthropic
+            return {"type": "auto", "disable_parallel_tool_use": alone}
+    return "auto"
+
+
+def _free_mode(config: Any) -> Any:
+    if not isinstance(config, dict) or config.get("mode") not in ("ANY", "any"):
+        return config
+    return {**{key: value for key, value in config.items() if not key.startswith("allowed")}, "mode": "AUTO"}
+
+
+def names_of_tools(tools: Any) -> set[str]:
+    """Return the names of the functions that tools declare, in the form of any dialect."""
+    names: set[str] = set()
+    for one in tools if isinstance(tools, list | tuple) else ():
+        if not isinstance(one, dict):
+            continue
+        lists = (one.get(key) for key in ("functionDeclarations", "function_declarations"))
+        declared = [function for functions in lists if isinstance(functions, list) for function in functions]
+        for function in (one, one.get("function"), one.get("custom"), *declared):
+            if isinstance(function, dict) and isinstance(name := function.get("name"), str):
+                names.add(name)
+    return names
+
+
 def describe_calls(calls: Sequence[ToolCall]) -> str:
     """Return which tools the calls ask for, for the status line.
 

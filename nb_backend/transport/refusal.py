@@ -18,6 +18,8 @@ NEW_KEY = "set NB_BACKEND_API_KEY to a key that it accepts, or run %backend key"
 CREDIT = "check your plan and balance with the provider"
 LATER = "ask again later"
 OTHER_PROMPT = "change the prompt or its options"
+NO_TOOLS = "this model cannot call tools here: name one that can, or ask without tools"
+WITH_RESPONSES = "ask with --api openai-responses, or with --effort none"
 OTHER_MODEL = "name a model that takes such attachments, or ask without them"
 STATUS_HINTS = {
     401: NEW_KEY,
@@ -51,6 +53,8 @@ def refusal(
         kind = RateLimitError
     elif status in (0, 400, 404, 422, 500, 501) and _TAKES_NO_FILES.match(said.message[:_MAX_CHARS]):
         hint, is_temporary = OTHER_MODEL, False
+    elif status in (0, 400, 404, 422, 500, 501) and (tools := _hint_about_tools(said.message[:_MAX_CHARS])):
+        hint, is_temporary = tools, False
     if is_temporary:
         hint = LATER if not wait else f"ask again in {_seconds(wait)}"
     elif hint is None and not is_event:
@@ -75,9 +79,16 @@ def with_hint(failure: BackendError, hint: str) -> BackendError:
 def without_hint(failure: BackendError) -> str:
     """Return the message of a failure without the next step that its status stands for."""
     text = str(failure)
-    for known in (OTHER_PROMPT, OTHER_MODEL, CREDIT, *STATUS_HINTS.values()):
+    for known in (OTHER_PROMPT, OTHER_MODEL, NO_TOOLS, WITH_RESPONSES, CREDIT, *STATUS_HINTS.values()):
         text = text.removesuffix(f": {known}")
     return text
+
+
+def _hint_about_tools(message: str) -> str:
+    """Return what to do if a message says that a model takes no tools, ``""`` if it does not say that."""
+    if _TOOLS_WITHOUT_REASONING.search(message):
+        return WITH_RESPONSES
+    return NO_TOOLS if _TAKES_NO_TOOLS.match(message) else ""
 
 
 def _seconds(wait: float) -> str:
@@ -140,6 +151,18 @@ _TAKES_NO_FILES = re.compile(
 )
 """A model that takes no images, in the words of OpenAI, OpenRouter, DeepSeek, Groq, Mistral, xAI, vLLM, Ollama and
 llama.cpp, which says so with status 500."""
+_TOOLS = r"(?:tools?(?:[ _-](?:use|call(?:s|ing)?))?|functions?[ _-]call(?:s|ing)?|function[ _-]tools?)"
+_TAKES_NO_TOOLS = re.compile(
+    rf"(?!.*\b(?:parallel|strict)\b).*?(?:{_NOT}\w*(?: \w+){{0,2}} [`'\"]*{_TOOLS}\b"
+    rf"|\b{_TOOLS}\b[^.;:]{{0,40}}(?:{_NOT}|\b(?:not|isn't) (?:\w+ )?enabled)"
+    rf"|\bunsupported param(?:eter)?s?\W+tools\b|\btools param requires\b|enable-auto-tool-choice"
+    rf"|\bfound that support (?:the provided )?[`'\"]*tool\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A model, or a server, that calls no tools, in the words of Ollama, vLLM, llama.cpp, OpenAI, OpenRouter, Groq, Gemini
+and DeepSeek."""
+_TOOLS_WITHOUT_REASONING = re.compile(r"\btools? with reasoning\w*[^.]*\bnot supported\b.*/v1/responses", re.IGNORECASE)
+"""A model of OpenAI that calls functions while it reasons in the other dialect only."""
 _NAMES = tuple(
     (status, re.compile(names))
     for status, names in (
