@@ -5,26 +5,34 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import os
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence, Set
+from contextlib import aclosing, suppress
 from copy import deepcopy
-from dataclasses import replace
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 from .. import settings
+from ..media.attachment import Attachment
 from ..providers.tool_calls import ToolCall
-from ..redaction import mask
-from ..text import shorten
+from ..redaction import mask, redact, secrets_in
+from ..text import counted, shorten
 from .consent import Consents
-from .results import result_of
+from .results import MAX_ITEMS, open_figures, result_of
 from .step import ToolStep
 from .tool import Tool, ToolFailed
 
 MAX_AT_A_TIME = 8  # calls that run at the same time; the others wait for them
 MAX_CALLS = 64  # of one request; more are not carried out
 _MAX_ERROR = 500  # characters
+_MAX_MESSAGE = 20_000  # characters of an exception's own text that are read
+_GRACE = 1  # second that a tool has to end when it is cancelled
+_TRACEBACK, _LINE_END = "Traceback (most recent call last):", "\n"
+T = TypeVar("T")
+Result: TypeAlias = tuple[str, list[Attachment]]
 Note: TypeAlias = Callable[[ToolStep], asyncio.Event]
 """Says that a step has changed; the event is set once that was taken."""
 
@@ -103,7 +111,7 @@ async def _carry_out_one(
         async with running:
             note(replace(step, status="running"))
             started = time.monotonic()
-            text, images = result_of(await _value_of(tool, arguments))
+            text, images = await _result_of(tool, arguments)
         step = replace(step, result=text, images=images, seconds=time.monotonic() - started)
     except asyncio.CancelledError:
         raise
@@ -123,56 +131,130 @@ def _checked(tool: Tool, call: ToolCall) -> dict[str, Any]:
         raise _CallError(f"wrong arguments: {error}") from None
 
 
-async def _value_of(tool: Tool, arguments: dict[str, Any]) -> Any:
+async def _result_of(tool: Tool, arguments: dict[str, Any]) -> Result:
     """Call the function: a coroutine function on this loop, any other one on a thread of its own.
+
+    What it returns is written on a thread, too: the code of a value may take long, or hang.
+    """
+    figures = open_figures()
+    call = partial(tool.function, **arguments)
+    if inspect.iscoroutinefunction(tool.function) or inspect.iscoroutinefunction(type(tool.function).__call__):
+        value = await _awaited(call())
+    else:
+        value = await _on_thread(tool.name, lambda: _written_unless_awaited(call(), figures))
+        if isinstance(value, _Written):
+            return value.result
+        value = await _awaited(_first_items(value) if isinstance(value, AsyncGenerator) else value)
+    return await _on_thread(tool.name, lambda: result_of(value, figures))
+
+
+def _written_unless_awaited(value: Any, figures: Set[int]) -> Any:
+    if inspect.isawaitable(value) or isinstance(value, AsyncGenerator):
+        return value
+    return _Written(result_of(value, figures))
+
+
+@dataclass
+class _Written:
+    """The result of a call that has nothing to be awaited."""
+
+    result: Result
+
+
+async def _first_items(generator: AsyncGenerator[Any, Any]) -> list[Any]:
+    items = []
+    async with aclosing(generator):
+        async for item in generator:
+            items.append(item)
+            if len(items) == MAX_ITEMS:
+                break
+    return items
+
+
+async def _on_thread(name: str, function: Callable[[], T]) -> T:
+    """Run a function on a thread of its own, in this context, and return its result; ``ToolFailed`` if it fails.
 
     The thread is a daemon: a tool that hangs does not keep the process from ending.
     """
-    if inspect.iscoroutinefunction(tool.function) or inspect.iscoroutinefunction(type(tool.function).__call__):
-        return await _guarded(tool.function(**arguments))
-    ended: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+    ended: asyncio.Future[T] = loop.create_future()
 
-    def settle(value: Any, error: BaseException | None) -> None:
-        if ended.done():
-            return
-        if error is not None:
-            ended.set_exception(error if isinstance(error, Exception) else _CallError(describe_failure(error)))
+    def settle(value: Any, error: ToolFailed | None) -> None:
+        if ended.done():  # nobody waits any more
+            _discard(value)
+        elif error is not None:
+            ended.set_exception(error)
         else:
             ended.set_result(value)
 
     def call() -> None:
         value, error = None, None
         try:
-            value = context.run(tool.function, **arguments)
-        except BaseException as failure:
+            value = context.run(function)
+        except ToolFailed as failure:
             error = failure
-        with suppress(RuntimeError):  # the loop is closed
+        except BaseException as failure:
+            error = ToolFailed(describe_failure(failure))
+        try:
             loop.call_soon_threadsafe(settle, value, error)
+        except RuntimeError:  # the loop is closed
+            _discard(value)
 
-    threading.Thread(target=call, name=f"nb_backend tool {tool.name}", daemon=True).start()
-    value = await ended
-    return await _guarded(value) if inspect.isawaitable(value) else value
+    threading.Thread(target=call, name=f"nb_backend tool {name}", daemon=True).start()
+    return await ended
 
 
-async def _guarded(awaitable: Any) -> Any:
-    """Await a tool. A cancellation that is not ours, and what would end the loop, are failures of the tool."""
-    try:
-        return await awaitable
-    except asyncio.CancelledError:
-        if (task := asyncio.current_task()) is not None and task.cancelling():
+def _discard(value: Any) -> None:
+    """Close a coroutine that nobody will await; Python would warn about it."""
+    if inspect.iscoroutine(value):
+        value.close()
+
+
+async def _awaited(awaitable: Any) -> Any:
+    """Await a tool in a task of its own, so that one that does not end when it is cancelled is left behind.
+
+    A cancellation that is not ours, and an exception that would end the loop, are failures of the tool.
+    """
+
+    async def run() -> tuple[Any, str | None]:
+        try:
+            return await awaitable, None
+        except (asyncio.CancelledError, ToolFailed):
             raise
-        raise _CallError("it was cancelled") from None
-    except (SystemExit, KeyboardInterrupt) as error:
-        raise _CallError(describe_failure(error)) from None
+        except BaseException as error:
+            return None, describe_failure(error)
+
+    task = asyncio.create_task(run())
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait([task], timeout=_GRACE)
+        if task.done():
+            _discard(awaitable)  # it may not have been started
+        raise
+    if task.cancelled():
+        raise ToolFailed("it was cancelled")
+    value, why = task.result()
+    if why is not None:
+        raise ToolFailed(why)
+    return value
 
 
 def describe_failure(error: BaseException) -> str:
-    """Return an exception of a tool in one line, without a traceback and without keys."""
+    """Return an exception of a tool in one line, without a traceback and without what looks like a secret."""
+    more = 0
+    while isinstance(error, BaseExceptionGroup):
+        more += len(error.exceptions) - 1
+        error = error.exceptions[0]
     name, message = type(error).__name__, ""
-    with suppress(Exception):
+    with suppress(BaseException):  # its own code may raise anything
         message = str(error)
-    return _masked(f"{name}: {message}".rstrip(": "))
+    before, traceback, after = message.partition(_TRACEBACK)
+    if traceback:  # of another process, as pools quote it
+        message = f"{before.strip()} {after.strip().rpartition(_LINE_END)[2]}"
+    others = f" (and {counted(more, 'more exception')})" if more else ""
+    return _masked(redact(f"{name}: {message[:_MAX_MESSAGE]}".rstrip(": "), secrets_in(os.environ)) + others)
 
 
 def _masked(text: str) -> str:

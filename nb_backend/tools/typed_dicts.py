@@ -22,7 +22,7 @@ def _converted(annotation: Any, around: tuple[Any, ...]) -> Any:
         return annotation
     origin = typing.get_origin(annotation)
     if origin is Annotated:
-        return Annotated[(_converted(parts[0], around), *annotation.__metadata__)]  # type: ignore[return-value]
+        return Annotated[(_converted(parts[0], around), *annotation.__metadata__)]
     made = tuple(_converted(part, around) for part in parts)
     if all(one is before for one, before in zip(made, parts, strict=True)):
         return annotation
