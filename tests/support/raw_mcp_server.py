@@ -174,7 +174,7 @@ def main():
     if WAY == "flood":
         while True:
             sys.stdout.write("x" * 2**20)
-    if WAY == "deaf":
+    if WAY.startswith("deaf"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for line in sys.stdin:
         if WAY in ("mute", "deaf"):
@@ -192,7 +192,7 @@ def main():
             call(number, params["name"], params)
         else:
             say({"id": number, "error": {"code": -32601, "message": "Method not found"}})
-    while WAY == "deaf":
+    while WAY.startswith("deaf"):
         time.sleep(1)
 
 

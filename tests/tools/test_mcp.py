@@ -175,7 +175,6 @@ class TestWhatAServerLists:
     """Everything that a server says is hostile; a wrong tool does not take the others with it."""
 
     def test_wrong_tools_are_left_out_with_a_line_each(self, wrong):
-        signs = "letters, digits and _ . / -"
         odd = "'two lines\ufffd[31m\ufffd'", "without a name", "without a name"
         assert names(wrong) == ["right", "hidden", "last", "odd"]
         assert wrong.problems == [
@@ -427,3 +426,22 @@ def test_the_sdk_is_one_line_if_it_is_missing(monkeypatch):
     with pytest.raises(ImportError) as failed:
         connect(RAW, "missing")
     assert str(failed.value) == "MCP servers need the package mcp: pip install 'nb_backend[mcp]'"
+
+
+ENDING = """
+import os, signal, sys
+from nb_backend.tools.mcp import connect
+connect(sys.argv[2:], "ending")
+print("connected", flush=True)
+if sys.argv[1] == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("way", ["at its end", "killed"])
+def test_servers_end_with_the_process_that_started_them(way):
+    argument = "deaf-to-its-end" if way == "at its end" else "ends-with-its-input"
+    command = [sys.executable, "-c", ENDING, way, *RAW, argument]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("connected\n", "")
+    until(lambda: argument not in [(one.info["cmdline"] or [""])[-1] for one in psutil.process_iter(["cmdline"])])

@@ -278,6 +278,14 @@ def use_cache(verb: str = "", *folder: str) -> Report:
     return Report(*lines)
 
 
+@_command("mcp [add NAME [-e VARIABLE] COMMAND or URL, remove NAME]", None)
+def manage_mcp_servers(*given: Word) -> Report:
+    """List the MCP servers and their tools, connect to one, or end one; it gets the variables that -e names."""
+    from .mcp_servers import mcp_command
+
+    return mcp_command(given)
+
+
 @_command("help")
 def show_help() -> Report:
     """Show this table."""

@@ -45,6 +45,7 @@ class Known:
     tools: Callable[[], Iterable[str]] = list
     image_paths: Callable[[str], Iterable[str]] = lambda start: []
     local_models: Callable[[], Iterable[str]] = list
+    mcp_servers: Callable[[], Iterable[str]] = list
 
     def values(self, source: str, start: str) -> list[str]:
         """Return the names of a source, which ``Option.completes`` names; ``start`` is what is typed of one."""
@@ -112,6 +113,7 @@ class Completer:
             tools=lambda: _tools({name: space.get(name) for name in variables}),
             image_paths=image_paths,
             local_models=_local_models,
+            mcp_servers=_mcp_servers,
         )
 
 
@@ -176,6 +178,10 @@ def candidates(before: str, known: Known) -> tuple[str, list[str]]:
             return (
                 _fitting(model.lstrip(), known.all_models(model.lstrip())) if space else _fitting(name, known.aliases)
             )
+        case "mcp":
+            verb, space, name = rest.partition(" ")
+            names = known.mcp_servers() if verb == "remove" else ()
+            return _fitting(name.lstrip(), names) if space else _fitting(verb, ["add", "remove"])
         case "history" | "reset":
             return _fitting(rest, _quoted(known.values("chats", rest), rest))
     return "", []
@@ -342,3 +348,9 @@ def _chats() -> list[str]:
     from ...chat.named_chats import chats
 
     return list(chats)
+
+
+def _mcp_servers() -> list[str]:
+    from .mcp_servers import names_of_servers
+
+    return names_of_servers()

@@ -93,6 +93,11 @@ class McpServer:
         """A line for each tool that the server lists and that is left out."""
         return [*self._listing.problems]
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server runs; if not, it starts again with the next call."""
+        return self._client is not None
+
     def __repr__(self) -> str:
         names = ", ".join(tool.name for tool in self.tools) or "no tools"
         return f"<MCP server {self.name}: {shorten(names, 300)}>"
