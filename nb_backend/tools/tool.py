@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any, Literal
 
 from ..text import truncate
@@ -131,16 +131,18 @@ def listed(given: Any) -> list[Any]:
 
 def _is_same(one: Any, other: Tool) -> bool:
     """Whether two tools have the same function, or the same one defined again, under the same name."""
-    if not isinstance(one, Tool) or one.name != other.name:
-        return False
-    home = _home(one.function)
-    return one.function == other.function or (home is not None and home == _home(other.function))
+    return isinstance(one, Tool) and one.name == other.name and _home(one.function) == _home(other.function)
 
 
-def _home(function: Any) -> tuple[str, str] | None:
-    """Return the module and the name of a function that a module, or the notebook, defines at its top."""
-    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
-    return (module, name) if isinstance(function, FunctionType) and module and name and "<" not in name else None
+def _home(function: Any) -> tuple[Any, ...]:
+    """Return what a function stays when a module, or the notebook, defines it again: its module and its name.
+
+    Other functions and objects are only what they are. A method is that of its object.
+    """
+    if isinstance(function, MethodType):
+        return id(function.__self__), *_home(function.__func__)
+    is_at_top = isinstance(function, FunctionType) and function.__module__ and "<" not in function.__qualname__
+    return (function.__module__, function.__qualname__) if is_at_top else (id(function),)
 
 
 def wire_name(name: str) -> str:

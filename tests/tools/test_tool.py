@@ -100,6 +100,16 @@ def test_a_function_that_was_defined_again_replaces_the_one_before():
     assert [one.function for one in as_tools([before, other, after])] == [other, after]
 
 
+def test_a_function_in_two_tools_of_one_name_is_one_tool_and_a_method_is_that_of_its_object():
+    class Shop:
+        def sell(self) -> None: ...
+
+    shop, other_shop = Shop(), Shop()
+    assert len(as_tools([weather, tool(weather), shop.sell, shop.sell])) == 2
+    with pytest.raises(ValueError, match="two tools are called sell"):
+        as_tools([shop.sell, other_shop.sell])
+
+
 def test_the_tools_of_a_prompt_replace_those_of_the_chat():
     mine = tool(other, name="weather")
     assert joined([weather, {"type": "web_search"}], [mine])[1:] == [mine]
