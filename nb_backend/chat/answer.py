@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Self
 
 from ..events import RawResponse, content_text, finish_reason, reasoning_text, urls_of
@@ -17,7 +18,7 @@ from ..providers.sources import Source, SourceList
 from ..providers.think_tags import split_unopened
 from ..providers.tool_calls import ToolCall, ToolCallCollector, describe_calls
 from ..text import counted, duration, safe_terminal, truncate
-from ..tools.step import OPEN, ToolStep, describe_steps
+from ..tools.step import ToolStep, describe_steps
 from .answer_shown import ShownAnswer
 from .images import ImageUrl
 from .messages import metadata, without_turns
@@ -25,7 +26,7 @@ from .provider_label import provider_label, without_login
 from .speech import describe_sound, left_out, spoken
 from .text_buffer import TextAttribute
 from .token_counts import CACHED, added_usage, input_count, merged_usage, output_count, token_count
-from .tool_rounds import ToolRound, rounds_of, split_text
+from .tool_rounds import ToolRound, event_step, rounds_of, split_text
 
 _MAX_REMARKS = 3  # in the status line
 
@@ -141,6 +142,12 @@ class Answer(ShownAnswer):
         return [*zip(texts, (one.steps for one in self._rounds), strict=False), (texts[-1], [])]
 
     @property
+    def thoughts(self) -> list[str]:
+        """The reasoning in parts: what came before the calls of each round, and after the last ones."""
+        cuts = [0, *(one.thought for one in self._rounds), len(self.reasoning)]
+        return [self.reasoning[start:end] for start, end in pairwise(cuts)]
+
+    @property
     def sources(self) -> list[Source]:
         """The pages that the answer names as its sources, each once: ``url``, ``title``, ``text``."""
         return [*self._sources]
@@ -217,19 +224,19 @@ class Answer(ShownAnswer):
             self.first_token_seconds = self.seconds
 
     def _set_step(self, event: RawResponse) -> None:
-        number, at, step = event.get("round"), event.get("at"), event.get("step")
-        if type(number) is not int or type(at) is not int or not isinstance(step, dict):
+        number, at, step = event.get("round"), event.get("at"), event_step(event)
+        if type(number) is not int or type(at) is not int or step is None:
             return
         if number >= len(self._rounds):
             self._begin_round()
-        status = step.get("status")
-        self._rounds[-1].set(at, replace(ToolStep.of(step), status=status if status in OPEN else "done"))
+        self._rounds[-1].set(at, step)
 
     def _begin_round(self) -> None:
         """Close what the model has said before its calls: the next text, finish reason and state are those after it."""
         self.__dict__["text"].grow(self._pending or "")
         self._pending = "" if self._pending is not None else None
-        self._rounds.append(ToolRound(self._split_reasoning(), self.state, calls=self.tool_calls))
+        text = self._split_reasoning()
+        self._rounds.append(ToolRound(text, self.state, calls=self.tool_calls, thought=len(self.reasoning)))
         self.state, self.finish_reason, self._has_end_mark = [], None, False
         self._tool_calls = ToolCallCollector()
         self._earlier_usage, self._usage = self.usage, {}

@@ -31,13 +31,16 @@ class ShownAnswer(AnswerImages):
 
         ``live=True`` shortens large images to a word or a link; ``growing=True`` holds back a formula that is open.
         """
+        return join_blocks(*(block for part in self.parts(live=live, growing=growing) for block in part))
+
+    def parts(self, *, live: bool = False, growing: bool = False) -> list[tuple[str, str]]:
+        """Return the Markdown of each round: its text, and the steps that follow it; see ``to_markdown``."""
         limit = MAX_LIVE_BYTES if live else None
         if len(rounds := self.rounds) > 1:
             from .shown_steps import rounds_markdown
 
-            parts = rounds_markdown(rounds, self.image_targets(), self.alts, limit, growing=growing)
-            return join_blocks(*(block for part in parts for block in part))
-        return answer_markdown(rounds[0][0], self.image_targets(), self.alts, limit, growing=growing)
+            return rounds_markdown(rounds, self.image_targets(), self.alts, limit, growing=growing)
+        return [(answer_markdown(rounds[0][0], self.image_targets(), self.alts, limit, growing=growing), "")]
 
     def to_text(self) -> str:
         """Return the text with a line for each step at its place."""

@@ -11,7 +11,8 @@ from ..markdown.elements import code_block, code_span, escape_line, join_blocks
 from ..markdown.images import piece_markdown
 from ..providers.tool_calls import ToolCall
 from ..redaction import mask
-from ..text import counted, duration, entities, safe_terminal, shorten, truncate, unicode_text
+from ..text import counted, duration, entities, safe_terminal, shorten, truncate, unicode_text, visible
+from ..tools.asking import asked_arguments
 from ..tools.step import ToolStep
 
 MAX_ARGUMENTS = 10_000  # characters that are shown of a call that has ended; all of them while consent is asked for
@@ -33,11 +34,13 @@ def step_markdown(step: ToolStep) -> str:
     """
     call = step.call
     if step.status == "asking":
-        return join_blocks(f"⚙ {code_span(_name(call))} **asks for your consent:**", *_arguments(call, None))
+        text, language = asked_arguments(call, is_code=call.name == _CODE_TOOL)
+        block = "\n".join(code_block(text, language, nested=False))  # the asker looks for it on the page
+        return join_blocks(f"⚙ {code_span(_name(call))} **asks for your consent:**", block)
     outcome = _outcome(step)
     shown = f"{escape_line(outcome[0])} {escape_line(outcome[1], len(outcome[1]))}".strip()
     summary = f"⚙ <code>{entities(describe_call(call))}</code> {shown}"
-    body = [*_arguments(call, MAX_ARGUMENTS)]
+    body = [*_arguments(call)]
     if step.status == "done":
         body += [*_result(step), f"<small>{escape_line(_consent(step))}</small>"]
     return f"<details><summary>{summary}</summary>\n\n{join_blocks(*body)}\n\n</details>"
@@ -76,8 +79,8 @@ def step_line(step: ToolStep) -> str:
 
 def question_text(step: ToolStep) -> str:
     """Return what consent is asked for as text: the tool, and all of its arguments, indented."""
-    lines = "\n".join(text for text, _ in argument_texts(step.call)) or "(without arguments)"
-    shown = "\n".join(f"    {line}" for line in lines.split("\n"))
+    lines, _ = asked_arguments(step.call, is_code=step.call.name == _CODE_TOOL)
+    shown = "\n".join(f"    {visible(line)}" for line in lines.split("\n"))
     return safe_terminal(f"⚙ {_name(step.call)} asks for your consent:\n\n{shown}".rstrip())
 
 
@@ -135,11 +138,11 @@ def _json(value: object) -> str:
         return "… (nested too deeply to be shown)"
 
 
-def _arguments(call: ToolCall, limit: int | None) -> Iterator[str]:
+def _arguments(call: ToolCall) -> Iterator[str]:
     if not (call.arguments or call.unparsed):
         yield "<small>without arguments</small>"
     for text, language in argument_texts(call):
-        yield "\n".join(code_block(text if limit is None else _cut(text, limit), language, nested=False))
+        yield "\n".join(code_block(_cut(text, MAX_ARGUMENTS), language, nested=False))
 
 
 def _result(step: ToolStep) -> Iterator[str]:

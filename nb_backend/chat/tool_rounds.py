@@ -10,7 +10,7 @@ from ..events import RawResponse
 from ..media.message_parts import content_part
 from ..providers.tool_calls import ToolCall
 from ..providers.tool_results import IS_ERROR
-from ..tools.step import ToolStep
+from ..tools.step import OPEN, ToolStep
 from ..tools.tool import wire_name
 from ..transport.json_body import encode_json
 from ..typing import Messages
@@ -24,11 +24,13 @@ class ToolRound:
     """What the model said before its calls, the calls with their results, and the opaque state of the service.
 
     ``calls`` are those that the model asked for: one that was not begun before the answer ended has no step until then.
+    ``thought`` is how many characters of the answer's reasoning came before the calls.
     """
 
     text: str = ""
     state: list[Any] = field(default_factory=list)
     calls: list[ToolCall] = field(default_factory=list)
+    thought: int = 0
     _steps: dict[int, ToolStep] = field(default_factory=dict)
 
     @property
@@ -53,14 +55,15 @@ class ToolRound:
 
     def ended(self, why: str) -> Self:
         """Return a copy in which no step waits or runs; ``why`` is the error of those that do."""
-        copy = type(self)(self.text, self.state, {**self._steps})
+        copy = replace(self, _steps={**self._steps})
         copy.stop(why)
         return copy
 
     def to_json(self, owner: str) -> dict[str, Any]:
         """Return the round as it is kept in a message; ``owner`` is whose the state is."""
         state = {"state": {"owner": owner, "items": self.state}} if self.state else {}
-        return {"text": self.text, "steps": [step.to_json() for step in self.steps], **state}
+        thought = {"thought": self.thought} if self.thought else {}
+        return {"text": self.text, "steps": [step.to_json() for step in self.steps], **thought, **state}
 
     @classmethod
     def of(cls, data: Any) -> Self:
@@ -68,7 +71,12 @@ class ToolRound:
         known = data if isinstance(data, Mapping) else {}
         text, steps = known.get("text"), known.get("steps")
         found = [ToolStep.of(step) for step in steps if isinstance(step, Mapping)] if isinstance(steps, list) else []
-        return cls(text if isinstance(text, str) else "", _steps=dict(enumerate(found)))
+        thought = known.get("thought")
+        return cls(
+            text if isinstance(text, str) else "",
+            thought=thought if type(thought) is int and thought > 0 else 0,
+            _steps=dict(enumerate(found)),
+        )
 
 
 def rounds_of(message: Mapping[str, Any]) -> list[ToolRound]:
@@ -80,6 +88,15 @@ def rounds_of(message: Mapping[str, Any]) -> list[ToolRound]:
 def step_event(number: int, at: int, step: ToolStep) -> RawResponse:
     """Return the event of a step: the ``number`` of its round from 0, and its place ``at`` there."""
     return RawResponse(type="step", round=number, at=at, step={**step.to_json(), "status": step.status})
+
+
+def event_step(event: RawResponse) -> ToolStep | None:
+    """Return the step that an event is about, ``None`` if it is damaged."""
+    step = event.get("step")
+    if not isinstance(step, Mapping):
+        return None
+    status = step.get("status")
+    return replace(ToolStep.of(step), status=status if status in OPEN else "done")
 
 
 def split_text(text: str, rounds: Sequence[ToolRound]) -> list[str]:

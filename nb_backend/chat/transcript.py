@@ -23,6 +23,7 @@ from ..media.attachment import Attachment
 from ..typing import Messages
 from .atomic_files import write
 from .jsonable import plain, without_secrets
+from .saved_rounds import are_rounds
 from .versions import MAX_VERSIONS
 
 FORMAT = "nb_backend.chat"
@@ -176,6 +177,8 @@ def _is_message(message: Any) -> bool:
     if not isinstance(images, dict) or not all(isinstance(one, str) for one in images.values()):
         return False
     if not isinstance(media, list) or not all(map(_is_attachment, media)):
+        return False
+    if not are_rounds(message.get("rounds", []), _is_attachment):
         return False
     is_count = type(trimmed) is int and trimmed >= 0
     return is_content and is_count and texts and isinstance(message.get("stopped", False), bool)

@@ -63,15 +63,19 @@ def split_text(text: str) -> list[str]:
     What is left after the last piece is in up to two outputs, as it was while the text grew: the finished parts, and
     the rest.
     """
-    if len(text) <= MAX_UNSPLIT_CHARS:
-        return [text]
+    return [text] if len(text) <= MAX_UNSPLIT_CHARS else pieces_of(text)
+
+
+def pieces_of(text: str, before: int = 0) -> list[str]:
+    """Return the same as ``split_text`` for a text of any length, ``before`` which there are so many pieces."""
     pieces: list[str] = []
     start = part = 0
     for end in split_points(text):
-        if end - start >= min_piece_size(len(pieces)):
+        number = before + len(pieces)
+        if end - start >= min_piece_size(number):
             pieces.append(text[start:end])
             start = part = end
-        elif end - part >= _min_part_size(len(pieces), part - start):
+        elif end - part >= _min_part_size(number, part - start):
             part = end
     return [*pieces, *filter(None, (text[start:part], text[part:]))]
 
@@ -100,11 +104,35 @@ class StreamingMarkdown:
         self._open = FinishedPart([], "", False)  # the open part, without the tail
         self._piece = FinishedPart([], "", False)  # the finished parts of the piece
         self._piece_count = 0  # finished pieces
+        self._length = 0  # characters that were appended
         self._writer: AnswerMarkdown | None = None  # has written everything before the tail
 
     def append(self, delta: str) -> None:
         """Add text at the end."""
         self._tail.append(delta)
+        self._length += len(delta)
+
+    def __bool__(self) -> bool:
+        """Whether there is text."""
+        return self._length > 0
+
+    def complete(self, text: str) -> None:
+        """Add what is missing of the whole text, of which some may have been held back."""
+        if len(text) > self._length:
+            self.append(text[self._length :])
+
+    def follow(self, before: StreamingMarkdown) -> None:
+        """Stand after another text, which was closed: its definitions, its images and its pieces count here too."""
+        self._writer, self._piece_count = before._writer, before._piece_count
+
+    def close(self, addresses: Mapping[str, str], alts: Mapping[str, str]) -> FinishedPart:
+        """End the text, and return what is left of it as a piece of its own."""
+        self._writer = AnswerMarkdown(addresses, alts, MAX_LIVE_BYTES, self._writer)
+        tail = "".join(self._tail)
+        rest = FinishedPart([*self._open.blocks, self._writer.write(tail)], self._open.text + tail, False)
+        self._piece_count += 1 + bool(self._piece.text)
+        self._tail, self._open, self._piece = [], FinishedPart([], "", False), FinishedPart([], "", False)
+        return rest
 
     def finished_parts(self, addresses: Mapping[str, str], alts: Mapping[str, str]) -> Iterator[FinishedPart]:
         """Yield the parts that are finished since the last call, those of one piece together."""

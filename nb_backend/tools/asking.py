@@ -37,12 +37,17 @@ async def ask_in_cell(call: ToolCall, tool: Tool, *, model: str = "", is_shown: 
 
 def arguments_of(call: ToolCall, tool: Tool) -> tuple[str, str]:
     """Return all arguments of a call as a text, and its language: the code of ``run``, else JSON."""
+    return asked_arguments(call, is_code=tool.scope == "cell")
+
+
+def asked_arguments(call: ToolCall, *, is_code: bool) -> tuple[str, str]:
+    """Return the same, with the keys masked; ``is_code``: the tool runs Python code."""
     code = call.arguments.get("code")
-    if tool.scope == "cell" and isinstance(code, str) and len(call.arguments) == 1:
+    if is_code and isinstance(code, str) and len(call.arguments) == 1:
         text, language = code.replace("\r\n", "\n"), "python"
     else:
         text, language = json.dumps(call.arguments, indent=2, ensure_ascii=False, default=repr), "json"
-    return text.encode("utf-8", "backslashreplace").decode(), language
+    return mask(text.encode("utf-8", "backslashreplace").decode(), settings.known_keys()), language
 
 
 def arguments_block(call: ToolCall, tool: Tool) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from nb_backend.chat.answer import Answer
 from nb_backend.chat.tool_rounds import BREAK, step_event
 from nb_backend.events import RawResponse
 from nb_backend.providers.tool_calls import ToolCall
-from nb_backend.tools.step import ToolStep
+from nb_backend.tools.step import Status, ToolStep
 
 
 def step(name: str = "weather", result: str = "rain", error: str | None = None, **about: Any) -> ToolStep:
@@ -32,12 +31,10 @@ def tool_events(*parts: str | Sequence[ToolStep] | RawResponse) -> Iterator[RawR
             said, is_after_steps = said + part, False
         else:
             for at, one in enumerate(part):
-                open_step = ToolStep(one.call, approved=one.approved)
-                for status in (
-                    *(["asking"] if one.approved is not None else []),
-                    *(["running"] if not one.error else []),
-                ):
-                    yield step_event(number, at, replace(open_step, status=status))
+                before: list[Status] = [*(["asking"] if one.approved is not None else [])]
+                before += ["running"] if one.error is None else []
+                for status in before:
+                    yield step_event(number, at, ToolStep(one.call, approved=one.approved, status=status))
                 yield step_event(number, at, one)
             number, is_after_steps = number + 1, True
 

@@ -77,7 +77,8 @@ class CellView:
     Several answers, each under one of the ``names``, are side by side in one output. Each finished piece of a long
     answer gets an output of its own, which is not repainted, so a reader's selection there stays. While an answer
     grows, the finished parts of its last piece are in one output, which is repainted only when another part is
-    finished, and the text that grows is in the last one. A short answer ends as a single output.
+    finished, and the text that grows is in the last one. The steps of a round are in an output that is finished as soon
+    as something follows them. A short answer ends as a single output.
 
     ``prompt`` is what was sent, if that is not the text of the cell; the metadata has it. ``hints`` is called at the
     end for what the status line says besides.

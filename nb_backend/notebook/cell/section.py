@@ -6,19 +6,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ...chat.answer import Answer
+from ...chat.saved_rounds import notebook_rounds
 from ...chat.source_list import sources_markdown, sources_text
 from ...events import RawResponse
-from ...markdown.data_uris import shorten_data_uris, shorten_images
+from ...markdown.data_uris import shorten_data_uris
 from ...markdown.elements import code_block, error_note, escape_line, join_blocks
-from ...markdown.images import piece_markdown
-from ...markdown.safe import safe_markdown
-from ...markdown.split import MAX_UNSPLIT_CHARS, MIN_PIECE_CHARS, StreamingMarkdown, split_text
+from ...tools.step import OPEN
 from ..hints import Hints, no_hints
 from ..progress import bar_markdown, read_progress
 from ..status_line import status_line, status_markdown, status_text
+from .growing import GrowingAnswer, final_pieces, is_short, whole_blocks
 from .silence import Silence
 
-_VISIBLE_TYPES = frozenset({"content", "reasoning", "progress"})  # of events; others do not change what is shown
+_VISIBLE_TYPES = frozenset(
+    {"content", "reasoning", "progress", "step"}
+)  # of events; others do not change what is shown
 
 
 @dataclass
@@ -41,9 +43,7 @@ class AnswerSection:
     hints: Hints = no_hints
     _shown_hints: Sequence[str] = ()
     _live_markdown: str | None = None  # kept while the sections beside this one are repainted
-    _reasoning_finished: bool = False  # a finished part shows the reasoning
-    _piece_reasoning: str = ""  # the reasoning, if it is shown above the last finished parts
-    _growing: StreamingMarkdown = field(default_factory=StreamingMarkdown)
+    _growing: GrowingAnswer = field(default_factory=GrowingAnswer)
     _silence: Silence = field(default_factory=Silence)
     _silent_line: str = ""  # how long nothing has arrived, while it is shown
 
@@ -55,12 +55,17 @@ class AnswerSection:
         self.progress, self._live_markdown = _progress_bar(event) if event.type == "progress" else "", None
         self._silent_line = ""
         self._silence.hear(event)
-        if self._is_split and (text := str(event)):
-            self._growing.append(text)
+        if self._is_split:
+            self._growing.add(event, answer)
         return True
 
     def tick(self) -> bool:
-        """Note that time has passed; return whether it changes what is shown."""
+        """Note that time has passed; return whether it changes what is shown.
+
+        While a tool runs, or the user is asked, nothing is painted again: a reader may have unfolded a step.
+        """
+        if self._has_open_step:
+            return False
         again, line = self._silence.retry_line, self._silence.waiting_line
         progress = f"*{escape_line(again)}*" if again else self.progress
         if self.ended or (progress, line) == (self.progress, self._silent_line):
@@ -85,9 +90,10 @@ class AnswerSection:
 
     def metadata(self) -> dict[str, object]:
         """Return the metadata of the answer, with ``stopped``, ``failed`` and ``trimmed`` if they apply."""
+        rounds = {"rounds": notebook_rounds(self.answer.tool_rounds)} if self.answer.tool_rounds else {}
         marks = {"stopped": self.answer.stopped, "failed": self.failed, "trimmed": self.answer.trimmed}
         marks["taken_back"] = bool(self.mark)
-        return self.answer.metadata() | {mark: value for mark, value in marks.items() if value}
+        return self.answer.metadata() | rounds | {mark: value for mark, value in marks.items() if value}
 
     @property
     def _is_split(self) -> bool:
@@ -96,38 +102,16 @@ class AnswerSection:
 
     def finished_parts(self) -> Iterator[tuple[str, str, bool]]:
         """Yield what is finished since the last call, as Markdown, as text, and whether it replaces the part before."""
-        if not self._is_split:
-            return
-        answer = self.answer
-        if answer.text and len(answer.reasoning) >= MIN_PIECE_CHARS and not self._reasoning_finished:
-            yield self._reasoning_markdown(live=True), "", False
-            self._reasoning_finished = True
-        for blocks, text, grows in self._growing.finished_parts(answer.image_targets(), answer.alts):
-            if not grows:
-                self._piece_reasoning = self._open_reasoning
-            yield join_blocks(self._piece_reasoning, *blocks), shorten_data_uris(text), grows
-            self._reasoning_finished = True
-
-    @property
-    def _open_reasoning(self) -> str:
-        """The reasoning as Markdown, or "" if a finished part shows it."""
-        return "" if self._reasoning_finished else self._reasoning_markdown(live=True)
+        if self._is_split:
+            yield from self._growing.finished_parts(self.answer)
 
     def pieces(self) -> list[tuple[str, str]]:
         """Return the final answer in pieces, each as Markdown and as text; a short answer is one piece."""
-        answer, is_short = self.answer, len(self.answer.text) + len(self.answer.reasoning) <= MAX_UNSPLIT_CHARS
-        texts = [answer.text] if is_short or not self._is_split else split_text(answer.text)
-        if is_short or not self._is_split or (len(texts) == 1 and len(answer.reasoning) < MIN_PIECE_CHARS):
+        if not self._is_split or is_short(self.answer):
             return [(self.markdown(live=False), self.plain())]
-        shown = piece_markdown(texts, answer.image_targets(), answer.alts)
-        reasoning = self._reasoning_markdown(live=False)
-        if len(answer.reasoning) >= MIN_PIECE_CHARS:
-            shown, texts = [reasoning, *shown], ["", *texts]
-        else:
-            shown[0] = join_blocks(reasoning, shown[0])
-        shown[-1] = join_blocks(shown[-1], self._ending)
-        texts[-1] = "\n\n".join(filter(None, [texts[-1], self._why_incomplete]))
-        return [*zip(shown, map(shorten_data_uris, texts), strict=True)]
+        pieces = final_pieces(self.answer)
+        last, plain = pieces.pop()
+        return [*pieces, (join_blocks(last, self._ending), "\n\n".join(filter(None, [plain, self._why_incomplete])))]
 
     def markdown(self, *, live: bool) -> str:
         """Return the Markdown; ``live``: it will be painted again, so large images are written as a word or a link."""
@@ -138,12 +122,18 @@ class AnswerSection:
         return self._live_markdown
 
     def _markdown(self, *, live: bool) -> str:
-        reasoning = self._open_reasoning if live else self._reasoning_markdown(live=False)
-        return join_blocks(reasoning, self._body(live=live), self._ending if self.ended else self._waiting_line)
+        return join_blocks(*self._blocks(live=live), self._ending if self.ended else self._waiting_line)
 
-    def _reasoning_markdown(self, *, live: bool) -> str:
-        reasoning = shorten_images(self.answer.reasoning) if live else self.answer.reasoning
-        return _details(reasoning, is_open=not (self.ended or self.answer.text))
+    def _blocks(self, *, live: bool) -> Iterator[str]:
+        if live and self._is_split:
+            yield from self._growing.open_blocks(self.answer)
+            return
+        *before, text, steps = whole_blocks(self.answer, live=live, ended=self.ended)
+        yield from before
+        last = self.answer.rounds[-1][0]
+        if self.format == "json" and last.lstrip().startswith(("{", "[", '"')):
+            text = "\n".join(code_block(shorten_data_uris(last) if live else last, "json", nested=False))
+        yield from (text, steps)
 
     @property
     def _ending(self) -> str:
@@ -154,17 +144,9 @@ class AnswerSection:
             status_markdown(self.answer, self._status_line, self._shown_hints),
         )
 
-    def _body(self, *, live: bool) -> str:
-        answer = self.answer
-        if self.format == "json" and answer.text.lstrip().startswith(("{", "[", '"')):
-            return "\n".join(code_block(shorten_data_uris(answer.text) if live else answer.text, "json", nested=False))
-        if live and self._is_split:
-            return join_blocks(*self._growing.open_blocks(answer.image_targets(), answer.alts))
-        return answer.to_markdown(live=live, growing=live and not self.ended)
-
     def plain(self) -> str:
         """Return the text; with ``-f text`` followed by the status line."""
-        text = shorten_data_uris(self.answer.text)
+        text = shorten_data_uris(self.answer.to_text())
         if not self.ended:
             return "\n\n".join(filter(None, [text, self._waiting_line.strip("*") if self.format == "text" else ""]))
         reason = f"[{self.reason}]" if self.reason else ""
@@ -180,8 +162,15 @@ class AnswerSection:
         return why and status_text(self.answer, why)
 
     @property
+    def _has_open_step(self) -> bool:
+        """Whether a tool runs, or the user is asked."""
+        rounds = self.answer.tool_rounds
+        return bool(rounds) and any(step.status in OPEN for step in rounds[-1].steps)
+
+    @property
     def _waiting_line(self) -> str:
-        begun = self.answer.text or self.answer.reasoning or self.answer.images
+        answer = self.answer
+        begun = answer.rounds[-1][0] or answer.thoughts[-1] or answer.images or self._has_open_step
         silent = f"*{self._silent_line}*" if self._silent_line else ""
         line = " ".join(filter(None, [self.progress, silent]))  # a service may search the web between two texts
         return line or ("" if begun else "*waiting for the answer …*")
@@ -194,13 +183,6 @@ def error_line(error: Exception) -> str:
 
     message = str(MagicError(error))
     return f"{type(error).__name__}: {message}" if isinstance(error, BackendError) else message
-
-
-def _details(text: str, *, is_open: bool) -> str:
-    if not text.strip():
-        return ""
-    tag = "<details open>" if is_open else "<details>"
-    return f"{tag}<summary>Reasoning</summary>\n\n{safe_markdown(text, growing=is_open)}\n\n</details>"
 
 
 def _progress_bar(event: RawResponse) -> str:

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 from ...chat.answer import Answer
 from ...chat.source_list import sources_text
+from ...chat.tool_rounds import BREAK, event_step
 from ...events import RawResponse, reasoning_text
 from ...markdown.data_uris import DataUriShortener
 from ...text import safe_terminal
+from ...tools.step import ToolStep
 from ..hints import Hints, no_hints
 from .columns import titled
 from .section import AnswerSection
@@ -33,14 +35,21 @@ class TerminalView:
         self._shortener = DataUriShortener()
         self._silence = Silence()
         self._silent_line = ""
+        self._is_asking = False  # the user, about a call
         self._begin()
 
     def update(self, event: RawResponse, answer: Answer, at: int = 0) -> None:
         """Print the text that the event adds."""
+        step = event_step(event) if event.type == "step" else None
+        if step is not None:
+            self._is_asking = step.status == "asking"
         if at != self._current:
             self._waiting_events[at].append(event)
             return
         self._silence.hear(event)
+        if step is not None:
+            self._print_step(step)
+            return
         if token := reasoning_text(event):
             if not self._in_reasoning:
                 self._print("[reasoning] ")
@@ -50,12 +59,13 @@ class TerminalView:
             if self._in_reasoning:
                 self._in_reasoning = False
                 self._print("\n\n")
-            self._print(self._shortener.feed(text))
+            self._print(self._shortener.feed("\n" if text == BREAK and not self._is_mid_line else text))
 
     def tick(self, at: int = 0) -> None:
         """Show how long nothing has arrived, or when the request is sent again."""
         lines = [self._silence.retry_line, self._silence.waiting_line]
-        if at == self._current and not self._is_mid_line and any(lines) and sys.stdout.isatty():
+        can_show = at == self._current and not (self._is_mid_line or self._is_asking)
+        if can_show and any(lines) and sys.stdout.isatty():
             self._print("")
             self._silent_line = f"[{'; '.join(filter(None, lines))}]"[: shutil.get_terminal_size().columns - 1]
             print_safely(self._silent_line)
@@ -81,6 +91,15 @@ class TerminalView:
             self._print(f"\n{section.status_text}\n")
             self._current += 1
             self._begin()
+
+    def _print_step(self, step: ToolStep) -> None:
+        """Print a line for a call that starts or ends; what the user is asked about is printed with the question."""
+        from ...chat.shown_steps import step_line
+
+        self._print(self._shortener.flush())
+        self._shortener, self._in_reasoning = DataUriShortener(), False
+        line = f"{step_line(step)}\n" if step.status != "asking" else ""
+        self._print("\n" * self._is_mid_line + line)
 
     def _begin(self) -> None:
         """Print what has arrived of the current answer."""

@@ -12,6 +12,8 @@ from IPython.core.getipython import get_ipython
 from ...chat.answer import Answer
 from ...chat.messages import Message, describe_length
 from ...chat.named_chats import chats
+from ...chat.saved_rounds import are_rounds, restored_text
+from ...chat.tool_rounds import rounds_of
 from ...chat.transcript import expanded
 from ...text import shorten
 from ...typing import Messages
@@ -89,10 +91,14 @@ def _answers_in(cell: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
 
 
 def _reply(text: str, about: dict[str, Any]) -> Message:
+    rounds = about.pop("rounds", None)
     message = Message({"role": "assistant", "content": text}, about)
     answer = Answer.of(message)
     why = " · ".join(answer.shortcomings)
     message["content"] = text.removesuffix(status_text(answer, why)).rstrip() if why else text
+    if rounds and are_rounds(rounds, lambda picture: False):  # it has none: the output shows them
+        message["rounds"] = rounds
+        message["content"] = restored_text(message["content"], rounds_of(message))
     if about.get("stopped") is True:
         message["stopped"] = True
     return message
