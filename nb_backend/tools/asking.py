@@ -105,7 +105,7 @@ def question(tool: Tool, text: str, model: str = "") -> str:
         sizes.append(f"up to {longest:,} characters in a line: scroll right")
     size = f" ({', '.join(sizes)})" if sizes else ""
     who = f"{_safe(model)} call {_name(tool)}" if model else f"the model call {_name(tool)}"
-    scope = "in this run of the cell" if tool.scope == "cell" else "until the kernel ends"
+    scope = "in this run of the cell" if tool.scope == "cell" else "in this session"
     return f"Let {who}{size}? [y]es, [n]o, [a]lways {scope}, or write why not: "
 
 

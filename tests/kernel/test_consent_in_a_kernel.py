@@ -180,3 +180,20 @@ def test_tools_that_are_turned_off(kernel, engine):
 def test_a_dry_run_lists_the_tools(kernel):
     shown = report(kernel.run("%%backend -T execute -T free --dry-run\nDo it."))
     assert "- tools: `execute(code)` (asks first), `free()`" in shown
+
+
+def test_a_replay_calls_nothing_and_act_carries_the_calls_out_again(kernel, engine, tmp_path):
+    one_line(kernel.run("%%backend -T drop --act\nDo it."), "no cache is on: add --cache")
+    kernel.run(f"%backend cache on {tmp_path}\n%backend cache")
+    engine.enqueue(tool_call("drop", row=3))
+    engine.enqueue("Dropped.")
+    cell = "%%backend --once -T drop {}\nDrop row 3."
+    assert len(kernel.run_and_answer(cell.format("--cache"), "y").prompts) == 1
+    asked = len(engine.history)
+    replayed = kernel.run_and_answer(cell.format("--cache"), "y")
+    assert (replayed.prompts, ran(kernel)) == ([], [{"row": 3}])
+    acted = kernel.run_and_answer(cell.format("--cache --act"), "y")
+    assert (len(acted.prompts), ran(kernel)) == (1, [{"row": 3}] * 2)
+    assert "Dropped." in acted.markdown[-1]
+    assert len(engine.history) == asked
+    kernel.run("%backend cache off")

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+from scripted_calls import results, tool_call
 
 from nb_backend.chat.answer import Answer
 from nb_backend.notebook.cell.notebook_view import CellView
@@ -64,6 +65,31 @@ def test_the_answer_is_the_value_and_not_shown_twice(terminal, engine):
     terminal.expect_exact("Out[3]: forty-two")
     terminal.sendline("Out[2].tokens")
     terminal.expect_exact("Out[4]: 1")
+
+
+def test_a_call_is_printed_and_asked_about(terminal, engine):
+    terminal.sendline("from nb_backend.tools import Tool")
+    terminal.sendline("t = Tool('drop', '', {'type': 'object'}, lambda **a: f'dropped {a}', approve=True)")
+    terminal.expect_exact("In [4]: ")
+    engine.enqueue("I will drop it.", tool_call("drop", row="\x1b[2K3\u202e"))
+    engine.enqueue("Dropped.")
+    ask(terminal, "%%backend -T t", "Drop row 3.")
+    terminal.expect_exact("I will drop it.")
+    terminal.expect_exact(
+        "Let the model call drop (3 lines)? [y]es, [n]o, [a]lways in this session, or write why not: "
+    )
+    assert '"row": "\\u001b[2K3[U+202E]"' in terminal.before
+    terminal.sendline("y")
+    terminal.expect_exact("Dropped.")
+    terminal.expect_exact("In [5]: ")
+    assert results(engine.history[-1]) == ["dropped {'row': '\\x1b[2K3\\u202e'}"]
+
+    engine.enqueue("Again.", tool_call("drop", row=4))
+    ask(terminal, "%%backend -T t", "Drop row 4.")
+    terminal.expect_exact("write why not: ")
+    terminal.sendintr()
+    terminal.expect_exact("[stopped")
+    terminal.expect_exact("In [6]: ")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])

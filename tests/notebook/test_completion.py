@@ -25,6 +25,7 @@ KNOWN = Known(
     variables=["figure", "frame"],
     models=lambda: MODELS,
     chats=lambda: ["main", "my chat"],
+    tools=lambda: ["population", "run", "time.now"],
     local_models=lambda: ["default", "hf:org/repo:m-Q4_K_M.gguf", "hf:"],
     image_paths=lambda start: [name for name in ("figs/", "plot.png", "two words.png") if name.startswith(start)],
 )
@@ -38,6 +39,8 @@ def offered(before, **known):
     ("before", "expected"),
     [
         ("%backend u", ["use", "url"]),
+        ("%%backend gpt-4o -T ", ["population", "run", "time.now"]),
+        ("%%backend -T run --tool=ti", ["--tool=time.now"]),
         ("  answer = %backend f", ["fix"]),
         ("%backend use ", ["big", *MODELS]),
         ("%backend use llama3:", ["llama3:8b"]),

@@ -55,7 +55,8 @@ def _value_of(name: str, names: dict[str, Any]) -> tuple[Any, str]:
         return None, f"-T {shorten(name)} does not name a tool: {_choice()}"
     # print and exec are no tools, but may be part of an expression
     if missing := [one for one in reads if one not in names and (one == name or not hasattr(builtins, one))]:
-        return None, f"-T {shorten(name)}: there is no tool {shorten(missing[0])}: {_choice()}"
+        wrong = name if name.replace(".", "").isidentifier() else missing[0]
+        return None, f"-T {shorten(name)}: there is no tool {shorten(wrong)}: {_choice()}"
     try:
         return evaluate(names, name), ""
     except RAISED as error:
