@@ -100,17 +100,19 @@ def event_step(event: RawResponse) -> ToolStep | None:
 
 
 def split_text(text: str, rounds: Sequence[ToolRound]) -> list[str]:
-    """Return the text of each round, and the text after the last one.
+    """Return the text of each round, and the text after the last one. A text that is not blank has ``BREAK`` before it.
 
     If the text was edited and does not begin with that of the rounds, all of it comes last.
     """
     rest = text
     for at, one in enumerate(rounds):
-        rest = rest.removeprefix(BREAK) if one.text and any(before.text for before in rounds[:at]) else rest
+        rest = rest.removeprefix(BREAK) if one.text.strip() and any(before.text for before in rounds[:at]) else rest
         if not rest.startswith(one.text):
             return ["" for _ in rounds] + [text]
         rest = rest.removeprefix(one.text)
-    return [*(one.text for one in rounds), rest.removeprefix(BREAK) if any(one.text for one in rounds) else rest]
+    if rest.strip() and any(one.text for one in rounds):
+        rest = rest.removeprefix(BREAK)
+    return [*(one.text for one in rounds), rest]
 
 
 def expanded(message: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 - ``stream_options``, which asks for the count of tokens and which strict servers refuse, mostly with 422
 - ``max_tokens``, which some models call ``max_completion_tokens``, and the other way round
 - a missing ``model``, if the server has one model only
+- the usual form of tool rounds, of which some want another
 - a streamed answer; the user has to turn streaming off
 """
 
@@ -15,6 +16,7 @@ from typing import Any, Final
 from ..errors import AuthError, BackendError
 from ..transport.refusal import with_hint
 from .refused_parameter import with_refused_parameter
+from .tool_results import STRICT
 
 USAGE: Final = {"include_usage": True}
 """The value of ``stream_options`` if the user has not set another."""
@@ -46,6 +48,7 @@ _USE_THE_OTHER = re.compile(r"\buse\b|\binstead\b|\bsupport|\bdeprecated\b|\bren
 
 _without_usage: dict[str, bool] = {}  # by url: whether the server has named the field
 _limit_names: dict[tuple[str, str], str] = {}  # by url and model: the name of the field that limits the tokens
+_strict: dict[tuple[str, str], list[int]] = {}  # by url and model: places in ``STRICT``
 _only_model: dict[str, str] = {}  # by url
 
 
@@ -55,6 +58,8 @@ def fitted(url: str, body: dict[str, Any]) -> dict[str, Any]:
         body = {name: value for name, value in body.items() if name != "stream_options"}
     if "model" not in body and url in _only_model:
         body = {"model": _only_model[url], **body}
+    for number in _strict.get((url, str(body.get("model"))), ()):
+        body = STRICT[number][1](body)
     if limit := _limit_names.get((url, str(body.get("model")))):
         body = {limit if name in _LIMITS else name: value for name, value in body.items()}
     return body
@@ -82,7 +87,7 @@ async def learn(
             return True
     elif body.get("stream_options") == USAGE and not _without_usage.get(url):
         _without_usage.pop(url, None)  # it was not the reason
-    if _learn_limit(url, sent, failure):
+    if _learn_limit(url, sent, failure) or _learn_form_of_rounds(url, sent, failure):
         return True
     if "model" in body or not failure.status:
         return False
@@ -94,6 +99,16 @@ async def learn(
         return False
     _only_model[url] = names[0]
     return True
+
+
+def _learn_form_of_rounds(url: str, sent: dict[str, Any], failure: BackendError) -> bool:
+    """Remember the form in which this model takes rounds of tool calls."""
+    known, text = _strict.setdefault((url, str(sent.get("model"))), []), str(failure)
+    for number, (words, form) in enumerate(STRICT):
+        if number not in known and words.search(text) and isinstance(sent.get("messages"), list) and form(sent) != sent:
+            known.append(number)
+            return True
+    return False
 
 
 def _learn_limit(url: str, sent: dict[str, Any], failure: BackendError) -> bool:

@@ -78,6 +78,33 @@ class TestForcedCalls:
         assert json.dumps(given) == before
 
 
+class TestEndings:
+    """Calls are carried out if the server has said that they are whole."""
+
+    @pytest.mark.parametrize("reason", ["stop", "tool_calls", "function_call", "tool_use", "TOOL_CALL", "[DONE]"])
+    async def test_whole(self, wire_server, reason):
+        wire_server.answer(self._with_end(reason))
+        wire_server.answer(answer_of("openai-chat", "It is warm."))
+        answer = await chat_of(wire_server, "openai-chat").ask("Hi")
+        assert (answer.text, len(answer.steps)) == ("It is warm.", 1)
+
+    @pytest.mark.parametrize("reason", ["length", "content_filter", ""])
+    async def test_not_whole(self, wire_server, reason):
+        wire_server.answer(self._with_end(reason))
+        answer = await chat_of(wire_server, "openai-chat").ask("Hi")
+        assert (answer.steps, answer.complete, len(posts(wire_server))) == ([], False, 1)
+
+    @staticmethod
+    def _with_end(reason: str) -> bytes:
+        call = {"index": 0, "id": "a", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}}
+        body = line_of({"choices": [{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}]})
+        if reason == "[DONE]":
+            body += b"data: [DONE]\n\n"
+        elif reason:
+            body += line_of({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
+        return status("200 OK", body, content_type="text/event-stream")
+
+
 class TestIds:
     """Each call has its result, whatever ids a server sends."""
 
@@ -172,6 +199,55 @@ class TestToolsSwitchedOff:
         chat.tools.clear()
         answer = await chat.ask("And now?")
         assert (answer.steps, [call.arguments for call in answer.tool_calls]) == ([], [{"city": "Oslo"}])
+
+
+class TestStrictServers:
+    """A server of chat completions that wants tool rounds in another form gets them so, after one refusal."""
+
+    async def _asked_twice(self, server: WireServer, refusal: str, *, switched_off: bool = False) -> list[Any]:
+        server.answer(answer_of("openai-chat", "", ROME))
+        server.answer(answer_of("openai-chat", "It is warm."))
+        chat = chat_of(server, "openai-chat")
+        await chat.ask("Hi")
+        if switched_off:
+            chat.tools.clear()
+        server._answers.clear()
+        server.answer(status("400 Bad Request", {"message": refusal}))
+        server.answer(answer_of("openai-chat", "Yes."))
+        for _ in range(2):
+            assert (await chat.ask("And now?")).text == "Yes."
+        return posts(server)[2:]
+
+    async def test_short_ids(self, wire_server):
+        refusal = "Tool call id was call_a but must be a-z, A-Z, 0-9, with a length of 9."
+        first, *others = await self._asked_twice(wire_server, refusal)
+        assert told("openai-chat", first)[1][1] == "call_a"
+        assert len(others) == 2
+        for body in others:
+            (_, call, result, *_) = told("openai-chat", body)
+            assert call[1] == result[1]
+            assert len(call[1]) == 9
+            assert call[1].isalnum()
+
+    async def test_an_answer_between_results_and_a_question(self, wire_server):
+        wire_server.answer(answer_of("openai-chat", "", ROME))
+        wire_server.answer(answer_of("openai-chat", ""))
+        wire_server.answer(status("400 Bad Request", {"message": "Unexpected role 'user' after role 'tool'"}))
+        wire_server.answer(answer_of("openai-chat", "Yes."))
+        chat = chat_of(wire_server, "openai-chat")
+        await chat.ask("Hi")
+        assert (await chat.ask("And now?")).text == "Yes."
+        roles = [[message["role"] for message in body["messages"]] for body in posts(wire_server)[2:]]
+        assert roles == [
+            ["user", "assistant", "tool", "user"],
+            ["user", "assistant", "tool", "assistant", "user"],
+        ]
+
+    async def test_the_names_of_tools_that_are_switched_off(self, wire_server):
+        refusal = "The toolConfig field must be defined when using toolUse and toolResult content blocks."
+        bodies = await self._asked_twice(wire_server, refusal, switched_off=True)
+        names = [[tool["function"]["name"] for tool in body.get("tools", ())] for body in bodies]
+        assert names == [[], ["weather"], ["weather"]]
 
 
 class TestMoving:

@@ -240,7 +240,7 @@ class TestPictures:
     @pytest.fixture(autouse=True)
     def _tools_draw(self, monkeypatch):
         picture = Attachment(uri(PNG), "plot.png")
-        monkeypatch.setattr(calls, "result_of", lambda value: (value, [picture] if "Rome" in value else []))
+        monkeypatch.setattr(calls, "result_of", lambda value, *_: (value, [picture] if "Rome" in value else []))
 
     async def _rounds(self, server, api, **options):
         server.answer(answer_of(api, "", ROME, OSLO))
@@ -295,7 +295,7 @@ class TestPictures:
 
     async def test_a_file_that_the_service_does_not_take_becomes_words(self, wire_server, monkeypatch, sees):
         drawing = Attachment("data:image/bmp;base64,AAAA", "a.bmp")
-        monkeypatch.setattr(calls, "result_of", lambda value: (value, [drawing]))
+        monkeypatch.setattr(calls, "result_of", lambda value, *_: (value, [drawing]))
         second, _ = await self._rounds(wire_server, "anthropic")
         assert "cannot be sent" in json.dumps(second)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -133,7 +134,7 @@ def test_text_and_steps_are_the_same_however_the_bodies_are_cut(shared_server, a
             calls = [] if last else [Call(f"c{number}_{at}", "weather", {"city": text}) for at in range(number + 1)]
             body = body_of(api, text, *calls, reasons=True)
             places = sorted({0, len(body), *(int(cut * len(body)) for cut in cuts)})
-            pieces = [body[a:b] for a, b in zip(places, places[1:], strict=False)]
+            pieces = [body[a:b] for a, b in pairwise(places)]
             chunks = [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces]
             server.answer(head, *chunks, b"0\r\n\r\n")
         tool = Tool("weather", "", {"type": "object"}, lambda city: f"Warm in {city}!")
@@ -150,7 +151,7 @@ def test_text_and_steps_are_the_same_however_the_bodies_are_cut(shared_server, a
     def check(texts: list[str], cuts: list[float]) -> None:
         whole, cut = ask(texts, []), ask(texts, cuts)
         assert cut == whole
-        rounds, text, sent, history = cut
+        rounds, _, sent, history = cut
         assert len(rounds) == len(texts)
         assert all(said.strip() == given.strip() for (said, _), given in zip(rounds, texts, strict=True))
         assert [one for one in history if one[0] in ("call", "result")] == [
