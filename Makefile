@@ -1,6 +1,7 @@
 # `make lab` opens JupyterLab on the quick start, `make test` runs every test. Each installs what it needs into .venv.
 # `make bench` measures, for a quarter of an hour, and writes tests/bench/RESULTS.md; `make bench BENCH="imports growth"` some.
-# `make servers` asks real servers through each dialect: llama.cpp, LiteLLM's proxy and g4f, which it installs in environments of their own.
+# `make servers` asks real servers through each dialect, llama.cpp, LiteLLM's proxy and g4f, and an MCP server, mcp-server-time; it installs them in
+# environments of their own.
 
 PYTHON ?= python3
 VENV ?= .venv

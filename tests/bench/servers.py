@@ -1,7 +1,8 @@
 """Ask real servers through each dialect that they speak: `python tests/bench/servers.py`, or `make servers`.
 
 llama.cpp with the embedded model, and in front of it LiteLLM's proxy and g4f, each in an environment of its own. They
-get no environment variable of the user, so no key, and a home folder of their own.
+get no environment variable of the user, so no key, and a home folder of their own. Then the tools of an MCP server from
+the package index, written with the SDK's version 2, and with version 1.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ from typing import Any
 
 from measuring import child, peer, verdict
 
-from nb_backend import Chat
+from nb_backend import Chat, background
 from nb_backend.errors import BackendError
 from nb_backend.providers.registry import provider_for
+from nb_backend.tools import mcp
+from nb_backend.tools.tool import ToolFailed
 
 MODEL = "smollm2"
 CONTEXT = 2048  # tokens
@@ -38,6 +41,7 @@ START_SECONDS = 180
 # package litellm-proxy that the package index does not have.
 LITELLM = "1.106.12"
 G4F = "8.8.6"
+MCP_SERVERS = (("mcp-server-time", "mcp>=2"), ("mcp-server-time", "mcp~=1.9"))
 KNOWN = {
     ("LiteLLM", "anthropic"): "LiteLLM raises `max_tokens` to 16, and says `end_turn` of an answer that it cuts",
     ("LiteLLM", "gemini"): "LiteLLM reports no tokens: all its counts are 0",
@@ -144,11 +148,11 @@ def g4f(llama_url: str) -> Iterator[Server]:
             yield Server("g4f", G4F, f"http://127.0.0.1:{port}", dialects)
 
 
-def environment(requirement: str) -> str:
-    """Return the Python of an environment with this package, made once."""
-    if python := peer(requirement):
+def environment(*requirements: str) -> str:
+    """Return the Python of an environment with these packages, made once."""
+    if python := peer(*requirements):
         return python
-    raise RuntimeError(f"pip could not install {requirement}")
+    raise RuntimeError(f"pip could not install {' '.join(requirements)}")
 
 
 def free_port() -> int:
@@ -253,6 +257,43 @@ def table(server: Server) -> list[Row]:
     return rows
 
 
+def mcp_row(*packages: str) -> tuple[str, bool]:
+    """Connect to an MCP server, call its tools rightly and wrongly, end it, and return a row and whether all is met."""
+    python = environment(*packages)
+    version_of = "from importlib.metadata import version; print(*map(version, ('mcp-server-time', 'mcp')))"
+    versions = subprocess.run([python, "-c", version_of], capture_output=True, text=True, check=True).stdout.split()
+    started = time.monotonic()
+    server = mcp.connect([str(Path(python).with_name("mcp-server-time")), "--local-timezone", "UTC"], "time")
+    seconds, tools = time.monotonic() - started, {tool.name: tool for tool in server.tools}
+    right = background.run(tools["time.get_current_time"].function(timezone="Europe/Rome"))
+    try:
+        wrong = str(background.run(tools["time.get_current_time"].function(timezone="Mars/One")))
+    except ToolFailed as error:
+        wrong = f"{error}"
+    mcp.disconnect("time")
+    is_right = len(tools) == 2 and '"Europe/Rome"' in right and wrong.startswith("Error")
+    asks = ", ".join(name for name, tool in tools.items() if tool.approve) or "–"
+    fields = ["mcp-server-time", *versions, ", ".join(tools), asks, cell(right, 30), cell(wrong, 100), f"{seconds:.1f}"]
+    return f"| {' | '.join(fields)} |", is_right
+
+
+def mcp_servers() -> None:
+    """Print the table of MCP servers."""
+    print("\n### MCP servers\n")
+    print("| server | version | its SDK | tools | of which ask first | a call | a wrong call | seconds to start |")
+    print("| --- | --- | --- | --- | --- | --- | --- | ---: |")
+    met = {}
+    for packages in MCP_SERVERS:
+        try:
+            row, met[packages[-1]] = mcp_row(*packages)
+            print(row, flush=True)
+        except Exception as error:
+            print(f"| {packages[0]} | not asked: {cell(str(error), 200)} |" + " |" * 6)
+    print("\nMet is: both tools are listed, a call is answered, and a wrong call is an error that says why.\n")
+    for name, is_met in met.items():
+        verdict(f"mcp-server-time with {name}", is_met)
+
+
 def main() -> None:
     """Start the servers, ask them, and print the table."""
     print(f"## Servers\n\nAsked on {datetime.now(UTC):%Y-%m-%d}, each in front of llama.cpp with the embedded model.\n")
@@ -274,6 +315,7 @@ def main() -> None:
         else:
             print(f"- {name}, {row.dialect}: {KNOWN[name, row.dialect]}")
     print("".join(f"\n{failure}\n" for failure in failures))
+    mcp_servers()
 
 
 if __name__ == "__main__":
