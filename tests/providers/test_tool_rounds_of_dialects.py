@@ -384,3 +384,97 @@ async def test_a_stored_run_is_shown_again_without_a_request_and_a_call(wire_ser
     assert (len(wire_server.requests), len(called)) == (3, 6)
     assert [step.result.split()[0] for step in acted.steps] == ["Rome", "Oslo", "Bonn"]
     assert acted.text == first.text
+
+
+@pytest.fixture
+def other_server():
+    server = WireServer()
+    yield server
+    server.stop()
+
+
+@each_dialect
+async def test_another_server_goes_on_with_the_steps_of_the_first(wire_server, other_server, api):
+    called = []
+
+    def seen(city: str) -> str:
+        called.append(city)
+        return city
+
+    wire_server.answer(answer_of(api, "I look.", ROME))
+    wire_server.answer(status("401 Unauthorized", {"error": {"message": "who are you"}}))
+    other_server.answer(answer_of(api, "", OSLO))
+    other_server.answer(answer_of(api, "It is warm."))
+    urls = [wire_server.url, other_server.url]
+    chat = Chat(MODEL, url=urls, api=api, tools=[tool_of(seen, "weather")])
+    answer = await chat.ask(Q[1])
+    assert (answer.text, called, answer.complete) == ("I look.\n\nIt is warm.", ["Rome", "Oslo"], True)
+    results = [one for one in told(api, other_server.requests[1].json) if one[0] == "result"]
+    assert results == [("result", "call_a", "Rome"), ("result", "call_b", "Oslo")]
+
+
+@each_dialect
+async def test_no_request_is_open_while_a_tool_runs(wire_server, api, monkeypatch):
+    """So no server and no idle timeout ends the wait for a tool."""
+    ended = []
+
+    def waits(city: str) -> str:
+        ended.append(wire_server.ended.acquire(timeout=10))
+        return city
+
+    wire_server.answer(answer_of(api, "I look.", ROME))
+    wire_server.answer(answer_of(api, "It is warm."))
+    assert (await chat_of(wire_server, api, tool_of(waits, "weather")).ask(Q[1])).complete
+    assert ended == [True]
+
+
+async def test_a_refreshed_answer_carries_out_its_calls_and_is_stored_anew(wire_server, tmp_path):
+    called = []
+
+    def seen(city: str) -> str:
+        called.append(city)
+        return f"{len(called)}"
+
+    def fresh() -> Chat:
+        return chat_of(wire_server, "openai-chat", tool_of(seen, "weather"), cache=tmp_path / "cache")
+
+    for _ in range(2):
+        wire_server.answer(answer_of("openai-chat", "I look.", ROME))
+        wire_server.answer(answer_of("openai-chat", "It is warm."))
+    await fresh().ask(Q[1])
+    await fresh().ask(Q[1], refresh=True)
+    again = await fresh().ask(Q[1])
+    assert (again.replayed, len(wire_server.requests), [step.result for step in again.steps]) == (True, 4, ["2"])
+
+
+async def test_an_answer_that_fails_in_the_second_round_is_not_stored(wire_server, tmp_path):
+    wire_server.answer(answer_of("openai-chat", "I look.", ROME))
+    wire_server.answer(status("400 Bad Request", {"error": {"message": "no"}}))
+    chat = chat_of(wire_server, "openai-chat", cache=tmp_path / "cache")
+    with pytest.raises(BackendError) as caught:
+        await chat.ask(Q[1])
+    assert caught.value.partial == "I look."
+    assert not [*tmp_path.glob("cache/*.json")]
+
+
+async def test_calls_beyond_those_that_run_at_a_time_stay_when_the_answer_is_stopped(wire_server):
+    begun = asyncio.Event()
+
+    async def waits(city: str) -> str:
+        begun.set()
+        await asyncio.Event().wait()
+
+    many = [Call(f"c{at}", "weather", {"city": str(at)}) for at in range(20)]
+    wire_server.answer(answer_of("anthropic", "I look.", *many, reasons=True))
+    wire_server.answer(answer_of("anthropic", "Yes."))
+    chat = chat_of(wire_server, "anthropic", tool_of(waits, "weather"))
+    stream = chat.stream(Q[1])
+    reading = asyncio.create_task(stream.drain())
+    await begun.wait()
+    stream.stop()
+    answer = await reading
+    assert [(step.call.id, step.error) for step in answer.steps] == [(one.id, "stopped by the user") for one in many]
+    await chat.ask("And now?")
+    asked = told("anthropic", wire_server.requests[-1].json)
+    assert [one[1] for one in asked if one[0] == "call"] == [one.id for one in many]
+    assert json.dumps(wire_server.requests[-1].json).count(OPAQUE) == 2
