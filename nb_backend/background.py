@@ -211,7 +211,8 @@ async def on_user_thread(function: Callable[[], T]) -> T:
         result = await run_there(function)
     elif not is_on_loop():
         try:
-            result = function()
+            with raised_interrupts():
+                result = function()
         except KeyboardInterrupt:  # it would end the user's loop
             raise asyncio.CancelledError from None
     elif (job := _current_job.get()) is not None:

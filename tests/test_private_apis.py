@@ -40,7 +40,7 @@ PACKAGE = Path(nb_backend.__file__).parent
 PRIVATE = {
     "_acquired": {"transport/connection.py"},  # aiohttp: the connections that are in use
     "_create_connection": {"transport/connection.py"},  # aiohttp: overridden, to see each new connection
-    "_exit": {"local/__main__.py"},  # os: documented in spite of its name
+    "_exit": {"local/__main__.py", "tools/run_code.py"},  # os: documented in spite of its name
     "_getframe": {"batch/api.py", "notebook/magic/transform.py"},  # sys: documented in spite of its name
     "_instances": {"capture.py"},  # ipywidgets: all widgets; ``Widget.widgets``, which has no underscore, warns
     "_last_traceback": {"capture.py"},  # ipykernel: what the reply of a cell that failed has

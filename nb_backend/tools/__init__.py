@@ -6,6 +6,7 @@
 ``consent``   who decides whether a call may run, and ``asking``, which asks the user in a cell
 ``schema``    the JSON schema of a function, and ``docstring``, what its docstring says about each argument
 ``results``   what a tool returned, as text and images
+``variables`` ``look``: the types of variables, ``past_cells`` ``cells``, and ``run_code`` ``run``, the built-in tools
 ``values``    a value as text or image, also for prompts: tables by ``table_text``, HTML by ``html_text``
 """
 
@@ -16,11 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .consent import Consent as Consent
+    from .past_cells import cells as cells
+    from .run_code import run as run
     from .step import ToolStep as ToolStep
     from .tool import Tool as Tool
     from .tool import tool as tool
+    from .variables import look as look
 
 _HOMES = {"Consent": "consent", "Tool": "tool", "ToolStep": "step", "tool": "tool"}
+_HOMES |= {"cells": "past_cells", "look": "variables", "run": "run_code"}
 
 
 def __getattr__(name: str) -> Any:

@@ -18,7 +18,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from nb_backend import settings
 from nb_backend.errors import TimedOut
 from nb_backend.notebook.magic.fix import LONGEST_TRACEBACK, LastFailure
-from nb_backend.notebook.prompt.type_summary import type_summary
+from nb_backend.tools.type_summary import type_summary
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*sqlite:ResourceWarning")
 secrets = st.text(string.ascii_letters + string.digits + "-_'\"\\/+", min_size=12, max_size=40)

@@ -25,7 +25,7 @@ from IPython.core.error import UsageError
 from ... import settings
 from ...media.from_object import is_of
 from ...redaction import redact, secrets_in, truncate_redacted, without_home
-from ..prompt.type_summary import class_name, type_summary
+from ...tools.type_summary import class_name, type_summary
 
 LONGEST_CELL = 10_000  # characters
 LONGEST_TRACEBACK = 6_000

@@ -7,8 +7,8 @@ from itertools import islice
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from ...media.from_object import is_of
-from ...text import counted
+from ..media.from_object import is_of
+from ..text import counted
 
 _MAX_COLUMNS = 30
 _SAMPLED_ELEMENTS = 20

@@ -1,0 +1,175 @@
+"""``run``: code runs in the user's shell and leaves nothing but its variables."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import getpass
+import io
+import os
+import signal
+import sys
+import threading
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from nb_backend import tools
+from nb_backend.tools.captured import MAX_IMAGES, MAX_TEXT, CutText
+from nb_backend.tools.tool import ToolFailed
+
+PNG = "bytes.fromhex('{}')".format(
+    "89504e470d0a1a0a0000000d49484452000000010000000108020000009077"
+    "53de0000000c4944415408d763f8cfc0000003010100c9fe92ef0000000049454e44ae426082"
+)
+
+
+@pytest.fixture(scope="module")
+def shell():
+    shell = InteractiveShell.instance()
+    yield shell
+    InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def run(shell):
+    return lambda code: asyncio.run(tools.run(code))
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("print('hello'); x_of_run = 3\nx_of_run + 1", "hello\nOut: 4"),
+        ("import sys\nprint('late', file=sys.stderr)", "late"),
+        ("x_of_run", "Out: 3"),
+        ("x_of_run;", "(it ran without an error and shows nothing)"),
+        ("", "(it ran without an error and shows nothing)"),
+        ("y = 1\n1 / 0", "ZeroDivisionError: division by zero (line 2)"),
+        ("def f():\n    raise ValueError('no')\nprint(1)\nf()", "1\nValueError: no (line 2)"),
+        ("x = )", "SyntaxError: unmatched ')' (line 1)"),
+        ("import sys\nsys.exit(3)", "SystemExit: 3 (line 2)"),
+        ("from IPython.display import display\ndisplay({'a': 1})", "{'a': 1}"),
+        ("%%capture out\nprint(1)", "(it ran without an error and shows nothing)"),
+        ("import asyncio\nawait asyncio.sleep(0)\nprint(1)\nawait asyncio.sleep(0, 'x')", "1\nOut: 'x'"),
+        ("import sys\nsys.displayhook(7)", "Out: 7"),
+        ("%no_such_magic", "UsageError: Line magic function `%no_such_magic` not found. (line 1)"),
+    ],
+)
+def test_it_returns_what_a_cell_would_show(run, code, shown):
+    assert run(code) == shown
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("input('name? ')", "EOFError: code that a model runs cannot ask for input: write the value into the code"),
+        ("import getpass\ngetpass.getpass()", "EOFError: code that a model runs cannot ask for input"),
+        ("import sys\nprint(repr(sys.stdin.read()))", "''"),
+        ("import sys\nsys.stdout.close()\nprint('on')", "on"),
+        ("import os\nos.close(1)\nprint('on')", "on"),
+        ("import sys, io\nsys.stdout = io.StringIO()\nprint('lost')", "(it ran"),
+        ("import sys\nsys.stdout = None\nsys.displayhook = None\nget_ipython().display_pub = None", "(it ran"),
+        ("import builtins, getpass\nbuiltins.input = getpass.getpass = lambda *_: 'always'", "(it ran"),
+        ("class E(Exception):\n    def __str__(self): raise SystemExit\nraise E", "E (line 3)"),
+        ("raise BaseException('x' * 10**7)", "BaseException: xxx"),
+        ("import threading\nt = threading.Thread(target=print, args=['from a thread'])\nt.start(); t.join()", "from a"),
+        ("import logging\nlog = logging.StreamHandler()\nlog.stream.write('logged')\n1", "loggedOut: 1"),
+        ("import nb_backend\nnb_backend.Chat('x')('hi')", "RuntimeError: code that a model runs cannot ask a model"),
+        ("import nb_backend\nawait nb_backend.Chat('x').stream('hi').drain()", "RuntimeError: code that a model runs"),
+        ("get_ipython().run_cell('raise KeyError(1)')\n2", "KeyError: 1\nOut: 2"),
+        ("%time 1 / 0", "CPU times: "),
+        ("exit()", "SystemExit: code that a model runs cannot end the kernel"),
+    ],
+)
+def test_hostile_code_changes_nothing(run, shell, capfd, code, shown):
+    def state():
+        hooks = (sys.stdout, sys.stderr, sys.stdin, sys.displayhook, builtins.input, getpass.getpass)
+        now = (shell.execution_count, len(shell.user_ns["In"]), shell.user_ns["Out"], shell.user_ns["_"])
+        return hooks, now, vars(shell).keys(), vars(shell.display_pub).keys(), shell.display_pub
+
+    before = state()
+    found = run(code)
+    assert found.replace("\n\n", "\n").startswith(shown), found
+    assert len(found) < 1_000
+    assert [now is one or now == one for now, one in zip(state(), before, strict=True)] == [True] * 5
+    assert capfd.readouterr() == ("", "")
+    os.fstat(1)
+
+
+def test_a_forked_child_ends_with_the_code(run):
+    assert run("import os\nchild = os.fork()\nif child: print(os.waitpid(child, 0)[1])") == "0"
+    assert "division" not in run("import os\nchild = os.fork()\nif not child: 1 / 0\nos.waitpid(child, 0);")
+
+
+def test_an_interrupt_ends_it(run, shell):
+    stdout = sys.stdout
+    for code in ("interrupt(); wait()", "import asyncio\ninterrupt(soon=True)\nawait asyncio.sleep(99)"):
+        shell.user_ns["wait"] = threading.Event().wait
+
+        def interrupt(soon: bool = False) -> None:
+            me = threading.main_thread().ident
+            act = threading.Timer(0.05, signal.pthread_kill, (me, signal.SIGINT)) if soon else None
+            act.start() if act else signal.raise_signal(signal.SIGINT)
+
+        shell.user_ns["interrupt"] = interrupt
+        with pytest.raises((KeyboardInterrupt, asyncio.CancelledError)):
+            run(code)
+        assert sys.stdout is stdout
+    assert run("1") == "Out: 1"
+
+
+def test_much_output_is_cut_in_its_middle_while_it_runs(run):
+    found = run("print('begin')\nfor number in range(100_000): print(number)\nprint('end')")
+    assert found.startswith("begin\n0\n1\n")
+    assert found.endswith("\n99999\nend")
+    assert "characters left out" in found
+    assert len(found) < MAX_TEXT + 100
+
+
+def test_pictures_are_attached_up_to_a_limit(run):
+    text, *images = run(f"from IPython.display import Image, display\ndisplay(Image({PNG}))\ndisplay(Image({PNG}))\n1")
+    assert text == "[picture 1]\nOut: 1"
+    assert [one.media_type for one in images] == ["image/png"]
+    code = "\n".join(
+        [
+            "from IPython.display import Image, display",
+            f"for number in range(1000): display(Image({PNG} + number.to_bytes(4, 'big')))",
+        ]
+    )
+    text, *images = run(code)
+    assert len(images) == MAX_IMAGES
+    assert "992 more pictures left out" in text
+
+
+def test_what_goes_on_afterwards_shows_where_it_always_shows(run, shell, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", shown := io.StringIO())
+    assert run("import sys\nheld = sys.stdout").startswith("(it ran")
+    print("later", file=shell.user_ns["held"])
+    assert shown.getvalue() == "later\n"
+
+
+def test_keys_are_masked(run, monkeypatch):
+    monkeypatch.setenv("SOME_API_KEY", "zq8-very-secret-value")
+    assert run("import os\nprint(os.environ['SOME_API_KEY'])") == "***"
+
+
+def test_a_call_waits_for_the_thread_of_the_user(run, shell):
+    from nb_backend import background
+
+    shell.user_ns["threading"] = threading
+    assert background.run(tools.run("threading.current_thread() is threading.main_thread()")) == "Out: True"
+
+
+def test_without_ipython_it_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "IPython", None)
+    with pytest.raises(ToolFailed, match="need IPython"):
+        asyncio.run(tools.run("1"))
+
+
+@pytest.mark.parametrize("size", [1, 3, 10, 1000])
+def test_a_cut_text_has_the_beginning_and_the_end(size):
+    text, whole = CutText(20), "".join(chr(97 + at % 26) for at in range(100))
+    for at in range(0, 100, size):
+        text.add(whole[at : at + size])
+    assert str(text) == f"{whole[:10]}\n[… 80 characters left out]\n{whole[-10:]}"
+    assert str(CutText(20)) == ""
