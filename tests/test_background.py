@@ -359,18 +359,27 @@ class TestOnUserThread:
         assert ran == ["endless"]
         assert signal.getsignal(signal.SIGINT) is before
 
-    def test_a_function_that_waits_is_dropped_when_its_job_is_cancelled(self):
-        ran = []
+    def test_a_function_that_waits_is_dropped_when_nobody_wants_it_any_more(self):
+        ran: list[str] = []
 
         async def work() -> None:
-            call = asyncio.ensure_future(background.on_user_thread(lambda: ran.append("late")))
-            await asyncio.sleep(0)
-            call.cancel()
-            raise ValueError("the job has ended")
+            begun, go_on = threading.Event(), threading.Event()
 
-        for wait in (lambda: run(work()), lambda: asyncio.run(awaiting(work()))):
-            with pytest.raises(ValueError, match="has ended"):
-                wait()
+            def busy() -> None:
+                begun.set()
+                go_on.wait(10)
+
+            first = asyncio.ensure_future(background.on_user_thread(busy))
+            while not begun.is_set():
+                await asyncio.sleep(0)
+            second = asyncio.ensure_future(background.on_user_thread(lambda: ran.append("late")))
+            await asyncio.sleep(0)
+            second.cancel()
+            await asyncio.wait([second])
+            go_on.set()
+            await first
+
+        self.both_waits(work)
         assert ran == []
 
     def test_without_a_waiting_thread_it_is_refused_and_on_the_users_own_loop_it_runs_there(self):
@@ -405,7 +414,3 @@ class TestOnUserThread:
 
         self.both_waits(work)
         assert run(double(21)) == 42
-
-
-async def awaiting(work):
-    return await Job(work, start=False).wait_async()
