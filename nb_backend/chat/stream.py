@@ -73,10 +73,9 @@ class AnswerStream(AsyncIterator[RawResponse]):
         self._events: AsyncGenerator[RawResponse, None] | None = None  # set by the first request
         self._cached: CachedAnswer | None = None
         self._recorder = EventRecorder() if request.store else None
-        self._announce_trim = self.answer.trimmed > 0
+        self._ahead = self._trim_event(self.answer.trimmed > 0)  # comes before the server's next event
         self._held_back: RawResponse | None = None  # error event that another round will repair
         self._break_is_due = False  # between the texts before and after tool calls
-        self._after_break: RawResponse | None = None  # the first text of a round, behind the break before it
         self._state = State.NEW
         self._stop_requested = False
         self._interrupted = False
@@ -157,7 +156,7 @@ class AnswerStream(AsyncIterator[RawResponse]):
         if self._break_is_due and kind == "content" and str(event).strip():
             self._break_is_due = False
             if self.answer.text:
-                self._after_break, event = event, RawResponse(type="content", content=BREAK)
+                self._ahead, event = [event], RawResponse(type="content", content=BREAK)
         if kind == "error" and self._next_round(event) is not None:
             self._held_back = event
             return None
@@ -172,12 +171,8 @@ class AnswerStream(AsyncIterator[RawResponse]):
         events = self._events or await self._open()
         if events is None:
             return None
-        if self._announce_trim:
-            self._announce_trim = False
-            return RawResponse(type="trimmed", turns=self.answer.trimmed)
-        if self._after_break is not None:
-            event, self._after_break = self._after_break, None
-            return event
+        if self._ahead:
+            return self._ahead.pop()
         try:
             event = await anext(events)
         except StopAsyncIteration:
@@ -196,8 +191,8 @@ class AnswerStream(AsyncIterator[RawResponse]):
         if self._cached is None:
             self._events = self._request.send(self.answer.trimmed)
         else:
-            self._announce_trim = self._cached.trimmed > 0
             self._cached.prepare(self.answer)
+            self._ahead = self._trim_event(self._cached.trimmed > 0)
             self._events = self._act_again(self._cached) if self._request.act else self._cached.replay()
         return self._events
 
@@ -211,8 +206,6 @@ class AnswerStream(AsyncIterator[RawResponse]):
             self._recorder.add(event)
         if len(self.answer.images) > known and self._state is State.STREAMING and not self._cached:
             self._images.fetch(self.answer.images[known:])
-        if kind == "step":
-            self._break_is_due = not self._cached
         if kind == "progress":
             self.turn.progress = event
         elif self.turn.progress is not None and kind in ("content", "reasoning"):
@@ -234,18 +227,22 @@ class AnswerStream(AsyncIterator[RawResponse]):
                 self.answer.add(RawResponse(type="finish", finish={"reason": "max_steps"}))
             return False
         if following.calls:
+            self._break_is_due = True
             self._events = self._carry_out_and_ask(following)
             return True
         if following.drops_format:
             self._request.drop_format()
-        self._announce_trim = following.trim > self.answer.trimmed
-        self.answer.trimmed = following.trim
+        is_trimmed, self.answer.trimmed = following.trim > self.answer.trimmed, following.trim
+        self._ahead = self._trim_event(is_trimmed)
         self._server_states = {}
         self._held_back = None
         if not self.answer.steps:
             self._recorder = self._recorder and EventRecorder()
         self._events = self._request.send(following.trim)
         return True
+
+    def _trim_event(self, is_due: bool) -> list[RawResponse]:
+        return [RawResponse(type="trimmed", turns=self.answer.trimmed)] if is_due else []
 
     async def _carry_out_and_ask(self, following: Round) -> AsyncGenerator[RawResponse, None]:
         """Carry out the calls, and send their results."""
