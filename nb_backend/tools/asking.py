@@ -20,7 +20,7 @@ from .consent import Consent
 from .tool import Tool
 
 _MAX_QUESTIONS = 3  # until an empty answer is a no
-_LONG_LINE = 200  # characters; a page may show only the first of them, until it is scrolled
+_LONG_LINE = 200  # characters; a page may show only the first of them until it is scrolled
 _YES, _NO, _ALWAYS = ("yes", "y"), ("no", "n"), ("always", "a")
 
 
@@ -102,7 +102,7 @@ def question(tool: Tool, text: str, model: str = "") -> str:
     lines = text.split("\n")
     sizes = [counted(len(lines), "line")] if len(lines) > 1 else []
     if (longest := max(map(len, lines))) > _LONG_LINE:
-        sizes.append(f"up to {longest:,} characters in a line: scroll right")
+        sizes.append(f"up to {longest:,} characters in a line")
     size = f" ({', '.join(sizes)})" if sizes else ""
     who = f"{_safe(model)} call {_name(tool)}" if model else f"the model call {_name(tool)}"
     scope = "in this run of the cell" if tool.scope == "cell" else "in this session"

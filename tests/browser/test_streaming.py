@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 from jupyter_page import Notebook
+from scripted_calls import tool_call
 from serving import Backend
 
 from nb_backend.local.scripted import ScriptedEngine
@@ -210,3 +211,21 @@ def test_an_answer_in_an_output_widget_streams_without_flicker_and_ends(nb: Note
     nb.output(2).get_by_text("on this machine").wait_for()
     assert nb.out(2).count("the") == 1
     assert engine.history[-1]["messages"][-1]["content"] == "Say 4"
+
+
+def test_a_call_is_asked_about_and_answered_with_the_keyboard_only(nb: Notebook, engine: ScriptedEngine) -> None:
+    engine.enqueue("I look first. ", tool_call("run", code="print(6 * 7)\nprint('done')"))
+    engine.enqueue("It is **42**.")
+    tool = "from nb_backend.tools import Tool\nrun = Tool('run', '', {}, lambda code: '42', approve=True, scope='cell')"
+    nb.open(f"%load_ext nb_backend\n{tool}", "%%backend -T run\nWhat is six times seven?")
+    nb.run(0)
+    nb.run(1, wait=False)
+    nb.output(1).locator("input:focus").wait_for()
+    block = nb.output(1).locator("pre", has_text="print(6 * 7)")
+    assert "print('done')" in block.inner_text()
+    assert block.locator("span").count() > 0  # it is highlighted
+    nb.page.keyboard.type("yes")
+    nb.page.keyboard.press("Enter")
+    nb.done(1)
+    nb.output(1).locator("strong", has_text="42").wait_for()
+    assert nb.output(1).locator("details:not([open])", has_text="run(").count() == 1

@@ -13,7 +13,7 @@ def run_code(code):
     ran.append(code)
     return f"ran {code}"
 code = {"type": "object", "properties": {"code": {"type": "string"}}}
-execute = Tool("execute", "Run code.", code, run_code, approve=True, scope="cell")
+execute = Tool("run", "Run code.", code, run_code, approve=True, scope="cell")
 def drop_rows(**arguments):
     ran.append(arguments)
     return "dropped"
@@ -38,14 +38,15 @@ def report(run: Run) -> str:
 
 @pytest.mark.parametrize("prefix", ["", "%%time\n"], ids=["awaited", "waited for"])
 def test_the_whole_code_is_shown_before_the_question(kernel, engine, prefix):
-    engine.enqueue("I look. ", tool_call("execute", code=CODE))
+    engine.enqueue("I look. ", tool_call("run", code=CODE))
     engine.enqueue("Two files.")
     run = kernel.run_and_answer(f"{prefix}%%backend -T execute\nHow many files are there?", "yes")
     assert run.prompts == [
-        "Let the model call execute (3 lines)? [y]es, [n]o, [a]lways in this run of the cell, or write why not: "
+        "Let the model call run (3 lines)? [y]es, [n]o, [a]lways in this run of the cell, or write why not: "
     ]
     shown = "\n".join(run.shown_when_asked[0])
     assert "```python\nimport os" in shown or "```` python\nimport os" in shown or "````python\nimport os" in shown
+    assert "The model calls" not in shown  # the step in the answer shows it
     assert "os.listdir('.')  # [U+202E]```\nprint(2)" in shown
     assert results(engine.history[-1]) == [f"ran {CODE}"]
     assert ran(kernel) == [CODE]
@@ -65,14 +66,14 @@ def test_a_no_with_a_reason_goes_to_the_model(kernel, engine):
 
 def test_always_counts_for_the_session_and_for_run_within_this_run_of_the_cell(kernel, engine):
     for _ in range(2):
-        engine.enqueue(tool_call("drop"), tool_call("execute", code="1"))
-        engine.enqueue(tool_call("drop"), tool_call("execute", code="2"))
+        engine.enqueue(tool_call("drop"), tool_call("run", code="1"))
+        engine.enqueue(tool_call("drop"), tool_call("run", code="2"))
         engine.enqueue("Done.")
     cell = "%%backend -T drop -T execute\nDo it."
     first = kernel.run_and_answer(cell, "always", "a", cell="asks")
     second = kernel.run_and_answer(cell, "y", "y", cell="asks")
     assert len(first.prompts) == 2
-    assert [prompt.split("?")[0] for prompt in second.prompts] == ["Let the model call execute"] * 2
+    assert [prompt.split("?")[0] for prompt in second.prompts] == ["Let the model call run"] * 2
     kernel.run(TOOLS)  # the functions are other ones now
     engine.enqueue(tool_call("drop"))
     engine.enqueue("Done.")
@@ -82,7 +83,7 @@ def test_always_counts_for_the_session_and_for_run_within_this_run_of_the_cell(k
 @pytest.mark.parametrize("prefix", ["", "%%time\n"], ids=["awaited", "waited for"])
 def test_an_interrupt_of_the_question_keeps_text_and_steps(kernel, engine, prefix):
     engine.enqueue("I look first. ", tool_call("free"))
-    engine.enqueue("Then I act. ", tool_call("execute", code="1"), tool_call("execute", code="2"))
+    engine.enqueue("Then I act. ", tool_call("run", code="1"), tool_call("run", code="2"))
     asking = f"{prefix}%%backend -T free -T execute -o answer\nDo it."
     queued: list[str] = []
 
@@ -95,9 +96,9 @@ def test_an_interrupt_of_the_question_keeps_text_and_steps(kernel, engine, prefi
     assert "I look first." in run.markdown[-1]
     assert "stopped" in run.markdown[-1]
     assert kernel.finish(queued[0]).reply["status"] == "aborted"  # it waited, and does not run after an interrupt
-    assert kernel.run("[(one.call.name, one.result, one.error) for one in answer.steps]").result == str(
-        [("free", "free", None), ("execute", "", "stopped by the user")]
-    )
+    steps = kernel.run("[(one.call.name, one.result, one.error) for one in answer.steps]").result
+    assert steps is not None
+    assert " ".join(steps.split()) == str([("free", "free", None), ("run", "", "stopped by the user")])
     assert ran(kernel) == []
 
 
@@ -179,7 +180,7 @@ def test_tools_that_are_turned_off(kernel, engine):
 
 def test_a_dry_run_lists_the_tools(kernel):
     shown = report(kernel.run("%%backend -T execute -T free --dry-run\nDo it."))
-    assert "- tools: `execute(code)` (asks first), `free()`" in shown
+    assert "- tools: `run(code)` (asks first), `free()`" in shown
 
 
 def test_a_replay_calls_nothing_and_act_carries_the_calls_out_again(kernel, engine, tmp_path):

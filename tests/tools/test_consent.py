@@ -219,7 +219,7 @@ class TestTheQuestion:
 
     def test_it_says_how_long_the_code_is(self):
         code = "x = 1" + " " * 5000 + "; import os\ny = 2"
-        assert "drop (2 lines, up to 5,016 characters in a line: scroll right)?" in question(drop_tool(), code)
+        assert "drop (2 lines, up to 5,016 characters in a line)?" in question(drop_tool(), code)
 
 
 class TestTurnedOff:
