@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from threading import Lock
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -35,7 +36,7 @@ class BetweenCells:
         self._loop = getattr(kernel_of(shell), "io_loop", None)
         self._running: list[object] = []  # cells; one may run another
         self._at_work: Future[Any] | None = None
-        self._lock = Lock()  # for _at_work: an interrupt must not reach what runs next
+        self._lock = threading.Lock()  # for _at_work: an interrupt must not reach what runs next
         self._waiting: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         if shell is not None:
             shell.events.register("pre_run_cell", self._begin)
@@ -79,7 +80,7 @@ class BetweenCells:
     def _interrupt(self, future: Future[Any]) -> None:
         with self._lock:
             if self._at_work is future:
-                _thread.interrupt_main()
+                _interrupt_main_thread()
 
     def _run_waiting(self) -> None:
         while self._waiting and not self._running:
@@ -110,3 +111,12 @@ class BetweenCells:
         self._running = [] if info is None else [one for one in self._running if one is not info]
         if self._waiting and not self._running and self._loop is not None:
             self._loop.add_callback(self._run_waiting)
+
+
+def _interrupt_main_thread() -> None:
+    """Interrupt the main thread as ■ does, also while it sleeps or waits for input and output."""
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, signal.SIGINT)
+    else:
+        _thread.interrupt_main()

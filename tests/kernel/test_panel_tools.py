@@ -1,0 +1,153 @@
+"""Tools in a panel: the question whether a call may run, the user's thread between cells, stop, and what stays."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from panel_client import PanelPage, new_subshell, text_of
+from scripted_calls import results, tool_call
+from test_panel_expressions import until_printed
+
+SETUP = """
+import threading, time
+from nb_backend import ChatPanel, background, chats
+from nb_backend.tools import Tool
+
+ran = []
+def work(code):
+    ran.append(threading.current_thread() is threading.main_thread())
+    return str(eval(code))
+async def on_my_thread(code):
+    return await background.on_user_thread(lambda: work(code))
+mine = Tool("mine", "Evaluate.", {"type": "object", "properties": {}}, on_my_thread, approve=True)
+plain = Tool("plain", "Square.", {"type": "object", "properties": {}}, lambda number: number ** 2)
+"""
+SHOW = "ran.clear()\nchats['main'].tools = [mine, plain]\npanel = ChatPanel('main')\npanel"
+
+
+@pytest.fixture(scope="module")
+def tools(kernel):
+    assert kernel.run(SETUP).error is None
+
+
+@pytest.fixture
+def page(kernel, engine, tools):
+    kernel.run("for name in list(chats): del chats[name]")
+    run = kernel.run(SHOW, cell="p")
+    assert run.error is None, run.error
+    page = PanelPage(kernel, run).hello()
+    yield page
+    page.leave()
+    kernel.run("panel.close()")
+
+
+def asked(page):
+    """Wait for an open question, and return it."""
+    return page.until(lambda: page.shown and page.shown[-1].get("ask"))
+
+
+def answer(page, ask, approve, **fields):
+    return page.ask("consent", question=ask["id"], step=ask["step"], approve=approve, **fields)
+
+
+def test_a_call_that_asks_waits_for_the_panel_and_its_steps_stay(page, engine, kernel):
+    engine.enqueue("I look. ", tool_call("plain", number=7), tool_call("mine", code="6 * 7"))
+    engine.enqueue("It is 42.")
+    page.ask("send", text="How much?", images=[])
+    ask = asked(page)
+    assert ask["tool"] == "mine"
+    assert "6 * 7" in "".join(ask["code"])
+    assert "waits for your answer" in text_of(page.shown[-1])
+    reloaded = PanelPage(kernel, page.panel).hello()
+    assert reloaded.shown[-1]["ask"] == ask  # a page that was reloaded can answer
+    reloaded.leave()
+    for wrong in ({"question": "0" * 32, "step": ask["step"]}, {"question": ask["id"], "step": "other"}):
+        assert "no longer open" in page.refused("consent", approve=True, **wrong)
+    assert "true or false" in page.refused("consent", question=ask["id"], step=ask["step"], approve="yes")
+    assert kernel.run("ran").result == "[]"
+    answer(page, ask, True)
+    done = page.last()
+    assert "no longer open" in page.refused("consent", question=ask["id"], step=ask["step"], approve=True)
+    assert kernel.run("ran").result == "[True]"
+    assert done["ask"] is None
+    first, plain, mine, last = done["content"]
+    assert (first, last) == ("<p>I look.</p>", "<p>It is 42.</p>")
+    assert "49" in plain
+    assert "allowed" in mine
+    assert results(engine.history[-1]) == ["49", "42"]
+    page.turn("Sure?")  # the calls and their results are sent again
+    assert results(engine.history[-1]) == ["49", "42"]
+    record = json.loads(b"".join(page.pieces[page.ask("record")["id"]]))
+    kept = record["chats"]["main"]["messages"][1]["rounds"][0]
+    assert [(one["name"], one["result"], one["approved"]) for one in kept["steps"]] == [
+        ("plain", "49", None),
+        ("mine", "42", True),
+    ]
+    assert "<details><summary>⚙ <code>mine" in kernel.run("panel._controller.transcript.markdown").result
+    kernel.run("new = ChatPanel('other')\nnew", cell="other")
+    engine.enqueue("Again. ", tool_call("mine", code="1"))
+    engine.enqueue("Without.")
+    page.ask("retry", item=page.order[1])
+    answer(page, asked(page), False, reason="no\n thanks", always=True)
+    assert "the user refused this call: no thanks" in text_of(page.last())
+    assert results(engine.history[-1]) == ["Error: the user refused this call: no thanks"]
+    kernel.run("new.close()")
+
+
+def test_it_is_answered_while_a_cell_runs_and_the_code_runs_after_the_cell(page, engine, kernel):
+    if (subshell := new_subshell(kernel)) is None:
+        return  # the page's messages arrive after the cell
+    other = PanelPage(kernel, page.panel, subshell).hello()
+    engine.enqueue(tool_call("mine", code="state"))
+    engine.enqueue("Done.")
+    code = "import asyncio\nstate = 'in the cell'\nprint('begun')\n"
+    code += "while not any('running' in str(one) for turn in chats['main'].live for one in turn.answer.steps):"
+    started = kernel.start(f"{code} await asyncio.sleep(0.01)\nstate = 'after the cell'", cell="busy")
+    other.ask("send", text="Go", images=[])
+    answer(other, asked(other), True)
+    kernel.finish(started)
+    assert "after the cell" in text_of(other.last())
+    other.leave()
+
+
+def test_a_stop_ends_the_wait_and_interrupts_what_runs(page, engine, kernel):
+    if (subshell := new_subshell(kernel)) is None:
+        return  # the page's messages arrive when the function ends
+    page.subshell = subshell
+    engine.enqueue("I try. ", tool_call("mine", code="print('begun') or time.sleep(60)"))
+    page.ask("send", text="Go", images=[])
+    answer(page, asked(page), True)
+    until_printed(kernel)
+    page.ask("stop")
+    stopped = page.last("stopped")
+    assert "stopped by the user" in text_of(stopped)
+    assert "I try." in text_of(stopped)
+    assert kernel.run("1 + 1").result == "2"  # and not only after a minute
+
+
+def test_a_panel_that_closes_and_a_stop_end_the_question(page, engine, kernel):
+    engine.enqueue(tool_call("mine", code="1"))
+    page.ask("send", text="Go", images=[])
+    ask = asked(page)
+    page.ask("stop")
+    assert "stopped" in text_of(page.last("stopped"))
+    assert "no longer open" in page.refused("consent", question=ask["id"], step=ask["step"], approve=True)
+    engine.enqueue(tool_call("mine", code="2"))
+    page.ask("send", text="Go", images=[])
+    asked(page)
+    kernel.run("panel.close()")
+    kernel.run("while chats['main'].live: time.sleep(0.01)")
+    assert kernel.run("ran").result == "[]"
+
+
+def test_tools_are_switched(page, engine, kernel):
+    on = {one["name"]: one["on"] for one in page.ask("tools")["tools"]}
+    assert (on["mine"], on["plain"]) == (True, True)
+    page.ask("tool", tool="mine", on=False)
+    page.until(lambda: page.state["settings"]["tools"] == ["plain"])
+    page.turn("Hi")
+    assert [one["function"]["name"] for one in engine.history[-1]["tools"]] == ["plain"]
+    kernel.run("%config BackendMagics.tools = False")
+    assert page.ask("tools")["off"] == "Tools are turned off by %config BackendMagics.tools = False."
+    kernel.run("%config BackendMagics.tools = True")
