@@ -67,8 +67,13 @@ def tool(
 
     >>> chat = Chat(tools=[tool(delete_rows, approve=True)])
 
+    The annotations are the schema of the arguments: plain types, ``Literal``, enums, dataclasses, pydantic models, and
+    lists and dicts of these. The docstring describes the function, and its sections in the style of Google, NumPy or reST
+    describe the arguments.
     ``approve=True`` asks the user before each call. Without ``function``, it returns a decorator. Raises ``TypeError``
     or ``ValueError`` in one line if a model cannot call the function.
+
+    An async function runs on the event loop of the answer, and must not block it; any other one has a thread.
     """
     if name is not None and not (isinstance(name, str) and name.isprintable() and re.search(r"\w", name)):
         raise ValueError(f"{name!r} cannot be the name of a tool: use letters and digits")

@@ -20,11 +20,12 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
 from PIL import Image
 from pydantic import BaseModel
 
-from nb_backend import Attachment, settings
+from nb_backend import Answer, Attachment, settings
 from nb_backend.media.convert import attach
 from nb_backend.tools.results import MAX_IMAGES, MAX_RESULT, open_figures, result_of
 from nb_backend.tools.table_text import exact_numbers
@@ -86,6 +87,9 @@ Pair = namedtuple("Pair", "a b")
         (io.StringIO("a\nb"), '["a\\n", "b"]'),
         ({"b", "a"}, "{'a', 'b'}"),
         (ValueError("bad"), "ValueError: bad"),
+        (Answer(text="It rains."), "It rains."),
+        (Markdown("**bold**"), "**bold**"),
+        (HTML("<p>one</p><script>two</script>"), "one"),
         (pd.DataFrame({"a": [1, 2]}), "1 column; dtypes: a int64\n\n|  | a |\n| --- | --- |\n| 0 | 1 |"),
         ({"table": pl.DataFrame({"a": [1]})}, "DataFrame, 1 row × 1 column"),
         (np.zeros((2, 2)), "shape (2, 2), dtype float64"),

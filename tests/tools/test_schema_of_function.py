@@ -20,8 +20,9 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, validate_call
+from pydantic import BaseModel, Field, create_model, validate_call
 
+from nb_backend.tools.portable_schema import portable
 from nb_backend.tools.schema import parameters_of
 from nb_backend.tools.tool import tool
 
@@ -163,6 +164,29 @@ def test_a_schema_that_contains_itself_keeps_local_references_that_stand_alone()
     assert found["$defs"]["Tree"]["properties"]["children"]["items"] == {"$ref": "#/$defs/Tree"}
     assert "title" not in json.dumps(found)
     assert checked(function, tree={"children": [{}]}) == {"tree": Tree(children=[Tree()])}
+
+
+def test_a_schema_that_would_be_written_out_a_thousand_times_keeps_references():
+    made: Any = int
+    for number in range(10):
+        made = create_model(f"Level{number}", left=(made, ...), right=(made, ...))
+
+    def function(it: Any) -> None: ...
+
+    function.__annotations__["it"] = made
+    found = schema_of(function)
+    assert len(found["$defs"]) == 10
+    assert len(json.dumps(found)) < 5000
+
+
+def test_a_reference_to_elsewhere_is_refused():
+    with pytest.raises(ValueError, match=r"it refers to https://example\.com/a, which is not part of it"):
+        portable({"type": "object", "properties": {"a": {"items": {"$ref": "https://example.com/a"}}}})
+
+
+def test_properties_may_be_called_as_keywords_are():
+    names = {"title": {"type": "string"}, "$ref": {"type": "string"}, "const": {}, "items": {"title": "x"}}
+    assert portable({"properties": names})["properties"] == {**names, "items": {}}
 
 
 def test_arguments_are_named_as_they_like():
@@ -457,6 +481,7 @@ def test_what_a_model_cannot_write_can_be_bound():
 
 DIGEST = """
 import enum, json, typing
+from nb_backend.tools.portable_schema import portable
 from nb_backend.tools.schema import parameters_of
 class E(enum.Enum):
     A = "a"; B = "b"
