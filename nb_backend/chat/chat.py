@@ -25,7 +25,7 @@ from .cell_run import CellRun, cell_run
 from .cell_run import from_cell as from_cell
 from .history import History
 from .mcp_tools import McpTools
-from .messages import Message, describe_length, new_turn_id, opening_words, system_prompt
+from .messages import Message, new_turn_id, opening_words, system_prompt
 from .observers import Observers
 from .prompt_text import prompt_text, system_text
 from .removals import Kind, Removal
@@ -356,10 +356,6 @@ class Chat(McpTools, SavedChat):
         if added:
             Observers.of(self).notify(None)
         return added
-
-    def __repr__(self) -> str:
-        model = settings.model(self.model)
-        return f"<Chat{f' with {model}' if model else ''}: {describe_length(self.messages)}>"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_history": copy.copy(self._history)}  # also a shallow copy has a history of its own

@@ -24,6 +24,11 @@ def was_cut_off(answer: Answer) -> bool:
     return bool(answer.text.strip()) and answer.finish_reason is not None and is_limit(answer.finish_reason)
 
 
+def is_out_of_steps(answer: Answer) -> bool:
+    """Whether an answer ended because it had as many rounds of tool calls as it may have."""
+    return bool(answer.steps) and answer.finish_reason == "max_steps"
+
+
 def continuation(messages: Messages) -> tuple[str, str | None]:
     """Return the prompt that continues the last answer, and the model that was asked for it, if that is known.
 
@@ -33,13 +38,13 @@ def continuation(messages: Messages) -> tuple[str, str | None]:
     if at is None:
         raise ValueError("there is no answer to continue: ask first")
     answer = Answer.of(messages[at])
-    if not answer.text.strip():
+    if not (answer.text.strip() or answer.steps):
         raise ValueError("the last answer has no text to continue: ask again, with more tokens if there is a limit")
-    if not (was_cut_off(answer) or answer.stopped or answer.just_ended):
+    if not (was_cut_off(answer) or answer.stopped or answer.just_ended or is_out_of_steps(answer)):
         raise ValueError("the last answer was not cut off: ask for more in words")
     question: Mapping[str, Any] = next((one for one in reversed(messages[:at]) if one.get("role") == "user"), {})
     model = metadata(question).get("model")
-    return _PROMPT + _fence_hint(answer.text), model if isinstance(model, str) and model else None
+    return _PROMPT + _fence_hint(answer.rounds[-1][0]), model if isinstance(model, str) and model else None
 
 
 def _fence_hint(text: str) -> str:

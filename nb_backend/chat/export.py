@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+from itertools import chain
 from typing import Any
 
 from ..markdown.data_uris import is_bitmap, shorten_data_uris
-from ..markdown.elements import code_span, escape_line
-from ..markdown.images import answer_markdown
+from ..markdown.elements import code_span, escape_line, join_blocks
+from ..markdown.images import answer_markdown, piece_markdown
 from ..media.attachment import Attachment
 from ..media.message_parts import text_of
 from ..providers.sources import SourceList
@@ -17,8 +18,11 @@ from ..text import safe_terminal
 from .answer import Answer
 from .atomic_files import write as write_file
 from .messages import Message, without_turns
+from .saved_rounds import notebook_rounds
+from .shown_steps import rounds_text, steps_markdown, steps_text
 from .source_list import sources_markdown
 from .speech import describe_sound, player, spoken
+from .tool_rounds import rounds_of
 from .transcript import Transcript, expanded
 from .versions import forks_from_data, version_numbers
 
@@ -39,10 +43,11 @@ def write(transcript: Transcript, path: str | os.PathLike[str]) -> None:
     write_file(where, writer(transcript).encode("utf-8"))
 
 
-def to_markdown(transcript: Transcript, level: int = 1) -> str:
+def to_markdown(transcript: Transcript, level: int = 1, *, folded: bool = True) -> str:
     """Return a Markdown document whose title has this heading level; headings inside messages go below those of roles.
 
     With a level above 1, the text is part of something else, and large images are shortened to a word or a link.
+    Steps of tools are folded blocks; with ``folded=False`` they are lines of text, for a terminal.
     """
     max_bytes = _MAX_SHOWN if level > 1 else None
     heading = "#" * (level + 1)
@@ -58,7 +63,7 @@ def to_markdown(transcript: Transcript, level: int = 1) -> str:
         if message.get("system"):
             parts += [f"{heading} Instructions", _safe(message["system"], level + 1)]
         name = SPEAKERS.get(role) or _span(role)
-        text = _safe(text_of(message), level + 1, message.get("images"), max_bytes)
+        text = _content(message, level + 1, max_bytes, folded=folded)
         attached = [Attachment(*one)._repr_markdown_() for one in message.get("media", ())]
         parts += [f"{heading} {name}", text, _sources(about), *attached, remark and f"*({remark})*"]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -124,10 +129,14 @@ def _output(
     message: dict[str, Any], about: dict[str, Any], text: str, version: tuple[int, int] | None
 ) -> dict[str, Any]:
     remark = _remark(message, about, version)
-    answer = _safe_with_images(text, message.get("images"))
+    answer = Answer.of(Message(message, about)).to_markdown() if message.get("rounds") else ""
+    answer = answer or _safe_with_images(text, message.get("images"))
     shown = "\n\n".join(part for part in (answer, _sources(about), remark and f"<small>{remark}</small>") if part)
     metadata = {key: message[key] for key in ("stopped", "trimmed") if message.get(key)}
     metadata |= {"complete": about["complete"]} if isinstance(about.get("complete"), bool) else {}
+    if rounds := rounds_of(message):
+        metadata["rounds"] = notebook_rounds(rounds)
+        text = rounds_text(Answer.of(message).rounds)
     return {
         "output_type": "display_data",
         "data": {"text/markdown": _lines(shown), "text/plain": _lines(safe_terminal(shorten_data_uris(text)))},
@@ -165,16 +174,36 @@ def _remark(message: dict[str, Any], about: dict[str, Any], version: tuple[int, 
     return "; ".join(remarks)
 
 
+def _content(message: dict[str, Any], below: int, max_bytes: int | None, *, folded: bool) -> str:
+    """Return what a message says as safe Markdown with its headings below this level, and its steps at their place."""
+    images = message.get("images") or {}
+    if not message.get("rounds"):
+        return _safe(text_of(message), below, images, max_bytes)
+    rounds = Answer.of(message).rounds
+    texts = piece_markdown([text for text, _ in rounds], images, _alts(images), max_bytes)
+    write = steps_markdown if folded else steps_text
+    written = [write(steps) for _, steps in rounds]
+    return join_blocks(*chain(*zip((_lowered(text, below) for text in texts), written, strict=True)))
+
+
 def _safe_with_images(text: str, images: dict[str, str] | None, max_bytes: int | None = None) -> str:
     """Return the text as safe Markdown, followed by the images that came beside it."""
-    alts = {address: "" for address, target in (images or {}).items() if is_bitmap(target)}
-    return answer_markdown(text, images or {}, alts, max_bytes)
+    return answer_markdown(text, images or {}, _alts(images or {}), max_bytes)
+
+
+def _alts(images: dict[str, str]) -> dict[str, str]:
+    return {address: "" for address, target in images.items() if is_bitmap(target)}
 
 
 def _safe(text: str, below: int = 2, images: dict[str, str] | None = None, max_bytes: int | None = None) -> str:
     """Return the text as safe Markdown with its headings below this level."""
+    return _lowered(_safe_with_images(text, images, max_bytes), below)
+
+
+def _lowered(markdown: str, below: int) -> str:
+    """Return safe Markdown with its headings below this level."""
     lines, fence = [], ""
-    for line in _safe_with_images(text, images, max_bytes).split("\n"):
+    for line in markdown.split("\n"):
         if fence:
             fence = "" if line == fence else fence
         elif found := re.match("`{3,}", line):

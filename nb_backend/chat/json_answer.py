@@ -31,11 +31,14 @@ class Reading:
 def readings(answer: Answer, *, inside_text: bool = False) -> Iterator[Reading]:
     """Yield the texts that may be the answer's JSON, the likeliest first: the whole answer, then each code block.
 
+    After tool calls, what the model said last comes after the whole answer.
+
     ``inside_text`` adds what stands between the first ``{`` and the last ``}``. Texts that are not JSON follow again in
     the form that json-repair gives them, unless the answer is incomplete: nothing is made whole that was cut off.
     """
     whole = answer.text.removeprefix("\ufeff").strip()
-    texts = [whole, *answer.code, *([whole[whole.find("{") : whole.rfind("}") + 1]] if inside_text else [])]
+    last = [answer.rounds[-1][0].strip()] if answer.steps else []
+    texts = [whole, *last, *answer.code, *([whole[whole.find("{") : whole.rfind("}") + 1]] if inside_text else [])]
     found = [*map(_read, texts)]
     yield from found
     for one in found if answer.complete else ():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from .. import settings
 from ..typing import Messages
 from .history import History
-from .messages import Message, metadata
+from .messages import Message, describe_length, metadata
 from .transcript import Transcript
 
 
@@ -55,6 +55,10 @@ class SavedChat:
 
         export.write(self._transcript(), path)
 
+    def __repr__(self) -> str:  # here, as IPython takes it before a ``_repr_pretty_`` of a base class
+        model = settings.model(self.model)
+        return f"<Chat{f' with {model}' if model else ''}: {describe_length(self.messages)}>"
+
     def _repr_markdown_(self) -> str:
         from .export import to_markdown
 
@@ -63,8 +67,10 @@ class SavedChat:
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         from ..markdown.data_uris import shorten_data_uris
         from ..text import safe_terminal
+        from .export import to_markdown
 
-        printer.text(safe_terminal(shorten_data_uris(self._repr_markdown_())))
+        shown = to_markdown(self._transcript(), level=4, folded=False)
+        printer.text(safe_terminal(shorten_data_uris(shown)))
 
     def _transcript(self) -> Transcript:
         keys = [settings.secret(self._api_key).value, *settings.known_keys()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from reprlib import Repr
 
 from .. import settings
 from ..markdown.elements import code_block, code_span, escape_line, join_blocks
@@ -23,8 +22,9 @@ _MAX_PICTURES = 12
 _MAX_ON_ONE_LINE = 70  # characters of arguments
 _CODE_TOOL = "run"  # its argument ``code`` is Python source
 
-_short = Repr()
-_short.maxstring = 40
+_MAX_TEXT = 40  # characters of an argument in one line
+_MIN_SECONDS = 0.05  # that are shown
+_FOLD = '<details style="margin-bottom:0.4em">'  # a viewer that strips the style leaves no space below
 
 
 def step_markdown(step: ToolStep) -> str:
@@ -43,7 +43,7 @@ def step_markdown(step: ToolStep) -> str:
     body = [*_arguments(call)]
     if step.status == "done":
         body += [*_result(step), f"<small>{escape_line(_consent(step))}</small>"]
-    return f"<details><summary>{summary}</summary>\n\n{join_blocks(*body)}\n\n</details>"
+    return f"{_FOLD}<summary>{summary}</summary>\n\n{join_blocks(*body)}\n\n</details>"
 
 
 def rounds_markdown(
@@ -59,7 +59,12 @@ def rounds_markdown(
     The other arguments are those of ``answer_markdown``.
     """
     texts = piece_markdown([text for text, _ in rounds], addresses, alts, max_image_bytes, growing=growing)
-    return [(text, join_blocks(*map(step_markdown, steps))) for text, (_, steps) in zip(texts, rounds, strict=True)]
+    return [(text, steps_markdown(steps)) for text, (_, steps) in zip(texts, rounds, strict=True)]
+
+
+def steps_markdown(steps: Sequence[ToolStep]) -> str:
+    """Return the steps of a round as safe Markdown."""
+    return join_blocks(*map(step_markdown, steps))
 
 
 def rounds_text(rounds: Sequence[tuple[str, Sequence[ToolStep]]]) -> str:
@@ -97,7 +102,10 @@ def _name(call: ToolCall) -> str:
 
 
 def _value(value: object) -> str:
-    return _short.repr(_plain(value)) if isinstance(value, str) else shorten(_plain(_json(value)), 40)
+    if not isinstance(value, str):
+        return shorten(_plain(_json(value)), _MAX_TEXT)
+    text = _plain(value)
+    return repr(text) if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT].rstrip()!r}…"
 
 
 def _plain(text: str) -> str:
@@ -111,7 +119,7 @@ def _outcome(step: ToolStep) -> tuple[str, str]:
         return "", "asks for your consent"
     if step.status == "running":
         return "", "· running …"
-    took = f" · {duration(step.seconds)}" if step.seconds else ""
+    took = f" · {duration(step.seconds)}" if step.seconds >= _MIN_SECONDS else ""
     if step.error is not None:
         return "✗", shorten(_plain(step.error), _MAX_OUTCOME) + took
     words = shorten(_plain(step.result), _MAX_OUTCOME) or counted(len(step.images), "picture")
@@ -159,7 +167,7 @@ def _result(step: ToolStep) -> Iterator[str]:
 
 def _consent(step: ToolStep) -> str:
     asked = {True: "consent: yes", False: "consent: no", None: "consent: not asked for"}[step.approved]
-    return " · ".join([asked, *([duration(step.seconds)] if step.seconds else [])])
+    return " · ".join([asked, *([duration(step.seconds)] if step.seconds >= _MIN_SECONDS else [])])
 
 
 def _cut(text: str, limit: int) -> str:

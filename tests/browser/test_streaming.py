@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from jupyter_page import Notebook
+from axe import violations
+from jupyter_page import READY, Lab, Notebook
 from scripted_calls import tool_call
 from serving import Backend
 
@@ -90,6 +91,50 @@ def test_reasoning_is_collapsed(nb: Notebook, engine: ScriptedEngine) -> None:
     thoughts.wait_for(state="hidden")
     nb.output(1).get_by_text("Reasoning").click()
     thoughts.wait_for(state="visible")
+
+
+TOOLS = """%load_ext nb_backend
+def weather(city: str) -> str:
+    "Return the weather of a city."
+    return f"rain in {city}, " + '<img src=x onerror="document.title = 1"> </details> ```' + "\\n# big $x$" * 500
+"""
+
+
+def test_steps_are_folded_at_their_place_also_in_a_strangers_notebook(
+    nb: Notebook, engine: ScriptedEngine, lab: Lab
+) -> None:
+    calls = [
+        {"id": f"c{n}", "index": n, "function": {"name": "weather", "arguments": f'{{"city": "City {n}"}}'}}
+        for n in range(12)
+    ]
+    engine.enqueue("Let me look.", {"type": "tool_calls", "tool_calls": calls})
+    engine.enqueue("It **rains**", 0.3, " everywhere.")
+    nb.open(TOOLS, "%%backend gpt-3.5-turbo -T weather\nWhat is the weather?")
+    nb.run(0)
+    nb.run(1)
+    for _ in range(2):  # just run, and opened by somebody who does not trust it
+        output = nb.output(1)
+        output.get_by_text("12 tool calls").wait_for()
+        folds = output.locator("details")
+        assert folds.count() == 12
+        shown = nb.out(1)
+        assert shown.index("Let me look.") < shown.index("weather(city='City 0')") < shown.index("It rains everywhere.")
+        result = folds.first.locator("pre").last
+        assert not result.is_visible()
+        folds.first.locator("summary").focus()
+        nb.page.keyboard.press("Space")
+        result.wait_for(state="visible")
+        assert "rain in City 0, <img src=x" in result.inner_text()
+        assert "characters left out" in result.inner_text()
+        assert output.locator("img, mjx-container, h1").count() == 0
+        assert violations(nb.page, ".jp-Notebook .jp-Cell:nth-of-type(2) .jp-Cell-outputArea") == []
+        saved = nb.save()
+        kept = saved.cells[1].outputs[-1].metadata["nb_backend"]["rounds"]
+        assert [step["name"] for step in kept[0]["steps"]] == ["weather"] * 12
+        assert nb.path is not None
+        nb.page.goto(lab.address(lab.of_a_stranger(nb.path, [0, 1]).name))
+        nb.page.wait_for_function(READY, timeout=60_000)
+    assert nb.page.title() != "1"
 
 
 def test_run_all_stops_at_a_failure(nb: Notebook, engine: ScriptedEngine) -> None:

@@ -21,6 +21,7 @@ from nb_backend.media.attachment import Attachment
 from nb_backend.providers.tool_calls import ToolCall
 from nb_backend.tools.step import ToolStep
 
+FOLD = '<details style="margin-bottom:0.4em">'
 KEY = "sk-a-key-of-the-tests-0123456789"
 texts = st.lists(st.sampled_from(FRAGMENTS), max_size=8).map("".join) | st.text(max_size=60)
 
@@ -28,6 +29,8 @@ texts = st.lists(st.sampled_from(FRAGMENTS), max_size=8).map("".join) | st.text(
 @pytest.fixture(autouse=True)
 def folds(monkeypatch):
     monkeypatch.setattr(markdown_oracle, "TAGS", markdown_oracle.TAGS | {"details", "summary", "small"})
+    monkeypatch.setattr(markdown_oracle, "ATTRIBUTES", markdown_oracle.ATTRIBUTES | {("details", "style")})
+    monkeypatch.setitem(markdown_oracle.VALUES, "style", "margin-bottom:0.4em")
 
 
 def hostile_step(text: str, **about) -> ToolStep:
@@ -50,7 +53,7 @@ def test_no_text_ends_the_block_of_a_step(name, code, result, status):
     one = ToolStep(ToolCall("", name, {"code": code}), result, status=status)
     shown = step_markdown(one)
     assert acting_in(shown) == []
-    assert len(re.findall("<details>|</details>", markdown_oracle.raw.render(shown))) == (
+    assert len(re.findall("<details[^>]*>|</details>", markdown_oracle.raw.render(shown))) == (
         0 if status == "asking" else 2
     )
     for line in (step_line(one), question_text(one)):
@@ -64,7 +67,7 @@ def test_a_step_says_what_was_called_and_what_came_of_it():
     assert step_line(step(status="running")) == "⚙ weather(city='Rome') · running …"
     assert step_line(step(result="")) == "⚙ weather(city='Rome') → nothing"
     shown = step_markdown(step(seconds=0.21, approved=True))
-    assert shown.startswith("<details><summary>⚙ <code>weather")
+    assert shown.startswith(f"{FOLD}<summary>⚙ <code>weather")
     for part in ('```json\n{"city": "Rome"}\n```', "```\nrain\n```", "consent&#58; yes · 0.2 s"):
         assert part in shown
     assert "consent&#58; no<" in step_markdown(step(error="refused", approved=False))

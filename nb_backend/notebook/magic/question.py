@@ -15,6 +15,7 @@ from ...chat.cell_run import cell_run
 from ...chat.chat import Chat
 from ...chat.continuation import continuation
 from ...chat.named_chats import chats
+from ...chat.reply import reply_message
 from ...chat.request import Request
 from ...chat.schema import Schema
 from ...chat.stream import AnswerStream
@@ -171,7 +172,7 @@ def _continued(chat: Chat, stream: AnswerStream) -> Chat:
     """Return a copy of a chat to which the turn of a stream is added, which the chat itself does not keep."""
     chat, request = copy.copy(chat), stream.turn.request
     asked = {**request.question, "media": request.media}
-    chat.messages = [*request.history, asked, {"role": "assistant", "content": stream.answer.text}]
+    chat.messages = [*request.history, asked, reply_message(stream.answer, "")]
     return chat
 
 
