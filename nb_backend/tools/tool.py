@@ -68,8 +68,8 @@ def tool(
     >>> chat = Chat(tools=[tool(delete_rows, approve=True)])
 
     The annotations are the schema of the arguments: plain types, ``Literal``, enums, dataclasses, pydantic models, and
-    lists and dicts of these. The docstring describes the function, and its sections in the style of Google, NumPy or reST
-    describe the arguments.
+    lists and dicts of these. The docstring describes the function, and its sections in the style of Google, NumPy or
+    reST describe the arguments.
     ``approve=True`` asks the user before each call. Without ``function``, it returns a decorator. Raises ``TypeError``
     or ``ValueError`` in one line if a model cannot call the function.
 
