@@ -370,8 +370,7 @@ class TestOnUserThread:
                 go_on.wait(10)
 
             first = asyncio.ensure_future(background.on_user_thread(busy))
-            while not begun.is_set():
-                await asyncio.sleep(0)
+            await asyncio.to_thread(begun.wait, 10)
             second = asyncio.ensure_future(background.on_user_thread(lambda: ran.append("late")))
             await asyncio.sleep(0)
             second.cancel()

@@ -11,6 +11,7 @@ import builtins
 import getpass
 import io
 import os
+import re
 import sys
 import threading
 from collections import deque
@@ -28,6 +29,7 @@ MAX_TEXT = 16_000  # characters: the first and the last ones
 MAX_IMAGES = 8
 _MAX_IMAGE_BYTES = 20 * 2**20  # of all images
 _NO_INPUT = "code that a model runs cannot ask for input: write the value into the code"
+_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\r(?=\n)")  # colors, and the line ends of a terminal
 _MISSING = object()
 
 _current: ContextVar[Captured | None] = ContextVar("nb_backend_captured", default=None)
@@ -84,7 +86,7 @@ class Captured:
     def text(self) -> str:
         """What was printed, and the text of what was displayed."""
         more = f"\n[… {counted(self._more_images, 'more picture')} left out]" if self._more_images else ""
-        return f"{self._text}{more}"
+        return _CONTROL.sub("", f"{self._text}{more}")
 
     def images(self) -> list[Attachment]:
         """Return the pictures that were displayed, scaled down as attachments are."""

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nb_backend.notebook.magic.completion import Known, candidates, image_paths, is_in_prompt
+from nb_backend.notebook.magic.fix_until import FixOptions
 from nb_backend.notebook.magic.line import words
 from nb_backend.notebook.magic.options import build_parser, declared
 
@@ -17,6 +18,7 @@ MODELS = ["gpt-4o", "gpt-4o-mini", "llama3:8b", "@cf/meta/llama-2@v1", "o=1.5", 
 KNOWN = Known(
     options=declared(),
     verbs=["models", "use", "url", "alias", "history", "reset", "key", "ask", "fix"],
+    fix_options=declared(FixOptions),
     aliases=["big"],
     urls=["http://localhost:8080"],
     services=["anthropic", "ollama"],
@@ -77,6 +79,8 @@ def offered(before, **known):
         ("%backend nonsense ", []),
         ("%backend fix g", ["gpt-4o", "gpt-4o-mini"]),
         ("%backend fix --fo", ["--format"]),
+        ("%backend fix --un", ["--until"]),
+        ("%%backend --un", []),
         ("%%backend g", ["gpt-4o", "gpt-4o-mini"]),
         ("%%backend 'a", ["'a b'", "'anthropic:"]),
         ("%%backend --effort ", ["none", "low", "medium", "high"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult
@@ -33,6 +33,7 @@ class Known:
     """What a line may name. A function is called only where its names may stand, as it takes time."""
 
     options: Sequence[Option] = ()
+    fix_options: Sequence[Option] = ()
     verbs: Sequence[str] = ()
     aliases: Sequence[str] = ()
     urls: Sequence[str] = ()
@@ -95,12 +96,14 @@ class Completer:
         from ... import settings
         from ...providers.catalog import known_models
         from .commands import known_verbs
+        from .fix_until import FixOptions
         from .servers import names_of_services
 
         space, hidden = self._shell.user_ns, self._shell.user_ns_hidden
         variables = sorted(name for name in list(space) if not name.startswith("_") and name not in hidden)
         return Known(
             options=declared(),
+            fix_options=declared(FixOptions),
             verbs=known_verbs(),
             aliases=sorted(settings.current.aliases),
             urls=_urls(),
@@ -156,7 +159,9 @@ def candidates(before: str, known: Known) -> tuple[str, list[str]]:
     if not space:
         return _fitting(verb, known.verbs)
     match verb:
-        case "fix" | "continue":
+        case "fix":
+            return _complete_argument(rest, replace(known, options=known.fix_options or known.options))
+        case "continue":
             return _complete_argument(rest, known)
         case "use":
             return _fitting(rest, known.values("models", rest))

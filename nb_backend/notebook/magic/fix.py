@@ -60,14 +60,14 @@ class LastFailure:
         if isinstance(error, BaseException) and not _is_ours(error) and not getattr(info, "silent", False):
             self.error, self.source = error, getattr(info, "raw_cell", None) or ""
 
-    def prompt(self, shell: Any) -> str:
-        """Return the prompt about the last failure; ``ValueError`` if there is none."""
+    def prompt(self, shell: Any, task: str = "") -> str:
+        """Return the prompt about the last failure, with what is to be done; ``ValueError`` if there is none."""
         error, source = self.error, self.source
         if error is None:  # the extension was loaded after the failure
             error = getattr(sys, "last_value", None)
         if not isinstance(error, BaseException) or _is_ours(error):
             raise ValueError("there is no exception to fix: first run the cell that fails, then %backend fix")
-        return _FailurePrompt(error, source, shell).text()
+        return _FailurePrompt(error, source, shell).text(task or _TASK)
 
 
 def _is_ours(error: BaseException) -> bool:
@@ -89,11 +89,11 @@ class _FailurePrompt:
         self.secrets = [*secrets_in(os.environ, shell.user_ns, *(dict(frame.f_locals) for frame in functions))]
         self.secrets += settings.known_keys()
 
-    def text(self) -> str:
-        """Return the prompt."""
+    def text(self, task: str) -> str:
+        """Return the prompt; it begins with what is to be done."""
         from ...markdown.elements import fenced  # imported here, as it loads the Markdown parser
 
-        parts = [_TASK]
+        parts = [task]
         if self.source.strip():
             cell = truncate_redacted(self.source, LONGEST_CELL, self.hide).strip("\n")
             parts.append(f"The cell:\n\n{fenced(cell, 'python')}")

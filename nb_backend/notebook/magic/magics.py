@@ -124,13 +124,26 @@ class BackendMagics(Magics):
         if verb == "ask":
             return self._ask_here("", rest)
         if verb == "fix":
-            return self._ask_here(f"--raw {rest}", self.failures.prompt(self.shell), trust_one=False)
+            return self._fix(f"--raw {rest}")
         if is_prompt(line, known_verbs()):
             refuse_key(line)
             return self._ask_here("", line)
         if verb == "continue":
             return self._continue(rest)
         return command(line)
+
+    def _fix(self, line: str) -> Any:
+        """Ask about the last failure of a cell."""
+        from ..prompt.scope import names_of_caller
+        from .fix_until import FixOptions, task, with_tools
+        from .question import question
+
+        names = names_of_caller(self.shell)
+        options = parse(line, FixOptions, trust_one=False)
+        prompt = self.failures.prompt(self.shell, task(options.until) if options.until else "")
+        with interruptible():
+            asked = question(options, prompt, self.shell, names)
+        return run_without_loop(self.ask(with_tools(asked, options.until) if options.until else asked, block_cell))
 
     def _continue(self, line: str) -> Any:
         """Continue the last answer of the chat that the options name, with the model that gave it."""
