@@ -142,7 +142,7 @@ def test_steps_are_in_the_transcript_and_in_the_record_with_small_pictures_and_w
     text = renderer.markdown([asked, said])[0]
     first, run, drop, then = (text.index(part) for part in ("First.", "<code>run", "<code>drop", "Then *this*."))
     assert first < run < drop < then
-    assert text.count("<details>") == 2
+    assert text.count("<details ") == 2
     assert "key-of-the-chat" not in text
     shown = renderer.shown_images
     assert [one.uri in text for one in (big, small)] == [False, True]

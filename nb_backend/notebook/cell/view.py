@@ -11,7 +11,6 @@ from ...chat.answer import Answer
 from ...chat.stream import AnswerStream
 from ...events import RawResponse
 from ...providers.tool_calls import ToolCall
-from ...tools.asking import arguments_block, ask_in_cell
 from ...tools.consent import Asker, Consent
 from ...tools.tool import Tool
 from ..hints import Hints, no_hints
@@ -80,6 +79,8 @@ def _asker(view: View, name: str) -> Asker:
     """Return what asks about a call in the cell, once the view has shown it."""
 
     async def ask(call: ToolCall, tool: Tool) -> Consent | None:
+        from ...tools.asking import arguments_block, ask_in_cell  # most answers ask nothing
+
         view.flush()
         return await ask_in_cell(call, tool, model=name, is_shown=view.shows(arguments_block(call, tool)))
 
