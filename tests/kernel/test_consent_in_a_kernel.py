@@ -178,9 +178,13 @@ def test_tools_that_are_turned_off(kernel, engine):
     kernel.run("nb_backend.chats['main'].tools = []\n%config BackendMagics.tools = True")
 
 
-def test_a_dry_run_lists_the_tools(kernel):
+def test_a_dry_run_lists_the_tools_and_the_calls_of_the_chat(kernel, engine):
+    engine.enqueue(tool_call("free", row=3))
+    engine.enqueue("Done.")
+    kernel.run("%%backend -T free\nDo it.")
     shown = report(kernel.run("%%backend -T execute -T free --dry-run\nDo it."))
     assert "- tools: `run(code)` (asks first), `free()`" in shown
+    assert '**assistant**\n\n```text\nfree({"row":3})\n```\n\n**tool**\n\n```text\n' in shown
 
 
 def test_a_replay_calls_nothing_and_act_carries_the_calls_out_again(kernel, engine, tmp_path):

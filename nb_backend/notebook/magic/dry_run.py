@@ -83,7 +83,14 @@ def _code_span(text: object) -> str:
 
 
 def _message(message: dict[str, Any]) -> Iterator[str]:
-    content = message.get("content") or ""
+    content, calls = message.get("content") or "", _calls(message.get("tool_calls") or [])
+    content = content or ([] if calls else "")
     yield f"\n**{message['role']}**\n"
     for part in [{"text": content}] if isinstance(content, str) else content:
         yield fenced(part["text"], "text") if isinstance(part.get("text"), str) else "(an attachment)"
+    yield from calls
+
+
+def _calls(calls: list[dict[str, Any]]) -> list[str]:
+    functions = [call["function"] for call in calls if isinstance(call.get("function"), dict)]
+    return [fenced(f"{one.get('name')}({one.get('arguments')})", "text") for one in functions]
