@@ -134,14 +134,22 @@ class Job(Generic[T]):
     def _interrupt(self) -> None:
         """Cancel the job, and the calls that wait for this thread."""
         self._accepts_calls = False
-        while self._calls:
-            self._calls.popleft()[1].cancel()
+        self._drop_calls()
         self.cancel()
+
+    def _next_call(self) -> tuple[Callable[[], Any], Future[Any]] | None:
+        with suppress(IndexError):  # the waiter and the loop take calls from different threads
+            return self._calls.popleft()
+        return None
+
+    def _drop_calls(self) -> None:
+        while (call := self._next_call()) is not None:
+            call[1].cancel()
 
     def _poll(self) -> None:
         self._on_poll()
-        while self._calls:
-            function, future = self._calls.popleft()
+        while (call := self._next_call()) is not None:
+            function, future = call
             if not (self._accepts_calls and future.set_running_or_notify_cancel()):
                 future.cancel()
                 continue
@@ -170,8 +178,7 @@ class Job(Generic[T]):
         self._start().cancel()
 
     def _settle(self, task: asyncio.Task[T]) -> None:
-        for _, future in self._calls:
-            future.cancel()
+        self._drop_calls()
         if task.cancelled():
             self.future.set_exception(asyncio.CancelledError())
         elif (error := task.exception()) is not None:
