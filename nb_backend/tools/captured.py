@@ -24,6 +24,7 @@ from ..media.attachment import Attachment
 from ..media.convert import attach
 from ..media.sniff import DISPLAY_TYPES, media_type, shown_bytes
 from ..text import counted
+from .descriptors import take_descriptors
 
 MAX_TEXT = 16_000  # characters: the first and the last ones
 MAX_IMAGES = 8
@@ -141,6 +142,8 @@ class Captured:
         shell, publisher = self._shell, self._shell.display_pub
         with ExitStack() as stack:
             stack.callback(_keep_descriptors())
+            if hasattr(shell, "kernel"):  # a terminal shows the answer itself by them
+                stack.callback(take_descriptors(self.add_text))
             for stream in ("stdout", "stderr"):
                 stack.callback(_set(sys, stream, _Stream(self, getattr(sys, stream))))
             stack.callback(_set(sys, "stdin", io.StringIO()))

@@ -21,7 +21,7 @@ from .. import background
 from .calls import describe_failure
 from .captured import Captured
 from .shell import user_shell, without_secrets
-from .tool import Tool
+from .tool import Tool, ToolFailed
 
 _DESCRIPTION = (
     "Run Python code in the kernel of the user's notebook, as a cell. Variables stay. IPython magics and shell lines "
@@ -33,10 +33,13 @@ _DESCRIPTION = (
 async def run_code(code: str) -> Any:
     """Run code on the thread of the user's cells, and return its output: a text, or a list of it and of pictures.
 
-    An interrupt ends the code. ``ToolFailed`` if there is no IPython.
+    An interrupt ends the code. ``ToolFailed`` if there is no IPython, or no cell or call that waits for the answer.
     """
     shell = user_shell()
-    return await background.on_user_thread(partial(_run, shell, code))
+    try:
+        return await background.on_user_thread(partial(_run, shell, code))
+    except background.NobodyWaits:
+        raise ToolFailed("code runs only while a cell or a call waits for the answer") from None
 
 
 def _run(shell: Any, code: str) -> Any:

@@ -6,6 +6,12 @@ import pytest
 from driver import Kernel, one_line
 from scripted_calls import results, tool_call
 
+PROGRAMS = """
+os.system("echo from a program")
+os.write(2, b"and 3 bytes\\n")
+subprocess.run([sys.executable, "-c", "print('x' * 3_000_000)"])
+os.close(1);
+"""
 ENDLESS = """
 kernel, content = get_ipython().kernel, {"data": {"text/plain": "begun"}, "metadata": {}}
 kernel.session.send(kernel.iopub_socket, "display_data", content, parent=kernel.get_parent())
@@ -45,6 +51,7 @@ def test_code_runs_like_a_cell_and_only_its_variables_stay(kernel, engine, cell)
         tool_call("run", code="input('name? ')"),
         tool_call("run", code="x_of_run?"),
         tool_call("run", code="%%backend\nhi"),
+        tool_call("run", code=f"import os, subprocess, sys\n{PROGRAMS}"),
         tool_call("run", code=f"%matplotlib inline\n{figure}"),
         cell=cell,
     )
@@ -55,10 +62,13 @@ def test_code_runs_like_a_cell_and_only_its_variables_stay(kernel, engine, cell)
     assert found[4].startswith("EOFError: code that a model runs cannot ask for input")
     assert "Type:" in found[5]
     assert "RuntimeError: code that a model runs cannot ask a model" in found[6]
+    assert found[7].splitlines()[:2] == ["from a program", "and 3 bytes"]
+    assert len(found[7]) < 20_000
     shown = run.of("stream", "display_data", "execute_result", "error")
     texts = "".join(one.get("text", "") for one in shown)
     assert "printed" not in texts
     assert "from the shell" not in texts
+    assert "from a program" not in texts
     assert all("image/png" not in one.get("data", {}) for one in shown)
     assert run.reply["payload"] == []
     assert kernel.run("_.text, len(In), x_of_run").result == f"('Done.', {int(before) + 2}, 41)"
