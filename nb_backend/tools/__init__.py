@@ -7,6 +7,7 @@
 ``schema``    the JSON schema of a function, and ``docstring``, what its docstring says about each argument
 ``results``   what a tool returned, as text and images
 ``variables`` ``look``: the types of variables, ``past_cells`` ``cells``, and ``run_code`` ``run``, the built-in tools
+``mcp``       servers of the Model Context Protocol, and their tools
 ``values``    a value as text or image, also for prompts: tables by ``table_text``, HTML by ``html_text``
 """
 

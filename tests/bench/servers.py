@@ -279,7 +279,7 @@ def mcp_row(*packages: str) -> tuple[str, bool]:
 
 def mcp_servers() -> None:
     """Print the table of MCP servers."""
-    print("\n### MCP servers\n")
+    print("### MCP servers\n")
     print("| server | version | its SDK | tools | of which ask first | a call | a wrong call | seconds to start |")
     print("| --- | --- | --- | --- | --- | --- | --- | ---: |")
     met = {}

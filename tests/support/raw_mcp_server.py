@@ -116,10 +116,9 @@ def call(number, name, params):
         )
         return
     elif name == "slow":
-        for step in range(6):
-            time.sleep(0.1)
-            token = params["_meta"]["progressToken"]
-            say({"method": "notifications/progress", "params": {"progressToken": token, "progress": step}})
+        time.sleep(0.8)
+        say({"method": "notifications/progress", "params": {**params["_meta"], "progress": 1}})
+        time.sleep(0.9)
         text = "done"
     elif name == "invalid":
         say({"id": number, "result": {"content": [{"type": "smell"}]}})

@@ -8,7 +8,7 @@ from mcp.server.mcpserver import Context, Image
 from mcp.types import ToolAnnotations
 
 server = MCPServer("demo")
-canceled = []
+noted = []
 
 
 @server.tool(annotations=ToolAnnotations(readOnlyHint=True))
@@ -26,18 +26,19 @@ def fail() -> str:
 @server.tool()
 async def hang() -> str:
     """Never return."""
+    noted.append("started")
     try:
         await asyncio.sleep(3600)
     except BaseException:
-        canceled.append("hang")
+        noted.append("canceled")
         raise
     return ""
 
 
 @server.tool()
-def canceled_calls() -> list[str]:
-    """Return the calls that were canceled."""
-    return canceled
+def ended_calls() -> str:
+    """Return what became of the call that hangs."""
+    return " ".join(noted)
 
 
 @server.tool()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ... import background, settings
-from ...redaction import is_secret_name
+from ...redaction import has_key, is_secret_name
 from ...text import shorten
 from ..tool import Tool, ToolFailed
 
@@ -92,11 +93,12 @@ def _target(command_or_url: str | Sequence[str], env: str | Iterable[str] | Mapp
     if not words or not all(isinstance(word, str) and word.strip() for word in words):
         raise TypeError("an MCP server is a command, as a text or a list of words, or a url")
     given = _variables(env)
-    secrets = tuple(value for key, value in given.items() if is_secret_name(key) or len(value) >= 16)
+    secrets = tuple(value for key, value in given.items() if is_secret_name(key) or has_key(value))
     if len(words) == 1 and is_url(words[0]):
         return Target((), _checked_url(words[0].strip()), _token(given), tuple(given.values()))
     if isinstance(command_or_url, str):
         words = _split(command_or_url)
+    words[0] = shutil.which(words[0]) or words[0] if os.name == "nt" else words[0]  # npx is npx.cmd there
     return Target(tuple(words), "", {**get_default_environment(), **given}, secrets)
 
 

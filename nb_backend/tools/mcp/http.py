@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 from mcp.client.streamable_http import streamable_http_client
 
-from .streams import MAX_MESSAGE, Screen, Screened
+from .streams import MAX_MESSAGE, Screen, Screened, TransportError
 
 
 @asynccontextmanager
@@ -24,7 +24,12 @@ async def http_transport(url: str, headers: Mapping[str, str], screen: Screen) -
 
 
 async def _limit_body(response: httpx2.Response) -> None:
-    """Make the body of a response end with an error once it is too large; the events of a stream have a limit each."""
+    """Make the body of a response end with an error once it is too large; the events of a stream have a limit each.
+
+    ``TransportError`` if the server wants a token, or another one: the SDK does not say so.
+    """
+    if response.status_code in (401, 403):
+        raise TransportError(f"it answered {response.status_code}: name the variable with its token (env=, or -e)")
     if response.headers.get("content-encoding", "identity") != "identity":
         raise httpx2.DecodingError("the answer is compressed", request=response.request)
     if not response.headers.get("content-type", "").startswith("text/event-stream"):

@@ -136,13 +136,14 @@ class ProcessTransport:
     def _end(self) -> None:
         """Close the input, wait, then end the process and those that it started."""
         self._outgoing.close()
-        for signal_number in (None, signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+        kill = getattr(signal, "SIGKILL", signal.SIGTERM)
+        for signal_number in (kill,) if self._fault else (None, signal.SIGTERM, kill):
             if signal_number is not None:
                 self._signal(signal_number)
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(GRACE_SECONDS)
                 break
-        self._signal(getattr(signal, "SIGKILL", signal.SIGTERM))  # what it started and left behind
+        self._signal(kill)  # what it started and left behind
         _running.discard(self)
 
     def _signal(self, number: int) -> None:
