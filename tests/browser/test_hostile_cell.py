@@ -16,8 +16,11 @@ from jupyter_page import Lab, Notebook
 from playwright.sync_api import Page
 
 from nb_backend.chat.answer import Answer
+from nb_backend.chat.tool_rounds import step_event
 from nb_backend.events import RawResponse
 from nb_backend.notebook.cell.notebook_view import CellView
+from nb_backend.providers.tool_calls import ToolCall
+from nb_backend.tools.step import ToolStep
 
 PER_CELL = 45  # outputs; JupyterLab collapses more than 50
 SHOW = """
@@ -70,6 +73,9 @@ def shown_at_the_end() -> dict[str, str]:
     shown: dict[str, str] = {}
     for text in HOSTILE:
         everywhere = Answer(text=text, reasoning=text, provider={"label": text, "model": text}, finish_reason=text)
+        call = ToolCall(text, text, {text: text})
+        for at, step in enumerate([ToolStep(call, text), ToolStep(call, error=text), ToolStep(call, status="asking")]):
+            everywhere.add(step_event(0, at, step))
         everywhere.add(RawResponse(type="sources", sources=hostile_sources(text)))
         shown[published(everywhere, "markdown")["text/markdown"]] = text
         shown[published(Answer(text=f'"{text}'), "json")["text/markdown"]] = text

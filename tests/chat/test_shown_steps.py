@@ -19,7 +19,9 @@ from nb_backend.chat.tool_rounds import BREAK
 from nb_backend.events import RawResponse
 from nb_backend.media.attachment import Attachment
 from nb_backend.providers.tool_calls import ToolCall
+from nb_backend.tools.asking import arguments_block
 from nb_backend.tools.step import ToolStep
+from nb_backend.tools.tool import Tool
 
 FOLD = '<details style="margin-bottom:0.4em">'
 KEY = "sk-a-key-of-the-tests-0123456789"
@@ -83,6 +85,14 @@ def test_what_consent_is_asked_for_is_whole_and_not_folded():
     assert "```python\nx = 1[U+202E]\n" in shown
     assert shown.count("[U+202E]") == question_text(one).count("[U+202E]") == 5_000
     assert "print('the end')" in shown
+
+
+@pytest.mark.parametrize(("name", "scope"), [("run", "cell"), ("files.delete", "session")])
+@given(texts)
+def test_what_the_asker_asks_about_is_on_the_page(name, scope, text):
+    call = ToolCall("", name, {"code": text})
+    asked = arguments_block(call, Tool(name, "", {}, print, scope=scope))
+    assert asked in step_markdown(ToolStep(call, status="asking"))
 
 
 def test_a_long_result_is_cut_and_says_so():

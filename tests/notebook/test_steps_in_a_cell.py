@@ -14,11 +14,13 @@ from tool_answers import step, tool_events
 from nb_backend import to_data_uri
 from nb_backend.chat.answer import Answer
 from nb_backend.chat.tool_rounds import step_event
+from nb_backend.chat.wire import wire_messages
 from nb_backend.events import RawResponse
 from nb_backend.media.attachment import Attachment
 from nb_backend.notebook.cell.notebook_view import CellView
 from nb_backend.notebook.cell.section import AnswerSection
 from nb_backend.notebook.cell.terminal_view import TerminalView
+from nb_backend.notebook.magic.restore import turns_in
 
 KEY = "sk-a-key-of-the-tests-0123456789"
 
@@ -183,6 +185,33 @@ def test_columns_show_the_steps_of_each_model():
     (whole,) = stream("Look.", [step()], "It rains.", names=("a", "b")).seen
     assert whole.count("<details style") == whole.count("</details>") == 2
     assert whole.index("**a**") < whole.index("<details") < whole.index("**b**")
+
+
+@pytest.mark.parametrize("format", ["markdown", "text", "code"])
+@pytest.mark.parametrize("size", [10, 9000])
+def test_a_reopened_notebook_gives_the_steps_back(format, size):
+    called = [step(result="x" * size, seconds=0.04, id=str(number)) for number in range(5)]
+    called.append(step(error="refused: no", approved=False, id="5"))
+    parts = ("Let me look.", called, "And now?", [step("f", id="6")], "It rains.\n\n⚙ All day.")
+    front = stream(*parts, format=format)
+    outputs = [{"output_type": "display_data", **one} for one in front.outputs.values() if one["data"]]
+    assert len(outputs) == (3 if size > 10 and format != "text" else 1)
+    cell = {"cell_type": "code", "source": f"%%backend m -f {format}\nHi?", "outputs": outputs}
+    (messages,) = turns_in([cell]).values()
+    again = Answer.of(messages[1])
+    assert [text for text, _ in again.rounds] == ["Let me look.", "And now?", "It rains.\n\n⚙ All day."]
+    assert again.steps == [*called, step("f", id="6")]
+    assert [message["role"] for message in wire_messages(messages)].count("tool") == 7
+
+
+def test_rounds_in_a_notebook_that_are_damaged_are_left_out():
+    front = stream("Look.", [step()], "It rains.")
+    output = next(iter(front.outputs.values()))
+    for damaged in ("x", [5], [{"steps": [{"images": [["/etc/passwd", "x"]]}]}], [{"steps": [{"result": 5}]}]):
+        output["metadata"]["nb_backend"]["rounds"] = damaged
+        (messages,) = turns_in([{"cell_type": "code", "source": "%%backend\nHi?", "outputs": [output]}]).values()
+        assert "rounds" not in messages[1]
+        assert "It rains." in messages[1]["content"]
 
 
 # --- a terminal
