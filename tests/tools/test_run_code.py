@@ -10,11 +10,15 @@ import os
 import signal
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
 
 from nb_backend import tools
+from nb_backend.text import counted
 from nb_backend.tools.captured import MAX_IMAGES, MAX_TEXT, CutText
 from nb_backend.tools.tool import ToolFailed
 
@@ -160,16 +164,55 @@ def test_a_call_waits_for_the_thread_of_the_user(run, shell):
     assert background.run(tools.run("threading.current_thread() is threading.main_thread()")) == "Out: True"
 
 
+def test_in_the_panel_it_runs_once_no_cell_runs(run, shell):
+    """The panel sets ``background.user_thread``; here a loop of its own stands for the kernel's."""
+    from nb_backend import background
+    from nb_backend.notebook.panel.between_cells import BetweenCells
+
+    ran: list[str] = []
+
+    async def main() -> str:
+        here = asyncio.get_running_loop()
+        kernel = SimpleNamespace(io_loop=SimpleNamespace(add_callback=here.call_soon_threadsafe))
+        events = SimpleNamespace(register=lambda *_: None)
+        cells = BetweenCells(SimpleNamespace(kernel=kernel, events=events))
+        cell = SimpleNamespace(info=object())
+        cells._begin(cell.info)
+
+        async def work() -> str:
+            background.user_thread.set(cells.run)
+            return await tools.run("note('ran')\nimport threading; threading.current_thread().name")
+
+        answer = asyncio.wrap_future(background.Job(work()).future)
+        while not cells._waiting:
+            await asyncio.sleep(0)
+        ran.append("cell ends")
+        cells._end(cell)
+        return await answer
+
+    shell.user_ns["note"] = ran.append
+    assert asyncio.run(main()) == "Out: 'MainThread'"
+    assert ran == ["cell ends", "ran"]
+
+
+def test_where_no_thread_waits_it_says_so(shell):
+    from nb_backend import background
+
+    with pytest.raises(ToolFailed, match="only while a cell"):
+        background.Job(tools.run("1")).future.result(10)
+
+
 def test_without_ipython_it_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython", None)
     with pytest.raises(ToolFailed, match="need IPython"):
         asyncio.run(tools.run("1"))
 
 
-@pytest.mark.parametrize("size", [1, 3, 10, 1000])
-def test_a_cut_text_has_the_beginning_and_the_end(size):
-    text, whole = CutText(20), "".join(chr(97 + at % 26) for at in range(100))
-    for at in range(0, 100, size):
-        text.add(whole[at : at + size])
-    assert str(text) == f"{whole[:10]}\n[… 80 characters left out]\n{whole[-10:]}"
-    assert str(CutText(20)) == ""
+@given(st.lists(st.text("ab", max_size=40)), st.integers(2, 30))
+def test_a_cut_text_has_the_beginning_and_the_end(parts, limit):
+    text, whole, half = CutText(limit), "".join(parts), limit // 2
+    for part in parts:
+        text.add(part)
+    left_out = len(whole) - 2 * half
+    note = f"\n[… {counted(left_out, 'character')} left out]\n"
+    assert str(text) == (f"{whole[:half]}{note}{whole[-half:]}" if left_out > 0 else whole)
