@@ -185,6 +185,8 @@ def main():
         elif method == "initialize":
             about = {"capabilities": {"tools": {"listChanged": True}}, "serverInfo": {"name": "raw", "version": "1"}}
             say({"id": number, "result": {"protocolVersion": params["protocolVersion"], **about}})
+        elif method == "tools/list" and changed and WAY == "mute-later":
+            pass
         elif method == "tools/list":
             say({"id": number, "result": page(number, params.get("cursor"))})
         elif method == "tools/call":

@@ -363,6 +363,16 @@ class TestChanges:
         assert [tool.name for tool in picked.tools] == ["raw2.hang", "raw2.changing", "raw2.new"]
         assert picked.tools[1] is tool_of(raw, "changing")
 
+    def test_a_listing_that_hangs_does_not_keep_a_server_from_being_removed(self):
+        server = connect([*RAW, "mute-later"], "later")
+        call(server, "change")
+        server.close()
+        assert server._end_reason == "it was stopped"
+        again = connect([*RAW, "mute-later"], "later")
+        server.close()  # it is closed already
+        assert connected()["later"] == again.tools
+        again.close()
+
 
 async def refused(tool: Tool) -> str:
     with pytest.raises(ToolFailed) as failed:

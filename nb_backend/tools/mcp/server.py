@@ -82,7 +82,7 @@ class McpServer:
         self._task: asyncio.Task[None] | None = None
         self._ready: asyncio.Future[None] | None = None
         self._wake = asyncio.Event()
-        self._changed = self._gone = self._closing = self._removed = False
+        self._changed = self._gone = self._removed = False
         self._end_reason = ""
         self._listed: dict[str, types.Tool] = {}
         self._made: WeakSet[Tool] = WeakSet()
@@ -104,7 +104,8 @@ class McpServer:
 
     def close(self) -> None:
         """End the server. Its tools are taken out of the chats that have them."""
-        self._close(self.name)
+        if not self._removed:  # another server may have the name since
+            self._close(self.name)
 
     def give_to(self, chat: Any) -> None:
         """Add the tools to the list ``tools`` of a chat, and keep it as the server lists them."""
@@ -117,20 +118,21 @@ class McpServer:
         """Connect, if there is no connection; ``ToolFailed`` in one line if that fails. On the background loop."""
         if self._removed:
             raise ToolFailed(f"MCP server {self.name} was removed")
+        if self._task is not None and self._gone:
+            await asyncio.wait([self._task])  # it ends right now
         if self._task is None or self._task.done() or self._ready is None:
             self._ready = asyncio.get_running_loop().create_future()
             self._ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())
-            self._wake, self._gone, self._closing = asyncio.Event(), False, False
+            self._wake, self._gone = asyncio.Event(), False
             serving = self._serve(self._ready)
             self._task = asyncio.create_task(serving, context=contextvars.Context())
         await asyncio.shield(self._ready)
 
     async def stop(self) -> None:
         """End the connection, and wait until the process has ended. On the background loop."""
-        self._closing = self._removed = True
-        self._wake.set()
+        self._removed = True
         if self._task is not None and self._ready is not None:
-            if not self._ready.done():
+            if not self._gone:
                 self._task.cancel()
             await asyncio.wait([self._task])
         self._show([])
@@ -170,10 +172,10 @@ class McpServer:
 
     async def _attend(self, client: Client) -> None:
         """Wait for the end of the server or of the connection; list the tools again whenever they change."""
-        while not (self._gone or self._closing):
+        while not self._gone:
             await self._wake.wait()
             self._wake.clear()
-            if self._changed and not (self._gone or self._closing):
+            if self._changed and not self._gone:
                 self._changed = False
                 async with asyncio.timeout(START_SECONDS):
                     await self._list(client)
