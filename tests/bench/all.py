@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
 SCRIPTS = (
     "event_cost", "added_latency", "live_cell", "imports", "many_streams", "long_stream", "embedded", "growth",
+    "tool_rounds",
 )  # fmt: skip
 ON_REQUEST = ("servers",)  # asks servers of others, which are installed for it: `make servers`
 PACKAGES = ("nb_backend", "aiohttp", "orjson", "markdown-it-py", "ipykernel", "ipython", "jupyterlab", "xllamacpp")
