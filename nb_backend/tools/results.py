@@ -181,4 +181,4 @@ def _cut(text: str) -> str:
         return text
     kept = data[: MAX_RESULT - 200].decode(errors="ignore")
     rest = f"{len(text) - len(kept) + unread:,} more characters left out"
-    return f"{kept}\n… [{f'cut; {remark[:100]}' if remark else rest}]"
+    return f"{kept}\n… [cut: {remark[:100] or rest}]"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 
 import pytest
 from driver import one_line
 from PIL import Image
+from scripted_calls import tool_call
 
 SETUP = """
 import io, pathlib
@@ -228,3 +230,20 @@ def test_a_model_without_vision_is_not_sent_images(kernel, engine, server):
     engine.vision = True
     kernel.run(forget)
     assert kernel.run("%%backend scripted -i rgb\nhi").error is None
+
+
+def test_what_a_tool_prints_is_in_the_cell_and_a_figure_that_it_returns_goes_to_the_model_alone(kernel, engine):
+    kernel.run(
+        "plt.close('all')\n"
+        "def plot():\n    print('on a thread')\n    return plt.subplots(figsize=(1, 1))[0]\n"
+        "async def count():\n    print('on the loop')"
+    )
+    engine.enqueue(tool_call("plot"), tool_call("count"))
+    engine.enqueue("A plot.")
+    run = kernel.run("%%backend m --once -T plot -T count\nPlot.")
+    assert run.error is None
+    assert "on a thread" in run.printed
+    assert "on the loop" in run.printed
+    assert not any("image/png" in display["data"] for display in run.displays)
+    assert "data:image/png" in json.dumps(engine.history[-1])
+    assert kernel.run("plt.get_fignums()").of("execute_result")[0]["data"]["text/plain"] == "[]"

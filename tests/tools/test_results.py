@@ -141,9 +141,17 @@ def test_a_long_text_is_cut_and_says_so(value):
 def test_the_note_counts_what_is_missing():
     found = text("é" * 15_000)
     kept = found.count("é")
-    assert found == f"{'é' * kept}\n… [{15_000 - kept:,} more characters left out]"
+    assert found == f"{'é' * kept}\n… [cut: {15_000 - kept:,} more characters left out]"
     assert kept > 9_800
     assert text("x" * MAX_RESULT) == "x" * MAX_RESULT
+
+
+@given(
+    st.recursive(st.none() | st.integers() | st.text(max_size=5), st.lists, max_leaves=5)
+    | st.dictionaries(st.text(), st.text())
+)
+def test_json_stays_json(value):
+    assert json.loads(text([value])) == [value]
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=100), st.integers(0, 30_000))
