@@ -126,7 +126,6 @@ class Captured:
             return
         if len(self._images) < MAX_IMAGES and sum(map(len, self._images)) + len(data) <= _MAX_IMAGE_BYTES:
             self._images.append(data)
-            self._text.add(f"[picture {len(self._images)}]\n")
         else:
             self._more_images += 1
 

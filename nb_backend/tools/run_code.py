@@ -64,7 +64,7 @@ def _run(shell: Any, code: str) -> Any:
 
 def _result(text: str, captured: Captured) -> Any:
     images = captured.images()
-    return [text, *images] if images else text or "(it ran without an error and shows nothing)"
+    return [*filter(None, [text]), *images] if images else text or "(it ran without an error and shows nothing)"
 
 
 def _execute(shell: Any, code: str, captured: Captured) -> None:

@@ -72,7 +72,6 @@ def limited(run: Tool, most: int) -> Tool:
         used += 1
         shown = await run.function(code)
         left = f"[{counted(most - used, 'run')} left]" if used < most else "[no run is left: answer now]"
-        first, *images = shown if isinstance(shown, list) else [shown]
-        return [f"{first}\n{left}", *images] if images else f"{first}\n{left}"
+        return [*(shown if isinstance(shown, list) else [shown]), left]
 
     return replace(run, function=function, check=check)
