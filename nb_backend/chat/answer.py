@@ -18,7 +18,7 @@ from ..providers.sources import Source, SourceList
 from ..providers.think_tags import split_unopened
 from ..providers.tool_calls import ToolCall, ToolCallCollector, describe_calls
 from ..text import counted, duration, safe_terminal, truncate
-from ..tools.step import ToolStep, describe_steps
+from ..tools.step import STOPPED, UNREACHED, ToolStep, describe_steps
 from .answer_shown import ShownAnswer
 from .images import ImageUrl
 from .messages import metadata, without_turns
@@ -270,7 +270,7 @@ class Answer(ShownAnswer):
     def end(self, *, stopped: bool = False, failed: bool = False) -> None:
         """Set the time and how the answer ended, and close its text."""
         for one in self._rounds:
-            one.stop("stopped by the user" if stopped else "the answer ended before it")
+            one.stop(STOPPED if stopped else UNREACHED)
         self.seconds = time.monotonic() - self._started
         self.stopped, self._failed = stopped, failed
         self.complete = self.is_whole and not (stopped or failed or self._damaged_lines)

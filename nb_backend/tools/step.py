@@ -15,6 +15,12 @@ Status: TypeAlias = Literal["asking", "running", "done"]
 OPEN = ("asking", "running")
 """The status of a step that has not ended."""
 
+STOPPED = "stopped by the user"
+"""The error of a step that had not ended when the answer was stopped."""
+
+UNREACHED = "the answer ended before it"
+"""The error of a step that had not ended when the answer ended by itself."""
+
 
 @dataclass(frozen=True)
 class ToolStep:
@@ -71,10 +77,14 @@ class ToolStep:
 
 def describe_steps(steps: Sequence[ToolStep]) -> str:
     """Return for a status line how many calls there were, and what became of them: ``3 tool calls, 1 refused``."""
-    refused = sum(step.approved is False for step in steps)
-    failed = sum(step.error is not None and step.approved is not False for step in steps)
-    parts = [counted(len(steps), "tool call"), refused and f"{refused} refused", failed and f"{failed} failed"]
-    return ", ".join(part for part in parts if part)
+    errors = [step for step in steps if step.error is not None]
+    refused = sum(step.approved is False for step in errors)
+    unfinished = sum(step.error in (STOPPED, UNREACHED) and step.approved is not False for step in errors)
+    failed = len(errors) - refused - unfinished
+    counts = {"refused": refused, "failed": failed, "not finished": unfinished}
+    return ", ".join(
+        [counted(len(steps), "tool call"), *(f"{count} {word}" for word, count in counts.items() if count)]
+    )
 
 
 def _attachments(images: list[Any]) -> list[Attachment]:

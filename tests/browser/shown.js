@@ -29,6 +29,7 @@
         return [...element.attributes].some(({name, value}) => formula
             ? /^(on.*|href|id|src)$/i.test(name) || (name === 'style' && /url\(|position:\s*(fixed|absolute)/i.test(value))
             : !(converted && name === 'id' && /^H\d$/.test(element.tagName))
+                && !(element.tagName === 'DETAILS' && name === 'style' && /^margin-bottom: ?0\.4em;?$/.test(value))
                 && (!(name in allowed) || !(allowed[name].test(value) || value === '')));
     };
     const root = converted ? document : jupyterapp.shell.currentWidget.content.widgets[i].node;

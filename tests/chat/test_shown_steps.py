@@ -174,6 +174,11 @@ def test_at_each_event_the_rounds_are_the_text_and_the_steps(parts, count):
 def test_the_status_line_counts_steps():
     answer = tool_answer("Look.", [step(), step(error="refused", approved=False), step(error="it broke")], "Done.")
     assert answer.summary.startswith("3 tool calls, 1 refused, 1 failed · ")
+    stopped = Answer()
+    for event in [*tool_events("Look.", [step(), step(status="running")])]:
+        stopped.add(event)
+    stopped.end(stopped=True)
+    assert stopped.summary.startswith("stopped · 2 tool calls, 1 not finished · ")
     assert tool_answer("Look.", [step()]).summary.startswith("no text after the tool calls · 1 tool call · ")
     assert tool_answer([step()], "Text.").summary.startswith("1 tool call · ")
     assert "empty answer" in tool_answer().summary
