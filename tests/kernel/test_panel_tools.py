@@ -84,7 +84,7 @@ def test_a_call_that_asks_waits_for_the_panel_and_its_steps_stay(page, engine, k
         ("plain", "49", None),
         ("mine", "42", True),
     ]
-    assert "<details><summary>⚙ <code>mine" in kernel.run("panel._controller.transcript.markdown").result
+    assert "<summary>⚙ <code>mine" in kernel.run("panel._controller.transcript.markdown").result
     kernel.run("new = ChatPanel('other')\nnew", cell="other")
     engine.enqueue("Again. ", tool_call("mine", code="1"))
     engine.enqueue("Without.")
@@ -148,6 +148,23 @@ def test_tools_are_switched(page, engine, kernel):
     page.until(lambda: page.state["settings"]["tools"] == ["plain"])
     page.turn("Hi")
     assert [one["function"]["name"] for one in engine.history[-1]["tools"]] == ["plain"]
+    assert [on[name] for name in ("look", "cells", "run")] == [False, False, False]
+    page.ask("tool", tool="run", on=True)
+    engine.enqueue(tool_call("run", code="seen = 5\nprint('hi')\nseen + 1"), tool_call("run", code="seen + 2"))
+    engine.enqueue("Done.")
+    page.ask("send", text="Run it", images=[])
+    answer(page, asked(page), True, always=True)  # until this answer ends
+    page.last()
+    assert results(engine.history[-1]) == ["hi\nOut: 6", "Out: 7"]
+    engine.enqueue(tool_call("run", code="%%backend\nhi"))
+    engine.enqueue("Done.")
+    page.ask("send", text="And again", images=[])
+    answer(page, asked(page), True)
+    page.last()
+    (refused,) = results(engine.history[-1])[2:]
+    assert len(engine.history) == 5
+    assert "\n" not in refused, refused
+    assert kernel.run("seen").result == "5"
     kernel.run("%config BackendMagics.tools = False")
     assert page.ask("tools")["off"] == "Tools are turned off by %config BackendMagics.tools = False."
     kernel.run("%config BackendMagics.tools = True")
