@@ -72,6 +72,6 @@ def limited(run: Tool, most: int) -> Tool:
         used += 1
         shown = await run.function(code)
         left = f"[{counted(most - used, 'run')} left]" if used < most else "[no run is left: answer now]"
-        return [*(shown if isinstance(shown, list) else [shown]), left]
+        return [*shown, left] if isinstance(shown, list) else f"{shown}\n{left}"
 
     return replace(run, function=function, check=check)
