@@ -4,7 +4,8 @@
 ``step``      ``ToolStep``: a call that was carried out or refused
 ``calls``     carries out the calls of an answer
 ``consent``   who decides whether a call may run, and ``asking``, which asks the user in a cell
-``schema``    the JSON schema of a function, and ``docstring``, what its docstring says about each argument
+``schema``    the JSON schema of a function, which ``portable_schema`` makes fit for every service; ``docstring`` reads
+              what is said about each argument, and ``typed_dicts`` is for Python 3.11
 ``results``   what a tool returned, as text and images
 ``variables`` ``look``: the types of variables, ``past_cells`` ``cells``, and ``run_code`` ``run``, the built-in tools
 ``mcp``       servers of the Model Context Protocol, and their tools

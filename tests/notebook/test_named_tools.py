@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -47,6 +48,11 @@ def names_of(*named, **names):
 )
 def test_what_a_name_stands_for(named, expected):
     assert names_of(*named) == expected
+
+
+def test_what_has_no_name_of_its_own_is_called_as_its_variable_is():
+    bound = partial(population, country="Italy")
+    assert names_of("square", "italy", square=lambda n: n * n, italy=bound) == ["square", "italy"]
 
 
 def test_a_function_of_the_user_wins_over_a_server_and_a_module_does_not():

@@ -6,6 +6,7 @@ import builtins
 import inspect
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ... import settings
@@ -32,10 +33,12 @@ def named_tools(named: Sequence[str], names: dict[str, Any]) -> list[Tool]:
 
 
 def _tools_of(name: str, names: dict[str, Any]) -> list[Tool]:
-    from ...tools.tool import as_tools
+    from ...tools.tool import as_tools, tool
 
     value, error = _value_of(name, names)
     found = [*value] if type(value) in (list, tuple, set) else [value]
+    if name.isidentifier() and (isinstance(value, partial) or getattr(value, "__name__", "") == "<lambda>"):
+        return [tool(value, name=name)]  # it has no name of its own
     if found and all(callable(one) for one in found):
         return as_tools(found)
     if given := _known_tools(name):
