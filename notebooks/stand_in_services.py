@@ -1,7 +1,8 @@
-"""Servers on this machine that stand in for OpenAI, Anthropic, Gemini and Ollama, so that services.ipynb runs anywhere.
+"""Servers on this machine that stand in for OpenAI, Anthropic, Gemini and Ollama, so that the notebooks run anywhere.
 
 Each speaks its service's dialect, wants the key of its service, and answers with the prompt. No request leaves this
-machine. ``start`` puts their urls into the table of services and throwaway keys into the environment.
+machine. ``start`` puts their urls into the table of services and throwaway keys into the environment. OpenAI's stand-in
+calls the tools of a request in their order, with the arguments of ``CALLS``, and then answers with their last result.
 """
 
 from __future__ import annotations
@@ -25,6 +26,15 @@ MODELS = {
     "gemini": ["gemini-3-pro", "gemini-3-flash"],
     "ollama": ["llama3.2:1b"],
 }
+
+CALLS = {
+    "population": {"city": "Paris"},
+    "look": {"names": ["cities"]},
+    "cells": {},
+    "run": {"code": "cities.plot.bar(x='city', y='population')\ncities.population.sum()"},
+    "clock__utc_time": {},
+}
+"""The arguments with which the stand-in calls a tool of this name."""
 
 
 def start() -> None:
@@ -82,9 +92,14 @@ async def _answer(request: web.Request) -> web.StreamResponse:
     model = body.get("model") or request.match_info["call"].partition(":")[0]
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
+    results = _results(body)
     text = f"“{_last_text(body)}” asks {SERVICES[name].title}, here its stand-in on this machine."
+    if results:
+        text = f"The last tool returned “{_shown(results[-1])}”, and this is the stand-in on this machine."
     words = [f"{word} " for word in text.split()]
-    for event in _EVENTS[name](model, words):
+    calls = [tool["name"] for tool in body.get("tools", ()) if tool.get("name") in CALLS]
+    events = _calls(model, calls[len(results)]) if len(results) < len(calls) else _EVENTS[name](model, words)
+    for event in events:
         kind = f"event: {event['type']}\n" if "type" in event else ""
         await response.write(f"{kind}data: {json.dumps(event)}\n\n".encode())
     return response
@@ -99,6 +114,27 @@ def _last_text(value: Any) -> str:
     if isinstance(value, list):
         found = [text for text in map(_last_text, value) if text]
     return found[-1] if found else ""
+
+
+def _results(body: dict[str, Any]) -> list[Any]:
+    """Return the results of the tools that were called since the last prompt."""
+    items = body.get("input", [])
+    prompt = max((at for at, item in enumerate(items) if item.get("role") == "user"), default=0)
+    return [item["output"] for item in items[prompt:] if item.get("type") == "function_call_output"]
+
+
+def _shown(output: Any) -> str:
+    texts = [output] if isinstance(output, str) else [part["text"] for part in output if "text" in part]
+    return " ".join(" ".join(texts).split())[:100]
+
+
+def _calls(model: str, tool: str) -> Iterator[dict[str, Any]]:
+    yield {"type": "response.created", "response": {"id": "resp_1", "model": model, "status": "in_progress"}}
+    arguments = json.dumps(CALLS[tool])
+    item = {"type": "function_call", "id": f"fc_{tool}", "call_id": f"call_{tool}", "name": tool, "arguments": arguments}
+    yield {"type": "response.output_item.done", "output_index": 0, "item": item}
+    done = {"id": "resp_1", "model": model, "status": "completed", "output": [item], "usage": {"input_tokens": 9, "output_tokens": 5}}
+    yield {"type": "response.completed", "response": done}
 
 
 def _responses(model: str, words: list[str]) -> Iterator[dict[str, Any]]:

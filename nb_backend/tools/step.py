@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, TypeAlias
 
 from ..media.attachment import Attachment
 from ..providers.tool_calls import ToolCall
-from ..text import counted
+from ..text import counted, safe_terminal, truncate
 from ..transport.json_body import encode_json
 
 Status: TypeAlias = Literal["asking", "running", "done"]
@@ -22,7 +22,7 @@ UNREACHED = "the answer ended before it"
 """The error of a step that had not ended when the answer ended by itself."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ToolStep:
     """A call of a tool and what came of it.
 
@@ -44,6 +44,11 @@ class ToolStep:
     def content(self) -> str:
         """The text that the model gets."""
         return self.result if self.error is None else f"Error: {self.error}"
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.call.arguments.items())
+        came = f"error={truncate(self.error, 60)!r}" if self.error is not None else repr(truncate(self.result, 60))
+        return safe_terminal(f"<ToolStep {self.call.name}({truncate(given, 60)}): {came}>")
 
     def to_json(self) -> dict[str, Any]:
         """Return the step as JSON data, with its images as attachments."""
