@@ -27,11 +27,12 @@ from pathlib import Path
 from typing import Any
 
 from measuring import child, peer, verdict
+from tool_template import TEMPLATE
 
 from nb_backend import Chat, background
 from nb_backend.errors import BackendError
 from nb_backend.providers.registry import provider_for
-from nb_backend.tools import mcp
+from nb_backend.tools import Tool, mcp
 from nb_backend.tools.tool import ToolFailed
 
 MODEL = "smollm2"
@@ -41,6 +42,9 @@ START_SECONDS = 180
 # package litellm-proxy that the package index does not have.
 LITELLM = "1.106.12"
 G4F = "8.8.6"
+NUMBERS = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}, "required": ["a", "b"]}
+ADD = Tool("add", "Add two whole numbers.", NUMBERS, lambda a, b: a + b)
+WENT_ON = re.compile(r"add\(\d+, \d+\) → \d+")
 MCP_SERVERS = (("mcp-server-time", "mcp>=2"), ("mcp-server-time", "mcp~=1.9"))
 KNOWN = {
     ("LiteLLM", "anthropic"): "LiteLLM raises `max_tokens` to 16, and says `end_turn` of an answer that it cuts",
@@ -104,7 +108,7 @@ def serve_llama(path: str) -> None:
     params.model.path, params.model_alias = path, {MODEL}
     params.hostnames = ["127.0.0.1"]
     params.n_ctx, params.n_parallel, params.warmup, params.verbosity = CONTEXT, 1, False, -1
-    params.cpuparams.n_threads = 1
+    params.cpuparams.n_threads, params.chat_template = 1, TEMPLATE
     server = xllamacpp.Server(params)
     print(server.listening_address, flush=True)
     sys.stdin.read()
@@ -204,6 +208,7 @@ class Row:
     finish: str = ""
     at_limit: str = ""
     refusal: str = ""
+    call: str = "–"
 
     @property
     def is_right(self) -> bool:
@@ -229,12 +234,26 @@ async def asked(server: Server, dialect: str, **params: Any) -> Row:
     except BackendError as error:
         row.text, row.refusal = "", f"{type(error).__name__}: {error}"
         return row
+    row.call = await called(server, dialect, **params)
     try:
         await server.chat(dialect, **params).ask("word " * 2 * CONTEXT)
         row.refusal = "**none**"
     except BackendError as error:
         row.refusal = f"{type(error).__name__}: {error}"
     return row
+
+
+async def called(server: Server, dialect: str, **params: Any) -> str:
+    """Return the call that the model was forced to make and its result, or why there is none."""
+    chat = server.chat(dialect, temperature=0, max_tokens=64, tools=[ADD], **params)
+    try:
+        answer = await chat.ask("What is 2 + 3?", tool_choice="required")
+    except BackendError as error:
+        return f"{type(error).__name__}: {error}"
+    steps = [
+        f"{step.call.name}{(*step.call.arguments.values(),)} → {step.result or step.error}" for step in answer.steps
+    ]
+    return f"{'; '.join(steps) or '**none**'}{'' if answer.rounds[-1][0] else ', then nothing'}"
 
 
 def cell(text: str, most: int) -> str:
@@ -252,7 +271,7 @@ def table(server: Server) -> list[Row]:
             rows.append(asyncio.run(asked(server, dialect, stream=False)))
     for row in rows:
         fields = [server.name, server.version, row.dialect, cell(row.models, 60), cell(row.text, 40), str(row.pieces)]
-        fields += [row.tokens, row.finish, row.at_limit, cell(row.refusal, 120)]
+        fields += [row.tokens, row.finish, row.at_limit, cell(row.call, 60), cell(row.refusal, 120)]
         print("|", " | ".join(fields), "|", flush=True)
     return rows
 
@@ -297,8 +316,11 @@ def mcp_servers() -> None:
 def main() -> None:
     """Start the servers, ask them, and print the table."""
     print(f"## Servers\n\nAsked on {datetime.now(UTC):%Y-%m-%d}, each in front of llama.cpp with the embedded model.\n")
-    print("| server | version | dialect | models | text | pieces | tokens | finish | at 4 tokens | a prompt too long |")
-    print("| --- | --- | --- | --- | --- | ---: | ---: | --- | --- | --- |")
+    print(
+        "| server | version | dialect | models | text | pieces | tokens | finish | at 4 tokens |"
+        " a forced call | a prompt too long |"
+    )
+    print("| --- | --- | --- | --- | --- | ---: | ---: | --- | --- | --- | --- |")
     results: list[tuple[str, Row]] = []
     failures = []
     with llama() as first:
@@ -314,6 +336,8 @@ def main() -> None:
             verdict(f"{name}, {row.dialect}", row.is_right)
         else:
             print(f"- {name}, {row.dialect}: {KNOWN[name, row.dialect]}")
+    calls = [row.call for name, row in results if name == "llama.cpp"]
+    verdict("llama.cpp makes a call in each dialect, and goes on with its result", all(map(WENT_ON.fullmatch, calls)))
     print("".join(f"\n{failure}\n" for failure in failures))
     mcp_servers()
 
