@@ -12,9 +12,11 @@ from collections.abc import Iterator
 import ipykernel
 import nbformat
 import pytest
+from axe import violations
 from jupyter_page import READY, Notebook
 from playwright.sync_api import Locator, Page
 from png import png
+from scripted_calls import tool_call
 from serving import Backend
 
 from nb_backend.local.scripted import ScriptedEngine
@@ -300,6 +302,41 @@ def test_while_a_cell_runs_the_answer_streams_and_stop_works_or_a_note_says_why_
     assert nb.page.evaluate("() => jupyterapp.shell.currentWidget.content.widgets[1].model.executionState") == "running"
     nb.interrupt()
     nb.done(1)
+
+
+def test_a_call_is_allowed_while_a_cell_runs_and_the_step_is_in_the_notebook(
+    nb: Notebook, engine: ScriptedEngine
+) -> None:
+    engine.enqueue("I look at x. ", tool_call("run", code="print(x)\nx + 1"))
+    engine.enqueue("It is 42.")
+    panel = opened(nb, "import time\nfor _ in range(600):\n    time.sleep(0.1)", "x = 41")
+    nb.run(2)
+    panel.button("Settings").click()
+    panel.node.locator("label", has=nb.page.get_by_text("run", exact=True)).get_by_role("switch").check()
+    nb.page.keyboard.press("Escape")
+    if HEARS_WHILE_BUSY:
+        nb.run(1, wait=False)
+    panel.ask("How much is x?")
+    question = panel.node.get_by_role("group", name="Allow this call of run?")
+    question.wait_for()
+    nb.page.wait_for_function("document.activeElement.matches('.nbb-ask')")
+    if HEARS_WHILE_BUSY:
+        panel.answers.get_by_text("waits for your answer").wait_for()
+    nb.page.keyboard.press("Tab")
+    nb.page.wait_for_function("document.activeElement.title === 'Allow' && !document.activeElement.disabled")
+    assert violations(nb.page, ".nbb-panel") == []
+    nb.page.keyboard.press("Enter")
+    if HEARS_WHILE_BUSY:
+        panel.answers.get_by_text("running").first.wait_for()
+        nb.interrupt()  # ends the cell, and then the code runs
+    panel.wait("It is 42.")
+    step = panel.answers.locator(".nbb-step")
+    step.locator("summary").click()
+    step.get_by_text("Out:").wait_for()
+    nb.output(0).get_by_text(re.compile("Transcript")).wait_for()
+    saved = transcript(nb.save())
+    assert "<summary>⚙ <code>run" in saved
+    assert "It is 42." in saved
 
 
 # -- the transcript
