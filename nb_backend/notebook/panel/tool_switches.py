@@ -1,7 +1,8 @@
-"""The tools that can be switched on and off in a panel: those of the chat, built-in ones, and tools in variables."""
+"""The tools that can be switched in a panel: those of the chat, of MCP servers, built-in ones, and in variables."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -9,6 +10,7 @@ from weakref import WeakKeyDictionary
 from ... import tools
 from ...chat.chat import Chat
 from ...text import safe_terminal, truncate
+from ..magic.named_tools import servers_connected
 
 BUILT_IN = ("look", "cells", "run")
 _MAX_ABOUT = 200  # characters of a description
@@ -45,6 +47,8 @@ def switch_tool(chat: Chat, shell: Any, name: str, on: bool) -> None:
     if on:
         kept.pop(name, None)
         chat.tools = [*others, found] if name not in tools_on(chat) else chat.tools
+        if mcp := sys.modules.get("nb_backend.tools.mcp"):
+            mcp.follow(chat)
     else:
         kept[name] = found
         chat.tools = others
@@ -53,6 +57,8 @@ def switch_tool(chat: Chat, shell: Any, name: str, on: bool) -> None:
 def _known(chat: Chat, shell: Any) -> dict[str, Any]:
     """Return all tools by name. One of the chat wins over a variable, and a variable over a built-in tool."""
     known = {_name(one): one for one in chat.tools}
+    for server in servers_connected().values():
+        known = {**{one.name: one for one in server}, **known}
     known = {**known, **{name: one for name, one in _switched_off.get(chat, {}).items() if name not in known}}
     for one in _in_variables(shell):
         known.setdefault(one.name, one)

@@ -14,3 +14,4 @@ The official SDK is imported when a server is connected, not before: that takes 
 from .connections import connect as connect
 from .connections import connected as connected
 from .connections import disconnect as disconnect
+from .connections import follow as follow

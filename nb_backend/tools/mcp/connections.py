@@ -7,7 +7,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ... import background, settings
@@ -30,6 +30,12 @@ servers: dict[str, McpServer] = {}
 def connected() -> dict[str, list[Tool]]:
     """Return the tools of the servers that are connected, by the names of the servers."""
     return {name: [*server.tools] for name, server in servers.items()}
+
+
+def follow(chat: Any) -> None:
+    """Keep the tools of servers that a chat has as the servers list them: replaced if they change, and removed."""
+    for server in servers.values():
+        server.follow(chat)
 
 
 def connect(

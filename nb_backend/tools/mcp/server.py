@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import httpx2
 from mcp import types
@@ -86,7 +86,7 @@ class McpServer:
         self._end_reason = ""
         self._listed: dict[str, types.Tool] = {}
         self._made: WeakSet[Tool] = WeakSet()
-        self._users: WeakSet[Any] = WeakSet()
+        self._users: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # chats, and whether they get new tools, too
 
     @property
     def problems(self) -> list[str]:
@@ -109,10 +109,14 @@ class McpServer:
 
     def give_to(self, chat: Any) -> None:
         """Add the tools to the list ``tools`` of a chat, and keep it as the server lists them."""
-        self._users.add(chat)
+        self._users[chat] = True
         wanted = {tool.name for tool in self.tools}
         kept = [tool for tool in chat.tools if not (isinstance(tool, Tool) and tool.name in wanted)]
         chat.tools[:] = [*kept, *self.tools]
+
+    def follow(self, chat: Any) -> None:
+        """Keep those of the tools that a chat has as the server lists them."""
+        self._users.setdefault(chat, False)
 
     async def start(self) -> None:
         """Connect, if there is no connection; ``ToolFailed`` in one line if that fails. On the background loop."""
@@ -215,9 +219,9 @@ class McpServer:
         ]
         self._listed, self.tools = listed, tools
         now = {tool.name: tool for tool in tools}
-        for chat in [*self._users]:
+        for chat, wants_new in [*self._users.items()]:
             kept = [now.get(one.name) if self._has_made(one) else one for one in chat.tools]
-            new = [tool for name, tool in now.items() if name not in had]
+            new = [tool for name, tool in now.items() if wants_new and name not in had]
             chat.tools[:] = [*(one for one in kept if one is not None), *new]
 
     def _has_made(self, tool: Any) -> bool:
