@@ -254,7 +254,10 @@ def describe_failure(error: BaseException) -> str:
     if traceback:  # of another process, as pools quote it
         message = f"{before.strip()} {after.strip().rpartition(_LINE_END)[2]}"
     others = f" (and {counted(more, 'more exception')})" if more else ""
-    return _masked(redact(f"{name}: {message[:_MAX_MESSAGE]}".rstrip(": "), secrets_in(os.environ)) + others)
+    line = redact(f"{name}: {message[:_MAX_MESSAGE]}".rstrip(": "), [*settings.known_keys(), *secrets_in(os.environ)])
+    if len(message) > _MAX_MESSAGE:
+        line = line[:-_MAX_ERROR]  # half a secret may be at the end
+    return shorten(line + others, _MAX_ERROR)
 
 
 def _masked(text: str) -> str:

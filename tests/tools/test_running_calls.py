@@ -233,6 +233,8 @@ class TestDescribingAFailure:
         line = describe_failure(ValueError("correct horse battery, a key of mine" + "x" * 10**7))
         assert line.startswith("ValueError: ***, ***xxx")
         assert len(line) <= 500
+        for before in (19_990, 19_995):  # which the limit of what is read cuts
+            assert "correct" not in describe_failure(ValueError("x" * before + "correct horse battery" + "y" * 10**5))
 
 
 class TestStopping:
