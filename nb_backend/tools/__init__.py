@@ -17,17 +17,23 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .tool import Tool as Tool
+from .tool import tool as tool  # at once: the module of this name would take its place
+
 if TYPE_CHECKING:
     from .consent import Consent as Consent
     from .past_cells import cells as cells
     from .run_code import run as run
     from .step import ToolStep as ToolStep
-    from .tool import Tool as Tool
-    from .tool import tool as tool
     from .variables import look as look
 
-_HOMES = {"Consent": "consent", "Tool": "tool", "ToolStep": "step", "tool": "tool"}
-_HOMES |= {"cells": "past_cells", "look": "variables", "run": "run_code"}
+_HOMES = {
+    "Consent": "consent",
+    "ToolStep": "step",
+    "cells": "past_cells",
+    "look": "variables",
+    "run": "run_code",
+}
 
 
 def __getattr__(name: str) -> Any:

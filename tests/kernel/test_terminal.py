@@ -208,3 +208,20 @@ def test_nbconvert_stops_at_a_failure(tmp_path, server, engine):
     ended, _ = convert(tmp_path, server, "%load_ext nb_backend", "%%backend\nhi", "print('after')")
     assert ended.returncode != 0
     assert "the engine broke" in ended.stderr
+
+
+def test_code_that_a_model_runs_changes_nothing_but_its_variables(terminal, engine):
+    terminal.sendline("from nb_backend import chats; chats['main'].approve = 'always'")
+    terminal.expect_exact("In [3]: ")
+    code = "print('prin' + 'ted')\nfound_by_run = 6 * 7\ninput('who? ')"
+    engine.enqueue(tool_call("run", code=code))
+    engine.enqueue(tool_call("run", code="exit()"))
+    engine.enqueue("It is known.")
+    ask(terminal, "%%backend -T run", "Find it.")
+    terminal.expect_exact("It is known.")
+    terminal.expect_exact("In [4]: ")
+    terminal.sendline("found_by_run")
+    terminal.expect_exact("Out[4]: 42")
+    found = results(engine.history[-1])
+    assert found[0].startswith("printed\nEOFError: code that a model runs cannot ask for input")
+    assert found[1].startswith("SystemExit: code that a model runs cannot end the kernel")

@@ -22,6 +22,13 @@ def shell():
     InteractiveShell.clear_instance()
 
 
+def test_the_package_has_the_function_tool_and_not_its_module():
+    from nb_backend.tools import calls, tool
+
+    assert calls is not None
+    assert tool(tools.look, name="glance").name == "glance"
+
+
 class TestLook:
     def test_it_returns_types_and_shapes_without_values(self, shell):
         shell.run_cell("""
