@@ -41,6 +41,8 @@ class ChatPanel(anywidget.AnyWidget):
     Ctrl+Shift+Space leads from a cell to the message box, and Escape back. Tab reaches the messages as one stop: arrow
     keys move between them (up, down) and between the actions of one (right, left).
 
+    The settings switch the tools on that the model may use. If a call needs consent, the answer asks by two buttons.
+
     The transcript stays in the notebook as an output of its own. ``finish()`` replaces the panel by it, ``close()``
     only ends the panel. In a new kernel, the panel continues from what the notebook holds.
 

@@ -116,7 +116,7 @@ export class Blocks {
 		for (let [k, from] = this.#spoken; k < this.#shown.length; k++, from = 0) {
 			const block = this.node.children[k];
 			const tool = block.querySelector(".nbb-step .nbb-tool");
-			const text = tool ? `(${tool.textContent})` : block.querySelector(".nbb-code") ? "(code)" : this.#reveal.textOf(block);
+			const text = tool ? `(tool ${tool.textContent})` : block.querySelector(".nbb-code") ? "(code)" : this.#reveal.textOf(block);
 			const ended = all || k < this.#shown.length - 1;
 			const end = ended ? text.length : /^[^]*[.!?。！？…]\s/.exec(text)?.[0].length ?? 0;
 			texts.push(text.slice(from, end));

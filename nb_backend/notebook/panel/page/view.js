@@ -19,7 +19,7 @@ export function panel(store, home) {
 	/** @type {(() => void) | undefined} */ let unfold; // set once the view is in the page
 	let pausedUntil = 0;
 	let spokenAt = 0;
-	let asked = ""; // the question that was read out
+	/** @type {Set<string>} the questions that were read out */ const asked = new Set();
 	let before = ""; // the last item when no answer was awaited
 	let sendWhenReady = false; // the user sent before the kernel had answered
 
@@ -57,7 +57,7 @@ export function panel(store, home) {
 	/** Let a screen reader read a question about a call. */
 	const speakQuestion = () => {
 		for (const { ask } of store.items.values())
-			if (ask && ask.id !== asked) (asked = ask.id), speak(`${questionText(ask)} The buttons are below the message.`);
+			if (ask && !asked.has(ask.id)) asked.add(ask.id), speak(`${questionText(ask)} The buttons are below the message.`);
 	};
 
 	/** Paint the view. The messages get at most a fifth of the time, however long the open block is. */
