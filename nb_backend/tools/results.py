@@ -11,6 +11,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterator, Mapping, Set
+from contextlib import suppress
 from enum import Enum
 from itertools import islice
 from typing import Any
@@ -71,12 +72,8 @@ class _Writer:
             if self._pictures:
                 given = zip(parts, value, strict=True)
                 return "\n".join(self.text(one) if part is None else part for part, one in given) + note
-        if isinstance(value, list | tuple | Mapping) or _fields(value) is not None:
-            try:
-                return self._json(value) + note
-            except (TypeError, ValueError, RecursionError):  # a key that JSON does not have, or a circle
-                pass
-        return self._shown(value) + note
+        written = self._written(value)
+        return f"{written}{note}" if note else written
 
     def close_figures(self, before: Set[int]) -> None:
         """Close the figures that the result has and that were not open before."""
@@ -86,6 +83,12 @@ class _Writer:
             number = getattr(figure, "number", None)
             if number in pyplot.get_fignums() and number not in before and pyplot.figure(number) is figure:
                 pyplot.close(figure)
+
+    def _written(self, value: Any) -> str:
+        if isinstance(value, list | tuple | Mapping) or _fields(value) is not None:
+            with suppress(TypeError, ValueError, RecursionError):  # a key that JSON does not have, or a circle
+                return self._json(value)
+        return self._shown(value)
 
     def _json(self, value: Any) -> str:
         encoder = json.JSONEncoder(ensure_ascii=False, default=self._plain)

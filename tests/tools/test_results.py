@@ -161,6 +161,12 @@ def test_any_text_can_be_sent(part, times):
     assert "\0" not in found
 
 
+def test_what_is_not_written_to_its_end_has_no_count():
+    assert text([*range(10**6)]).endswith("\n… [cut: it has more than half a million characters]")
+    assert text(np.zeros(10_000)).startswith("ndarray, shape (10000,)")
+    assert text("x" * 10**7).endswith(f"[cut: {10**7 - MAX_RESULT + 200:,} more characters left out]")
+
+
 def test_keys_are_masked_before_the_cut(monkeypatch):
     key = "a-key-of-forty-characters-0123456789abcd"
     monkeypatch.setenv("ANTHROPIC_API_KEY", key)
