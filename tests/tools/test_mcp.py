@@ -387,9 +387,10 @@ class TestVariables:
         assert got & {"OPENAI_API_KEY", "NB_BACKEND_API_KEY", "PYTHONPATH"} == set()
         assert {"A_TOKEN", "PATH"} <= got
 
-    def test_names_are_looked_up(self, monkeypatch):
+    def test_names_are_looked_up(self, monkeypatch, tmp_path):
         monkeypatch.setenv("ANOTHER_TOKEN", "the-value-of-it")
-        server = connect(RAW, "named", env="ANOTHER_TOKEN")
+        monkeypatch.setenv("PATH", str(tmp_path))  # programs beside the kernel's own Python are found all the same
+        server = connect([Path(sys.executable).name, *RAW[1:]], "named", env="ANOTHER_TOKEN")
         assert "ANOTHER_TOKEN" in call(server, "environment").split()
         assert "the-value-of-it" not in repr(vars(server))
         server.close()

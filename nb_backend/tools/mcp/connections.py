@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -104,8 +105,12 @@ def _target(command_or_url: str | Sequence[str], env: str | Iterable[str] | Mapp
         return Target((), _checked_url(words[0].strip()), _token(given), tuple(given.values()))
     if isinstance(command_or_url, str):
         words = _split(command_or_url)
-    words[0] = shutil.which(words[0]) or words[0] if os.name == "nt" else words[0]  # npx is npx.cmd there
-    return Target(tuple(words), "", {**get_default_environment(), **given}, secrets)
+    variables = get_default_environment()
+    # a kernel may run in an environment that was never activated: its programs are found, and python is its own
+    variables["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), variables.get("PATH", os.defpath)])
+    variables |= given
+    words[0] = shutil.which(words[0], path=variables["PATH"]) or words[0] if os.name == "nt" else words[0]  # npx.cmd
+    return Target(tuple(words), "", variables, secrets)
 
 
 def is_url(text: str) -> bool:
