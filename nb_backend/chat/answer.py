@@ -26,7 +26,7 @@ from .provider_label import provider_label, without_login
 from .speech import describe_sound, left_out, spoken
 from .text_buffer import TextAttribute
 from .token_counts import CACHED, added_usage, input_count, merged_usage, output_count, token_count
-from .tool_rounds import ToolRound, event_step, rounds_of, split_text
+from .tool_rounds import ToolRound, read_step, rounds_of, split_text
 
 _MAX_REMARKS = 3  # in the status line
 
@@ -224,9 +224,9 @@ class Answer(ShownAnswer):
             self.first_token_seconds = self.seconds
 
     def _set_step(self, event: RawResponse) -> None:
-        number, at, step = event.get("round"), event.get("at"), event_step(event)
-        if type(number) is not int or type(at) is not int or step is None:
+        if (found := read_step(event)) is None:
             return
+        number, at, step = found
         if number >= len(self._rounds):
             self._begin_round()
         self._rounds[-1].set(at, step)

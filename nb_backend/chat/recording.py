@@ -18,6 +18,7 @@ from ..typing import Messages
 from .answer import Answer
 from .jsonable import plain, without_secrets
 from .messages import LOCAL_KEYS
+from .tool_rounds import event_step
 
 RECORDED = frozenset(
     {"provider", "tool_calls", "sources", "audio", "finish", "usage", "suggestions", "title", "state", "step"}
@@ -82,7 +83,7 @@ class EventRecorder:
             self._events.append({**event.get_dict(), "content": str(event)})
         elif event.type == "usage" and event.get("so_far"):
             self._usage = event.get_dict()
-        elif event.type == "step" and event.step["status"] != "done":
+        elif event.type == "step" and ((step := event_step(event)) is None or step.status != "done"):
             return
         elif event.type in RECORDED:
             self._close()

@@ -17,7 +17,7 @@ from ..tools.tool import wire_name
 from .answer import Answer
 from .recording import CachedAnswer, EventRecorder
 from .rounds import Failure, Round, is_out_of_steps, next_round
-from .tool_rounds import BREAK, step_event
+from .tool_rounds import BREAK, StepEvent, read_step, step_event
 from .turn import Turn
 
 if TYPE_CHECKING:
@@ -163,6 +163,8 @@ class AnswerStream(AsyncIterator[RawResponse]):
         if kind == "ending":
             self.answer.add(event)
             return None
+        if kind == "step" and not (isinstance(event, StepEvent) or self._cached):
+            return None  # a server cannot say that a tool was called here
         self._handle_event(event)
         return event
 
@@ -275,17 +277,14 @@ class AnswerStream(AsyncIterator[RawResponse]):
 
         async with aclosing(cached.replay()) as events:
             async for event in events:
-                if event.type == "step":
-                    if calls and event.round != number:
-                        async for one in carried_out():
-                            yield one
-                    number = event.round
-                    calls[event.at] = ToolStep.of(event.step)
-                    continue
-                if calls:
+                found = read_step(event) if event.type == "step" else None
+                if calls and (found is None or found[0] != number):
                     async for one in carried_out():
                         yield one
-                yield event
+                if found is None:
+                    yield event
+                else:
+                    number, at, calls[at] = found
         if calls:
             async for one in carried_out():
                 yield one

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from ..events import RawResponse
 from ..media.message_parts import content_part
-from ..providers.tool_calls import ToolCall
+from ..providers.tool_calls import MAX_CALLS, ToolCall
 from ..providers.tool_results import IS_ERROR
 from ..tools.step import OPEN, ToolStep
 from ..tools.tool import wire_name
@@ -85,9 +85,15 @@ def rounds_of(message: Mapping[str, Any]) -> list[ToolRound]:
     return [ToolRound.of(one) for one in rounds] if isinstance(rounds, list) else []
 
 
-def step_event(number: int, at: int, step: ToolStep) -> RawResponse:
+class StepEvent(RawResponse):
+    """The event of a step of ours; what a server sends under this name is none."""
+
+    __slots__ = ()
+
+
+def step_event(number: int, at: int, step: ToolStep) -> StepEvent:
     """Return the event of a step: the ``number`` of its round from 0, and its place ``at`` there."""
-    return RawResponse(type="step", round=number, at=at, step={**step.to_json(), "status": step.status})
+    return StepEvent(type="step", round=number, at=at, step={**step.to_json(), "status": step.status})
 
 
 def event_step(event: RawResponse) -> ToolStep | None:
@@ -97,6 +103,14 @@ def event_step(event: RawResponse) -> ToolStep | None:
         return None
     status = step.get("status")
     return replace(ToolStep.of(step), status=status if status in OPEN else "done")
+
+
+def read_step(event: RawResponse) -> tuple[int, int, ToolStep] | None:
+    """Return the number of the round, the place in it, and the step of an event; ``None`` if it is damaged."""
+    number, at, step = event.get("round"), event.get("at"), event_step(event)
+    if type(number) is not int or type(at) is not int or step is None or not 0 <= at < MAX_CALLS:
+        return None
+    return number, at, step
 
 
 def split_text(text: str, rounds: Sequence[ToolRound]) -> list[str]:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nb_backend import Answer, RawResponse
+from nb_backend import Answer, Chat, RawResponse
 from nb_backend.chat.tool_rounds import BREAK, ToolRound, split_text, step_event
 from nb_backend.providers.tool_calls import ToolCall
+from nb_backend.tools import Tool
 from nb_backend.tools.step import ToolStep
 
 KEYS = st.sampled_from(["text", "steps", "id", "name", "arguments", "images", "error", "result"])
@@ -69,6 +70,30 @@ class TestCallsThatHadNotEnded:
         answer.add(step_event(0, 0, ToolStep(ToolCall("a", "f"), "done")))
         answer.end(stopped=True)
         assert [(step.result, step.error) for step in answer.steps] == [("done", None)]
+
+
+class TestDamagedSteps:
+    """A step event of a cache that somebody has changed is left out, and ends nothing."""
+
+    @pytest.mark.parametrize(
+        "damage",
+        [{"round": "0"}, {"at": []}, {"at": -1}, {"at": 10**9}, {"step": None}, {"round": None, "at": None}],
+    )
+    async def test_in_a_replay_and_in_one_that_acts(self, backend, tmp_path, damage):
+        called = []
+        tool = Tool("f", "", {"type": "object"}, lambda: called.append(1))
+        backend.engine.enqueue(calls_event("a").get_dict(), {"type": "finish", "finish": {"reason": "tool_calls"}})
+        backend.engine.enqueue("Done.")
+        await Chat(tools=[tool], cache=tmp_path).ask("Hi")
+        (stored,) = tmp_path.glob("*.json")
+        data = json.loads(stored.read_text())
+        (step,) = (one for one in data["events"] if one["type"] == "step")
+        step.update(damage)
+        stored.write_text(json.dumps(data))
+        for act in (False, True):
+            answer = await Chat(tools=[tool], cache=tmp_path).ask("Hi", act=act)
+            assert (answer.text.strip(), answer.steps) == ("Done.", [])
+        assert called == [1]
 
 
 class TestReasoning:
