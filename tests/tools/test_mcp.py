@@ -400,6 +400,15 @@ class TestVariables:
             connect(RAW, "named", env="TOKEN=sk-secret")
         assert "secret" not in str(failed.value)
 
+    def test_no_key_of_a_command_or_of_stderr_is_shown(self):
+        key = "sk-proj-" + "a1B2" * 12
+        server = connect([*RAW, f"--api-key={key}"], "keyed")
+        assert key not in str(server.target) + repr(server)
+        server.close()
+        with pytest.raises(ValueError, match="MCP server keyed: it ended with exit code 1") as failed:
+            connect([sys.executable, "-S", "-c", f"raise SystemExit('{key} is wrong')"], "keyed")
+        assert key not in str(failed.value)
+
     def test_a_token_is_sent_to_a_url(self, web):
         assert call(web, "authorization") == "Bearer ***"
         assert "the-token-of-web" not in repr(vars(web))

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from ... import background, settings
 from ..._version import __version__
-from ...redaction import mask
+from ...redaction import mask, redact
 from ...text import shorten
 from ..tool import Tool, ToolFailed
 from .http import http_transport
@@ -50,7 +50,7 @@ class Target:
 
     def __str__(self) -> str:
         """What is shown of it: the command, or the url without its query."""
-        return mask(" ".join(self.command) or self.url.partition("?")[0], self.hidden())
+        return redact(" ".join(self.command) or self.url.partition("?")[0], self.hidden())
 
     def hidden(self) -> list[str]:
         """Return the texts that are never to be shown."""
@@ -273,7 +273,7 @@ class McpServer:
             raise ToolFailed(self._line(self._end_reason if self._gone else self._describe(error))) from None
 
     def _line(self, reason: str) -> str:
-        return mask(f"MCP server {self.name}: {shorten(reason, 400)}", self.target.hidden())
+        return redact(f"MCP server {self.name}: {shorten(reason, 400)}", self.target.hidden())
 
     def _describe(self, error: BaseException) -> str:
         """Return why a connection or a call has failed, without the class names of the SDK."""
