@@ -100,6 +100,8 @@ def test_hostile_code_changes_nothing(run, shell, capfd, code, shown):
     os.fstat(1)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_forked_child_ends_with_the_code(run):
     assert run("import os\nchild = os.fork()\nif child: print(os.waitpid(child, 0)[1])") == "0"
     assert "division" not in run("import os\nchild = os.fork()\nif not child: 1 / 0\nos.waitpid(child, 0);")

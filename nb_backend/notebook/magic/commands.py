@@ -278,9 +278,9 @@ def use_cache(verb: str = "", *folder: str) -> Report:
     return Report(*lines)
 
 
-@_command("mcp [add NAME [-e VARIABLE] COMMAND or URL, remove NAME]", None)
+@_command("mcp [add NAME COMMAND, remove NAME]", None)
 def manage_mcp_servers(*given: Word) -> Report:
-    """List the MCP servers and their tools, connect to one, or end one; it gets the variables that -e names."""
+    """List the MCP servers, connect to one by its command or URL, or end one."""
     from .mcp_servers import mcp_command
 
     return mcp_command(given)

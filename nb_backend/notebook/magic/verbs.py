@@ -17,8 +17,7 @@ from .options import declared
 ASKING: Final = {  # what the magic does itself, as a cell's prompt
     "ask PROMPT": "Ask in one line; the word ask may be left out before a question or a sentence.",
     "continue [OPTIONS]": "Continue the last answer if it was cut off or stopped; the options are those of a cell.",
-    "fix [OPTIONS]": "Ask about the last exception; -f code adds a corrected cell. With --until 3 the model runs its "
-    "correction, after you are asked, at most 3 times.",
+    "fix [OPTIONS]": "Ask about the last exception; with --until 3 the model may run code.",
 }
 _MEANT: Final = {  # words that people try, and the verb that does it
     **dict.fromkeys(("new", "clear", "restart", "delete", "forget"), "reset"),
