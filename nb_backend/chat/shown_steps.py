@@ -69,7 +69,7 @@ def steps_markdown(steps: Sequence[ToolStep]) -> str:
 
 def rounds_text(rounds: Sequence[tuple[str, Sequence[ToolStep]]]) -> str:
     """Return the text of an answer with a line for each step at its place."""
-    return "\n\n".join(filter(None, (part for text, steps in rounds for part in (text, steps_text(steps)))))
+    return "\n\n".join(part for text, steps in rounds for part in (text, steps_text(steps)) if part.strip())
 
 
 def steps_text(steps: Sequence[ToolStep]) -> str:

@@ -170,7 +170,7 @@ class AnswerSection:
     @property
     def _waiting_line(self) -> str:
         answer = self.answer
-        begun = answer.rounds[-1][0] or answer.thoughts[-1] or answer.images or self._has_open_step
+        begun = answer.rounds[-1][0].strip() or answer.thoughts[-1] or answer.images or self._has_open_step
         silent = f"*{self._silent_line}*" if self._silent_line else ""
         line = " ".join(filter(None, [self.progress, silent]))  # a service may search the web between two texts
         return line or ("" if begun else "*waiting for the answer …*")
