@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextvars
 import json
 import re
 import sys
@@ -83,8 +84,17 @@ def _shell_that_asks() -> Any:
     if shell is None or threading.current_thread() is not threading.main_thread() or is_captured(shell):
         return None
     if hasattr(shell, "kernel"):
-        return shell if shell.get_parent().get("content", {}).get("allow_stdin") else None
+        takes_input = shell.get_parent().get("content", {}).get("allow_stdin")
+        return shell if takes_input and _is_of_running_cell(shell) else None
     return shell if sys.stdin.isatty() and sys.stdout.isatty() else None
+
+
+def _is_of_running_cell(shell: Any) -> bool:
+    """Whether the running cell is the one that asks: a page drops questions of tasks that outlive their cell."""
+    is_running = shell.displayhook.exec_result is not None or builtins.input == shell.kernel.raw_input
+    parents = shell.get_parent(), contextvars.Context().run(shell.get_parent)  # of this task, of the running cell
+    one, other = (parent.get("header", {}).get("msg_id") for parent in parents)
+    return bool(is_running and one == other)
 
 
 def _show(shell: Any, tool: Tool, text: str, block: str) -> None:

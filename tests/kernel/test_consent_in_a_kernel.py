@@ -120,6 +120,20 @@ def test_an_ordinary_cell_asks_too(kernel, engine, call):
     assert kernel.run("1 + 1").result == "2"
 
 
+def test_a_task_that_outlives_its_cell_is_refused(kernel, engine):
+    """A page drops its question, so the kernel would wait for ever."""
+    engine.enqueue(tool_call("drop"))
+    engine.enqueue("I was refused.")
+    kernel.run_and_answer("import asyncio, nb_backend\nchat = nb_backend.Chat(tools=[drop])\nsend = asyncio.Event()")
+    begin = "async def later():\n    await send.wait()\n    return await chat.ask('Do it.')\n"
+    kernel.run_and_answer(f"{begin}task = asyncio.create_task(later())")
+    run = kernel.run_and_answer("send.set()\n(await task).steps[0].error", "y")
+    if run.prompts:  # ipykernel 6 knows only one cell, which is the running one
+        assert run.result == "None" or run.result is None
+    else:
+        assert run.result == "'nobody can be asked here, so this call was refused'"
+
+
 def test_questions_of_several_models_name_them(kernel, engine):
     engine.listed = ["llama", "gpt-4o"]
     for _ in range(2):
