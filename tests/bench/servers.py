@@ -331,9 +331,9 @@ def main() -> None:
             except Exception as error:  # the others are still asked
                 failures.append(f"{start.__name__} was not asked: {' '.join(str(error).split())[:200]}")
     print(
-        "\nAsked for a text, for one that a limit cuts, for a call that llama.cpp's grammar forces, and with a prompt that"
+        "\nAsked for a text, for one that a limit cuts, for a call that llama.cpp's grammar forces, and with", end=" "
     )
-    print(f"does not fit. {RIGHT}\n")
+    print(f"a prompt that does not fit. {RIGHT}\n")
     for name, row in results:
         if row.is_right or (name, row.dialect) not in KNOWN:
             verdict(f"{name}, {row.dialect}", row.is_right)
