@@ -125,4 +125,8 @@ class TestFixUntil:
         kernel.run("1 / 0")
         one_line(kernel.run("%backend fix --until 0"), "--until")
         one_line(kernel.run("%backend fix --until 2 scripted, scripted2"), "one model")
+        assert "call run at most 2 times" in kernel.run("%backend fix --until 2 --dry-run").markdown[-1]
+        kernel.run("%config BackendMagics.tools = False")
+        one_line(kernel.run("%backend fix --until 2"), "leave out --until")
+        kernel.run("%config BackendMagics.tools = True")
         assert engine.history == []
