@@ -115,6 +115,7 @@ async def test_a_view_is_told_of_each_second_until_the_answer_ends(monkeypatch: 
 
     class Stream:
         answer = Answer()
+        turn = SimpleNamespace(request=SimpleNamespace(consents=SimpleNamespace()))
 
         async def __aiter__(self) -> Any:
             yield RawResponse(type="content", content="one")

@@ -128,8 +128,7 @@ def final_pieces(answer: Answer) -> list[tuple[str, str]]:
 def is_short(answer: Answer) -> bool:
     """Whether an answer is saved as one output."""
     size = len(answer.text) + len(answer.reasoning) + sum(len(one) for one in _written(answer.steps))
-    is_single = len(answer.rounds) == 1 and len(answer.reasoning) < MIN_PIECE_CHARS
-    return size <= MAX_UNSPLIT_CHARS or (is_single and len(pieces_of(answer.text)) == 1)
+    return size <= MAX_UNSPLIT_CHARS
 
 
 def whole_blocks(answer: Answer, *, live: bool, ended: bool) -> Iterator[str]:
