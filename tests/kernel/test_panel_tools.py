@@ -104,6 +104,7 @@ def test_it_is_answered_while_a_cell_runs_and_the_code_runs_after_the_cell(page,
     code = "import asyncio\nstate = 'in the cell'\nprint('begun')\n"
     code += "while not any('running' in str(one) for turn in chats['main'].live for one in turn.answer.steps):"
     started = kernel.start(f"{code} await asyncio.sleep(0.01)\nstate = 'after the cell'", cell="busy")
+    until_printed(kernel)
     other.ask("send", text="Go", images=[])
     answer(other, asked(other), True)
     kernel.finish(started)
