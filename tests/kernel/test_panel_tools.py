@@ -102,11 +102,13 @@ def test_it_is_answered_while_a_cell_runs_and_the_code_runs_after_the_cell(page,
     engine.enqueue(tool_call("mine", code="state"))
     engine.enqueue("Done.")
     code = "import asyncio\nstate = 'in the cell'\nprint('begun')\n"
-    code += "while not any('running' in str(one) for turn in chats['main'].live for one in turn.answer.steps):"
-    started = kernel.start(f"{code} await asyncio.sleep(0.01)\nstate = 'after the cell'", cell="busy")
+    code += "try:\n    while True: await asyncio.sleep(0.01)\nfinally: state = 'after the cell'"
+    started = kernel.start(code, cell="busy")
     until_printed(kernel)
     other.ask("send", text="Go", images=[])
     answer(other, asked(other), True)
+    other.until(lambda: "running" in text_of(other.shown[-1]))
+    kernel.manager.interrupt_kernel()
     kernel.finish(started)
     assert "after the cell" in text_of(other.last())
     other.leave()
