@@ -54,7 +54,26 @@ def parameters_of(function: Callable[..., Any], name: str | None = None) -> tupl
             schema = portable(model.model_json_schema())
         except Exception as error:
             raise _wrong_argument(name, fields, error) from None
-    return schema, functools.partial(_checked, model), description
+    return schema, ArgumentCheck(model, function, name), description
+
+
+class ArgumentCheck:
+    """Check the arguments of a function by pydantic's model of them; a pickle makes the model again."""
+
+    def __init__(self, model: Any, function: Callable[..., Any], name: str) -> None:
+        self._model, self._of = model, (function, name)
+
+    def __call__(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments as the function takes them; ``ValueError`` in one line if they do not fit."""
+        return _checked(self._model, arguments)
+
+    def __reduce__(self) -> Any:
+        return check_of, self._of
+
+
+def check_of(function: Callable[..., Any], name: str) -> Check:
+    """Return the function that checks the arguments of a function."""
+    return parameters_of(function, name)[1]
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -194,7 +213,6 @@ def _wrong_argument(name: str, fields: Mapping[str, Any], error: Exception) -> T
 
 
 def _checked(model: Any, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments as the function takes them; ``ValueError`` in one line if they do not fit."""
     from pydantic import ValidationError
 
     try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from importlib import import_module
 from types import FunctionType, MethodType
 from typing import Any, Literal
 
@@ -43,6 +45,15 @@ class Tool:
         """Call the function itself."""
         return self.function(*args, **kwargs)
 
+    def __deepcopy__(self, memo: Any) -> Tool:
+        return self  # as a function: what it is bound to is not copied
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        home = str(getattr(self.function, "__module__", "")), str(getattr(self.function, "__qualname__", ""))
+        if getattr(sys.modules.get(home[0]), home[1], None) is self:  # ``@tool``: it has taken this name
+            return named, home
+        return super().__reduce_ex__(protocol)
+
     @property
     def wire_name(self) -> str:
         """The name that is sent: services take only letters, digits, ``_`` and ``-``."""
@@ -54,6 +65,11 @@ class Tool:
         description = truncate(self.description, _MAX_DESCRIPTION)
         about = {"name": self.wire_name, "description": description, "parameters": self.parameters}
         return {"type": "function", "function": about}
+
+
+def named(module: str, name: str) -> Any:
+    """Return what has this name in a module, for a pickle."""
+    return getattr(import_module(module), name)
 
 
 def tool(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
+import threading
 from typing import Any
 
 import pytest
@@ -52,6 +55,32 @@ def test_a_tool_of_a_tool_keeps_what_is_not_named():
 def test_a_name_without_letters_is_refused(name):
     with pytest.raises(ValueError, match="cannot be the name of a tool"):
         tool(weather, name=name)
+
+
+@tool
+def decorated(x: int) -> int:
+    return x
+
+
+class Lines:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()  # neither copied nor pickled
+
+    def count(self, x: int) -> int:
+        return x
+
+
+def test_a_chat_with_tools_is_copied_and_pickled():
+    chat = Chat(tools=[weather, decorated, Lines().count])
+    assert copy.deepcopy(chat).tools == copy.copy(chat).tools == chat.tools  # a copy asks the same functions
+    with pytest.raises(TypeError, match="cannot pickle"):
+        pickle.dumps(chat)
+    chat.tools.pop()
+    again = pickle.loads(pickle.dumps(chat)).tools
+    assert [one.schema for one in again] == [one.schema for one in chat.tools]
+    assert again[0].check({"city": "Oslo"}) == {"city": "Oslo"}
+    assert again[0].function is weather
+    assert again[1] is decorated
 
 
 def test_a_lambda_needs_a_name():
