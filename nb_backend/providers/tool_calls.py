@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from ..text import truncate
 from ..transport.json_body import encode_json
+from .json_events import exceeds_depth
 
 _MAX_NAMES_CHARS = 60  # in the status line
 MAX_CALLS = 1000  # more in one answer are ignored
@@ -42,16 +43,25 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
     """Return the arguments of a call, ``{}`` for an empty text, or ``None`` if it is not a JSON object.
 
     Line ends inside strings and an object that is itself written as a JSON string are accepted: models send both.
+    ``None`` also if it is nested more deeply than an event may be. An integer of more than 64 bits stays a text: it
+    could not be sent back.
     """
     if text.strip() in _NO_ARGUMENTS:
         return {}
     try:
-        value = json.loads(text, strict=False, parse_constant=lambda _: None)
+        value = _arguments.decode(text)
         if isinstance(value, str):
-            value = json.loads(value, strict=False, parse_constant=lambda _: None)
+            value = _arguments.decode(value)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return value if isinstance(value, dict) and not exceeds_depth(value, text.encode("utf-8", "replace")) else None
+
+
+def _integer(digits: str) -> int | str:
+    return number if -(2**63) <= (number := int(digits)) < 2**64 else digits
+
+
+_arguments = json.JSONDecoder(strict=False, parse_constant=lambda _: None, parse_int=_integer)
 
 
 def with_free_choice(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -178,6 +178,8 @@ def test_any_cut_of_the_arguments_gives_the_same_calls(calls, told_by, repeats_n
         ("7", None),
         ("Rome", None),
         ("[" * 100_000, None),
+        ('{"a":' * 300 + "1" + "}" * 300, None),  # no encoder takes it back
+        ('{"n": 1' + "0" * 30 + "}", {"n": "1" + "0" * 30}),
     ],
 )
 def test_arguments_are_a_dict(text, arguments):

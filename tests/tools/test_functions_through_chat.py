@@ -57,19 +57,22 @@ async def test_whatever_tools_do_the_answer_ends(backend: Backend):
     def paints() -> Image.Image:
         return Image.new("RGB", (2, 2), "red")
 
+    deep = '{"a":' * 300 + "1" + "}" * 300
     calls = [tool_call("fails"), tool_call("floods"), tool_call("paints"), tool_call("nope"), raw_call("fails", "{")]
-    backend.engine.enqueue(*calls)
+    backend.engine.enqueue(*calls, raw_call("fails", deep), tool_call("floods", n=10**30))
     backend.engine.enqueue("Done.")
     answer = await Chat(tools=[fails, floods, paints]).ask("Go.")
     assert answer.text == "Done."
     assert answer.complete
-    failed, flooded, painted, unknown, damaged = answer.steps
+    failed, flooded, painted, unknown, damaged, nested, long = answer.steps
     assert failed.error == "SystemExit: api_key=***"
     assert flooded.result.endswith("more characters left out]")
     assert len(flooded.content.encode()) <= 20_000
     assert [image.media_type for image in painted.images] == ["image/png"]
     assert unknown.error == "there is no tool 'nope'; the tools are fails, floods, paints"
-    assert str(damaged.error).startswith("the arguments are not a JSON object")
+    for one in (damaged, nested):
+        assert str(one.error).startswith("the arguments are not a JSON object")
+    assert long.call.arguments == {"n": str(10**30)}
     sent = backend.engine.history[1]
     assert results(sent)[0] == "Error: SystemExit: api_key=***"
     assert painted.images[0].uri in str(sent["messages"])
