@@ -80,6 +80,23 @@ def test_always_counts_for_the_session_and_for_run_within_this_run_of_the_cell(k
     assert len(kernel.run_and_answer(cell, "y", cell="asks").prompts) == 1
 
 
+def test_a_failure_after_a_call_leaves_the_step_in_the_cell(kernel, engine):
+    """What the call has done stays done; the history leaves out the prompt, as after any failure."""
+    engine.enqueue("I drop it. ", tool_call("drop", rows=[3]))
+    engine.enqueue({"type": "error", "error": "Broken", "message": "the engine broke"})
+    run = kernel.run_and_answer("%%backend -T drop\nDrop row 3.", "yes")
+    assert run.error == ("ServerError", "ServerError: the engine broke")
+    assert ran(kernel) == [{"rows": [3]}]
+    shown = run.markdown[-1]
+    assert shown.startswith("I drop it.")
+    assert "<summary>⚙ <code>drop" in shown
+    assert "```\ndropped\n```" in shown
+    assert "broke off · 1 tool call · " in shown
+    (step,) = run.displays[-1]["metadata"]["nb_backend"]["rounds"][0]["steps"]
+    assert step["result"] == "dropped"
+    assert kernel.run("len(__import__('nb_backend').chats['main'].messages)").result == "0"
+
+
 @pytest.mark.parametrize("prefix", ["", "%%time\n"], ids=["awaited", "waited for"])
 def test_an_interrupt_of_the_question_keeps_text_and_steps(kernel, engine, prefix):
     engine.enqueue("I look first. ", tool_call("free"))

@@ -93,6 +93,13 @@ def test_a_call_that_asks_waits_for_the_panel_and_its_steps_stay(page, engine, k
     assert "the user refused this call: no thanks" in text_of(page.last())
     assert results(engine.history[-1]) == ["Error: the user refused this call: no thanks"]
     kernel.run("new.close()")
+    engine.enqueue("Once more. ", tool_call("plain", number=8))
+    engine.enqueue({"type": "error", "error": "Broken", "message": "the engine broke"})
+    failed = page.turn("And 8?", "failed")  # what a call has done stays visible, also if the answer fails after it
+    assert (failed["status"], failed["error"]) == ("failed", "the engine broke")
+    assert "64" in text_of(failed)
+    assert "64" in kernel.run("panel._controller.transcript.markdown").result
+    assert "And 8?" not in str(kernel.run("chats['main'].messages").result)
 
 
 def test_it_is_answered_while_a_cell_runs_and_the_code_runs_after_the_cell(page, engine, kernel):
