@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from .. import settings
@@ -10,20 +11,23 @@ from ..markdown.elements import code_block, code_span, escape_line, join_blocks
 from ..markdown.images import piece_markdown
 from ..providers.tool_calls import ToolCall
 from ..redaction import mask
-from ..text import counted, duration, entities, safe_terminal, shorten, truncate, unicode_text, visible
+from ..text import counted, duration, entities, safe_terminal, truncate, unicode_text, visible
 from ..tools.asking import asked_arguments
 from ..tools.step import ToolStep
 
 MAX_ARGUMENTS = 10_000  # characters that are shown of a call that has ended; all of them while consent is asked for
 MAX_RESULT = 4_000  # characters that are shown
-_MAX_CALL = 80  # characters of a call in one line
-_MAX_OUTCOME = 80
+_MAX_CALL = 60  # characters of the arguments in one line
+_MAX_OUTCOME = 70
 _MAX_PICTURES = 12
 _MAX_ON_ONE_LINE = 70  # characters of arguments
 _CODE_TOOL = "run"  # its argument ``code`` is Python source
 
 _MAX_TEXT = 40  # characters of an argument in one line
 _MIN_SECONDS = 0.05  # that are shown
+_PICTURE = re.compile(r"\[image: [^\[\]\n]*\]")  # stands in a result in place of a picture
+_NOT_KEPT = re.compile(r"\n?\[\d+ pictures?, not kept\]$")  # stands in a saved result
+_NOTE = "margin:0.4em 0"
 _FOLD = '<details style="margin-bottom:0.4em">'  # a viewer that strips the style leaves no space below
 
 
@@ -42,7 +46,7 @@ def step_markdown(step: ToolStep) -> str:
     summary = f"⚙ <code>{entities(describe_call(call))}</code> {shown}"
     body = [*_arguments(call)]
     if step.status == "done":
-        body += [*_result(step), f"<small>{escape_line(_consent(step))}</small>"]
+        body += [*_result(step), _note(_consent(step))]
     return f"{_FOLD}<summary>{summary}</summary>\n\n{join_blocks(*body)}\n\n</details>"
 
 
@@ -90,20 +94,41 @@ def question_text(step: ToolStep) -> str:
 
 
 def describe_call(call: ToolCall) -> str:
-    """Return a call as Python would write it, shortened: ``weather(city='Rome')``."""
+    """Return a call as Python would write it, shortened: ``weather(city='Rome')``, ``run(x = 1 …)``."""
+    return f"{_name(call)}({describe_arguments(call)})"
+
+
+def describe_arguments(call: ToolCall) -> str:
+    """Return the arguments of a call in one line, shortened; of ``run``, the first line of its code."""
     if call.unparsed:
-        return f"{_name(call)}({shorten(_plain(call.unparsed), 40)})"
-    given = ", ".join(f"{shorten(name, 30)}={_value(value)}" for name, value in [*call.arguments.items()][:5])
-    return f"{_name(call)}({truncate(given, _MAX_CALL)})"
+        return _one_line(call.unparsed, _MAX_TEXT)
+    code = call.arguments.get("code")
+    if call.name == _CODE_TOOL and isinstance(code, str) and len(call.arguments) == 1:
+        return _first_line(code)
+    given = ", ".join(f"{_one_line(name, 30)}={_value(value)}" for name, value in [*call.arguments.items()][:5])
+    return truncate(f"{given}, …" if len(call.arguments) > 5 else given, _MAX_CALL)
+
+
+def _first_line(code: str) -> str:
+    """Return the first line of code that is not a comment, and ``…`` if there is more."""
+    lines = [line for line in code.splitlines() if line.strip()]
+    first = next((line for line in lines if not line.lstrip().startswith("#")), "".join(lines[:1]))
+    shown = _one_line(first, _MAX_CALL)
+    return f"{shown} …" if len(lines) > 1 and not shown.endswith("…") else shown
 
 
 def _name(call: ToolCall) -> str:
-    return shorten(_plain(call.name), 60) or "?"
+    return _one_line(call.name, _MAX_CALL) or "?"
+
+
+def _one_line(text: str, limit: int) -> str:
+    """Return a text of a model or a tool in one line, cut at its end."""
+    return truncate(" ".join(visible(_plain(text)).split()), limit)
 
 
 def _value(value: object) -> str:
     if not isinstance(value, str):
-        return shorten(_plain(_json(value)), _MAX_TEXT)
+        return _one_line(_json(value, indent=None), _MAX_TEXT)
     text = _plain(value)
     return repr(text) if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT].rstrip()!r}…"
 
@@ -121,9 +146,10 @@ def _outcome(step: ToolStep) -> tuple[str, str]:
         return "", "· running …"
     took = f" · {duration(step.seconds)}" if step.seconds >= _MIN_SECONDS else ""
     if step.error is not None:
-        return "✗", shorten(_plain(step.error), _MAX_OUTCOME) + took
-    words = shorten(_plain(step.result), _MAX_OUTCOME) or counted(len(step.images), "picture")
-    return "→", ("nothing" if not step.result.strip() and not step.images else words) + took
+        return "✗", _one_line(step.error, _MAX_OUTCOME) + took
+    result = _NOT_KEPT.sub("", step.result) or step.result
+    words = _one_line(_PICTURE.sub("[picture]", result), _MAX_OUTCOME)
+    return "→", (words or (counted(len(step.images), "picture") if step.images else "nothing")) + took
 
 
 def argument_texts(call: ToolCall) -> Iterator[tuple[str, str]]:
@@ -138,36 +164,46 @@ def argument_texts(call: ToolCall) -> Iterator[tuple[str, str]]:
         yield _plain(_json(arguments)), "json"
 
 
-def _json(value: object) -> str:
+def _json(value: object, indent: int | None = 2) -> str:
     try:
         text = json.dumps(value, ensure_ascii=False)
-        return text if len(text) <= _MAX_ON_ONE_LINE else json.dumps(value, ensure_ascii=False, indent=2)
+        return text if len(text) <= _MAX_ON_ONE_LINE else json.dumps(value, ensure_ascii=False, indent=indent)
     except RecursionError:
         return "… (nested too deeply to be shown)"
 
 
 def _arguments(call: ToolCall) -> Iterator[str]:
     if not (call.arguments or call.unparsed):
-        yield "<small>without arguments</small>"
+        yield _note("without arguments")
     for text, language in argument_texts(call):
         yield "\n".join(code_block(_cut(text, MAX_ARGUMENTS), language, nested=False))
 
 
 def _result(step: ToolStep) -> Iterator[str]:
     if step.error is not None:
-        yield f"✗ {escape_line(_plain(step.error), 1000)}"
+        yield f'<div style="{_NOTE}">✗ {escape_line(_plain(step.error), 1000)}</div>'
     elif step.result.strip():
         text = _plain(step.result)
-        is_json = text.lstrip().startswith(("{", "[")) and text.rstrip().endswith(("}", "]"))
-        yield "→ result:"
-        yield "\n".join(code_block(_cut(text, MAX_RESULT), "json" if is_json else "", nested=False))
+        yield _note("→ result")
+        yield "\n".join(code_block(_cut(text, MAX_RESULT), "json" if _is_json(text) else "", nested=False))
     for picture in step.images[:_MAX_PICTURES]:
         yield picture._repr_markdown_()
 
 
+def _is_json(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict | list)
+    except (ValueError, RecursionError):
+        return False
+
+
 def _consent(step: ToolStep) -> str:
-    asked = {True: "consent: yes", False: "consent: no", None: "consent: not asked for"}[step.approved]
-    return " · ".join([asked, *([duration(step.seconds)] if step.seconds >= _MIN_SECONDS else [])])
+    return {True: "consent: yes", False: "consent: no", None: "consent: not asked for"}[step.approved]
+
+
+def _note(text: str) -> str:
+    """Return a small line of our own words, with some space around it."""
+    return f'<div style="{_NOTE}"><small>{text}</small></div>'
 
 
 def _cut(text: str, limit: int) -> str:

@@ -30,9 +30,10 @@ texts = st.lists(st.sampled_from(FRAGMENTS), max_size=8).map("".join) | st.text(
 
 @pytest.fixture(autouse=True)
 def folds(monkeypatch):
-    monkeypatch.setattr(markdown_oracle, "TAGS", markdown_oracle.TAGS | {"details", "summary", "small"})
-    monkeypatch.setattr(markdown_oracle, "ATTRIBUTES", markdown_oracle.ATTRIBUTES | {("details", "style")})
-    monkeypatch.setitem(markdown_oracle.VALUES, "style", "margin-bottom:0.4em")
+    monkeypatch.setattr(markdown_oracle, "TAGS", markdown_oracle.TAGS | {"details", "summary", "small", "div"})
+    styled = {("details", "style"), ("div", "style")}
+    monkeypatch.setattr(markdown_oracle, "ATTRIBUTES", markdown_oracle.ATTRIBUTES | styled)
+    monkeypatch.setitem(markdown_oracle.VALUES, "style", r"margin(-bottom:0\.4em|:0\.4em 0)")
 
 
 def hostile_step(text: str, **about) -> ToolStep:
@@ -70,9 +71,10 @@ def test_a_step_says_what_was_called_and_what_came_of_it():
     assert step_line(step(result="")) == "⚙ weather(city='Rome') → nothing"
     shown = step_markdown(step(seconds=0.21, approved=True))
     assert shown.startswith(f"{FOLD}<summary>⚙ <code>weather")
-    for part in ('```json\n{"city": "Rome"}\n```', "```\nrain\n```", "consent&#58; yes · 0.2 s"):
+    for part in ('```json\n{"city": "Rome"}\n```', "```\nrain\n```", "consent: yes<"):
         assert part in shown
-    assert "consent&#58; no<" in step_markdown(step(error="refused", approved=False))
+    assert shown.count("0.2 s") == 1
+    assert "consent: no<" in step_markdown(step(error="refused", approved=False))
     assert "not asked for" in step_markdown(step())
 
 
@@ -128,6 +130,44 @@ def test_a_call_is_short_in_one_line():
     for _ in range(100_000):
         deep = [deep]
     assert "nested too deeply" in describe_call(ToolCall("", "f", {"x": deep}))
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("x = 1", "run(x = 1)"),
+        ("\n# approved by the user\nx = 1\ny", "run(x = 1 …)"),
+        ("# only a comment\n# and more", "run(# only a comment …)"),
+        ("", "run()"),
+        (f"x = '{'long ' * 100}'\ny", f"run(x = 'long {'long ' * 9}long…)"),
+    ],
+)
+def test_code_is_described_by_its_first_line(code, shown):
+    assert describe_call(ToolCall("", "run", {"code": code})) == shown
+
+
+def test_a_long_call_and_a_long_result_are_cut_at_their_end():
+    names = ToolCall("", "look", {"names": [f"variable_{number}" for number in range(20)]})
+    assert describe_call(names) == 'look(names=["variable_0", "variable_1", "variable_…)'
+    line = step_line(step(result="cities: pandas.DataFrame,\n" + "3 rows × 2 columns, " * 10, seconds=2))
+    assert (
+        line
+        == "⚙ weather(city='Rome') → cities: pandas.DataFrame, 3 rows × 2 columns, 3 rows × 2 columns, 3 r… · 2.0 s"
+    )
+
+
+def test_a_picture_is_named_in_one_line_as_it_is_after_the_notebook_was_saved():
+    picture = Attachment(to_data_uri(png(20, 20)), "image.png")
+    line = step_line(step(result="Out: 5\n[image: image.png]", images=[picture]))
+    assert line == "⚙ weather(city='Rome') → Out: 5 [picture]"
+    assert step_line(step(result="Out: 5\n[image: image.png]\n[1 picture, not kept]")) == line
+
+
+@pytest.mark.parametrize(
+    ("result", "language"), [('{"a": [1]}', "json"), ("[image: image.png]", ""), ("[]", "json"), ("{x}", "")]
+)
+def test_only_json_is_marked_as_json(result, language):
+    assert f"```{language}\n{result}\n```" in step_markdown(step(result=result))
 
 
 # --- an answer with steps

@@ -12,7 +12,7 @@ from dataclasses import replace
 from html import escape
 from typing import Any
 
-from ....chat.shown_steps import MAX_ARGUMENTS, MAX_RESULT, argument_texts, describe_call
+from ....chat.shown_steps import MAX_ARGUMENTS, MAX_RESULT, argument_texts, describe_arguments
 from ....markdown.html.block import ImageKey, image_html
 from ....markdown.html.code import code_html
 from ....markdown.html.sanitize import clean
@@ -28,7 +28,7 @@ def step_html(step: ToolStep, mask: Mask, image_key: ImageKey | None, asked: str
     """Return a step as a folded block. ``asked`` says where the user is asked, while the step waits for that."""
     step = masked_step(step, mask)
     name = shown_name(step.call.name)
-    arguments = describe_call(step.call).partition("(")[2].removesuffix(")")
+    arguments = describe_arguments(step.call)
     parts = [
         f'<summary><span class="nbb-tool">{_text(name)}</span> <span class="nbb-preview">{_text(arguments)}</span>'
         f' <span class="nbb-how">{_text(state_of(step, asked))}</span></summary>'
