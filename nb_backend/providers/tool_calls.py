@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from .. import settings
+from ..redaction import mask
 from ..text import truncate
 from ..transport.json_body import encode_json
 from .json_events import exceeds_depth
@@ -18,7 +20,7 @@ _MAX_CHECKS = 1000
 _NO_ARGUMENTS = ("", "null", "None")  # what models write for a function without parameters
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ToolCall:
     """A function that the model wants to be called, with ``arguments`` by name.
 
@@ -29,6 +31,10 @@ class ToolCall:
     name: str
     arguments: dict[str, Any] = field(default_factory=dict)
     unparsed: str = ""
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return mask(f"ToolCall({given})", settings.known_keys())
 
     @classmethod
     def of(cls, call: Mapping[str, Any]) -> Self:

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeAlias
 
+from .. import settings
 from ..media.attachment import Attachment
 from ..providers.tool_calls import ToolCall
+from ..redaction import mask
 from ..text import counted, safe_terminal, truncate
 from ..transport.json_body import encode_json
 
@@ -46,9 +48,12 @@ class ToolStep:
         return self.result if self.error is None else f"Error: {self.error}"
 
     def __repr__(self) -> str:
+        def shown(text: str) -> str:
+            return truncate(mask(text, settings.known_keys()), 60)  # a key that is cut would not be found
+
         given = ", ".join(f"{name}={value!r}" for name, value in self.call.arguments.items())
-        came = f"error={truncate(self.error, 60)!r}" if self.error is not None else repr(truncate(self.result, 60))
-        return safe_terminal(f"<ToolStep {self.call.name}({truncate(given, 60)}): {came}>")
+        came = f"error={shown(self.error)!r}" if self.error is not None else repr(shown(self.result))
+        return safe_terminal(f"<ToolStep {self.call.name}({shown(given)}): {came}>")
 
     def to_json(self) -> dict[str, Any]:
         """Return the step as JSON data, with its images as attachments."""

@@ -11,7 +11,7 @@ from importlib import import_module
 from types import FunctionType, MethodType
 from typing import Any, Literal
 
-from ..text import truncate
+from ..text import safe_terminal, truncate
 
 _MAX_WIRE_NAME = 64  # characters; OpenAI and Gemini refuse longer ones
 _MAX_DESCRIPTION = 1024  # characters; models of OpenAI and Azure refuse longer ones
@@ -21,25 +21,27 @@ class ToolFailed(Exception):
     """Why a call has no result, in one line for the model; the name of this class is not a part of it."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Tool:
     """A function that a model may call; ``tool`` makes one of a Python function.
 
     ``parameters`` is the JSON schema of the arguments, an object. ``function`` gets them by name; it may be a coroutine
     function. With ``approve`` the user is asked before each call. ``check`` returns the arguments as the function takes
     them; it raises ``ValueError`` in one line, for the model, if they do not fit. ``scope`` is how long the answer
-    "always" counts: for this tool until the kernel ends ("session"), or within one run of a cell ("cell"). ``origin``
-    says which server the tool is from, and how that is reached; "" for a function of this process.
+    "always" counts: for this tool until the kernel ends ("session"), or within one run of a cell ("cell").
     """
 
     name: str
     description: str
     parameters: dict[str, Any]
-    function: Callable[..., Any] = field(repr=False)
+    function: Callable[..., Any]
     approve: bool = False
-    check: Callable[[dict[str, Any]], dict[str, Any]] = field(default=lambda arguments: arguments, repr=False)
+    check: Callable[[dict[str, Any]], dict[str, Any]] = field(default=lambda arguments: arguments)
     scope: Literal["session", "cell"] = "session"
-    origin: str = ""
+
+    def __repr__(self) -> str:
+        arguments = truncate(", ".join(map(str, self.parameters.get("properties", ()))), 60)
+        return safe_terminal(f"<Tool {self.name}({arguments}){', asks first' * self.approve}>")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself."""

@@ -403,7 +403,7 @@ class TestVariables:
     def test_no_key_of_a_command_or_of_stderr_is_shown(self):
         key = "sk-proj-" + "a1B2" * 12
         server = connect([*RAW, f"--api-key={key}"], "keyed")
-        assert key not in str(server.target) + repr(server)
+        assert key not in str(server.target) + repr(server) + repr(vars(server))
         server.close()
         with pytest.raises(ValueError, match="MCP server keyed: it ended with exit code 1") as failed:
             connect([sys.executable, "-S", "-c", f"raise SystemExit('{key} is wrong')"], "keyed")
@@ -430,6 +430,7 @@ class TestNames:
             (["python", "/a b/weather_mcp.py"], "weather"),
             ("docker run -i --rm mcp/fetch", "fetch"),
             ("https://mcp.example.com/mcp", "example"),
+            ("http://127.0.0.1:8000/mcp", "mcp"),
         ],
     )
     def test_a_name_is_made_of_the_command(self, command, name):

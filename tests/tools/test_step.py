@@ -26,3 +26,12 @@ def test_a_step_is_short_and_controls_no_terminal():
     assert len(shown) < 200
     assert "\x1b" not in shown
     assert "\u202e" not in shown
+
+
+def test_no_key_is_in_the_repr_of_a_call_or_a_step(monkeypatch):
+    key = "own-key-0123456789"
+    monkeypatch.setenv("NB_BACKEND_API_KEY", key)
+    call = ToolCall("a", "get", {"url": f"{'x' * 45}{key}"}, unparsed=key)
+    for shown in (call, ToolStep(call, key), ToolStep(call, error=f"{'x' * 50}{key}")):
+        assert "own-key" not in repr(shown)
+        assert "***" in repr(shown)

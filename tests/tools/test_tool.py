@@ -32,8 +32,10 @@ def test_tool_is_a_function_and_a_decorator():
 
     assert (now.name, now.wire_name, now.description, now.approve) == ("time.now", "time__now", "Now.", True)
     assert now() == "12:00"
+    assert repr(now) == "<Tool time.now(), asks first>"
     made = tool(weather)
     assert (made.name, made.description, made.approve) == ("weather", "Return the weather.", False)
+    assert repr(made) == "<Tool weather(city)>"
     assert made("Rome") == made.function(**made.check({"city": "Rome"})) == "rain in Rome"
 
     @tool

@@ -155,7 +155,10 @@ def _token(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def name_of(command_or_url: str | Sequence[str]) -> str:
-    """Return a name for a server: ``time`` for "uvx mcp-server-time", ``example`` for https://mcp.example.com/."""
+    """Return a name for a server: ``time`` for "uvx mcp-server-time", ``example`` for https://mcp.example.com/.
+
+    "mcp" if nothing of it can be a name, as of http://127.0.0.1:8000/mcp.
+    """
     if isinstance(command_or_url, str) and is_url(command_or_url):
         labels = (urlsplit(command_or_url.strip()).hostname or "").split(".")
         name = next((one for one in labels if one not in ("mcp", "www", "api")), "")
@@ -167,7 +170,8 @@ def name_of(command_or_url: str | Sequence[str]) -> str:
         name = re.sub(r"@[\w.-]*$|\.(py|js|exe)$", "", name)
     for _ in range(2):
         name = _AFFIXES.sub("", name)
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:32] or "mcp"
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:32]
+    return name if _NAME.fullmatch(name) else "mcp"
 
 
 def _forget_connections() -> None:

@@ -7,7 +7,7 @@ import contextvars
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -39,14 +39,17 @@ for _name in ("mcp", "client"):  # loggers of the SDK: without a handler, their 
 _ABOUT_US = types.Implementation(name="nb_backend", version=__version__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Target:
     """What a server is connected by: a command, or a url, with the values of the variables that it gets."""
 
     command: tuple[str, ...]
     url: str
-    env: Mapping[str, str] = field(repr=False)
-    secrets: tuple[str, ...] = field(default=(), repr=False)
+    env: Mapping[str, str]
+    secrets: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
     def __str__(self) -> str:
         """What is shown of it: the command, or the url without its query."""
