@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import pickle
 import re
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -176,6 +178,27 @@ def test_a_long_description_is_cut_as_services_refuse_it():
     made = Tool("t", "x" * 5000, {}, weather)
     assert len(made.schema["function"]["description"]) == 1024
     assert made.schema["function"]["description"].endswith("x…")
+
+
+WITHOUT_EXTRAS = """
+import sys
+sys.modules.update(dict.fromkeys(("pydantic", "pydantic_core", "mcp", "mcp_types")))
+from nb_backend import Chat, tools
+chat = Chat(tools=[tools.look, tools.cells, tools.run])
+assert len(chat.request("x").tools) == 3
+for call in lambda: Chat(tools=[print]), lambda: chat.stream("x", tools=[print]), lambda: chat.mcp("mcp-server-time"):
+    try:
+        call()
+    except (ImportError, ValueError) as error:
+        print(error)
+"""
+
+
+def test_the_built_in_tools_need_no_extra_and_the_others_name_theirs():
+    ran = subprocess.run([sys.executable, "-c", WITHOUT_EXTRAS], capture_output=True, text=True)
+    named = [re.findall(r"nb_backend\[(\w+)\]", line) for line in ran.stdout.splitlines()]
+    assert named == [["tools"], ["tools"], ["mcp"]]
+    assert ran.stderr == ""
 
 
 @given(st.text(min_size=1, max_size=100))
