@@ -18,7 +18,7 @@ from ..tools.step import ToolStep
 MAX_ARGUMENTS = 10_000  # characters that are shown of a call that has ended; all of them while consent is asked for
 MAX_RESULT = 4_000  # characters that are shown
 _MAX_CALL = 60  # characters of the arguments in one line
-_MAX_OUTCOME = 70
+_MAX_OUTCOME = 80
 _MAX_PICTURES = 12
 _MAX_ON_ONE_LINE = 70  # characters of arguments
 _CODE_TOOL = "run"  # its argument ``code`` is Python source
@@ -173,8 +173,6 @@ def _json(value: object, indent: int | None = 2) -> str:
 
 
 def _arguments(call: ToolCall) -> Iterator[str]:
-    if not (call.arguments or call.unparsed):
-        yield _note("without arguments")
     for text, language in argument_texts(call):
         yield "\n".join(code_block(_cut(text, MAX_ARGUMENTS), language, nested=False))
 

@@ -235,8 +235,8 @@ def _mistakes(mistakes: list[Any], names: list[str]) -> list[str]:
         if one["type"] == "missing":
             shown.append(f"{where} is missing")
         elif one["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            known = f": there are {', '.join(names)}" if len(one["loc"]) == 1 else ""
-            shown.append(f"there is no argument {where}{known}" if names else f"there is no argument {where}")
+            known = f", only {', '.join(names)}" if names and len(one["loc"]) == 1 else ""
+            shown.append(f"there is no argument {where}{known}")
         else:
             reason = str(one["msg"]).removeprefix("Value error, ").replace("Input should", "it should")
             shown.append(f"{where or 'all of it'}: {shorten(reason, _MAX_REASON)}")

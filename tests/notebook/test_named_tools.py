@@ -91,6 +91,12 @@ def test_what_is_not_a_tool_is_one_line(named, line):
     assert "\n" not in str(raised.value)
 
 
+def test_without_servers_the_line_says_how_to_connect_to_one(monkeypatch):
+    monkeypatch.setattr("nb_backend.notebook.magic.named_tools.servers_connected", dict)
+    with pytest.raises(ValueError, match=r"look, cells, run or a server that %backend mcp add connects to$"):
+        names_of("clock")
+
+
 def test_tools_that_are_turned_off_are_one_line(monkeypatch):
     monkeypatch.setenv("NB_BACKEND_TOOLS", "no")
     with pytest.raises(ValueError, match=r"tools are turned off by NB_BACKEND_TOOLS=0: leave out -T"):

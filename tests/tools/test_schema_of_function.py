@@ -419,7 +419,7 @@ def test_values_are_what_the_annotations_say():
         ({}, "at is missing"),
         ({"at": {"x": "a"}}, "at.x: it should be a valid integer, unable to parse string as an integer"),
         ({"at": {"x": 1}, "color": "green"}, "color: it should be 'red' or 'blue'"),
-        ({"at": {"x": 1}, "colour": "red"}, "there is no argument colour: there are at, color"),
+        ({"at": {"x": 1}, "colour": "red"}, "there is no argument colour, only at, color"),
         ({"at": {"x": 1, "z": 2}}, "there is no argument at.z"),
         ({"at": 5, "color": 1}, "at: it should be an object; color: it should be 'red' or 'blue'"),
         ({"at": {"x": "\ud800"}}, "all of it: Invalid JSON"),

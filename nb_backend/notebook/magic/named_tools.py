@@ -96,8 +96,8 @@ def tool_names(names: dict[str, Any]) -> Iterator[str]:
 
 
 def _choice() -> str:
-    servers = [f"{name}.…" for name in servers_connected()]
-    return f"name a function of yours, {', '.join([*BUILT_IN, *servers][:-1])} or {[*BUILT_IN, *servers][-1]}"
+    servers = [f"{name}.…" for name in servers_connected()] or ["a server that %backend mcp add connects to"]
+    return f"name a function of yours, {', '.join([*BUILT_IN, *servers][:-1])} or {servers[-1]}"
 
 
 def _kind(value: Any) -> str:
