@@ -9,7 +9,7 @@ import time
 WAY = sys.argv[1] if sys.argv[1:] else ""
 OBJECT = {"type": "object"}
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-heard = []
+heard, hanging = [], []
 changed = False
 
 
@@ -62,7 +62,7 @@ def tools():
         "mixed",
         "structured",
         "secret",
-        "slow",
+        "nudge",
         "invalid",
         "garbage",
     ]
@@ -86,6 +86,8 @@ def call(number, name, params):
     global changed
     text = ""
     if name == "hang":
+        hanging.append(params["_meta"])
+        heard.append(name)
         return
     if name == "seen":
         text = json.dumps(heard)
@@ -115,11 +117,8 @@ def call(number, name, params):
             }
         )
         return
-    elif name == "slow":
-        time.sleep(0.8)
-        say({"method": "notifications/progress", "params": {**params["_meta"], "progress": 1}})
-        time.sleep(0.9)
-        text = "done"
+    elif name == "nudge":
+        say({"method": "notifications/progress", "params": {**hanging[-1], "progress": 1}})
     elif name == "invalid":
         say({"id": number, "result": {"content": [{"type": "smell"}]}})
         return
