@@ -58,7 +58,8 @@ def test_code_runs_like_a_cell_and_only_its_variables_stay(kernel, engine, cell)
     assert found[0] == "printed\nOut: 42"
     assert found[1] == "from the shell"
     assert found[2] == "before\nZeroDivisionError: division by zero (line 2)"
-    assert found[3] == "parent"
+    assert "parent" in found[3].splitlines()  # Python 3.12 also warns of threads in a process that forks
+    assert "child" not in found[3].splitlines()
     assert found[4].startswith("EOFError: code that a model runs cannot ask for input")
     assert "Type:" in found[5]
     assert "RuntimeError: code that a model runs cannot ask a model" in found[6]
