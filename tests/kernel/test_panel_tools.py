@@ -133,9 +133,8 @@ def test_a_stop_ends_the_wait_and_interrupts_what_runs(page, engine, kernel):
     engine.enqueue("I try. ", tool_call("mine", code="print('begun') or time.sleep(60)"))
     page.ask("send", text="Go", images=[])
     ask = asked(page)
-    page.send(
-        "consent", question=ask["id"], step=ask["step"], approve=True
-    )  # a wait for the reply may take the text
+    # not `answer`, whose wait for the reply may read the printed text
+    page.send("consent", question=ask["id"], step=ask["step"], approve=True)
     until_printed(kernel)
     if page.subshell:
         page.ask("stop")
