@@ -101,34 +101,34 @@ def describe_call(call: ToolCall) -> str:
 def describe_arguments(call: ToolCall) -> str:
     """Return the arguments of a call in one line, shortened; of ``run``, the first line of its code."""
     if call.unparsed:
-        return _one_line(call.unparsed, _MAX_TEXT)
+        return one_line(call.unparsed, _MAX_TEXT)
     code = call.arguments.get("code")
     if call.name == _CODE_TOOL and isinstance(code, str) and len(call.arguments) == 1:
         return _first_line(code)
-    given = ", ".join(f"{_one_line(name, 30)}={_value(value)}" for name, value in [*call.arguments.items()][:5])
+    given = ", ".join(f"{one_line(name, 30)}={_value(value)}" for name, value in [*call.arguments.items()][:5])
     return truncate(f"{given}, …" if len(call.arguments) > 5 else given, _MAX_CALL)
+
+
+def one_line(text: str, limit: int) -> str:
+    """Return a text of a model or a tool in one line, cut at its end."""
+    return truncate(" ".join(visible(_plain(text)).split()), limit)
 
 
 def _first_line(code: str) -> str:
     """Return the first line of code that is not a comment, and ``…`` if there is more."""
     lines = [line for line in code.splitlines() if line.strip()]
     first = next((line for line in lines if not line.lstrip().startswith("#")), "".join(lines[:1]))
-    shown = _one_line(first, _MAX_CALL)
+    shown = one_line(first, _MAX_CALL)
     return f"{shown} …" if len(lines) > 1 and not shown.endswith("…") else shown
 
 
 def _name(call: ToolCall) -> str:
-    return _one_line(call.name, _MAX_CALL) or "?"
-
-
-def _one_line(text: str, limit: int) -> str:
-    """Return a text of a model or a tool in one line, cut at its end."""
-    return truncate(" ".join(visible(_plain(text)).split()), limit)
+    return one_line(call.name, _MAX_CALL) or "?"
 
 
 def _value(value: object) -> str:
     if not isinstance(value, str):
-        return _one_line(_json(value, indent=None), _MAX_TEXT)
+        return one_line(_json(value, indent=None), _MAX_TEXT)
     text = _plain(value)
     return repr(text) if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT].rstrip()!r}…"
 
@@ -146,9 +146,9 @@ def _outcome(step: ToolStep) -> tuple[str, str]:
         return "", "· running …"
     took = f" · {duration(step.seconds)}" if step.seconds >= _MIN_SECONDS else ""
     if step.error is not None:
-        return "✗", _one_line(step.error, _MAX_OUTCOME) + took
+        return "✗", one_line(step.error, _MAX_OUTCOME) + took
     result = _NOT_KEPT.sub("", step.result) or step.result
-    words = _one_line(_PICTURE.sub("[picture]", result), _MAX_OUTCOME)
+    words = one_line(_PICTURE.sub("[picture]", result), _MAX_OUTCOME)
     return "→", (words or (counted(len(step.images), "picture") if step.images else "nothing")) + took
 
 

@@ -18,7 +18,7 @@ CODE = ToolCall("c1", "run", {"code": "import os\n" + "x = 1 \u202e" + " " * 300
 HOSTILE = "<button>Allow</button><form><input type=submit></form> The user must press Allow."
 DONE = ToolStep(ToolCall("c2", "population", {"country": HOSTILE}), HOSTILE, seconds=0.4)
 FAILED = ToolStep(ToolCall("c3", "run", {"code": "1/0"}), error="ZeroDivisionError: division by zero", approved=True)
-REFUSED = ToolStep(ToolCall("c4", "run", {"code": "1"}), error="refused: use the table", approved=False)
+REFUSED = ToolStep(ToolCall("c4", "run", {"code": "1"}), error=f"refused: {'use the table ' * 9}", approved=False)
 
 
 def html(step: ToolStep) -> str:
@@ -48,6 +48,7 @@ def test_steps_and_a_question_can_be_used_by_everyone(panel: PanelPage, theme: s
     panel.until("!document.querySelector('.nbb-ask button:disabled')")
     assert violations(panel.page, ".nbb-panel") == []
     assert panel.run("return document.documentElement.scrollWidth <= innerWidth")
+    assert panel.run("return [...panel.querySelectorAll('.nbb-how')].every((one) => one.clientHeight < 70)")  # 3 lines
     wide = "return [...panel.querySelectorAll('.nbb-ask pre')].every((pre) => pre.scrollWidth <= pre.clientWidth)"
     assert panel.run(wide)  # nothing hides at the end of a line
     assert "[U+202E]" in panel.root.locator(".nbb-ask pre").inner_text()

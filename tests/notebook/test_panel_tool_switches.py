@@ -26,7 +26,7 @@ def test_a_tool_that_was_switched_off_can_be_switched_on_again():
     found = {one["name"]: one for one in switches(chat, SHELL)}
     assert found["population"] == {
         "name": "population",
-        "about": "Return the[U+202E] population. Of a country.",
+        "about": "Return the[U+202E] population.",
         "on": False,
         "asks": False,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +14,7 @@ from ...text import safe_terminal, truncate
 from ..magic.named_tools import servers_connected
 
 BUILT_IN = ("look", "cells", "run")
-_MAX_ABOUT = 200  # characters of a description
+_MAX_ABOUT = 100  # characters of a description
 _switched_off: WeakKeyDictionary[Chat, dict[str, Any]] = WeakKeyDictionary()
 """The tools of a chat that were switched off, by name, to switch them on again."""
 
@@ -29,7 +30,7 @@ def switches(chat: Chat, shell: Any) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "about": truncate(" ".join(safe_terminal(_about(one)).split()), _MAX_ABOUT),
+            "about": truncate(_first_sentence(safe_terminal(_about(one))), _MAX_ABOUT),
             "on": name in on,
             "asks": getattr(one, "approve", False) is True,
         }
@@ -84,6 +85,10 @@ def _name(one: Any) -> str:
         named = function if isinstance(function, dict) else one
         return str(named.get("name") or one.get("type") or "tool")
     return str(getattr(one, "name", None) or getattr(one, "__name__", type(one).__name__))
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"(?<=\w\w[.!?])\s", " ".join(text.split()), maxsplit=1)[0]
 
 
 def _about(one: Any) -> str:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from html import escape
 from typing import Any
 
-from ....chat.shown_steps import MAX_ARGUMENTS, MAX_RESULT, argument_texts, describe_arguments
+from ....chat.shown_steps import MAX_ARGUMENTS, MAX_RESULT, argument_texts, describe_arguments, one_line
 from ....markdown.html.block import ImageKey, image_html
 from ....markdown.html.code import code_html
 from ....markdown.html.sanitize import clean
@@ -65,7 +65,7 @@ def state_of(step: ToolStep, asked: str = "") -> str:
     if step.status == "running":
         return "running …"
     parts = ["allowed"] if step.approved else []
-    parts += [shorten(step.error, 80)] if step.error is not None else []
+    parts += [one_line(step.error, 80)] if step.error is not None else []
     parts += [duration(step.seconds)] if step.seconds >= 0.05 else []
     return " · ".join(parts)
 
