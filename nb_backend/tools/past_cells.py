@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from .. import background
 from ..media.attachment import Attachment
 from ..redaction import truncate_redacted
 from ..text import shorten
-from .shell import user_shell, without_secrets
+from .shell import on_cell_thread, user_shell, without_secrets
 from .tool import Tool
 from .values import show
 
@@ -20,9 +19,10 @@ _LONGEST_SOURCE, _LONGEST_OUTPUT, _LONGEST_TEXT = 4_000, 1_000, 18_000  # charac
 async def executed_cells(first: int | None = None, last: int | None = None) -> str:
     """Return the cells ``In [first]`` to ``In [last]`` with their values and errors; by default the last ten.
 
-    At most ``MAX_CELLS`` are returned, and secrets are masked. ``ToolFailed`` if there is no IPython.
+    At most ``MAX_CELLS`` are returned, and secrets are masked. ``ToolFailed`` if there is no IPython, or no cell or
+    call that waits for the answer.
     """
-    return await background.on_user_thread(partial(_cells, user_shell(), first, last))
+    return await on_cell_thread(partial(_cells, user_shell(), first, last))
 
 
 def _cells(shell: Any, first: int | None, last: int | None) -> str:

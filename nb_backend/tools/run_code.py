@@ -20,8 +20,8 @@ from typing import Any
 from .. import background
 from .calls import describe_failure
 from .captured import Captured
-from .shell import user_shell, without_secrets
-from .tool import Tool, ToolFailed
+from .shell import on_cell_thread, user_shell, without_secrets
+from .tool import Tool
 
 _DESCRIPTION = (
     "Run Python code in the kernel of the user's notebook, as a cell. Variables stay. IPython magics and shell lines "
@@ -35,11 +35,7 @@ async def run_code(code: str) -> Any:
 
     An interrupt ends the code. ``ToolFailed`` if there is no IPython, or no cell or call that waits for the answer.
     """
-    shell = user_shell()
-    try:
-        return await background.on_user_thread(partial(_run, shell, code))
-    except background.NobodyWaits:
-        raise ToolFailed("code runs only while a cell or a call waits for the answer") from None
+    return await on_cell_thread(partial(_run, user_shell(), code))
 
 
 def _run(shell: Any, code: str) -> Any:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from .. import settings
+from .. import background, settings
 from ..redaction import redact, secrets_in
 from .tool import ToolFailed
+
+T = TypeVar("T")
 
 
 def user_shell() -> Any:
@@ -18,6 +21,14 @@ def user_shell() -> Any:
     if shell is None:
         raise ToolFailed("look, cells and run need IPython: use them in a notebook or an IPython terminal")
     return shell
+
+
+async def on_cell_thread(function: Callable[[], T]) -> T:
+    """Run a function on the thread of the user's cells, and return its result; ``ToolFailed`` if no cell waits."""
+    try:
+        return await background.on_user_thread(function)
+    except background.NobodyWaits:
+        raise ToolFailed("cells and run work only while a cell or a call waits for the answer") from None
 
 
 def without_secrets(text: str, shell: Any) -> str:

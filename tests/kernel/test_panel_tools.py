@@ -86,7 +86,9 @@ def test_a_call_that_asks_waits_for_the_panel_and_its_steps_stay(page, engine, k
     ]
     assert "<summary>⚙ <code>mine" in kernel.run("panel._controller.transcript.markdown").result
     kernel.run("new = ChatPanel('other')\nnew", cell="other")
-    engine.enqueue("Again. ", tool_call("mine", code="1"))
+    again = tool_call("mine", code="1")
+    again["tool_calls"][0]["id"] = "c" * 2000  # the server's own
+    engine.enqueue("Again. ", again)
     engine.enqueue("Without.")
     page.ask("retry", item=page.order[1])
     answer(page, asked(page), False, reason="no\n thanks", always=True)

@@ -205,8 +205,9 @@ def test_in_the_panel_it_runs_once_no_cell_runs(run, shell):
 def test_where_no_thread_waits_it_says_so(shell):
     from nb_backend import background
 
-    with pytest.raises(ToolFailed, match="only while a cell"):
-        background.Job(tools.run("1")).future.result(10)
+    for work in (tools.run("1"), tools.cells()):
+        with pytest.raises(ToolFailed, match="only while a cell"):
+            background.Job(work).future.result(10)
 
 
 def test_without_ipython_it_says_so(monkeypatch):

@@ -32,7 +32,7 @@ async def consent(panel: PanelController, request: Request) -> None:
     reason = panel.watcher.mask(" ".join(request.text("reason", _MAX_REASON).split()))
     always = request.fields.get("always") is True
     given = Consent(True, always=always) if _truth(request, "approve") else Consent(False, reason)
-    panel.questions.answer(request.text("question", 100), request.text("step", 1000), given)
+    panel.questions.answer(request.text("question", 100), request.text("step"), given)
 
 
 def _truth(request: Request, name: str) -> bool:
