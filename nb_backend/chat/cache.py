@@ -6,7 +6,8 @@ JSON object of
 ``format``               "nb_backend.answer"
 ``version``              1
 ``recorded``             time in UTC, ISO 8601
-``question``             the hashed request: ``server``, ``model``, ``messages``, ``params`` (see ``cache_key_fields``)
+``question``             the hashed request: ``server``, ``model``, ``messages``, ``params``, and ``functions``, a hash
+                         of the tools, if it has some (see ``cache_key_fields``)
 ``complete``             true, as only complete answers are stored; without it, the finish reason decides
 ``seconds``, ``first_token_seconds``, ``trimmed``        as in ``Answer``
 ``images``               images that the server sent, as data URIs by their addresses

@@ -123,12 +123,15 @@ def cache_key_fields(
     """Return what identifies a request, as JSON data with the key masked.
 
     ``server`` is the dialect of the server, or "embedded", followed by the model's name if that is not the default one.
-    Attachments count by their content, not by their names.
-    Raises ``ValueError`` for data that JSON cannot hold.
+    Attachments count by their content, not by their names, and schemas of tools by all that is in them: an argument may
+    be called ``key``, under which other values are secret. Raises ``ValueError`` for data that JSON cannot hold.
     """
     asked: dict[str, Any] = {"server": server, "model": model, "messages": _hashed(messages), "params": params}
-    found: dict[str, Any] = without_secrets(plain(asked, [key] if key else []))
-    return found
+    asked = plain(asked, [key] if key else [])
+    found: dict[str, Any] = without_secrets(asked)
+    tools = asked["params"].get("tools")
+    functions = [one.get("function") for one in tools if isinstance(one, dict)] if isinstance(tools, list) else []
+    return {**found, "functions": cache_key({"functions": functions})} if any(functions) else found
 
 
 def cache_key(question: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ from nb_backend.chat.cache import AnswerCache
 from nb_backend.chat.recording import CachedAnswer, EventRecorder, cache_key, cache_key_fields
 from nb_backend.local import process
 from nb_backend.local.scripted import ScriptedEngine
+from nb_backend.tools.tool import Tool
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes of files")
 
@@ -287,6 +288,16 @@ def test_a_hash_is_the_same_in_every_version():
     made = cache_key_fields("backend", "m", [{"role": "user", "content": "Hi"}], {"b": 1, "a": 0.5}, None)
     assert cache_key(made) == "57b40d5c2cc6b8c8a9fc0714aee2d2cc67730c1e233b733533823c1b8b2e94f3"
     assert cache_key({name: made[name] for name in reversed(made)}) == cache_key(made)
+
+
+@pytest.mark.parametrize("name", ["city", "key", "api_token"])
+def test_another_schema_of_an_argument_is_another_request_whatever_its_name(name):
+    def made(kind: str) -> str:
+        parameters = {"type": "object", "properties": {name: {"type": kind}}}
+        params = {"tools": [Tool("lookup", "", parameters, len).schema]}
+        return cache_key(cache_key_fields("backend", "m", [{"role": "user", "content": "Hi"}], params, None))
+
+    assert made("string") == made("string") != made("integer")
 
 
 @posix
