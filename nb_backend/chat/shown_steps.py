@@ -196,7 +196,9 @@ def _is_json(text: str) -> bool:
 
 
 def _consent(step: ToolStep) -> str:
-    return {True: "consent: yes", False: "consent: no", None: "consent: not asked for"}[step.approved]
+    consent = {True: "consent: yes", False: "consent: no", None: "consent: not asked for"}[step.approved]
+    ran = step.error is None or step.seconds > 0
+    return f"{consent} · under 0.1 s" if ran and step.seconds < _MIN_SECONDS else consent
 
 
 def _note(text: str) -> str:

@@ -75,7 +75,7 @@ def test_a_step_says_what_was_called_and_what_came_of_it():
         assert part in shown
     assert shown.count("0.2 s") == 1
     assert "consent: no<" in step_markdown(step(error="refused", approved=False))
-    assert "not asked for" in step_markdown(step())
+    assert "not asked for · under 0.1 s<" in step_markdown(step(seconds=0.01))
 
 
 def test_what_consent_is_asked_for_is_whole_and_not_folded():
