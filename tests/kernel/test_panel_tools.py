@@ -51,6 +51,11 @@ def answer(page, ask, approve, **fields):
     return page.ask("consent", question=ask["id"], step=ask["step"], approve=approve, **fields)
 
 
+def until_kept(page, text):
+    """Wait until the transcript has a text: it is written after the items of the page."""
+    page.until(lambda: text in page.kernel.run("panel._controller.transcript.markdown").result)
+
+
 def test_a_call_that_asks_waits_for_the_panel_and_its_steps_stay(page, engine, kernel):
     engine.enqueue("I look. ", tool_call("plain", number=7), tool_call("mine", code="6 * 7"))
     engine.enqueue("It is 42.")
@@ -84,7 +89,7 @@ def test_a_call_that_asks_waits_for_the_panel_and_its_steps_stay(page, engine, k
         ("plain", "49", None),
         ("mine", "42", True),
     ]
-    assert "<summary>⚙ <code>mine" in kernel.run("panel._controller.transcript.markdown").result
+    until_kept(page, "<summary>⚙ <code>mine")
     kernel.run("new = ChatPanel('other')\nnew", cell="other")
     again = tool_call("mine", code="1")
     again["tool_calls"][0]["id"] = "c" * 2000  # the server's own
@@ -100,7 +105,7 @@ def test_a_call_that_asks_waits_for_the_panel_and_its_steps_stay(page, engine, k
     failed = page.turn("And 8?", "failed")  # what a call has done stays visible, also if the answer fails after it
     assert (failed["status"], failed["error"]) == ("failed", "the engine broke")
     assert "64" in text_of(failed)
-    assert "64" in kernel.run("panel._controller.transcript.markdown").result
+    until_kept(page, "64")
     assert "And 8?" not in str(kernel.run("chats['main'].messages").result)
 
 
