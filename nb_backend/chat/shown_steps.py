@@ -13,7 +13,7 @@ from ..providers.tool_calls import ToolCall
 from ..redaction import mask
 from ..text import counted, duration, entities, safe_terminal, truncate, unicode_text, visible
 from ..tools.asking import asked_arguments
-from ..tools.step import ToolStep
+from ..tools.step import STOPPED, UNREACHED, ToolStep
 
 MAX_ARGUMENTS = 10_000  # characters that are shown of a call that has ended; all of them while consent is asked for
 MAX_RESULT = 4_000  # characters that are shown
@@ -46,7 +46,7 @@ def step_markdown(step: ToolStep) -> str:
     summary = f"⚙ <code>{entities(describe_call(call))}</code> {shown}"
     body = [*_arguments(call)]
     if step.status == "done":
-        body += [*_result(step), _note(_consent(step))]
+        body += [*_result(step), *map(_note, _consent(step))]
     return f"{_FOLD}<summary>{summary}</summary>\n\n{join_blocks(*body)}\n\n</details>"
 
 
@@ -195,10 +195,12 @@ def _is_json(text: str) -> bool:
         return False
 
 
-def _consent(step: ToolStep) -> str:
+def _consent(step: ToolStep) -> Iterator[str]:
+    if step.approved is None and step.error in (STOPPED, UNREACHED):  # it may have been asked for
+        return
     consent = {True: "consent: yes", False: "consent: no", None: "consent: not asked for"}[step.approved]
     ran = step.error is None or step.seconds > 0
-    return f"{consent} · under 0.1 s" if ran and step.seconds < _MIN_SECONDS else consent
+    yield f"{consent} · under 0.1 s" if ran and step.seconds < _MIN_SECONDS else consent
 
 
 def _note(text: str) -> str:

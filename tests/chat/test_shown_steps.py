@@ -20,7 +20,7 @@ from nb_backend.events import RawResponse
 from nb_backend.media.attachment import Attachment
 from nb_backend.providers.tool_calls import ToolCall
 from nb_backend.tools.asking import arguments_block
-from nb_backend.tools.step import ToolStep
+from nb_backend.tools.step import STOPPED, ToolStep
 from nb_backend.tools.tool import Tool
 
 FOLD = '<details style="margin-bottom:0.4em">'
@@ -76,6 +76,7 @@ def test_a_step_says_what_was_called_and_what_came_of_it():
     assert shown.count("0.2 s") == 1
     assert "consent: no<" in step_markdown(step(error="refused", approved=False))
     assert "not asked for · under 0.1 s<" in step_markdown(step(seconds=0.01))
+    assert "consent" not in step_markdown(step(error=STOPPED))  # the user may have stopped the question
 
 
 def test_what_consent_is_asked_for_is_whole_and_not_folded():

@@ -50,6 +50,10 @@ def test_what_a_name_stands_for(named, expected):
     assert names_of(*named) == expected
 
 
+def test_names_may_be_separated_by_commas():
+    assert names_of("population,look", "time.now") == ["population", "look", "time.now"]
+
+
 def test_what_has_no_name_of_its_own_is_called_as_its_variable_is():
     bound = partial(population, country="Italy")
     assert names_of("square", "italy", square=lambda n: n * n, italy=bound) == ["square", "italy"]

@@ -29,7 +29,14 @@ def named_tools(named: Sequence[str], names: dict[str, Any]) -> list[Tool]:
     """
     if named and (off := settings.tools_off()):
         raise ValueError(f"tools are turned off by {off}: leave out -T")
-    return [*{id(one): one for name in named for one in _tools_of(name, names)}.values()]
+    given = [part for name in named for part in _parts(name)]
+    return [*{id(one): one for name in given for one in _tools_of(name, names)}.values()]
+
+
+def _parts(name: str) -> list[str]:
+    """Return the names of ``look,run``, or an expression as it is."""
+    parts = name.split(",")
+    return parts if all(part.replace(".", "").isidentifier() for part in parts) else [name]
 
 
 def _tools_of(name: str, names: dict[str, Any]) -> list[Tool]:
