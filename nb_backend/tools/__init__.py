@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .tool import Tool as Tool
 from .tool import tool as tool  # at once: the module of this name would take its place
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from .run_code import run as run
     from .step import ToolStep as ToolStep
     from .variables import look as look
+
+BUILT_IN: Final = ("look", "cells", "run")
+"""The names of the tools that are ready to use."""
 
 _HOMES = {
     "Consent": "consent",

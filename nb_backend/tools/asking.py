@@ -98,9 +98,9 @@ def _is_of_running_cell(shell: Any) -> bool:
 
 
 def _show(shell: Any, tool: Tool, text: str, block: str) -> None:
-    plain = safe_terminal(f"The model calls {_name(tool)}:\n\n{text}\n")
+    plain = safe_terminal(f"The model calls {shown_name(tool.name)}:\n\n{text}\n")
     if hasattr(shell, "kernel"):
-        markdown = f"The model calls **{escape_line(_name(tool))}**:\n\n{block}"
+        markdown = f"The model calls **{escape_line(shown_name(tool.name))}**:\n\n{block}"
         shell.display_pub.publish({"text/markdown": markdown, "text/plain": plain})
     else:
         encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
@@ -114,7 +114,7 @@ def question(tool: Tool, text: str, model: str = "") -> str:
     if (longest := max(map(len, lines))) > _LONG_LINE:
         sizes.append(f"up to {longest:,} characters in a line")
     size = f" ({', '.join(sizes)})" if sizes else ""
-    who = f"{_safe(model)} call {_name(tool)}" if model else f"the model call {_name(tool)}"
+    who = f"{shown_name(model)} call {shown_name(tool.name)}" if model else f"the model call {shown_name(tool.name)}"
     scope = "in this run of the cell" if tool.scope == "cell" else "in this session"
     return f"Let {who}{size}? [y]es, [n]o, [a]lways {scope}, or write why not: "
 
@@ -131,10 +131,6 @@ def answer_of(text: str) -> Consent | None:
     return Consent(False, mask(reason, settings.known_keys()))
 
 
-def _name(tool: Tool) -> str:
-    return _safe(tool.name)
-
-
-def _safe(name: str) -> str:
+def shown_name(name: str) -> str:
     """Return a name in which nothing looks like our own words: without spaces, quotes and hidden characters."""
     return shorten(re.sub(r"[^\w.:/-]", "_", name), 60)

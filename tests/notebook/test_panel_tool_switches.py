@@ -9,7 +9,7 @@ import pytest
 import nb_backend.tools
 from nb_backend import Chat
 from nb_backend.notebook.panel.chat_settings import settings_of
-from nb_backend.notebook.panel.tool_switches import BUILT_IN, switch_tool, switches
+from nb_backend.notebook.panel.tool_switches import switch_tool, switches
 from nb_backend.tools.tool import Tool
 
 POPULATION = Tool("population", "Return the\u202e population.\nOf a country.", {}, len)
@@ -41,7 +41,7 @@ def test_a_tool_that_was_switched_off_can_be_switched_on_again():
 
 
 def test_built_in_tools_are_off_until_they_are_switched_on(monkeypatch):
-    built_in = [name for name in BUILT_IN if name in dir(nb_backend.tools)]
+    built_in = [*nb_backend.tools.BUILT_IN]
     chat = Chat()
     shown = {one["name"]: one["on"] for one in switches(chat, None)}
     assert shown == dict.fromkeys(built_in, False)

@@ -7,18 +7,16 @@ import inspect
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ... import settings
 from ...text import shorten
+from ...tools import BUILT_IN
 from ..prompt.expression import names_read
 from ..prompt.interpolate import RAISED, describe_error, evaluate
 
 if TYPE_CHECKING:
     from ...tools.tool import Tool
-
-BUILT_IN: Final = ("look", "cells", "run")
-"""The tools of ``nb_backend.tools``, which ``-T`` knows by their names."""
 
 
 def named_tools(named: Sequence[str], names: dict[str, Any]) -> list[Tool]:

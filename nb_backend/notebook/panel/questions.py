@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from ...tools.asking import shown_name
 from ...tools.consent import Consent
-from .items.steps import Mask, question_html, shown_name
+from .items.steps import Mask, question_html
 
 if TYPE_CHECKING:
     from ...chat.turn import Turn

@@ -13,7 +13,6 @@ from ...chat.chat import Chat
 from ...text import safe_terminal, truncate
 from ..magic.named_tools import servers_connected
 
-BUILT_IN = ("look", "cells", "run")
 _MAX_ABOUT = 100  # characters of a description
 _switched_off: WeakKeyDictionary[Chat, dict[str, Any]] = WeakKeyDictionary()
 """The tools of a chat that were switched off, by name, to switch them on again."""
@@ -63,10 +62,8 @@ def _known(chat: Chat, shell: Any) -> dict[str, Any]:
     known = {**known, **{name: one for name, one in _switched_off.get(chat, {}).items() if name not in known}}
     for one in _in_variables(shell):
         known.setdefault(one.name, one)
-    available = dir(tools)
-    for name in BUILT_IN:
-        if name not in known and name in available:
-            known[name] = getattr(tools, name)
+    for name in tools.BUILT_IN:
+        known.setdefault(name, getattr(tools, name))
     return known
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from ... import background, settings
 from ...redaction import has_key, is_secret_name
 from ...text import shorten
+from .. import BUILT_IN
 from ..tool import Tool, ToolFailed
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 _INSTALL = "MCP servers need the package mcp: pip install 'nb_backend[mcp]'"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
-_BUILT_IN = frozenset({"look", "cells", "run"})
 _AFFIXES = re.compile(r"^(mcp|server)[-_]+|[-_]+(mcp|server)$")
 
 servers: dict[str, McpServer] = {}
@@ -56,7 +56,7 @@ def connect(
     target, name = _target(command_or_url, env), name or name_of(command_or_url)
     if not _NAME.fullmatch(name):
         raise ValueError(f"{shorten(name)!r} cannot name an MCP server: write letters, digits, _ and -, such as time")
-    if name in _BUILT_IN:
+    if name in BUILT_IN:
         raise ValueError(f"{name} is a tool of nb_backend: give the MCP server another name")
     server = servers.get(name)
     if server is not None and server.target != target:

@@ -6,7 +6,6 @@ character escaped, and passes ``sanitize.clean``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from html import escape
@@ -17,7 +16,8 @@ from ....markdown.html.block import ImageKey, image_html
 from ....markdown.html.code import code_html
 from ....markdown.html.sanitize import clean
 from ....providers.tool_calls import ToolCall
-from ....text import duration, shorten, unicode_text, visible
+from ....text import duration, unicode_text, visible
+from ....tools.asking import shown_name
 from ....tools.step import ToolStep
 
 Mask = Callable[[str], str]
@@ -68,11 +68,6 @@ def state_of(step: ToolStep, asked: str = "") -> str:
     parts += [one_line(step.error, 80)] if step.error is not None else []
     parts += [duration(step.seconds)] if step.seconds >= 0.05 else []
     return " · ".join(parts)
-
-
-def shown_name(name: str) -> str:
-    """Return the name of a tool in which nothing looks like our own words: without spaces and hidden characters."""
-    return shorten(re.sub(r"[^\w.:/-]", "_", name), 60)
 
 
 def _arguments(call: ToolCall) -> list[tuple[str, str, str]]:
