@@ -464,7 +464,8 @@ class TestNames:
             disconnect("gone")
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_forked_child_neither_holds_nor_ends_a_server(raw):
     server = connect([*RAW, "banner"], "held")
     (transport,) = [one for one in process._running if one._command[-1:] == ["banner"]]
