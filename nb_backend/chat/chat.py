@@ -17,7 +17,7 @@ from ..providers.registry import provider_named, resolve
 from ..services import split_model
 from ..text import truncate
 from ..tools.consent import Approve, Asker, Consents, check_approve
-from ..tools.tool import Tool, as_tools, joined
+from ..tools.tool import Tool, as_tools, joined, listed
 from ..typing import Messages
 from .answer import Answer
 from .cache import AnswerCache
@@ -112,7 +112,7 @@ class Chat(McpTools, SavedChat):
             provider_named(api)
         self._system = system_text(system)
         self._title: str | None = None
-        self.tools: list[Any] = as_tools(tools)
+        self.tools = as_tools(tools)
         self.max_steps = max_steps
         self.approve = check_approve(approve)
         if type(max_steps) is not int or max_steps < 0:
@@ -150,6 +150,15 @@ class Chat(McpTools, SavedChat):
     def effort(self, effort: str | None) -> None:
         others = {name: value for name, value in self.params.items() if name != "effort"}
         self.params = others if check_effort(effort) is None else {**others, "effort": effort}
+
+    @property
+    def tools(self) -> list[Any]:
+        """The functions that the model may call, a list that you may change; assign one, several or ``None``."""
+        return self._tools
+
+    @tools.setter
+    def tools(self, tools: Any) -> None:
+        self._tools = tools if isinstance(tools, list) else listed(tools)
 
     @property
     def title(self) -> str:

@@ -166,8 +166,9 @@ def test_the_list_of_a_chat_may_be_changed():
     assert names(chat, tools=tool(other, name="third")) == ["other", "weather", "third"]
     chat.tools = other  # type: ignore[assignment]
     assert names(chat) == ["other"]
-    chat.tools = []
-    assert names(chat) == []
+    assert chat.tools == [other]
+    chat.tools = None  # type: ignore[assignment]
+    assert names(chat) == chat.tools == []
     assert "tools" not in chat.request("x").params
     chat.tools = ["other"]
     with pytest.raises(TypeError, match="a tool is a function, not str"):
