@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -12,12 +13,18 @@ from scripted_calls import results, tool_call
 SERVER = Path(__file__).parents[1] / "support" / "raw_mcp_server.py"
 
 
+def is_the_server(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):  # it ends just now
+        return str(SERVER) in process.cmdline()
+    return False
+
+
 def test_a_server_is_added_asked_about_called_and_removed(kernel, engine):
     added = kernel.run(f'%backend mcp add raw {sys.executable} -S "{SERVER}"')
     shown = added.of("execute_result")[0]["data"]["text/markdown"]
     assert "raw.old" in shown
     assert "`%%backend -T raw`" in shown
-    (server,) = [one for one in psutil.Process().children(recursive=True) if str(SERVER) in one.cmdline()]
+    (server,) = [one for one in psutil.Process().children(recursive=True) if is_the_server(one)]
 
     engine.enqueue("I look. ", tool_call("raw__mixed", city="Rome"))
     engine.enqueue("Done.")
