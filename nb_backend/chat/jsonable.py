@@ -9,7 +9,7 @@ from typing import Any
 from ..media.attachment import Attachment
 from ..redaction import is_secret_name, mask
 
-MAX_DEPTH = 100  # nested lists and objects; deeper data might not be readable where it is loaded
+MAX_DEPTH = 110  # nested lists and objects: around an event, which has at most 100; deeper data may not be readable
 
 
 def plain(value: Any, keys: Sequence[str] = (), depth: int = MAX_DEPTH) -> Any:

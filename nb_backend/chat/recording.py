@@ -102,8 +102,8 @@ class EventRecorder:
         self._close()
         last = [self._usage] if self._usage else []
         events: list[dict[str, Any]] = plain(self._events + last, [key] if key else [])
-        # the text of a reasoning event is in its field "token", a name that reads like a secret
-        return [event if event["type"] == "reasoning" else without_secrets(event) for event in events]
+        # names that read like secrets: the field "token" of reasoning, an argument "key" of a call in a state
+        return [event if event["type"] in ("reasoning", "state") else without_secrets(event) for event in events]
 
     def _add(self, kind: str, text: str) -> None:
         if kind != self._kind:

@@ -226,6 +226,7 @@ EVENTS = st.lists(
         st.just(RawResponse(type="usage", usage={"completion_tokens": 3})),
         st.just(RawResponse(type="log", log={"secret": "x"})),
         st.just(RawResponse(type="tool_calls", tool_calls=[{"id": 1}])),
+        st.just(RawResponse(type="state", state=[{"functionCall": {"name": "lookup", "args": {"key": "a"}}}])),
     ),
     max_size=20,
 )
@@ -240,7 +241,7 @@ def test_any_events_are_replayed_as_the_same_answer(events):
     for kept in recording.events():
         assert kept["type"] != "log"
         again.add(RawResponse(**kept))
-    for name in ("text", "reasoning", "usage", "finish_reason", "images"):
+    for name in ("text", "reasoning", "usage", "finish_reason", "images", "state"):
         assert getattr(again, name) == getattr(first, name)
     assert again.alts == first.alts
 

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from nb_backend import Chat
+from nb_backend.providers.json_pieces import MAX_DEPTH
 
 NAMES = ("chat.json", "chat.md", "chat.ipynb")
 posix = pytest.mark.skipif(sys.platform == "win32", reason="is about POSIX")
@@ -87,6 +88,15 @@ def nested(levels: int) -> list:
 def deeper(levels: int, call) -> None:
     """Call a function this deep in the stack."""
     return deeper(levels - 1, call) if levels else call()
+
+
+def test_what_a_service_wants_back_is_kept_however_deep_an_event_may_be(tmp_path):
+    chat = chat_of("a", "b")
+    state = {"owner": "x", "items": nested(MAX_DEPTH - 1)}
+    chat.messages[1] |= {"rounds": [{"text": "b", "steps": [], "state": state}]}
+    chat.save(tmp_path / "chat.json")
+    saved = Chat.load(tmp_path / "chat.json")
+    assert saved.messages[1]["rounds"][0]["state"] == state
 
 
 def test_a_file_that_was_written_can_be_read_deep_in_the_stack(tmp_path):
