@@ -16,7 +16,7 @@ from ..capture import is_captured
 from ..markdown.elements import code_block, escape_line
 from ..providers.tool_calls import ToolCall
 from ..redaction import mask
-from ..text import counted, safe_terminal, shorten
+from ..text import counted, safe_terminal, shorten, visible
 from .consent import Consent
 from .tool import Tool
 
@@ -63,7 +63,7 @@ def _ask(call: ToolCall, tool: Tool, model: str, is_shown: bool) -> Consent | No
         return None
     text, _ = arguments_of(call, tool)
     if not is_shown:
-        _show(shell, tool, text, arguments_block(call, tool))
+        _show(shell, f"{shown_name(model) if model else 'The model'} calls", tool, text, arguments_block(call, tool))
     read = getattr(getattr(shell, "kernel", None), "raw_input", builtins.input)
     prompt = question(tool, text, model)
     try:
@@ -97,10 +97,11 @@ def _is_of_running_cell(shell: Any) -> bool:
     return bool(is_running and one == other)
 
 
-def _show(shell: Any, tool: Tool, text: str, block: str) -> None:
-    plain = safe_terminal(f"The model calls {shown_name(tool.name)}:\n\n{text}\n")
+def _show(shell: Any, calls: str, tool: Tool, text: str, block: str) -> None:
+    indented = "\n".join(f"    {visible(line)}" for line in text.split("\n"))  # no line of it looks like one of ours
+    plain = safe_terminal(f"{calls} {shown_name(tool.name)}:\n\n{indented}\n")
     if hasattr(shell, "kernel"):
-        markdown = f"The model calls **{escape_line(shown_name(tool.name))}**:\n\n{block}"
+        markdown = f"{escape_line(calls)} **{escape_line(shown_name(tool.name))}**:\n\n{block}"
         shell.display_pub.publish({"text/markdown": markdown, "text/plain": plain})
     else:
         encoding = getattr(sys.stdout, "encoding", None) or "utf-8"

@@ -78,7 +78,7 @@ def test_a_call_is_printed_and_asked_about(terminal, engine):
     terminal.expect_exact(
         "Let the model call drop (3 lines)? [y]es, [n]o, [a]lways in this session, or write why not: "
     )
-    assert '"row": "\\u001b[2K3[U+202E]"' in terminal.before
+    assert '\r\n      "row": "\\u001b[2K3[U+202E]"\r\n' in terminal.before  # indented: it looks like no line of ours
     terminal.sendline("y")
     terminal.expect_exact("Dropped.")
     terminal.expect_exact("In [5]: ")
