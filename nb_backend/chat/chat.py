@@ -264,7 +264,7 @@ class Chat(McpTools, SavedChat):
             remarks=remarks,
             tools={one.wire_name: one for one in tools if isinstance(one, Tool)},
             max_steps=self.max_steps,
-            consents=Consents(self.approve, _asker() if tools else None, run),
+            consents=Consents(check_approve(self.approve), _asker() if tools else None, run),
             act=act,
         )
 

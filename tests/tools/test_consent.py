@@ -58,6 +58,12 @@ class TestApprove:
         (step,) = await steps(Consents(approve), tool=drop_tool())
         assert (step.error, step.approved, step.content) == (said, False, f"Error: {said}")
 
+    def test_what_is_assigned_later_is_checked_too(self):
+        chat = Chat()
+        chat.approve = True  # type: ignore[assignment]
+        with pytest.raises(ValueError, match='approve must be a function of a ToolCall, "always" or "never", not True'):
+            chat.request("Hi")
+
     async def test_an_async_function_decides_as_well(self):
         async def approve(call: ToolCall) -> bool:
             await asyncio.sleep(0)
