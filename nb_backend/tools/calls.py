@@ -89,16 +89,16 @@ async def _carry_out_one(
 ) -> None:
     tool = tools.get(call.name)
     step = ToolStep(call if tool is None else replace(call, name=tool.name))
-    started = time.monotonic()
+    started: float | None = None
     try:
         if off := settings.tools_off():
-            raise _CallError(f"tools are turned off by {off}")
+            raise ToolFailed(f"tools are turned off by {off}")
         if at >= MAX_CALLS:
-            raise _CallError(f"only {MAX_CALLS} calls are carried out at a time: call again")
+            raise ToolFailed(f"only {MAX_CALLS} calls are carried out at a time: call again")
         if tool is None:
-            raise _CallError(f"there is no tool {shorten(call.name)!r}; the tools are {', '.join(tools) or 'none'}")
+            raise ToolFailed(f"there is no tool {shorten(call.name)!r}; the tools are {', '.join(tools) or 'none'}")
         if call.unparsed:
-            raise _CallError(f"the arguments are not a JSON object: {shorten(call.unparsed, 100)}")
+            raise ToolFailed(f"the arguments are not a JSON object: {shorten(call.unparsed, 100)}")
         arguments = _checked(tool, call)
         if tool.approve:
             async with asking:
@@ -107,28 +107,26 @@ async def _carry_out_one(
                     consent = await consents.decide(step.call, tool)
             step = replace(step, approved=consent.approved)
             if not consent.approved:
-                raise _CallError(consent.reason)
+                raise ToolFailed(consent.reason)
         async with running:
             note(replace(step, status="running"))
             started = time.monotonic()
             text, images = await _result_of(tool, arguments)
-        step = replace(step, result=text, images=images, seconds=time.monotonic() - started)
+        step = replace(step, result=text, images=images)
     except asyncio.CancelledError:
         raise
-    except _CallError as error:
-        step = replace(step, error=_masked(str(error)))
     except ToolFailed as error:
-        step = replace(step, error=_masked(str(error)), seconds=time.monotonic() - started)
+        step = replace(step, error=_masked(str(error)))
     except BaseException as error:
-        step = replace(step, error=describe_failure(error), seconds=time.monotonic() - started)
-    note(step)
+        step = replace(step, error=describe_failure(error))
+    note(step if started is None else replace(step, seconds=time.monotonic() - started))
 
 
 def _checked(tool: Tool, call: ToolCall) -> dict[str, Any]:
     try:
         return tool.check(deepcopy(call.arguments))  # what is shown stays what was asked for
     except ValueError as error:
-        raise _CallError(f"wrong arguments: {error}") from None
+        raise ToolFailed(f"wrong arguments: {error}") from None
 
 
 async def _result_of(tool: Tool, arguments: dict[str, Any]) -> Result:
@@ -262,7 +260,3 @@ def describe_failure(error: BaseException) -> str:
 
 def _masked(text: str) -> str:
     return shorten(mask(text, settings.known_keys()), _MAX_ERROR)
-
-
-class _CallError(ToolFailed):
-    """A call that has no result, in one line for the model."""
