@@ -231,17 +231,28 @@ async def on_user_thread(function: Callable[[], T]) -> T:
 
 @contextmanager
 def raised_interrupts() -> Iterator[None]:
-    """Raise an interrupt at once: in a cell that awaits, ipykernel would only cancel the next ``await``."""
+    """Raise an interrupt at once: in a cell that awaits, ipykernel would only cancel the next ``await``.
+
+    It is raised at the end again if the code inside has caught it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = signal.getsignal(signal.SIGINT)
+    noted: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        signal.default_int_handler(number, frame)
+
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, interrupt)
         yield
     finally:
         if before is not None:  # None is a handler that was not installed from Python
             signal.signal(signal.SIGINT, before)
+    if noted:
+        raise KeyboardInterrupt
 
 
 def check_may_block() -> None:

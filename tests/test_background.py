@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -413,3 +414,17 @@ class TestOnUserThread:
 
         self.both_waits(work)
         assert run(double(21)) == 42
+
+
+def test_an_interrupt_that_code_catches_is_raised_at_its_end():
+    reached = []
+
+    def interrupted() -> None:
+        with background.raised_interrupts():
+            with suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            reached.append("the end")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert reached
