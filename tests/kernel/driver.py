@@ -132,8 +132,13 @@ class Kernel:
     ) -> Run:
         return self.finish(self.start(code, cell, deleted), on_message)
 
-    def run_and_answer(self, code: str, *answers: str | Callable[[], object], cell: str | None = None) -> Run:
-        """Run a cell and answer its calls of ``input``: with a text, or by a function, as that of an interrupt."""
+    def run_and_answer(
+        self, code: str, *answers: str | Callable[[], object], cell: str | None = None, started: str = ""
+    ) -> Run:
+        """Run a cell and answer its calls of ``input``: with a text, or by a function, as that of an interrupt.
+
+        ``started`` is the message of a cell that was sent before.
+        """
         left = [*answers]
         asked: list[tuple[str, int]] = []
 
@@ -147,7 +152,7 @@ class Kernel:
             else:
                 reply()
 
-        run = self.finish(self.start(code, cell, allow_stdin=True), on_wait=answer)
+        run = self.finish(started or self.start(code, cell, allow_stdin=True), on_wait=answer)
         run.prompts = [prompt for prompt, _ in asked]
         run.shown_when_asked = [Run(run.messages[:count]).markdown for _, count in asked]
         return run

@@ -102,17 +102,13 @@ def test_an_interrupt_of_the_question_keeps_text_and_steps(kernel, engine, prefi
     engine.enqueue("I look first. ", tool_call("free"))
     engine.enqueue("Then I act. ", tool_call("run", code="1"), tool_call("run", code="2"))
     asking = f"{prefix}%%backend -T free -T execute -o answer\nDo it."
-    queued: list[str] = []
-
-    def interrupt() -> None:
-        queued.append(kernel.start("'queued'"))
-        kernel.manager.interrupt_kernel()
-
-    run = kernel.run_and_answer(asking, interrupt)
+    started = kernel.start(asking, allow_stdin=True)
+    queued = kernel.start("'queued'")  # long before the interrupt: the kernel aborts only what it has received by then
+    run = kernel.run_and_answer("", kernel.manager.interrupt_kernel, started=started)
     assert run.stop == ("KeyboardInterrupt", "KeyboardInterrupt: stopped; the text so far is kept")
     assert "I look first." in run.markdown[-1]
     assert "stopped" in run.markdown[-1]
-    assert kernel.finish(queued[0]).reply["status"] == "aborted"  # it waited, and does not run after an interrupt
+    assert kernel.finish(queued).reply["status"] == "aborted"  # it waited, and does not run after an interrupt
     steps = kernel.run("[(one.call.name, one.result, one.error) for one in answer.steps]").result
     assert steps is not None
     assert " ".join(steps.split()) == str([("free", "free", None), *[("run", "", "stopped by the user")] * 2])
