@@ -18,18 +18,20 @@
         class: /^(task-list-item(-checkbox)?|language-[\w+#.-]+|highlight|[a-z]{1,3}\d?| )*$/,
         style: /^(text-align:(left|center|right)|line-height: 125%;)$/,
     });
+    const ours = {DETAILS: /^margin-bottom: ?0\.4em;?$/, DIV: /^margin: ?0\.4em 0;?$/};  // folds and notes of steps
     const own = element => converted
         ? element.matches('a.anchor-link, div.highlight') : element.matches('a.jp-InternalAnchorLink');
     const unlike = element => {
         const formula = element.closest('mjx-container');
         if (own(element)) return element.attributes.length > 4;  // an element of the front end
-        if (formula ? active.test(element.tagName) : !tags.has(element.tagName)) return true;
+        const known = tags.has(element.tagName) || ours[element.tagName]?.test(element.getAttribute('style'));
+        if (formula ? active.test(element.tagName) : !known) return true;
         if (element.tagName === 'INPUT' && !element.disabled) return true;
         if (!converted && /^https?:/.test(element.getAttribute('href') ?? '') && element.rel !== 'noopener') return true;
         return [...element.attributes].some(({name, value}) => formula
             ? /^(on.*|href|id|src)$/i.test(name) || (name === 'style' && /url\(|position:\s*(fixed|absolute)/i.test(value))
             : !(converted && name === 'id' && /^H\d$/.test(element.tagName))
-                && !(element.tagName === 'DETAILS' && name === 'style' && /^margin-bottom: ?0\.4em;?$/.test(value))
+                && !(name === 'style' && ours[element.tagName]?.test(value))
                 && (!(name in allowed) || !(allowed[name].test(value) || value === '')));
     };
     const root = converted ? document : jupyterapp.shell.currentWidget.content.widgets[i].node;
