@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
@@ -126,10 +127,11 @@ def as_tools(given: Any) -> list[Any]:
         if isinstance(one, dict) and any(map(callable, one.values())):
             raise TypeError("tools are a list of functions, not a dict of them")
         made = one if isinstance(one, Tool | dict) else tool(one)
-        same = [other for other in tools if isinstance(made, Tool) and _is_same(other, made)]
-        tools = [other for other in tools if other not in same] + [made]
-    names = [one.wire_name for one in tools if isinstance(one, Tool)]
-    if twice := next((name for at, name in enumerate(names) if name in names[:at]), None):
+        if isinstance(made, Tool):
+            tools = [other for other in tools if not _is_same(other, made)]
+        tools.append(made)
+    sent = Counter(one.wire_name for one in tools if isinstance(one, Tool))
+    if twice := next((name for name, count in sent.items() if count > 1), None):
         raise ValueError(f"two tools are called {twice}: give one another name with tool(function, name=…)")
     return tools
 
