@@ -25,9 +25,11 @@ from ..media.convert import attach
 from ..media.sniff import DISPLAY_TYPES, media_type, shown_bytes
 from ..text import counted
 from .descriptors import take_descriptors
+from .values import bundle_text
 
 MAX_TEXT = 16_000  # characters: the first and the last ones
 MAX_IMAGES = 8
+_MAX_READ = 100_000  # characters of HTML, from which its text is taken
 _MAX_IMAGE_BYTES = 20 * 2**20  # of all images
 _NO_INPUT = "code that a model runs cannot ask for input: write the value into the code"
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\r(?=\n)")  # colors, and the line ends of a terminal
@@ -117,7 +119,11 @@ class Captured:
             if (media_type(data) or "").startswith("image/"):
                 self._add_image(data)
                 return
-        text = next((text for kind in _TEXT_TYPES if isinstance(text := bundle.get(kind), str)), "")
+        plain = bundle.get("text/plain")
+        text = plain if isinstance(plain, str) else ""
+        if not text or text.startswith("<"):  # it may be only the name of a class, as that of ``HTML``
+            read = {kind: data[:_MAX_READ] if isinstance(data, str) else data for kind, data in bundle.items()}
+            text = bundle_text(read) or text
         if text:
             self._text.add(f"{prefix}{text}\n")
 
@@ -217,7 +223,6 @@ class _Stream(io.TextIOBase):
         return getattr(self._shown, name)
 
 
-_TEXT_TYPES = ("text/plain", "text/markdown", "text/latex")
 _LEFT_ALONE = (("displayhook", "exec_result"), ("", "last_execution_result"), ("", "last_execution_succeeded"))
 
 

@@ -90,7 +90,7 @@ def _shown_text(value: Any) -> str:
     """Return the text that a notebook shows for a value: of its mime bundle, its own, or that of its HTML."""
     if type(value).__module__ == "builtins":
         return _plain(value)
-    if (text := _bundle_text(_call(value, "_repr_mimebundle_", include=_BUNDLE_TYPES, exclude=None))) is not None:
+    if (text := bundle_text(_call(value, "_repr_mimebundle_", include=_BUNDLE_TYPES, exclude=None))) is not None:
         return _cut(text)
     own = _plain(value)
     if not (_NAME_ONLY.fullmatch(own) or _has_address(value)):
@@ -108,7 +108,7 @@ def _has_address(value: Any) -> bool:
     return False
 
 
-def _bundle_text(bundle: Any) -> str | None:
+def bundle_text(bundle: Any) -> str | None:
     """Return the text of a mime bundle; ``None`` if it has none, or only the name of the object's class."""
     if not isinstance(bundle, Mapping):
         return None

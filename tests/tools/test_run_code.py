@@ -53,6 +53,7 @@ def run(shell):
         ("x = )", "SyntaxError: unmatched ')' (line 1)"),
         ("import sys\nsys.exit(3)", "SystemExit: 3 (line 2)"),
         ("from IPython.display import display\ndisplay({'a': 1})", "{'a': 1}"),
+        ("from IPython.display import *\ndisplay(HTML('<b>5</b>'), Markdown('# Hi'))", "5\n# Hi"),
         ("%%capture out\nprint(1)", "(it ran without an error and shows nothing)"),
         ("import asyncio\nawait asyncio.sleep(0)\nprint(1)\nawait asyncio.sleep(0, 'x')", "1\nOut: 'x'"),
         ("import sys\nsys.displayhook(7)", "Out: 7"),
