@@ -340,5 +340,14 @@ class AnswerStream(AsyncIterator[RawResponse]):
         """Put the answer into the cache, or give a replayed one its original times."""
         if self._cached is not None:
             self._cached.restore(self.answer)
-        elif self._recorder and self._recorder.has_content and self.answer.complete:
+        elif self._recorder and self._recorder.has_content and self.answer.complete and not self._lacked_the_user:
             self._request.record(self.answer, self._recorder)
+
+    @property
+    def _lacked_the_user(self) -> bool:
+        """Whether a call was refused because nobody could be asked: the next run may have somebody."""
+        if not self.answer.steps:
+            return False
+        from ..tools.consent import NOBODY
+
+        return any(step.error == NOBODY.reason for step in self.answer.steps)

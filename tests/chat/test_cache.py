@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from image_serving import PNG, images, uri
 from png import png
+from scripted_calls import tool_call
 from serving import serving
 
 from nb_backend import Answer, AuthError, BackendError, Chat, RawResponse, ServerError, attach, settings
@@ -157,6 +158,15 @@ async def test_failed_and_empty_answers_are_not_cached(backend, folder, steps, f
     else:
         await Chat().ask("Hi")
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(("approve", "stored"), [(None, 0), ("never", 1), ("always", 1)])
+async def test_an_answer_whose_call_nobody_could_be_asked_about_is_not_cached(backend, folder, approve, stored):
+    drop = Tool("drop", "", {"type": "object", "properties": {}}, lambda: "done", approve=True)
+    backend.engine.enqueue(tool_call("drop"))
+    backend.engine.enqueue("Well.")
+    await Chat(tools=[drop], cache=folder, approve=approve).ask("Drop it.")
+    assert AnswerCache(folder).size()[0] == stored
 
 
 async def test_stopped_answers_are_not_cached(backend, folder):
