@@ -18,8 +18,8 @@ from nb_backend.providers.openai_api import ChunkReader
 from nb_backend.providers.reader import ResponseReader
 from nb_backend.redaction import redact
 
-SIZE = 10_000  # bytes of the shorter text
-IGNORED_SECONDS = 0.05  # shorter times are not compared
+SIZE = 5_000  # bytes of the shorter text
+IGNORED_SECONDS = 0.0125  # shorter times are not compared
 
 # Typical fragments of what the functions read: events, files, Markdown, expressions, secrets.
 FRAGMENTS = (
