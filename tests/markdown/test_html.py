@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from runpy import run_path
 
 import pytest
-from cpu_time import cpu_seconds
+from cpu_time import is_linear
 from html_blocks import html_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -350,17 +349,12 @@ BLOWUPS = [
 ]  # fmt: skip
 
 
-def grows(work: Callable[[int], object], size: int) -> float:
-    """Return the CPU time for a text divided by that for a quarter of it; the minimum of three trials."""
-    return min(cpu_seconds(lambda: work(4 * size)) / max(cpu_seconds(lambda: work(size)), 0.02) for _ in range(3))
-
-
 @pytest.mark.parametrize("fragment", BLOWUPS)
 def test_linear_time(fragment: str) -> None:
     def work(size: int) -> None:
         html_blocks((fragment * (size // len(fragment) + 1))[:size])
 
-    assert grows(work, 10_000) < 9  # 4 when linear, 16 when quadratic
+    assert is_linear(work, 10_000)
 
 
 def test_blocks_that_are_done_are_not_parsed_again() -> None:
@@ -370,7 +364,7 @@ def test_blocks_that_are_done_are_not_parsed_again() -> None:
             text += f"Paragraph {i} with *words*.\n\n" if i % 2 else f"# Heading {i}\n- item\n"
             html.update(text)
 
-    assert grows(work, 300) < 9
+    assert is_linear(work, 300)
 
 
 def test_references_do_not_multiply() -> None:

@@ -24,6 +24,11 @@ def cpu_seconds(work: Callable[[], object]) -> float:
             gc.enable()
 
 
+def is_linear(work: Callable[[int], object], size: int) -> bool:
+    """Whether four times the size takes less than nine times as long, in one of three trials; quadratic is sixteen."""
+    return any(cpu_seconds(lambda: work(4 * size)) < 9 * max(cpu_seconds(lambda: work(size)), 0.02) for _ in range(3))
+
+
 @contextmanager
 def cpu_time(most: float) -> Iterator[None]:
     """Fail the test as soon as the block has taken ``most`` seconds of CPU time."""
