@@ -414,10 +414,12 @@ def test_finish_replaces_the_panel_by_the_open_transcript(nb: Notebook, engine: 
     nb.output(0).get_by_text("First answer").wait_for()
 
 
-COUNT_REPLIES = """() => {
-    window.nbReplies = 0;
-    jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.iopubMessage.connect((_, message) => {
-        window.nbReplies += message.content.data?.content?.type === 'reply';
+NOTE_KEPT_DRAFTS = """() => {
+    const asked = new Set();
+    jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.anyMessage.connect((_, { msg, direction }) => {
+        const { type, id, text } = msg.content.data?.content ?? {};
+        if (direction === 'send' && type === 'draft' && text === 'a draft') asked.add(id);
+        if (direction === 'recv' && type === 'reply' && asked.has(id)) window.nbKept = true;
     });
 }"""
 
@@ -426,9 +428,9 @@ def test_after_a_reload_the_panel_and_its_transcript_continue(nb: Notebook, engi
     panel = opened(nb)
     panel.ask("one")
     panel.wait(re.compile("on this machine"))
-    nb.page.evaluate(COUNT_REPLIES)
+    nb.page.evaluate(NOTE_KEPT_DRAFTS)
     panel.box.fill("a draft")
-    nb.page.wait_for_function("() => window.nbReplies")
+    nb.page.wait_for_function("() => window.nbKept")
     nb.output(0).get_by_text(re.compile("Transcript")).wait_for()
     nb.save()
     nb.reload()
