@@ -40,7 +40,7 @@ def hold_open_formula(text: str, tokens: list[Token], first_line: int = 0) -> st
     end = len(lines) if lines[-1].strip(" \t") else len(lines) - 1  # the last line may be that which starts
     leaf = 0  # the line in which the last text starts
     for token in tokens:
-        if token.type in ("fence", "code_block") and token.map:
+        if token.type in ("fence", "code_block", "math_block") and token.map:
             first_line = max(first_line, token.map[1])
         elif token.type == "inline" and token.map and token.content:
             leaf = token.map[0]

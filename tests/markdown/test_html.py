@@ -171,7 +171,8 @@ LINES = [
     "word", "word | b", "--- | ---", "| $|a|$ | b |", "---", "===", "- a", "- b", "  c", "    d", "1. a", "2. b", "2",
     "> q", "> $$", "$$", "$$ y", "x = 1", "\\[", "\\]", "\\begin{align}", "\\end{align}", "```", "~~~", "# h", "",
     "", "", "[r]: https://e.x/y", '"title', 'title"', "[r]", "[r] [s]", "[s]:", "https://e.x/z", "  $$", "  ", "* * *",
-    "-", "+ a", "- [ ] t", "\t", "<!-- c", "-->", "| a |", "|---|",
+    "-", "+ a", "- [ ] t", "\t", "<!-- c", "-->", "| a |", "|---|", "- $$", "\\[ $$", "\\(", "\\)", "$x_1",
+    "| $x_1 | b |",
 ]  # fmt: skip
 
 
@@ -185,6 +186,30 @@ def test_a_formula_in_a_quote_is_found_before_what_follows_it() -> None:
     text = "> $$\n> q\n> $$\n[s]:\n  $$\nword\n- t\n$$ y"
     assert stream(list(text)) == blocks_of(text)
     assert '<div class="nbb-math"' in blocks_of(text)[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "word\n\\[\n> $$\n\\]\nword",
+        "word\n\\[\n- a $$\n\\]\nword",
+        "word\n\\[\n1. $$\n> $$\n- $$\n\\]\nword",
+        "word\n\\\\[\n> $$\n\\\\]\nword",
+        "word\n> \\[\n> - $$\n> \\]\nword",
+        "word\n\\[ $$\n```\n\\]\nword\n```\nword",
+        "word\n\\[\n```\n$$\n\\]\nword",
+        "word\n\\(\n> $$\n\\)\nword",
+        "word\n$$\n> \\[\n$$\nword",
+        "word\n$$\n\\[\n- a\n$$\n\\]\nword",
+        "word\n\\begin{align}\n> $$\n\\end{align}\nword",
+        "word\n# $x_1\ny$\nword",
+        "word\n| $x_1 | b |\n|---|---|\nword",
+        "$x_1\n| $x_1 | b |\n|---|---|\n\n- $$\nword",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 3])
+def test_what_is_held_back_settles_nothing(text: str, size: int) -> None:
+    assert stream([text[at : at + size] for at in range(0, len(text), size)]) == blocks_of(text)
 
 
 @settings(max_examples=200, deadline=None)

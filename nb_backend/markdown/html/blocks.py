@@ -127,24 +127,31 @@ class HtmlBlocks:
         parsed = parse_blocks(source, found)
         blocks = _top_level_blocks(parsed.tokens)
         done = len(blocks) if is_whole else _first_open_block(blocks, source.split("\n"), parsed)
-        if not is_whole and ("$" in source or "\\" in source):
-            blocks = self._hold_open_formula(source, blocks, done)
         starts = [0, *(match.end() for match in _line_end.finditer(raw)), len(raw)]
         line = blocks[done].start if done < len(blocks) else len(starts) - 1
         self._keep_references(found.maps[0], line if done else 0, held)
-        ends = [self._done_chars + starts[block.start] for block in blocks[1:]] + [len(text)]
+        shown = blocks
+        if not is_whole and ("$" in source or "\\" in source):
+            shown = self._hold_open_formula(source, blocks, done)
+        first_lines = [block.start for block in (*blocks[1 : done + 1], *shown[done + 1 :])]
+        ends = [self._done_chars + starts[first_line] for first_line in first_lines] + [len(text)]
         if done:
             self._done_chars = ends[done - 1]
-        return self._write(blocks, done, ends, LinkTargets(self._addresses, self._image_key, found, held))
+        return self._write(shown, done, ends, LinkTargets(self._addresses, self._image_key, found, held))
 
     def _hold_open_formula(self, source: str, blocks: list[_Block], done: int) -> list[_Block]:
-        """Return the blocks with a placeholder for the formula at the end that is still open."""
+        """Return the blocks with a placeholder for the formula at the end that is still open.
+
+        What is held back is shown differently, but settles nothing: the finished blocks and where they end stay.
+        """
         tokens = [token for block in blocks for token in block.tokens]
         settled = blocks[done].start if done < len(blocks) else source.count("\n")
         shown = hold_open_formula(source, tokens, settled)
         if shown is None:
             return blocks
-        return [*blocks[:done], *_top_level_blocks(parse_blocks(shown, ChainMap({}, self._references)).tokens)[done:]]
+        rest = "\n".join(shown.split("\n")[settled:])  # as the blocks before may not be found without what is held
+        found = _top_level_blocks(parse_blocks(rest, ChainMap({}, self._references)).tokens)
+        return [*blocks[:done], *(_Block(settled + b.start, settled + b.end, b.tokens) for b in found)]
 
     def _keep_references(self, found: References, line: int, held: DataUriPlaceholders) -> None:
         """Keep the definitions that end before a line: the text up to there is not parsed again."""
