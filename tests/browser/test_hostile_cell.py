@@ -71,11 +71,11 @@ def shown_at_prefixes() -> dict[str, str]:
 def shown_at_the_end() -> dict[str, str]:
     """Return each Markdown that a cell shows of ended hostile answers of a server whose other texts are hostile too."""
     shown: dict[str, str] = {}
-    for text in HOSTILE:
+    for number, text in enumerate(HOSTILE):
         everywhere = Answer(text=text, reasoning=text, provider={"label": text, "model": text}, finish_reason=text)
         call = ToolCall(text, text, {text: text})
-        for at, step in enumerate([ToolStep(call, text), ToolStep(call, error=text), ToolStep(call, status="asking")]):
-            everywhere.add(step_event(0, at, step))
+        steps = [ToolStep(call, text), ToolStep(call, error=text), ToolStep(call, status="asking")]
+        everywhere.add(step_event(0, 0, steps[number % len(steps)]))
         everywhere.add(RawResponse(type="sources", sources=hostile_sources(text)))
         shown[published(everywhere, "markdown")["text/markdown"]] = text
         shown[published(Answer(text=f'"{text}'), "json")["text/markdown"]] = text
