@@ -23,6 +23,8 @@ def repaired(text: str) -> str | None:
     text = text.strip()
     if not text.startswith(("{", "[")) or len(text) > _MAX_CHARS or _MISSING_VALUE.search(text):
         return None
+    if _ESCAPE.sub("", text).count('"') % 2:  # cut off inside a string, whose brackets would be taken for its end
+        return None
     try:
         from json_repair import repair_json
     except ImportError:

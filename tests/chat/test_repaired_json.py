@@ -57,6 +57,7 @@ def test_what_is_almost_json_is_repaired(text, value):
         *('{"a": 12:30}', "{'a': 'it''s'}", "{'a': 'it's'}", '{"a": 1_000}', '{"a": 1.50000000000000000001,}'),
         *('{"a": 1} {"b": 2}', '{"a": 1} and more', "not JSON", "", '"text', "'text'"),
         '["' + 'x"y ' * 20_000 + '"]',
+        *('{"a": {"b": 1}, "c": ":[}', '{"a": "]', '["a", "}]'),
     ],
 )
 def test_what_was_cut_off_or_needs_a_guess_stays_an_error(text):
