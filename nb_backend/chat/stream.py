@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from enum import Enum, auto
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendError
 from ..events import RawResponse, ServerChanged
-from ..tools.step import ToolStep
+from ..providers.tool_calls import ToolCall
 from ..tools.tool import wire_name
 from .answer import Answer
 from .recording import CachedAnswer, EventRecorder
@@ -215,9 +215,7 @@ class AnswerStream(AsyncIterator[RawResponse]):
         self._on_change(self.turn)
 
     def _next_round(self, failure: Failure) -> Round | None:
-        if self._events is None or self._state is not State.STREAMING:
-            return None
-        if self._cached is not None:
+        if self._events is None or self._cached is not None or self._state is not State.STREAMING:
             return None
         return next_round(self.answer, self._held_back or failure, self._request.asked)
 
@@ -248,13 +246,11 @@ class AnswerStream(AsyncIterator[RawResponse]):
 
     async def _carry_out_and_ask(self, following: Round) -> AsyncGenerator[RawResponse, None]:
         """Carry out the calls, and send their results."""
-        from ..tools.calls import carry_out
-
-        request, number = self._request, len(self.answer.tool_rounds)
+        request = self._request
         self._server_states = {}
-        async with aclosing(carry_out(following.calls, request.tools, request.consents)) as steps:
-            async for at, step in steps:
-                yield step_event(number, at, step)
+        async with aclosing(self._carry_out(following.calls, len(self.answer.tool_rounds))) as steps:
+            async for step in steps:
+                yield step
         await request.add_rounds([*self.answer.tool_rounds])
         async with aclosing(request.send(following.trim)) as events:
             async for event in events:
@@ -262,32 +258,36 @@ class AnswerStream(AsyncIterator[RawResponse]):
 
     async def _act_again(self, cached: CachedAnswer) -> AsyncGenerator[RawResponse, None]:
         """Replay a stored answer, and carry out its calls again."""
-        from ..tools.calls import carry_out
-
-        calls: dict[int, ToolStep] = {}
+        calls: dict[int, ToolCall] = {}
         number = -1
 
-        async def carried_out() -> AsyncGenerator[RawResponse, None]:
-            asked = [calls[at].call for at in sorted(calls)]
-            asked = [replace(call, name=wire_name(call.name)) for call in asked]
-            async with aclosing(carry_out(asked, self._request.tools, self._request.consents)) as steps:
-                async for at, step in steps:
-                    yield step_event(number, at, step)
+        def carried_out() -> AsyncGenerator[RawResponse, None]:
+            asked = [replace(calls[at], name=wire_name(calls[at].name)) for at in sorted(calls)]
             calls.clear()
+            return self._carry_out(asked, number)
 
         async with aclosing(cached.replay()) as events:
             async for event in events:
                 found = read_step(event) if event.type == "step" else None
                 if calls and (found is None or found[0] != number):
-                    async for one in carried_out():
-                        yield one
+                    async with aclosing(carried_out()) as steps:
+                        async for one in steps:
+                            yield one
                 if found is None:
                     yield event
                 else:
-                    number, at, calls[at] = found
-        if calls:
-            async for one in carried_out():
+                    number, at, calls[at] = found[0], found[1], found[2].call
+        async with aclosing(carried_out()) as steps:
+            async for one in steps:
                 yield one
+
+    async def _carry_out(self, calls: Sequence[ToolCall], number: int) -> AsyncGenerator[RawResponse, None]:
+        """Carry out the calls of the round with this number, and yield an event whenever a step changes."""
+        from ..tools.calls import carry_out
+
+        async with aclosing(carry_out(calls, self._request.tools, self._request.consents)) as steps:
+            async for at, step in steps:
+                yield step_event(number, at, step)
 
     async def _fetch_images(self) -> None:
         """Wait for the images of the complete answer."""
