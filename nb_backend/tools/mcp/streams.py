@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -23,7 +24,25 @@ class TransportError(Exception):
     """Why a server cannot be reached, in one line."""
 
 
-class Outgoing:
+class _Stream:
+    """Stream that is closed when it is left, as the SDK uses it."""
+
+    async def aclose(self) -> None:
+        """End the stream."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+class Outgoing(_Stream):
     """Stream of the messages to a server, as the SDK writes it; a thread takes their bytes from ``queue``.
 
     ``None`` comes after the last one. What is sent to a server that has ended is lost: the session learns of the end
@@ -46,19 +65,8 @@ class Outgoing:
         """Send nothing more."""
         self.close()
 
-    async def __aenter__(self) -> Self:
-        return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class Reading:
+class Reading(_Stream):
     """Stream of the messages of a server, as the SDK reads it; each is screened first."""
 
     def __init__(self, screen: Screen) -> None:
@@ -68,9 +76,6 @@ class Reading:
         """Return the next message; ``EndOfStream`` after the last one."""
         raise NotImplementedError
 
-    async def aclose(self) -> None:
-        """End the stream."""
-
     def __aiter__(self) -> Self:
         return self
 
@@ -79,17 +84,6 @@ class Reading:
             return await self.receive()
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
 
 class Screened(Reading):
@@ -165,17 +159,13 @@ class Incoming(Reading):
 
         The thread is a daemon: those of the loop's executor would keep the kernel from ending.
         """
-        done: asyncio.Future[None] = self._loop.create_future()
-
-        def settle() -> None:
-            if not done.done():
-                done.set_result(None)
+        done: Future[None] = Future()
 
         def work() -> None:
             try:
                 function()
             finally:
-                self._loop.call_soon_threadsafe(settle)
+                done.set_result(None)
 
         threading.Thread(target=work, name="nb_backend mcp end", daemon=True).start()
-        await asyncio.shield(done)
+        await asyncio.shield(asyncio.wrap_future(done))
