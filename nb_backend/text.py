@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
 from contextlib import suppress
 
 _SUMMARY_LENGTH = 100  # characters
@@ -116,3 +117,9 @@ def entities(text: str) -> str:
 def safe_terminal(text: str) -> str:
     """Return text that cannot control a terminal: ESC and other controls, and direction overrides, become visible."""
     return visible(unicode_text(text))
+
+
+def print_safely(text: str) -> None:
+    """Print a text without control characters; characters that the terminal cannot encode are replaced."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(safe_terminal(text).encode(encoding, "replace").decode(encoding), end="", flush=True)  # noqa: T201

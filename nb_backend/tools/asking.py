@@ -16,7 +16,7 @@ from ..capture import is_captured
 from ..markdown.elements import code_block, escape_line
 from ..providers.tool_calls import ToolCall
 from ..redaction import mask
-from ..text import counted, safe_terminal, shorten, visible
+from ..text import counted, print_safely, safe_terminal, shorten, visible
 from .consent import Consent
 from .tool import Tool
 
@@ -104,8 +104,7 @@ def _show(shell: Any, calls: str, tool: Tool, text: str, block: str) -> None:
         markdown = f"{escape_line(calls)} **{escape_line(shown_name(tool.name))}**:\n\n{block}"
         shell.display_pub.publish({"text/markdown": markdown, "text/plain": plain})
     else:
-        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-        print("\n" + plain.encode(encoding, "replace").decode(encoding), flush=True)  # noqa: T201
+        print_safely(f"\n{plain}\n")
 
 
 def question(tool: Tool, text: str, model: str = "") -> str:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from ...markdown.elements import code_span
 from ...media.attachment import Attachment
+from ...text import print_safely
 from ..report import Report
-from .terminal_view import print_safely
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

@@ -11,7 +11,7 @@ from ...chat.source_list import sources_text
 from ...chat.tool_rounds import BREAK, event_step
 from ...events import RawResponse, reasoning_text
 from ...markdown.data_uris import DataUriShortener
-from ...text import safe_terminal
+from ...text import print_safely
 from ...tools.step import ToolStep
 from ..hints import Hints, no_hints
 from .columns import titled
@@ -119,9 +119,3 @@ class TerminalView:
         print_safely(text)
         if text:
             self._is_mid_line = not text.endswith("\n")
-
-
-def print_safely(text: str) -> None:
-    """Print a text without control characters; characters that the terminal cannot encode are replaced."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    print(safe_terminal(text).encode(encoding, "replace").decode(encoding), end="", flush=True)  # noqa: T201

@@ -14,8 +14,8 @@ from IPython.lib.pretty import pretty
 from ... import background
 from ...chat.chat import Chat
 from ...chat.named_chats import chats
+from ...text import print_safely
 from .. import outputs
-from ..cell.terminal_view import print_safely
 from .chat_settings import apply_settings
 from .comm import PanelComm, hears_while_busy, kernel_of
 from .controller import PanelController, record_shown
