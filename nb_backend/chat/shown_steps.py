@@ -12,7 +12,7 @@ from ..markdown.images import piece_markdown
 from ..providers.tool_calls import ToolCall
 from ..redaction import mask
 from ..text import counted, duration, entities, safe_terminal, truncate, unicode_text, visible
-from ..tools.asking import asked_arguments
+from ..tools.asking import asked_arguments, indented
 from ..tools.step import STOPPED, UNREACHED, ToolStep
 
 MAX_ARGUMENTS = 10_000  # characters that are shown of a call that has ended; all of them while consent is asked for
@@ -88,9 +88,8 @@ def step_line(step: ToolStep) -> str:
 
 def question_text(step: ToolStep) -> str:
     """Return what consent is asked for as text: the tool, and all of its arguments, indented."""
-    lines, _ = asked_arguments(step.call, is_code=step.call.name == _CODE_TOOL)
-    shown = "\n".join(f"    {visible(line)}" for line in lines.split("\n"))
-    return safe_terminal(f"⚙ {_name(step.call)} asks for your consent:\n\n{shown}".rstrip())
+    text, _ = asked_arguments(step.call, is_code=step.call.name == _CODE_TOOL)
+    return safe_terminal(f"⚙ {_name(step.call)} asks for your consent:\n\n{indented(text)}".rstrip())
 
 
 def describe_call(call: ToolCall) -> str:

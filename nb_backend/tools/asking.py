@@ -98,13 +98,17 @@ def _is_of_running_cell(shell: Any) -> bool:
 
 
 def _show(shell: Any, calls: str, tool: Tool, text: str, block: str) -> None:
-    indented = "\n".join(f"    {visible(line)}" for line in text.split("\n"))  # no line of it looks like one of ours
-    plain = safe_terminal(f"{calls} {shown_name(tool.name)}:\n\n{indented}\n")
+    plain = safe_terminal(f"{calls} {shown_name(tool.name)}:\n\n{indented(text)}\n")
     if hasattr(shell, "kernel"):
         markdown = f"{escape_line(calls)} **{escape_line(shown_name(tool.name))}**:\n\n{block}"
         shell.display_pub.publish({"text/markdown": markdown, "text/plain": plain})
     else:
         print_safely(f"\n{plain}\n")
+
+
+def indented(text: str) -> str:
+    """Return what is asked about with all its lines indented, so that none of them looks like one of ours."""
+    return "\n".join(f"    {visible(line)}" for line in text.split("\n"))
 
 
 def question(tool: Tool, text: str, model: str = "") -> str:
